@@ -1,0 +1,58 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// Errors that callers decide on.
+var (
+	// ErrNotFound: the store has nothing under that key, or what it had was not what it should be and is gone now.
+	ErrNotFound = errors.New("not in the cache")
+	// ErrMismatch: bytes on their way in are not the bytes that their digest promises. Nothing was kept.
+	ErrMismatch = errors.New("bytes do not match their digest")
+)
+
+// PutMode says what Put does when the key is there already.
+type PutMode int
+
+const (
+	IfAbsent PutMode = iota // keep what is there; not an error
+	Replace                 // last writer wins, whole
+)
+
+// Entry is what List tells of one key.
+type Entry struct {
+	Key     Key
+	Size    int64
+	LastUse time.Time // to the day, or better: what prune goes by
+}
+
+// Store is a backend. All methods may be called by many goroutines and, on one directory or bucket, many
+// processes at once. A key is either absent or has one whole value.
+type Store interface {
+	// Get reads n bytes from offset; n < 0 means to the end. ErrNotFound when the key is absent. Asking beyond
+	// the end gives what there is. Idempotent.
+	Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error)
+	// Put stores size bytes of r (size < 0: until EOF) under key. A blob key's bytes are checked against its
+	// digest: ErrMismatch, and nothing stored, when they differ. Idempotent with IfAbsent.
+	Put(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error
+	// Missing returns those of keys that are absent, in their order.
+	Missing(ctx context.Context, keys []Key) ([]Key, error)
+	// List calls f for every key that starts with prefix, in no order, until f returns an error, which it returns.
+	List(ctx context.Context, prefix string, f func(Entry) error) error
+	// Delete removes key; an absent key is no error.
+	Delete(ctx context.Context, key Key) error
+}
+
+// Blobs is what steps read and write: whole, verified, local files.
+type Blobs interface {
+	// Open returns the blob, fetched first if it must be. ErrNotFound when nobody has it.
+	Open(ctx context.Context, d Digest) (*File, error)
+	// Create starts a blob whose digest is known only at its end.
+	Create(ctx context.Context) (*Draft, error)
+	// Missing returns those of digests that Open would not find, in their order.
+	Missing(ctx context.Context, digests []Digest) ([]Digest, error)
+}
