@@ -1,0 +1,70 @@
+# Two commands matter: `make demo` does the main job, `make test` checks everything. `make help` lists the rest.
+
+SHELL := /bin/bash
+export GOTOOLCHAIN := local
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/kiln-farm/kiln/internal/version.version=$(VERSION)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
+# What the tests and the demo need of Debian 12 beside Go.
+TEST_PACKAGES := gcc libc6-dev cpio zstd qemu-system-x86 ipxe-qemu seabios kmod
+DEMO_PACKAGES := cpio zstd qemu-system-x86 ipxe-qemu seabios kmod
+E2E_PACKAGES  := qemu-system-arm qemu-efi-aarch64
+
+PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+PROTOC_GEN_CONNECT := connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1
+
+.PHONY: help build build-all demo test check e2e fuzz bench proto clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## build bin/kiln
+	@mkdir -p bin
+	$(GOBUILD) -o bin/kiln ./cli/kiln
+
+build-all: ## build bin/kiln-linux-amd64 and bin/kiln-linux-arm64
+	@mkdir -p bin
+	GOOS=linux GOARCH=amd64 $(GOBUILD) -o bin/kiln-linux-amd64 ./cli/kiln
+	GOOS=linux GOARCH=arm64 $(GOBUILD) -o bin/kiln-linux-arm64 ./cli/kiln
+
+demo: ## build two images out of Debian packages and boot one from the network in QEMU
+	@deploy/packages.sh $(DEMO_PACKAGES)
+	@$(MAKE) --no-print-directory build
+	@deploy/demo.sh
+
+check: ## formatting and vet
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); \
+	  [[ -z "$$unformatted" ]] || { echo "gofmt would change: $$unformatted"; exit 1; }
+	go vet ./...
+
+test: ## everything that is quick: checks, all tests under the race detector, a boot in QEMU
+	@deploy/packages.sh $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory build check
+	go test -race -timeout 20m ./...
+
+e2e: ## the long end-to-end tests: arm64 firmware, all compressions
+	@deploy/packages.sh $(TEST_PACKAGES) $(E2E_PACKAGES)
+	@$(MAKE) --no-print-directory build
+	KILN_E2E=full go test -count=1 -timeout 30m -v ./e2e/...
+
+FUZZTIME ?= 30s
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	@set -e; for package in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; done
+
+bench: build ## time and memory of builds and of the scheduler; LINUXKIT=path adds LinuxKit to the tables
+	go run ./bench -kiln bin/kiln $(if $(LINUXKIT),-linuxkit $(LINUXKIT)) -json build/bench.json
+
+proto: ## generate the Go code of proto/kiln/v1
+	@deploy/packages.sh protobuf-compiler
+	GOBIN=$(CURDIR)/bin go install $(PROTOC_GEN_GO)
+	GOBIN=$(CURDIR)/bin go install $(PROTOC_GEN_CONNECT)
+	PATH=$(CURDIR)/bin:$$PATH protoc -I proto --go_out=. --go_opt=module=github.com/kiln-farm/kiln \
+	  --connect-go_out=. --connect-go_opt=module=github.com/kiln-farm/kiln proto/kiln/v1/*.proto
+
+clean: ## remove bin and build
+	rm -rf bin build
