@@ -53,6 +53,6 @@ type Blobs interface {
 	Open(ctx context.Context, d Digest) (*File, error)
 	// Create starts a blob whose digest is known only at its end.
 	Create(ctx context.Context) (*Draft, error)
-	// Missing returns those of digests that Open would not find, in their order.
-	Missing(ctx context.Context, digests []Digest) ([]Digest, error)
+	// MissingBlobs returns those of digests that Open would not find, in their order.
+	MissingBlobs(ctx context.Context, digests []Digest) ([]Digest, error)
 }

@@ -1,0 +1,237 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// Dir is a cache in a directory: a Store and a Blobs. Many processes may use one directory at once, and any of
+// them may be killed at any moment: a value is written to a file under tmp/ and renamed when it is whole.
+//
+// Nothing is synced to disk, since everything in a cache can be made again. Instead what a power cut may have
+// spoilt is found when it is read: blobs by their stamp (see stamp.go), records by their checksum (see record_file.go).
+type Dir struct {
+	root    string
+	boot    bootID
+	buffers sync.Pool // of *[]byte, draftBuffer long
+
+	mu      sync.Mutex
+	trusted map[Digest]identity // blobs verified by this process that could not be stamped
+}
+
+// OpenDir opens the cache in the directory path, which it makes if need be, and sweeps what killed processes left there.
+func OpenDir(path string) (*Dir, error) {
+	root, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("cache directory %s: %w", path, err)
+	}
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, fmt.Errorf("cache directory %s cannot be made: %w; choose another one", root, reason(err))
+	}
+	d := &Dir{root: root, boot: currentBoot(), trusted: map[Digest]identity{}}
+	d.buffers.New = func() any { b := make([]byte, draftBuffer); return &b }
+	d.sweep()
+	return d, nil
+}
+
+// Path is the directory.
+func (d *Dir) Path() string { return d.root }
+
+// Get implements Store.
+func (d *Dir) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
+	if offset < 0 {
+		return nil, fmt.Errorf("read %s: negative offset %d", key, offset)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var f *os.File
+	var size int64
+	if digest, ok := key.Digest(); ok {
+		blob, err := d.Open(ctx, digest)
+		if err != nil {
+			return nil, err
+		}
+		f, size = blob.File, blob.Size
+	} else {
+		var err error
+		if f, size, err = d.openRecord(key); err != nil {
+			return nil, err
+		}
+	}
+	rest := max(size-offset, 0)
+	if n < 0 || n > rest {
+		n = rest
+	}
+	return &section{io.NewSectionReader(f, offset, n), f}, nil
+}
+
+// Put implements Store.
+func (d *Dir) Put(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
+	digest, ok := key.Digest()
+	if !ok {
+		return d.putRecord(ctx, key, r, size, mode)
+	}
+	if mode == IfAbsent {
+		if missing, err := d.MissingBlobs(ctx, []Digest{digest}); err != nil || len(missing) == 0 {
+			return err
+		}
+	}
+	draft, err := d.Create(ctx)
+	if err != nil {
+		return err
+	}
+	defer draft.Abort()
+	if err := fill(draft, r, size); err != nil {
+		return fmt.Errorf("store %s: %w", key, err)
+	}
+	_, err = draft.CommitAs(digest)
+	return err
+}
+
+// List implements Store.
+func (d *Dir) List(ctx context.Context, prefix string, f func(Entry) error) error {
+	start := d.root
+	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
+		if _, err := ParseKey(prefix[:i]); err != nil {
+			return err
+		}
+		start = filepath.Join(d.root, filepath.FromSlash(prefix[:i]))
+	}
+	err := filepath.WalkDir(start, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // deleted meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if path == filepath.Join(d.root, tmpDir) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		key, ok := d.keyOf(path)
+		if !ok || !strings.HasPrefix(key.path, prefix) {
+			return nil
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		size := info.Size()
+		if _, blob := key.Digest(); !blob {
+			if size -= recordTrailer; size < 0 {
+				return nil // cut short by a power failure
+			}
+		}
+		return f(Entry{Key: key, Size: size, LastUse: lastUse(info)})
+	})
+	return err
+}
+
+// Delete implements Store.
+func (d *Dir) Delete(ctx context.Context, key Key) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := os.Remove(d.file(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return d.writeError("delete "+key.String(), err)
+	}
+	return nil
+}
+
+// recordSuffix ends the names of records' files, so that "names/a" and "names/a/b" can both exist. No element
+// that Key's constructors make holds a "=".
+const recordSuffix = "="
+
+// file is where key's value is.
+func (d *Dir) file(key Key) string {
+	if digest, ok := key.Digest(); ok {
+		return d.blobFile(digest)
+	}
+	return filepath.Join(d.root, filepath.FromSlash(key.path)) + recordSuffix
+}
+
+func (d *Dir) blobFile(digest Digest) string {
+	return filepath.Join(d.root, filepath.FromSlash(BlobKey(digest).path))
+}
+
+// keyOf undoes file. Files that are no value of the cache are not ok.
+func (d *Dir) keyOf(file string) (key Key, ok bool) {
+	rel, err := filepath.Rel(d.root, file)
+	if err != nil {
+		return Key{}, false
+	}
+	name := filepath.ToSlash(rel)
+	record := strings.HasSuffix(name, recordSuffix)
+	key, err = ParseKey(strings.TrimSuffix(name, recordSuffix))
+	if err != nil {
+		return Key{}, false
+	}
+	digest, blob := key.Digest()
+	return key, record != blob && (!blob || BlobKey(digest) == key)
+}
+
+// place moves a finished temporary file to where it belongs.
+func place(move func(from, to string) error, from, to string) error {
+	err := move(from, to)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(to), 0o755); err == nil {
+			err = move(from, to)
+		}
+	}
+	return err
+}
+
+// writeError makes a sentence of what the file system said about a write.
+func (d *Dir) writeError(what string, err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%s: the disk of the cache directory %s is full: free some space (kiln cache prune) or choose another directory: %w", what, d.root, reason(err))
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s: the cache directory %s cannot be written to: choose another one or change its permissions: %w", what, d.root, reason(err))
+	}
+	return fmt.Errorf("%s in the cache directory %s: %w", what, d.root, err)
+}
+
+// reason is the error below a *fs.PathError or *os.LinkError, whose paths say nothing to the user.
+func reason(err error) error {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return no
+	}
+	return err
+}
+
+// fill copies size bytes of r (size < 0: until EOF) to w.
+func fill(w io.Writer, r io.Reader, size int64) error {
+	if size < 0 {
+		_, err := io.Copy(w, r)
+		return err
+	}
+	n, err := io.Copy(w, io.LimitReader(r, size))
+	if err == nil && n < size {
+		err = fmt.Errorf("%d of %d bytes: %w", n, size, io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+type section struct {
+	*io.SectionReader
+	io.Closer
+}

@@ -1,0 +1,145 @@
+package cache
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Open implements Blobs. The blob's stamp is checked, and its bytes when the stamp does not vouch for them.
+func (d *Dir) Open(ctx context.Context, digest Digest) (*File, error) {
+	if digest.IsZero() {
+		return nil, fmt.Errorf("open a blob without a digest: %w", ErrNotFound)
+	}
+	for {
+		f, err := os.Open(d.blobFile(digest))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("blob %s: %w", digest, ErrNotFound)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open blob %s: %w", digest, err)
+		}
+		id, err := d.vouch(ctx, f, digest)
+		if err == nil {
+			return &File{File: f, Digest: digest, Size: id.size}, nil
+		}
+		f.Close()
+		if !errors.Is(err, errReplaced) {
+			return nil, err
+		}
+	}
+}
+
+// Missing implements Store. A blob that is not what it should be counts as missing.
+func (d *Dir) Missing(ctx context.Context, keys []Key) ([]Key, error) {
+	return absent(ctx, keys, d.present)
+}
+
+// present says whether key is there, whole and right.
+func (d *Dir) present(ctx context.Context, key Key) (bool, error) {
+	var f io.Closer
+	var err error
+	if digest, ok := key.Digest(); ok {
+		f, err = d.Open(ctx, digest)
+	} else {
+		f, _, err = d.openRecord(key)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, f.Close()
+}
+
+// absent returns those of items that are not present, in their order, asking for several at once.
+func absent[T any](ctx context.Context, items []T, present func(context.Context, T) (bool, error)) ([]T, error) {
+	here := make([]bool, len(items))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, item := range items {
+		group.Go(func() (err error) {
+			here[i], err = present(ctx, item)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var missing []T
+	for i, item := range items {
+		if !here[i] {
+			missing = append(missing, item)
+		}
+	}
+	return missing, nil
+}
+
+// errReplaced: the file that was found wrong is not the one under that name any more.
+var errReplaced = errors.New("replaced by another process")
+
+// vouch returns nil when f holds the bytes of digest, by its stamp or by reading it. A file that is wrong twice
+// is removed: ErrNotFound.
+func (d *Dir) vouch(ctx context.Context, f *os.File, digest Digest) (identity, error) {
+	id, err := identify(f)
+	if err != nil {
+		return identity{}, fmt.Errorf("open blob %s: %w", digest, err)
+	}
+	if d.stamped(f, digest, id) {
+		d.touch(f, digest, id)
+		return id, nil
+	}
+	for range 2 {
+		sum, err := sumFile(ctx, f)
+		if err != nil {
+			return identity{}, fmt.Errorf("verify blob %s: %w", digest, err)
+		}
+		if sum == digest {
+			d.stamp(f, digest, id)
+			return id, nil
+		}
+	}
+	now, err := os.Stat(d.blobFile(digest))
+	if err == nil && !id.sameFile(now) {
+		return identity{}, errReplaced
+	}
+	if err := os.Remove(d.blobFile(digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return identity{}, d.writeError("remove spoilt blob "+digest.String(), err)
+	}
+	return identity{}, fmt.Errorf("blob %s: its file was changed or damaged and is removed: %w", digest, ErrNotFound)
+}
+
+// sumFile hashes all of f without moving its position.
+func sumFile(ctx context.Context, f *os.File) (Digest, error) {
+	h := sha256.New()
+	buf := make([]byte, 256<<10)
+	for off := int64(0); ; {
+		if err := ctx.Err(); err != nil {
+			return Digest{}, err
+		}
+		n, err := f.ReadAt(buf, off)
+		h.Write(buf[:n])
+		off += int64(n)
+		if err == io.EOF {
+			return FromSum([sha256.Size]byte(h.Sum(nil))), nil
+		}
+		if err != nil {
+			return Digest{}, err
+		}
+	}
+}
+
+// MissingBlobs implements Blobs.
+func (d *Dir) MissingBlobs(ctx context.Context, digests []Digest) ([]Digest, error) {
+	return absent(ctx, digests, func(ctx context.Context, digest Digest) (bool, error) {
+		return d.present(ctx, BlobKey(digest))
+	})
+}

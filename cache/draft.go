@@ -1,0 +1,203 @@
+package cache
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+)
+
+const (
+	// draftBuffer is what a draft gathers before it hashes and writes: the size at which both run at full speed.
+	draftBuffer = 256 << 10
+	blobMode    = 0o444
+)
+
+// Draft is a blob in the making: bytes are hashed and written to a temporary file in one pass. Commit or
+// CommitAs gives the blob its name; Abort after either does nothing, so that it can be deferred. One goroutine
+// at a time may use a draft.
+type Draft struct {
+	ctx  context.Context
+	dir  *Dir
+	file *os.File
+	hash hash.Hash
+	buf  *[]byte
+	used int   // bytes in buf
+	size int64 // bytes written so far, those in buf included
+	err  error // the first fault: nothing is kept after it
+	done bool
+
+	// committed is called with the verified blob before its draft counts as committed; nil for none.
+	committed func(Digest, int64) error
+}
+
+var errDraftDone = errors.New("the draft is committed or aborted")
+
+// Create implements Blobs.
+func (d *Dir) Create(ctx context.Context) (*Draft, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := d.temp()
+	if err != nil {
+		return nil, err
+	}
+	return &Draft{ctx: ctx, dir: d, file: f, hash: sha256.New(), buf: d.buffers.Get().(*[]byte)}, nil
+}
+
+// Size is how many bytes were written so far.
+func (w *Draft) Size() int64 { return w.size }
+
+// Write implements io.Writer.
+func (w *Draft) Write(p []byte) (int, error) {
+	if err := w.usable(); err != nil {
+		return 0, err
+	}
+	written := len(p)
+	for len(p) > 0 {
+		if w.used == 0 && len(p) >= draftBuffer {
+			if err := w.emit(p[:draftBuffer]); err != nil {
+				return written - len(p), err
+			}
+			p = p[draftBuffer:]
+			w.size += draftBuffer
+			continue
+		}
+		n := copy((*w.buf)[w.used:], p)
+		p = p[n:]
+		w.used += n
+		w.size += int64(n)
+		if w.used == draftBuffer {
+			if err := w.flush(); err != nil {
+				return written - len(p), err
+			}
+		}
+	}
+	return written, nil
+}
+
+// ReadFrom implements io.ReaderFrom: r is read straight into the draft's buffer.
+func (w *Draft) ReadFrom(r io.Reader) (total int64, err error) {
+	for {
+		if err := w.usable(); err != nil {
+			return total, err
+		}
+		n, err := r.Read((*w.buf)[w.used:])
+		w.used += n
+		w.size += int64(n)
+		total += int64(n)
+		if w.used == draftBuffer {
+			if err := w.flush(); err != nil {
+				return total, err
+			}
+		}
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// Commit stores what was written and returns its digest and size.
+func (w *Draft) Commit() (Digest, int64, error) { return w.commit(Digest{}) }
+
+// CommitAs is Commit for bytes that must have digest want: ErrMismatch, and nothing stored, when they have not.
+func (w *Draft) CommitAs(want Digest) (int64, error) {
+	if want.IsZero() {
+		w.Abort()
+		return 0, fmt.Errorf("store a blob as no digest: %w", ErrMismatch)
+	}
+	_, size, err := w.commit(want)
+	return size, err
+}
+
+// Abort drops what was written.
+func (w *Draft) Abort() {
+	if w.done {
+		return
+	}
+	w.done = true
+	w.dir.buffers.Put(w.buf)
+	w.buf = nil
+	w.dir.discard(w.file)
+}
+
+func (w *Draft) commit(want Digest) (Digest, int64, error) {
+	if err := w.usable(); err != nil {
+		w.Abort()
+		return Digest{}, 0, err
+	}
+	defer w.Abort()
+	if err := w.flush(); err != nil {
+		return Digest{}, 0, err
+	}
+	digest := FromSum([sha256.Size]byte(w.hash.Sum(nil)))
+	if !want.IsZero() && want != digest {
+		return Digest{}, 0, fmt.Errorf("%w: expected %s, got %s (%d bytes)", ErrMismatch, want, digest, w.size)
+	}
+	if err := w.dir.adopt(w.file, digest); err != nil {
+		return Digest{}, 0, w.dir.writeError("store blob "+digest.String(), err)
+	}
+	if w.committed != nil {
+		if err := w.committed(digest, w.size); err != nil {
+			return Digest{}, 0, err
+		}
+	}
+	return digest, w.size, nil
+}
+
+func (w *Draft) usable() error {
+	if w.done {
+		return errDraftDone
+	}
+	if w.err == nil {
+		w.err = w.ctx.Err()
+	}
+	return w.err
+}
+
+func (w *Draft) flush() error {
+	err := w.emit((*w.buf)[:w.used])
+	w.used = 0
+	return err
+}
+
+func (w *Draft) emit(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	w.hash.Write(p)
+	if _, err := w.file.Write(p); err != nil {
+		w.err = w.dir.writeError("write a blob", err)
+	}
+	return w.err
+}
+
+// adopt gives the finished temporary file f its blob's name, unless the blob is there already.
+func (d *Dir) adopt(f *os.File, digest Digest) error {
+	if old, err := os.Open(d.blobFile(digest)); err == nil {
+		id, err := identify(old)
+		good := err == nil && d.stamped(old, digest, id)
+		if good {
+			d.touch(old, digest, id)
+		}
+		old.Close()
+		if good {
+			return nil
+		}
+	}
+	id, err := identify(f)
+	if err != nil {
+		return err
+	}
+	if err := f.Chmod(blobMode); err != nil {
+		return err
+	}
+	d.stamp(f, digest, id)
+	return place(os.Rename, f.Name(), d.blobFile(digest))
+}

@@ -1,0 +1,124 @@
+package cache
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// A record's file ends with a trailer: a mark, the CRC-32C of the value and its length, little-endian. A file
+// that a power cut left short, empty or full of zeros is told by it and counts as absent.
+const (
+	recordMark    = 0x314b5243 // "CRK1"
+	recordTrailer = 4 + 4 + 8
+)
+
+func newRecordSum() hash.Hash32 { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }
+
+func appendTrailer(b []byte, sum uint32, size int64) []byte {
+	b = binary.LittleEndian.AppendUint32(b, recordMark)
+	b = binary.LittleEndian.AppendUint32(b, sum)
+	return binary.LittleEndian.AppendUint64(b, uint64(size))
+}
+
+// openRecord opens the value of a key that is no blob's; size is without the trailer.
+func (d *Dir) openRecord(key Key) (f *os.File, size int64, err error) {
+	f, err = os.Open(d.file(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, fmt.Errorf("%s: %w", key, ErrNotFound)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("open %s: %w", key, err)
+	}
+	size, err = checkRecord(f)
+	if err != nil {
+		f.Close()
+		return nil, 0, fmt.Errorf("%s: %w", key, err)
+	}
+	touchRecord(context.Background(), f)
+	return f, size, nil
+}
+
+// checkRecord returns the size of f's value, or ErrNotFound when f is no whole record.
+func checkRecord(f *os.File) (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	size := info.Size() - recordTrailer
+	if size < 0 {
+		return 0, fmt.Errorf("the record is cut short: %w", ErrNotFound)
+	}
+	sum := newRecordSum()
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, size)); err != nil {
+		return 0, err
+	}
+	var got [recordTrailer]byte
+	if _, err := f.ReadAt(got[:], size); err != nil {
+		return 0, err
+	}
+	if got != [recordTrailer]byte(appendTrailer(nil, sum.Sum32(), size)) {
+		return 0, fmt.Errorf("the record is damaged: %w", ErrNotFound)
+	}
+	return size, nil
+}
+
+func (d *Dir) putRecord(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f, err := d.temp()
+	if err != nil {
+		return err
+	}
+	defer d.discard(f)
+	sum := newRecordSum()
+	counted := &counter{w: io.MultiWriter(f, sum)}
+	if err := fill(counted, r, size); err != nil {
+		return d.writeError("store "+key.String(), err)
+	}
+	if _, err := f.Write(appendTrailer(nil, sum.Sum32(), counted.n)); err != nil {
+		return d.writeError("store "+key.String(), err)
+	}
+	move := os.Rename
+	if mode == IfAbsent {
+		move = d.linkRecord
+	}
+	if err := place(move, f.Name(), d.file(key)); err != nil {
+		return d.writeError("store "+key.String(), err)
+	}
+	return nil
+}
+
+// linkRecord moves from to to unless a whole record is there.
+func (d *Dir) linkRecord(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// There already, or the file system has no hard links.
+	if f, err := os.Open(to); err == nil {
+		defer f.Close()
+		if _, err := checkRecord(f); err == nil {
+			return nil
+		}
+	}
+	return os.Rename(from, to)
+}
+
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}

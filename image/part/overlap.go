@@ -1,0 +1,97 @@
+package part
+
+import (
+	"archive/tar"
+	"context"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/tree"
+)
+
+// Overlap says for each part which names it must leave out of its archive, so that the kernel, which unpacks the
+// archives one over the other, ends with the tree that the tar gives: later entries win, whole. Trees has each
+// part's own trees. What cannot be made equal is a step.Failure.
+func Overlap(ctx context.Context, blobs cache.Blobs, params step.OverlapParams, trees [][]cache.Digest) ([][]string, error) {
+	o := overlap{last: map[string]place{}, omit: make([]map[string]bool, len(params.Roots))}
+	for part, root := range params.Roots {
+		o.omit[part] = map[string]bool{}
+		o.part, o.labels = part, params.Labels
+		linked := map[string]bool{}
+		err := Walk(ctx, blobs, root, trees[part], func(e *tree.Entry) error {
+			name := path.Clean(strings.TrimLeft(e.Name, "/"))
+			if name == "." || strings.HasPrefix(name, "boot/") {
+				return nil
+			}
+			if e.Type == tar.TypeLink {
+				linked[name], linked[path.Clean(strings.TrimLeft(e.Linkname, "/"))] = true, true
+			}
+			return o.entry(name, e.Type)
+		})
+		if err != nil {
+			return nil, err
+		}
+		for name := range linked {
+			if at, ok := o.last[name]; ok && at.part == part {
+				at.linked = true
+				o.last[name] = at
+			}
+		}
+	}
+	out := make([][]string, len(o.omit))
+	for i, names := range o.omit {
+		for name := range names {
+			out[i] = append(out[i], name)
+		}
+		slices.Sort(out[i])
+	}
+	return out, nil
+}
+
+// place is where a name was last written.
+type place struct {
+	part   int
+	kind   byte
+	linked bool // one of several names of a file
+	filled bool // a directory with something in it
+}
+
+type overlap struct {
+	last   map[string]place
+	omit   []map[string]bool
+	part   int
+	labels []string
+}
+
+func (o *overlap) entry(name string, kind byte) error {
+	before, exists := o.last[name]
+	isDir := kind == tar.TypeDir
+	if exists && before.part != o.part {
+		switch {
+		case before.kind == tar.TypeDir && !isDir && before.filled:
+			return step.Failf("%s makes %s a file or link, but in %s it is a directory with files in it; rename one of them",
+				o.label(o.part), name, o.label(before.part))
+		case before.kind != tar.TypeDir && (before.linked || before.kind != kind):
+			// Writing over one of several names would change them all; over another type, nothing.
+			o.omit[before.part][name] = true
+		}
+	}
+	o.last[name] = place{part: o.part, kind: kind, filled: exists && before.filled && isDir}
+	if dir := path.Dir(name); dir != "." {
+		if parent, ok := o.last[dir]; ok && parent.kind == tar.TypeDir && !parent.filled {
+			parent.filled = true
+			o.last[dir] = parent
+		}
+	}
+	return nil
+}
+
+func (o *overlap) label(part int) string {
+	if part < len(o.labels) && o.labels[part] != "" {
+		return o.labels[part]
+	}
+	return "a part of the image"
+}

@@ -1,0 +1,170 @@
+package runners
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/image/compress"
+	"github.com/kiln-farm/kiln/image/part"
+	"github.com/kiln-farm/kiln/image/step"
+)
+
+const (
+	tarBlock = 512
+	tarEnd   = 2 * tarBlock // POSIX.1-2017 pax: two blocks of zeros end an archive
+)
+
+// artifact puts an output file together out of what other steps made, by extents.
+func artifact(ctx context.Context, req *step.Request) (*step.Response, error) {
+	var params step.ArtifactParams
+	if err := decode(req, &params); err != nil {
+		return nil, err
+	}
+	b := &assembly{ctx: ctx, req: req}
+	switch params.Format {
+	case "tar":
+		for _, d := range numbered(req, "segment") {
+			b.artifact(d)
+		}
+		b.add(cache.Extent{Length: tarEnd})
+	case "initrd":
+		b.initrd(params.Compress)
+	case "text":
+		b.inline([]byte(params.Text))
+	case "file":
+		b.artifact(req.Input("file"))
+	case "tar-kernel-initrd":
+		b.member("kernel", req.Input("kernel"))
+		b.member("initrd.img", req.Input("initrd"))
+		if params.Text != "" {
+			b.header("cmdline", int64(len(params.Text)))
+			b.inline([]byte(params.Text))
+			b.padTar()
+		}
+		b.member("ucode.cpio", req.Input("microcode"))
+		b.add(cache.Extent{Length: tarEnd})
+	default:
+		return nil, fmt.Errorf("unknown format %q of an artifact", params.Format)
+	}
+	if b.err != nil {
+		return nil, b.err
+	}
+	if err := sum(ctx, req.Blobs, &b.out); err != nil {
+		return nil, missing(err, &b.out, req)
+	}
+	out, refs, err := putArtifact(ctx, req.Blobs, "artifact", &b.out)
+	return &step.Response{Outputs: []step.Output{out}, References: refs}, err
+}
+
+// missing names the blob that is not in the cache, when that is what the error is about.
+func missing(err error, a *cache.Artifact, req *step.Request) error {
+	gone, listErr := req.Blobs.MissingBlobs(context.Background(), references(a))
+	if listErr == nil && len(gone) > 0 {
+		return &step.MissingBlob{Digest: gone[0]}
+	}
+	return err
+}
+
+// assembly gathers extents; the first error sticks.
+type assembly struct {
+	ctx context.Context
+	req *step.Request
+	out cache.Artifact
+	err error
+}
+
+func (b *assembly) add(extents ...cache.Extent) {
+	for _, e := range extents {
+		if e.Length == 0 {
+			continue
+		}
+		b.out.Extents = append(b.out.Extents, e)
+		b.out.Size += e.Length
+	}
+}
+
+func (b *assembly) inline(p []byte) { b.add(cache.Extent{Length: int64(len(p)), Inline: p}) }
+
+// artifact adds the extents of the artifact described by the blob d.
+func (b *assembly) artifact(d cache.Digest) *cache.Artifact {
+	if b.err != nil {
+		return nil
+	}
+	a, err := getArtifact(b.ctx, b.req.Blobs, d)
+	if err != nil {
+		b.err = err
+		return nil
+	}
+	b.add(a.Extents...)
+	return a
+}
+
+// blob adds a whole blob.
+func (b *assembly) blob(d cache.Digest) {
+	if b.err != nil {
+		return
+	}
+	f, err := part.Open(b.ctx, b.req.Blobs, d)
+	if err != nil {
+		b.err = err
+		return
+	}
+	defer f.Close()
+	b.add(cache.Extent{Blob: d, Length: f.Size})
+}
+
+// initrd is the microcode as it is (the kernel looks for it uncompressed, before everything else), the parts, and a
+// compressed trailer.
+func (b *assembly) initrd(compression string) {
+	if d := b.req.Input("microcode"); !d.IsZero() {
+		b.artifact(d)
+		b.add(cache.Extent{Length: (4 - b.out.Size%4) % 4})
+	}
+	for _, d := range numbered(b.req, "part") {
+		b.blob(d)
+	}
+	var trailer bytes.Buffer
+	w, err := compress.NewWriter(compression, &trailer)
+	if err == nil {
+		_, err = w.Write(part.Trailer())
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	b.inline(trailer.Bytes())
+}
+
+// member adds a tar member, when there is one and it is not empty.
+func (b *assembly) member(name string, d cache.Digest) {
+	if d.IsZero() || b.err != nil {
+		return
+	}
+	a, err := getArtifact(b.ctx, b.req.Blobs, d)
+	if err != nil {
+		b.err = err
+		return
+	}
+	if a.Size == 0 {
+		return
+	}
+	b.header(name, a.Size)
+	b.add(a.Extents...)
+	b.padTar()
+}
+
+func (b *assembly) header(name string, size int64) {
+	var head bytes.Buffer
+	h := &tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: size, ModTime: part.DefaultTime, Format: tar.FormatPAX}
+	if err := tar.NewWriter(&head).WriteHeader(h); err != nil && b.err == nil {
+		b.err = err
+	}
+	b.inline(head.Bytes())
+}
+
+func (b *assembly) padTar() { b.add(cache.Extent{Length: (tarBlock - b.out.Size%tarBlock) % tarBlock}) }
