@@ -1,142 +1,226 @@
 package cache
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 )
 
-// An encoded artifact is the magic, the digest (32 bytes, zeros for none), the size, the number of extents, and each
-// extent: a kind byte, its length, and for a blob the number of the digest in the table before it and the offset, for
-// inline bytes the bytes. Numbers are varints.
-const artifactMagic = "kiln artifact 1\n"
-
+// The encoding of an artifact's description, which is a blob itself, so that equal artifacts have equal
+// descriptions: every Artifact has exactly one encoding, and DecodeArtifact accepts no other. Numbers are
+// unsigned varints in their shortest form.
+//
+//	magic
+//	flags      1 when the artifact has a digest
+//	digest     32 bytes, when it has one
+//	size
+//	blobs      how many, then 32 bytes each, in the order of their first use
+//	extents    how many, then for each: kind, length, and
+//	           kind 1: the bytes; kind 2: index of the blob, offset in it; kind 0 (zeros): nothing
+//
+// Extents are never empty, and neighbours that continue each other (zeros, one blob) are one.
 const (
-	extentZeros  = 0
-	extentBlob   = 1
-	extentInline = 2
+	artifactMagic = "kilnart\x01"
+
+	kindZeros  = 0
+	kindInline = 1
+	kindBlob   = 2
+
+	// maxExtents bounds what a description can make its reader allocate, to some 100 MB at worst. Small files are
+	// gathered into one blob by whoever makes descriptions, so that real ones have few extents.
+	maxExtents = 1 << 20
+	// MaxArtifactEncoding is the size, in bytes, beyond which a description is refused.
+	MaxArtifactEncoding = 64 << 20
 )
 
-// ErrArtifact: the bytes are not an artifact's description.
-var ErrArtifact = errors.New("not an artifact description")
-
-// EncodeArtifact is the canonical form of a: equal artifacts give equal bytes.
-func EncodeArtifact(a *Artifact) []byte {
-	table := map[Digest]uint64{}
-	var digests []Digest
-	for _, e := range a.Extents {
-		if _, ok := table[e.Blob]; !ok && e.Inline == nil && !e.Blob.IsZero() {
-			table[e.Blob] = uint64(len(digests))
-			digests = append(digests, e.Blob)
-		}
-	}
-	sum := a.Digest.Sum()
-	b := append([]byte(artifactMagic), sum[:]...)
-	b = binary.AppendUvarint(b, uint64(a.Size))
-	b = binary.AppendUvarint(b, uint64(len(digests)))
-	for _, d := range digests {
-		sum := d.Sum()
-		b = append(b, sum[:]...)
-	}
-	b = binary.AppendUvarint(b, uint64(len(a.Extents)))
-	for _, e := range a.Extents {
+// check says what is wrong with a's extents.
+func (a *Artifact) check() error {
+	var total int64
+	for i, e := range a.Extents {
 		switch {
-		case e.Inline != nil:
-			b = binary.AppendUvarint(append(b, extentInline), uint64(len(e.Inline)))
-			b = append(b, e.Inline...)
-		case !e.Blob.IsZero():
-			b = binary.AppendUvarint(append(b, extentBlob), uint64(e.Length))
-			b = binary.AppendUvarint(b, table[e.Blob])
-			b = binary.AppendUvarint(b, uint64(e.Offset))
-		default:
-			b = binary.AppendUvarint(append(b, extentZeros), uint64(e.Length))
+		case e.Length < 0 || e.Offset < 0:
+			return fmt.Errorf("artifact extent %d has a negative length or offset", i)
+		case e.Inline != nil && int64(len(e.Inline)) != e.Length:
+			return fmt.Errorf("artifact extent %d has %d bytes inline and says %d", i, len(e.Inline), e.Length)
+		case e.Inline != nil && (!e.Blob.IsZero() || e.Offset != 0), e.Blob.IsZero() && e.Offset != 0:
+			return fmt.Errorf("artifact extent %d is of two kinds at once", i)
+		case e.Length > math.MaxInt64-e.Offset || e.Length > math.MaxInt64-total:
+			return fmt.Errorf("artifact extent %d ends beyond the largest possible file", i)
 		}
+		total += e.Length
 	}
-	return b
+	if total != a.Size {
+		return fmt.Errorf("artifact of %d bytes has extents of %d", a.Size, total)
+	}
+	return nil
 }
 
-// DecodeArtifact reads what EncodeArtifact wrote, and checks that the extents' lengths add up to the size.
-func DecodeArtifact(b []byte) (*Artifact, error) {
-	d := artifactDecoder{rest: b}
-	if string(d.bytes(uint64(len(artifactMagic)))) != artifactMagic {
-		return nil, fmt.Errorf("%w: no magic", ErrArtifact)
+// normal returns extents without empty ones and with neighbours joined.
+func normal(extents []Extent) []Extent {
+	out := make([]Extent, 0, len(extents))
+	for _, e := range extents {
+		if e.Length == 0 {
+			continue
+		}
+		if n := len(out); n > 0 && e.Inline == nil && out[n-1].Inline == nil && out[n-1].Blob == e.Blob &&
+			(e.Blob.IsZero() || out[n-1].Offset+out[n-1].Length == e.Offset) {
+			out[n-1].Length += e.Length
+			continue
+		}
+		out = append(out, e)
 	}
-	a := &Artifact{Digest: d.digest()}
-	size := d.uint()
-	digests := make([]Digest, d.count(32))
-	for i := range digests {
-		digests[i] = d.digest()
+	return out
+}
+
+// EncodeArtifact writes a description. It fails on one that DecodeArtifact would refuse.
+func EncodeArtifact(a *Artifact) ([]byte, error) {
+	if err := a.check(); err != nil {
+		return nil, err
+	}
+	extents := normal(a.Extents)
+	if len(extents) > maxExtents {
+		return nil, fmt.Errorf("artifact has %d extents; at most %d are possible", len(extents), maxExtents)
+	}
+	b := []byte(artifactMagic)
+	if a.Digest.IsZero() {
+		b = append(b, 0)
+	} else {
+		sum := a.Digest.Sum()
+		b = append(append(b, 1), sum[:]...)
+	}
+	b = binary.AppendUvarint(b, uint64(a.Size))
+
+	index := map[Digest]uint64{}
+	var table []byte
+	for _, e := range extents {
+		if _, ok := index[e.Blob]; !ok && !e.Blob.IsZero() {
+			index[e.Blob] = uint64(len(index))
+			sum := e.Blob.Sum()
+			table = append(table, sum[:]...)
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(len(index)))
+	b = append(b, table...)
+	b = binary.AppendUvarint(b, uint64(len(extents)))
+	for _, e := range extents {
+		switch {
+		case e.Inline != nil:
+			b = append(binary.AppendUvarint(append(b, kindInline), uint64(e.Length)), e.Inline...)
+		case !e.Blob.IsZero():
+			b = binary.AppendUvarint(append(b, kindBlob), uint64(e.Length))
+			b = binary.AppendUvarint(binary.AppendUvarint(b, index[e.Blob]), uint64(e.Offset))
+		default:
+			b = binary.AppendUvarint(append(b, kindZeros), uint64(e.Length))
+		}
+	}
+	if len(b) > MaxArtifactEncoding {
+		return nil, fmt.Errorf("artifact description of %d bytes; at most %d are possible", len(b), MaxArtifactEncoding)
+	}
+	return b, nil
+}
+
+var errArtifactEncoding = errors.New("not an artifact description")
+
+// DecodeArtifact reads what EncodeArtifact wrote, and nothing else.
+func DecodeArtifact(b []byte) (*Artifact, error) {
+	if len(b) > MaxArtifactEncoding {
+		return nil, fmt.Errorf("%w: %d bytes are too many", errArtifactEncoding, len(b))
+	}
+	d := &artifactDecoder{rest: b}
+	if string(d.bytes(uint64(len(artifactMagic)))) != artifactMagic {
+		return nil, fmt.Errorf("%w: it starts with other bytes", errArtifactEncoding)
+	}
+	a := &Artifact{}
+	if flags := d.bytes(1); len(flags) == 1 && flags[0] == 1 {
+		a.Digest = d.digest()
+	}
+	a.Size = d.number()
+	blobs := make([]Digest, d.count(32))
+	for i := range blobs {
+		blobs[i] = d.digest()
 	}
 	a.Extents = make([]Extent, d.count(2))
-	var sum uint64
 	for i := range a.Extents {
-		e := &a.Extents[i]
-		kind, length := d.bytes(1), d.uint()
-		if d.err != nil || length > 1<<62 || sum+length > 1<<62 {
-			return nil, fmt.Errorf("%w: extent %d", ErrArtifact, i)
-		}
-		e.Length = int64(length)
-		switch kind[0] {
-		case extentInline:
-			e.Inline = append([]byte{}, d.bytes(length)...)
-		case extentBlob:
-			n, offset := d.uint(), d.uint()
-			if n >= uint64(len(digests)) || offset > 1<<62 {
-				return nil, fmt.Errorf("%w: extent %d", ErrArtifact, i)
-			}
-			e.Blob, e.Offset = digests[n], int64(offset)
-		case extentZeros:
-		default:
-			return nil, fmt.Errorf("%w: extent %d is of kind %d", ErrArtifact, i, kind[0])
-		}
-		sum += length
+		a.Extents[i] = d.extent(blobs)
 	}
-	if d.err != nil || len(d.rest) > 0 || sum != size {
-		return nil, fmt.Errorf("%w: its parts do not add up", ErrArtifact)
+	if d.bad || len(d.rest) > 0 {
+		return nil, fmt.Errorf("%w: cut short or damaged", errArtifactEncoding)
 	}
-	a.Size = int64(size)
+	again, err := EncodeArtifact(a)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errArtifactEncoding, err)
+	}
+	if !bytes.Equal(again, b) {
+		return nil, fmt.Errorf("%w: not in its one possible form", errArtifactEncoding)
+	}
 	return a, nil
 }
 
+// artifactDecoder reads from rest; after the first fault bad is set and everything it gives is zero.
 type artifactDecoder struct {
 	rest []byte
-	err  error
+	bad  bool
 }
 
 func (d *artifactDecoder) bytes(n uint64) []byte {
-	if n > uint64(len(d.rest)) {
-		d.rest, d.err = nil, ErrArtifact
+	if d.bad || n > uint64(len(d.rest)) {
+		d.bad = true
 		return nil
 	}
-	out := d.rest[:n]
+	out := d.rest[:n:n]
 	d.rest = d.rest[n:]
 	return out
 }
 
-func (d *artifactDecoder) uint() uint64 {
+func (d *artifactDecoder) number() int64 {
 	v, n := binary.Uvarint(d.rest)
-	if n <= 0 {
-		d.rest, d.err = nil, ErrArtifact
+	if d.bad || n <= 0 || v > math.MaxInt64 {
+		d.bad = true
 		return 0
 	}
 	d.rest = d.rest[n:]
-	return v
+	return int64(v)
 }
 
-// count is a number of things that take at least size bytes each: more than the rest can hold is an error, not an allocation.
-func (d *artifactDecoder) count(size uint64) uint64 {
-	n := d.uint()
-	if n > uint64(len(d.rest))/size {
-		d.rest, d.err = nil, ErrArtifact
+// count reads how many things of at least size bytes follow; never more than there is room for.
+func (d *artifactDecoder) count(size int) int {
+	n := d.number()
+	if n > int64(len(d.rest)/size) || n > maxExtents {
+		d.bad = true
 		return 0
 	}
-	return n
+	return int(n)
 }
 
 func (d *artifactDecoder) digest() Digest {
 	b := d.bytes(32)
-	if b == nil || [32]byte(b) == [32]byte{} {
+	if b == nil {
 		return Digest{}
 	}
 	return FromSum([32]byte(b))
+}
+
+func (d *artifactDecoder) extent(blobs []Digest) Extent {
+	kind := d.bytes(1)
+	if kind == nil {
+		return Extent{}
+	}
+	e := Extent{Length: d.number()}
+	switch kind[0] {
+	case kindZeros:
+	case kindInline:
+		e.Inline = bytes.Clone(d.bytes(uint64(e.Length)))
+	case kindBlob:
+		i := d.number()
+		if i >= int64(len(blobs)) {
+			d.bad = true
+			return Extent{}
+		}
+		e.Blob, e.Offset = blobs[i], d.number()
+	default:
+		d.bad = true
+	}
+	return e
 }

@@ -2,95 +2,110 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sort"
 	"sync"
 )
 
-// ArtifactReader reads an artifact as one file. Blobs are opened when they are first read; Close closes them.
+const (
+	// idleFiles is how many blobs an ArtifactReader keeps open between reads.
+	idleFiles = 8
+	// smallCopy is the length below which bytes go through a buffer: the kernel's own copying pays off above it.
+	smallCopy  = 32 << 10
+	copyBuffer = 64 << 10
+)
+
+// ArtifactReader reads an artifact as if it were one file. Blobs are opened when they are first needed, and few
+// are kept open. It may be used by many goroutines. Close it.
 type ArtifactReader struct {
 	ctx      context.Context
 	blobs    Blobs
 	artifact *Artifact
-	starts   []int64 // of each extent
+	starts   []int64 // of each extent, in the artifact
 
-	mu   sync.Mutex
-	open map[Digest]*File
+	mu     sync.Mutex
+	idle   []*File // least recently used first
+	closed bool
 }
 
-// OpenArtifact makes a reader of a. It opens nothing yet.
+var errReaderClosed = errors.New("the artifact is closed")
+
+// OpenArtifact checks a's extents and returns a reader of them. ctx is for all reads.
 func OpenArtifact(ctx context.Context, blobs Blobs, a *Artifact) (*ArtifactReader, error) {
-	r := &ArtifactReader{ctx: ctx, blobs: blobs, artifact: a, open: map[Digest]*File{}}
+	if err := a.check(); err != nil {
+		return nil, err
+	}
+	r := &ArtifactReader{ctx: ctx, blobs: blobs, artifact: a, starts: make([]int64, len(a.Extents))}
 	var at int64
 	for i, e := range a.Extents {
-		if e.Length < 0 || e.Offset < 0 || e.Inline != nil && int64(len(e.Inline)) != e.Length {
-			return nil, fmt.Errorf("%w: extent %d", ErrArtifact, i)
-		}
-		r.starts = append(r.starts, at)
+		r.starts[i] = at
 		at += e.Length
-	}
-	if at != a.Size {
-		return nil, fmt.Errorf("%w: %d bytes of extents, size %d", ErrArtifact, at, a.Size)
 	}
 	return r, nil
 }
 
-// Size is the artifact's size in bytes.
+// Size is the artifact's, in bytes.
 func (r *ArtifactReader) Size() int64 { return r.artifact.Size }
 
-// Close closes the blobs.
-func (r *ArtifactReader) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, f := range r.open {
-		f.Close()
-	}
-	clear(r.open)
-	return nil
-}
-
-// WriteTo implements io.WriterTo.
-func (r *ArtifactReader) WriteTo(w io.Writer) (int64, error) { return r.WriteRange(w, 0, r.Size()) }
-
 // ReadAt implements io.ReaderAt.
-func (r *ArtifactReader) ReadAt(p []byte, offset int64) (int, error) {
-	if offset >= r.Size() {
-		return 0, io.EOF
+func (r *ArtifactReader) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("read an artifact: negative offset %d", off)
 	}
-	want := min(int64(len(p)), r.Size()-offset)
-	b := &sliceWriter{p: p[:want]}
-	_, err := r.WriteRange(b, offset, want)
-	if err == nil && b.n < len(p) {
-		err = io.EOF
+	n := 0
+	for i := r.find(off); i < len(r.starts) && n < len(p); i++ {
+		e := r.artifact.Extents[i]
+		skip := off + int64(n) - r.starts[i]
+		part := p[n:min(int64(len(p)), int64(n)+e.Length-skip)]
+		if err := r.readExtent(part, e, skip); err != nil {
+			return n, err
+		}
+		n += len(part)
 	}
-	return b.n, err
-}
-
-type sliceWriter struct {
-	p []byte
-	n int
-}
-
-func (s *sliceWriter) Write(p []byte) (int, error) {
-	n := copy(s.p[s.n:], p)
-	s.n += n
+	if n < len(p) {
+		return n, io.EOF
+	}
 	return n, nil
 }
 
-// WriteRange writes n bytes from offset to w. Bytes of blobs go by w's ReadFrom where it has one, so that the system
-// copies between files, or from a file to a socket, without passing them through this process.
-func (r *ArtifactReader) WriteRange(w io.Writer, offset, n int64) (written int64, err error) {
-	first := sort.Search(len(r.starts), func(i int) bool { return r.starts[i] > offset }) - 1
-	for i := max(first, 0); i < len(r.starts) && written < n; i++ {
+// WriteTo implements io.WriterTo.
+func (r *ArtifactReader) WriteTo(w io.Writer) (int64, error) {
+	return r.WriteRange(w, 0, r.artifact.Size)
+}
+
+// WriteRange writes n bytes from off to w, or what there is of them. Where w can read from a file by itself, as
+// *os.File and *net.TCPConn can, the kernel moves the bytes.
+func (r *ArtifactReader) WriteRange(w io.Writer, off, n int64) (written int64, err error) {
+	if off < 0 || n < 0 {
+		return 0, fmt.Errorf("read an artifact: negative offset %d or length %d", off, n)
+	}
+	var buf []byte
+	for i := r.find(off); i < len(r.starts) && written < n; i++ {
 		e := r.artifact.Extents[i]
-		skip := max(offset+written-r.starts[i], 0)
+		skip := off + written - r.starts[i]
 		length := min(e.Length-skip, n-written)
-		if length <= 0 {
+		if length == 0 {
 			continue
 		}
-		m, err := r.extent(w, e, skip, length)
-		written += m
+		var copied int64
+		to, direct := w.(io.ReaderFrom)
+		switch {
+		case e.Inline != nil:
+			var m int
+			m, err = w.Write(e.Inline[skip : skip+length])
+			copied = int64(m)
+		case direct && length >= smallCopy && !e.Blob.IsZero():
+			copied, err = r.sendExtent(to, e, skip, length)
+		default:
+			if buf == nil {
+				buf = make([]byte, copyBuffer)
+			}
+			copied, err = r.copyExtent(w, e, skip, length, buf)
+		}
+		written += copied
 		if err != nil {
 			return written, err
 		}
@@ -98,60 +113,113 @@ func (r *ArtifactReader) WriteRange(w io.Writer, offset, n int64) (written int64
 	return written, nil
 }
 
-func (r *ArtifactReader) extent(w io.Writer, e Extent, skip, length int64) (int64, error) {
-	switch {
-	case e.Inline != nil:
-		n, err := w.Write(e.Inline[skip : skip+length])
-		return int64(n), err
-	case e.Blob.IsZero():
-		return io.CopyN(w, zeros{}, length)
-	}
-	f, err := r.file(e.Blob)
-	if err != nil {
-		return 0, err
-	}
-	if e.Offset+skip+length > f.Size {
-		return 0, fmt.Errorf("%w: %d bytes at %d of blob %s, which has %d", ErrArtifact, length, e.Offset+skip, e.Blob, f.Size)
-	}
-	return copyRange(w, f, e.Offset+skip, length)
-}
-
-func (r *ArtifactReader) file(d Digest) (*File, error) {
+// Close closes what is open.
+func (r *ArtifactReader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f, ok := r.open[d]; ok {
-		return f, nil
+	r.closed = true
+	var errs []error
+	for _, f := range r.idle {
+		errs = append(errs, f.Close())
 	}
-	if len(r.open) >= 64 {
-		for old, f := range r.open {
-			f.Close()
-			delete(r.open, old)
+	r.idle = nil
+	return errors.Join(errs...)
+}
+
+// find returns the first extent that ends after off.
+func (r *ArtifactReader) find(off int64) int {
+	return sort.Search(len(r.starts), func(i int) bool { return off-r.starts[i] < r.artifact.Extents[i].Length })
+}
+
+// readExtent fills p with the extent's bytes from skip.
+func (r *ArtifactReader) readExtent(p []byte, e Extent, skip int64) error {
+	switch {
+	case e.Inline != nil:
+		copy(p, e.Inline[skip:])
+		return nil
+	case e.Blob.IsZero():
+		clear(p)
+		return nil
+	}
+	return r.with(e, func(f *File) error {
+		_, err := f.ReadAt(p, e.Offset+skip)
+		return err
+	})
+}
+
+// copyExtent writes length bytes of the extent through buf.
+func (r *ArtifactReader) copyExtent(w io.Writer, e Extent, skip, length int64, buf []byte) (written int64, err error) {
+	for written < length {
+		p := buf[:min(int64(len(buf)), length-written)]
+		if err := r.readExtent(p, e, skip+written); err != nil {
+			return written, err
+		}
+		n, err := w.Write(p)
+		written += int64(n)
+		if err != nil {
+			return written, err
 		}
 	}
-	f, err := r.blobs.Open(r.ctx, d)
+	return written, nil
+}
+
+// sendExtent has the kernel copy length bytes of the extent's file to w.
+func (r *ArtifactReader) sendExtent(w io.ReaderFrom, e Extent, skip, length int64) (written int64, err error) {
+	err = r.with(e, func(f *File) error {
+		if _, err := f.Seek(e.Offset+skip, io.SeekStart); err != nil {
+			return err
+		}
+		// The writers look for an *os.File, not for what embeds one.
+		var file *os.File = f.File
+		written, err = w.ReadFrom(&io.LimitedReader{R: file, N: length})
+		if err == nil && written < length {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	})
+	return written, err
+}
+
+// with calls use with the extent's blob, which is nobody else's meanwhile.
+func (r *ArtifactReader) with(e Extent, use func(*File) error) error {
+	f, err := r.take(e.Blob)
 	if err != nil {
-		return nil, fmt.Errorf("open blob %s: %w", d, err)
+		return err
 	}
-	r.open[d] = f
-	return f, nil
+	defer r.give(f)
+	if f.Size < e.Offset || f.Size-e.Offset < e.Length {
+		return fmt.Errorf("artifact needs bytes %d to %d of blob %s, which has %d", e.Offset, e.Offset+e.Length, e.Blob, f.Size)
+	}
+	if err := use(f); err != nil {
+		return fmt.Errorf("copy from blob %s: %w", e.Blob, err)
+	}
+	return nil
 }
 
-// copyRange copies by file position where w can take it from there. An open file of a reader is used by one copy at
-// a time, because the position is shared.
-func copyRange(w io.Writer, f *File, offset, length int64) (int64, error) {
-	if rf, ok := w.(io.ReaderFrom); ok {
-		if _, err := f.Seek(offset, io.SeekStart); err != nil {
-			return 0, err
+func (r *ArtifactReader) take(d Digest) (*File, error) {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil, errReaderClosed
+	}
+	for i, f := range r.idle {
+		if f.Digest == d {
+			r.idle = append(r.idle[:i], r.idle[i+1:]...)
+			r.mu.Unlock()
+			return f, nil
 		}
-		return rf.ReadFrom(io.LimitReader(f.File, length))
 	}
-	buf := make([]byte, 256<<10)
-	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{f.Section(offset, length)}, buf)
+	r.mu.Unlock()
+	return r.blobs.Open(r.ctx, d)
 }
 
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
+func (r *ArtifactReader) give(f *File) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.idle = append(r.idle, f)
+	if r.closed || len(r.idle) > idleFiles {
+		oldest := r.idle[0]
+		r.idle = r.idle[1:]
+		_ = oldest.Close() // opened for reading: nothing can be lost
+	}
 }

@@ -44,20 +44,29 @@ func (d *Dir) Missing(ctx context.Context, keys []Key) ([]Key, error) {
 
 // present says whether key is there, whole and right.
 func (d *Dir) present(ctx context.Context, key Key) (bool, error) {
-	var f io.Closer
-	var err error
 	if digest, ok := key.Digest(); ok {
-		f, err = d.Open(ctx, digest)
-	} else {
-		f, _, err = d.openRecord(key)
+		return d.presentBlob(ctx, digest)
 	}
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
+	f, _, err := d.openRecord(key)
 	if err != nil {
-		return false, err
+		return false, ignoreNotFound(err)
 	}
 	return true, f.Close()
+}
+
+func (d *Dir) presentBlob(ctx context.Context, digest Digest) (bool, error) {
+	f, err := d.Open(ctx, digest)
+	if err != nil {
+		return false, ignoreNotFound(err)
+	}
+	return true, f.Close()
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // absent returns those of items that are not present, in their order, asking for several at once.
@@ -139,7 +148,5 @@ func sumFile(ctx context.Context, f *os.File) (Digest, error) {
 
 // MissingBlobs implements Blobs.
 func (d *Dir) MissingBlobs(ctx context.Context, digests []Digest) ([]Digest, error) {
-	return absent(ctx, digests, func(ctx context.Context, digest Digest) (bool, error) {
-		return d.present(ctx, BlobKey(digest))
-	})
+	return absent(ctx, digests, d.presentBlob)
 }

@@ -24,13 +24,13 @@ type Key struct{ path string }
 func (k Key) String() string { return k.path }
 
 // BlobKey is where the bytes with digest d are.
-func BlobKey(d Digest) Key { return Key{BlobPrefix + d.Hex()[:2] + "/" + d.Hex()} }
+func BlobKey(d Digest) Key { return Key{BlobPrefix + fanned(d)} }
 
 // ResultKey is where the result of the step with key d is.
-func ResultKey(d Digest) Key { return Key{ResultPrefix + d.Hex()[:2] + "/" + d.Hex()} }
+func ResultKey(d Digest) Key { return Key{ResultPrefix + fanned(d)} }
 
 // ArtifactKey is where the description of the artifact whose bytes have digest d is.
-func ArtifactKey(d Digest) Key { return Key{ArtifactPrefix + d.Hex()[:2] + "/" + d.Hex()} }
+func ArtifactKey(d Digest) Key { return Key{ArtifactPrefix + fanned(d)} }
 
 // RefKey is where the meaning of a reference (expanded, "host/name:tag" or "host/name@digest") is, per team and platform.
 func RefKey(team, reference, platform string) Key {
@@ -43,6 +43,15 @@ func NameKey(reference string) Key { return Key{NamePrefix + escapePath(referenc
 // BuildKey is where the record of a finished build is.
 func BuildKey(team, id string) Key { return Key{BuildPrefix + escape(team) + "/" + escape(id)} }
 
+// fanned spreads keys over 256 directories by their first two digits. The zero digest gets a name that nothing has.
+func fanned(d Digest) string {
+	if d.IsZero() {
+		return "zero"
+	}
+	name := d.Hex()
+	return name[:2] + "/" + name
+}
+
 // Digest is the digest of a blob key; ok is false for other keys.
 func (k Key) Digest() (d Digest, ok bool) {
 	if !strings.HasPrefix(k.path, BlobPrefix) {
@@ -54,7 +63,7 @@ func (k Key) Digest() (d Digest, ok bool) {
 
 // ParseKey reads what String gave, as a backend does when it lists.
 func ParseKey(s string) (Key, error) {
-	if s == "" || path.Clean(s) != s || strings.HasPrefix(s, "/") || strings.HasPrefix(s, "..") {
+	if s == "" || s == "." || path.Clean(s) != s || strings.HasPrefix(s, "/") || strings.HasPrefix(s, "..") {
 		return Key{}, fmt.Errorf("cache key %q: not a clean relative path", s)
 	}
 	return Key{s}, nil

@@ -1,0 +1,185 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func openDir(t testing.TB) *Dir {
+	t.Helper()
+	d, err := OpenDir(filepath.Join(t.TempDir(), "cache"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func putBlob(t testing.TB, blobs Blobs, data []byte) Digest {
+	t.Helper()
+	draft, err := blobs.Create(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer draft.Abort()
+	if _, err := draft.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	digest, size, err := draft.Commit()
+	if err != nil || digest != SumBytes(data) || size != int64(len(data)) {
+		t.Fatalf("commit: got %s, %d, %v; want %s, %d", digest, size, err, SumBytes(data), len(data))
+	}
+	return digest
+}
+
+func readBlob(t testing.TB, blobs Blobs, digest Digest) []byte {
+	t.Helper()
+	f, err := blobs.Open(context.Background(), digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestChangedBlobCountsAsAbsent(t *testing.T) {
+	content := bytes.Repeat([]byte("kiln "), 1000)
+	tests := []struct {
+		name   string
+		tamper func(t *testing.T, file string)
+	}{
+		{"a byte is flipped", func(t *testing.T, file string) { flip(t, file) }},
+		{"a byte is flipped and the modification time restored", func(t *testing.T, file string) {
+			info, err := os.Stat(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * stampSlack)
+			flip(t, file)
+			if err := os.Chtimes(file, info.ModTime(), info.ModTime()); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"the file is cut short", func(t *testing.T, file string) {
+			if err := errors.Join(os.Chmod(file, 0o644), os.Truncate(file, 100)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"the file is replaced", func(t *testing.T, file string) {
+			if err := errors.Join(os.Remove(file), os.WriteFile(file, []byte("other"), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := openDir(t)
+			digest := putBlob(t, d, content)
+			tt.tamper(t, d.blobFile(digest))
+			missing, err := d.MissingBlobs(context.Background(), []Digest{digest})
+			if err != nil || len(missing) != 1 {
+				t.Errorf("missing: got %v, %v; want the blob", missing, err)
+			}
+			if _, err := d.Open(context.Background(), digest); !errors.Is(err, ErrNotFound) {
+				t.Errorf("open: got %v, want ErrNotFound", err)
+			}
+			if _, err := os.Stat(d.blobFile(digest)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the file is still there: %v", err)
+			}
+			putBlob(t, d, content)
+			if got := readBlob(t, d, digest); !bytes.Equal(got, content) {
+				t.Error("stored again, it reads differently")
+			}
+		})
+	}
+}
+
+func flip(t *testing.T, file string) {
+	t.Helper()
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(file, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCommitAsRefusesOtherBytes(t *testing.T) {
+	d := openDir(t)
+	draft, err := d.Create(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := draft.ReadFrom(strings.NewReader("one")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := draft.CommitAs(SumBytes([]byte("two"))); !errors.Is(err, ErrMismatch) {
+		t.Errorf("got %v, want ErrMismatch", err)
+	}
+	left, err := os.ReadDir(filepath.Join(d.root, tmpDir))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left in tmp: %v, %v", left, err)
+	}
+}
+
+func TestArtifactReadsAsOneFile(t *testing.T) {
+	d := openDir(t)
+	big := bytes.Repeat([]byte("0123456789abcdef"), 8192)
+	digest := putBlob(t, d, big)
+	a := &Artifact{Extents: []Extent{
+		{Length: 3, Inline: []byte("abc")},
+		{Length: 100_000, Blob: digest, Offset: 5},
+		{Length: 70_000},
+		{Length: 7, Blob: digest, Offset: 16},
+	}}
+	want := append([]byte("abc"), big[5:100_005]...)
+	want = append(append(want, make([]byte, 70_000)...), big[16:23]...)
+	a.Size = int64(len(want))
+	encoded, err := EncodeArtifact(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err = DecodeArtifact(encoded); err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenArtifact(context.Background(), d, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+
+	whole, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
+	if err != nil || !bytes.Equal(whole, want) {
+		t.Errorf("ReadAt: %v, equal %t", err, bytes.Equal(whole, want))
+	}
+	var buf bytes.Buffer
+	if _, err := r.WriteTo(struct{ io.Writer }{&buf}); err != nil || !bytes.Equal(buf.Bytes(), want) {
+		t.Errorf("WriteTo a plain writer: %v, equal %t", err, bytes.Equal(buf.Bytes(), want))
+	}
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if n, err := r.WriteRange(out, 2, r.Size()); err != nil || n != r.Size()-2 {
+		t.Errorf("WriteRange: %d, %v", n, err)
+	}
+	if got, err := os.ReadFile(out.Name()); err != nil || !bytes.Equal(got, want[2:]) {
+		t.Errorf("WriteRange to a file: %v, equal %t", err, bytes.Equal(got, want[2:]))
+	}
+}
