@@ -1,0 +1,64 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/kiln-farm/kiln/image/step"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// Parameters are what of a build, beside its configuration and lock, shapes the graph.
+type Parameters struct {
+	Platforms        []string `json:"platforms"`
+	Formats          []string `json:"formats"`
+	Compress         string   `json:"compress"`
+	NoSBOM           bool     `json:"no_sbom,omitempty"`
+	DecompressKernel bool     `json:"decompress_kernel,omitempty"`
+}
+
+// Params are the parameters of the plan step of a build. Its inputs are "config" and "lock".
+func Params(spec *kilnv1.BuildSpec) []byte {
+	o := spec.GetOptions()
+	compress := o.GetCompress()
+	if compress == "" {
+		compress = defaultCompress
+	}
+	return step.EncodeParams(Parameters{
+		Platforms: spec.GetPlatforms(), Formats: spec.GetFormats(), Compress: compress,
+		NoSBOM: o.GetNoSbom(), DecompressKernel: o.GetDecompressKernel(),
+	})
+}
+
+// ResolveParams are the parameters of the resolve step of a build. They hold its id, because what a reference means
+// changes with time: no two builds share the step. Its input is "config", and "lock" when the build is locked.
+func ResolveParams(spec *kilnv1.BuildSpec) []byte {
+	return step.EncodeParams(struct {
+		Build     string   `json:"build"`
+		Platforms []string `json:"platforms"`
+		Pull      bool     `json:"pull,omitempty"`
+	}{spec.GetId(), spec.GetPlatforms(), spec.GetOptions().GetPull()})
+}
+
+const defaultCompress = "gzip"
+
+func decodeParams(b []byte) (Parameters, error) {
+	var p Parameters
+	if err := json.Unmarshal(b, &p); err != nil {
+		return p, fmt.Errorf("parameters of a plan: %w", err)
+	}
+	return p, p.check()
+}
+
+func (p *Parameters) check() error {
+	if len(p.Platforms) == 0 {
+		return step.Failf("no platform was asked for; name at least one, such as linux/amd64")
+	}
+	if err := CheckFormats(p.Formats); err != nil {
+		return &step.Failure{Err: err}
+	}
+	if p.Compress != "gzip" && p.Compress != "zstd" {
+		return step.Failf("unknown compression %q; write gzip or zstd", p.Compress)
+	}
+	return nil
+}
