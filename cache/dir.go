@@ -50,9 +50,6 @@ func (d *Dir) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser,
 	if offset < 0 {
 		return nil, fmt.Errorf("read %s: negative offset %d", key, offset)
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	var f *os.File
 	var size int64
 	if digest, ok := key.Digest(); ok {
@@ -63,7 +60,7 @@ func (d *Dir) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser,
 		f, size = blob.File, blob.Size
 	} else {
 		var err error
-		if f, size, err = d.openRecord(key); err != nil {
+		if f, size, err = d.openRecord(ctx, key); err != nil {
 			return nil, err
 		}
 	}

@@ -19,6 +19,9 @@ func (d *Dir) Open(ctx context.Context, digest Digest) (*File, error) {
 		return nil, fmt.Errorf("open a blob without a digest: %w", ErrNotFound)
 	}
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		f, err := os.Open(d.blobFile(digest))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("blob %s: %w", digest, ErrNotFound)
@@ -47,7 +50,7 @@ func (d *Dir) present(ctx context.Context, key Key) (bool, error) {
 	if digest, ok := key.Digest(); ok {
 		return d.presentBlob(ctx, digest)
 	}
-	f, _, err := d.openRecord(key)
+	f, _, err := d.openRecord(ctx, key)
 	if err != nil {
 		return false, ignoreNotFound(err)
 	}

@@ -9,5 +9,5 @@
 // a miss: the blob is dropped and ErrNotFound returned, so that whoever needs it makes or fetches it again.
 //
 // The package never talks to other parts of Kiln and never interprets what a blob means, but for artifacts,
-// which are lists of extents over blobs.
+// which are lists of extents over blobs, and for what an image manifest refers to, when Prune must keep it.
 package cache

@@ -28,7 +28,10 @@ func appendTrailer(b []byte, sum uint32, size int64) []byte {
 }
 
 // openRecord opens the value of a key that is no blob's; size is without the trailer.
-func (d *Dir) openRecord(key Key) (f *os.File, size int64, err error) {
+func (d *Dir) openRecord(ctx context.Context, key Key) (f *os.File, size int64, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err
+	}
 	f, err = os.Open(d.file(key))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, fmt.Errorf("%s: %w", key, ErrNotFound)
@@ -41,7 +44,7 @@ func (d *Dir) openRecord(key Key) (f *os.File, size int64, err error) {
 		f.Close()
 		return nil, 0, fmt.Errorf("%s: %w", key, err)
 	}
-	touchRecord(context.Background(), f)
+	touchRecord(f)
 	return f, size, nil
 }
 

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"context"
 	"encoding/binary"
 	"io/fs"
 	"os"
@@ -137,9 +136,9 @@ func dueForTouch(id identity) bool {
 func lastUse(info fs.FileInfo) time.Time { return time.Unix(0, identityOf(info).atime) }
 
 // touchRecord notes that a record was used.
-func touchRecord(ctx context.Context, f *os.File) {
+func touchRecord(f *os.File) {
 	id, err := identify(f)
-	if err == nil && ctx.Err() == nil && dueForTouch(id) {
+	if err == nil && dueForTouch(id) {
 		_ = os.Chtimes(f.Name(), time.Now(), time.Unix(0, id.mtime)) // a cache that we may only read stays as it is
 	}
 }

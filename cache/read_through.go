@@ -1,0 +1,165 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// ReadThrough puts a directory in front of a Store that others share. Blobs are fetched into the directory when
+// they are first read, verified on their way, each once however many ask; new ones are stored in both before
+// their draft counts as committed. Records always come from the shared store, since others change them there.
+type ReadThrough struct {
+	local   *Dir
+	shared  Store
+	flights flights
+}
+
+// NewReadThrough puts local in front of shared.
+func NewReadThrough(local *Dir, shared Store) *ReadThrough {
+	return &ReadThrough{local: local, shared: shared}
+}
+
+// Open implements Blobs.
+func (t *ReadThrough) Open(ctx context.Context, d Digest) (*File, error) {
+	f, err := t.local.Open(ctx, d)
+	if !errors.Is(err, ErrNotFound) || d.IsZero() {
+		return f, err
+	}
+	done, err := t.flights.begin(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	f, err = t.local.Open(ctx, d)
+	if !errors.Is(err, ErrNotFound) {
+		return f, err
+	}
+	if err = t.fetch(ctx, d); errors.Is(err, ErrMismatch) {
+		err = t.fetch(ctx, d) // the fault may have been on the way
+	}
+	if errors.Is(err, ErrMismatch) {
+		return nil, fmt.Errorf("%w: the shared cache holds other bytes under that digest: %w", ErrNotFound, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.local.Open(ctx, d)
+}
+
+// fetch fills the local directory with the blob.
+func (t *ReadThrough) fetch(ctx context.Context, d Digest) error {
+	r, err := t.shared.Get(ctx, BlobKey(d), 0, -1)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	draft, err := t.local.Create(ctx)
+	if err != nil {
+		return err
+	}
+	defer draft.Abort()
+	if _, err := draft.ReadFrom(r); err != nil {
+		return fmt.Errorf("fetch blob %s: %w", d, err)
+	}
+	_, err = draft.CommitAs(d)
+	return err
+}
+
+// Create implements Blobs.
+func (t *ReadThrough) Create(ctx context.Context) (*Draft, error) {
+	draft, err := t.local.Create(ctx)
+	if err != nil {
+		return nil, err
+	}
+	draft.committed = func(d Digest, size int64) error { return t.share(ctx, d, size) }
+	return draft, nil
+}
+
+// share copies a local blob to the shared store.
+func (t *ReadThrough) share(ctx context.Context, d Digest, size int64) error {
+	f, err := t.local.Open(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := t.shared.Put(ctx, BlobKey(d), f, size, IfAbsent); err != nil {
+		return fmt.Errorf("share blob %s: %w", d, err)
+	}
+	return nil
+}
+
+// MissingBlobs implements Blobs.
+func (t *ReadThrough) MissingBlobs(ctx context.Context, digests []Digest) ([]Digest, error) {
+	missing, err := t.local.MissingBlobs(ctx, digests)
+	if err != nil || len(missing) == 0 {
+		return nil, err
+	}
+	var keys []Key
+	for _, d := range missing {
+		if !d.IsZero() {
+			keys = append(keys, BlobKey(d))
+		}
+	}
+	absent, err := t.shared.Missing(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(missing, func(d Digest) bool {
+		return !d.IsZero() && !slices.Contains(absent, BlobKey(d))
+	}), nil
+}
+
+// Get implements Store.
+func (t *ReadThrough) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
+	d, ok := key.Digest()
+	if !ok {
+		return t.shared.Get(ctx, key, offset, n)
+	}
+	f, err := t.Open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
+	return t.local.Get(ctx, key, offset, n)
+}
+
+// Put implements Store.
+func (t *ReadThrough) Put(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
+	d, ok := key.Digest()
+	if !ok {
+		return t.shared.Put(ctx, key, r, size, mode)
+	}
+	if err := t.local.Put(ctx, key, r, size, mode); err != nil {
+		return err
+	}
+	f, err := t.local.Open(ctx, d)
+	if err != nil {
+		return err
+	}
+	size = f.Size
+	f.Close()
+	return t.share(ctx, d, size)
+}
+
+// Missing implements Store. It tells what others would miss, whatever is here.
+func (t *ReadThrough) Missing(ctx context.Context, keys []Key) ([]Key, error) {
+	return t.shared.Missing(ctx, keys)
+}
+
+// List implements Store.
+func (t *ReadThrough) List(ctx context.Context, prefix string, f func(Entry) error) error {
+	return t.shared.List(ctx, prefix, f)
+}
+
+// Delete implements Store. A blob is deleted here, too.
+func (t *ReadThrough) Delete(ctx context.Context, key Key) error {
+	if _, ok := key.Digest(); ok {
+		if err := t.local.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return t.shared.Delete(ctx, key)
+}
