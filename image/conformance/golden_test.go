@@ -67,9 +67,9 @@ func (k *kiln) plan(t testing.TB, config *kilnv1.ConfigBundle, spec *kilnv1.Buil
 }
 
 // load reads a case as the command line does, from its directory.
-func (k *kiln) load(t testing.TB, args ...string) *kilnv1.ConfigBundle {
+func (k *kiln) load(t testing.TB, home string, args ...string) *kilnv1.ConfigBundle {
 	t.Helper()
-	config, err := linuxkit.Load(context.Background(), args, linuxkit.Options{Blobs: k.dir, Home: "/nonexistent"})
+	config, err := linuxkit.Load(context.Background(), args, linuxkit.Options{Blobs: k.dir, Home: home})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func golden(t testing.TB, file string) map[string]map[string]string {
 }
 
 func TestTarsAreLinuxKitsByteForByte(t *testing.T) {
-	compareAll(t, newKiln(t, labFixtures()), golden(t, "testdata/golden.txt"), func(name string) string {
+	compareAll(t, newKiln(t, labFixtures()), t.TempDir(), golden(t, "testdata/golden.txt"), func(name string) string {
 		return filepath.Join("testdata/cases", filepath.Base(name))
 	})
 }
@@ -160,12 +160,12 @@ func TestTheWholeKit(t *testing.T) {
 		t.Skip("set " + kitVariable + " to the directory of the conformance kit")
 	}
 	k := newKiln(t, append(labFixtures(), kitFixtures(filepath.Join(kit, "registry/refs.json"))...))
-	compareAll(t, k, golden(t, filepath.Join(kit, "golden.txt")), func(name string) string {
+	compareAll(t, k, filepath.Join(kit, "home"), golden(t, filepath.Join(kit, "golden.txt")), func(name string) string {
 		return filepath.Join(kit, "cases", name)
 	})
 }
 
-func compareAll(t *testing.T, k *kiln, want map[string]map[string]string, file func(name string) string) {
+func compareAll(t *testing.T, k *kiln, home string, want map[string]map[string]string, file func(name string) string) {
 	start, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func compareAll(t *testing.T, k *kiln, want map[string]map[string]string, file f
 				path = filepath.Join(start, path)
 			}
 			t.Chdir(filepath.Dir(path))
-			config := k.load(t, filepath.Base(path))
+			config := k.load(t, home, filepath.Base(path))
 			var asked []string
 			for _, p := range platforms {
 				if hashes[p] != "" {

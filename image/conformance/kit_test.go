@@ -34,5 +34,14 @@ func kitFixtures(list string) []fixture {
 		}
 		fixtures = append(fixtures, f)
 	}
+	// A registry knows a reference without a tag as :latest, and keeps what was pushed last.
+	for i, f := range fixtures {
+		for _, later := range fixtures[i:] {
+			if later.ref == f.ref+":latest" {
+				later.ref = f.ref
+				fixtures[i] = later
+			}
+		}
+	}
 	return fixtures
 }
