@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/nats-io/nats.go"
@@ -21,11 +21,22 @@ type Config struct {
 	Bus     *nats.Conn   // stays the caller's to close, after Close
 	DataDir string       // of the raft log; empty: everything is in memory
 	Log     *slog.Logger // slog.Default when nil
+	Version string       // of the program, for Status
 }
 
 // Coordinator is one of a farm's coordinators.
 type Coordinator struct {
-	cfg Config
+	cfg   Config
+	fsm   *fsm
+	node  *node
+	index *index // of results; survives a change of leaders, since results never change
+
+	stop chan struct{}
+	done chan struct{} // closed when the goroutine that follows leadership has ended
+
+	mu      sync.Mutex    // guards what follows
+	leader  *leader       // nil while another one leads
+	changed chan struct{} // closed when leader changes
 }
 
 // New starts a coordinator.
@@ -33,17 +44,87 @@ func New(cfg Config) (*Coordinator, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	return &Coordinator{cfg: cfg}, nil
+	c := &Coordinator{
+		cfg: cfg, fsm: newFSM(), index: newIndex(indexBytes),
+		stop: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
+	}
+	var err error
+	if c.node, err = openNode(&c.cfg, c.fsm); err != nil {
+		return nil, fmt.Errorf("start coordinator %s: %w", cfg.NodeID, err)
+	}
+	go c.follow()
+	return c, nil
 }
 
-// Handler is the API: Connect RPC, /v1/blobs/ and /healthz.
-func (c *Coordinator) Handler() http.Handler { return http.NotFoundHandler() }
+// follow takes up the leader's duties when raft says so, and lays them down.
+func (c *Coordinator) follow() {
+	defer close(c.done)
+	defer c.setLeader(nil)
+	for {
+		select {
+		case <-c.stop:
+			return
+		case leads := <-c.node.leads:
+			c.setLeader(nil)
+			if !leads {
+				continue
+			}
+			l, err := lead(&c.cfg, c.node, c.fsm, c.index)
+			if err != nil {
+				c.cfg.Log.Error("leadership could not be taken up; another election follows", "node", c.cfg.NodeID, "error", err)
+				_ = c.node.LeadershipTransfer().Error() // with nobody to take it, raft stays, and so does the message above
+				continue
+			}
+			c.setLeader(l)
+		}
+	}
+}
+
+func (c *Coordinator) setLeader(next *leader) {
+	c.mu.Lock()
+	last := c.leader
+	c.leader = next
+	close(c.changed)
+	c.changed = make(chan struct{})
+	c.mu.Unlock()
+	if last != nil {
+		last.close()
+	}
+}
+
+// current returns the leader's part of this coordinator, nil when it does not lead, and what is closed when that changes.
+func (c *Coordinator) current() (*leader, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leader, c.changed
+}
 
 // Ready waits until there is a leader that takes work.
-func (c *Coordinator) Ready(ctx context.Context) error { return ctx.Err() }
+func (c *Coordinator) Ready(ctx context.Context) error {
+	for {
+		l, changed := c.current()
+		if l != nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-c.done:
+			return errors.New("the coordinator is closed")
+		case <-ctx.Done():
+			return fmt.Errorf("wait for a leader of farm %s: %w", c.cfg.Farm, ctx.Err())
+		}
+	}
+}
 
-// Close ends the coordinator and waits until it has ended. What was committed is kept.
-func (c *Coordinator) Close() error { return nil }
+// Close ends the coordinator and waits until it has ended. What was committed is kept, and what was made is recorded.
+func (c *Coordinator) Close() error {
+	close(c.stop)
+	<-c.done
+	if err := c.node.Close(); err != nil {
+		return fmt.Errorf("stop coordinator %s: %w", c.cfg.NodeID, err)
+	}
+	return nil
+}
 
 func (c *Config) fill() error {
 	if c.Store == nil || c.Blobs == nil || c.Bus == nil {

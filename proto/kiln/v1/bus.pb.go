@@ -332,6 +332,7 @@ type Lease struct {
 	DeadlineMs    int64                  `protobuf:"varint,6,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"` // longest time the step may take
 	Build         *BuildSpec             `protobuf:"bytes,7,opt,name=build,proto3" json:"build,omitempty"`                              // one of the builds that wait: mirrors, team, and for resolve and plan the whole work
 	Attempt       uint32                 `protobuf:"varint,8,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Traceparent   string                 `protobuf:"bytes,9,opt,name=traceparent,proto3" json:"traceparent,omitempty"` // W3C trace context of the step's span
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -420,6 +421,13 @@ func (x *Lease) GetAttempt() uint32 {
 		return x.Attempt
 	}
 	return 0
+}
+
+func (x *Lease) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 type CompleteRequest struct {
@@ -950,7 +958,7 @@ const file_kiln_v1_bus_proto_rawDesc = "" +
 	"\n" +
 	"LeaseReply\x12&\n" +
 	"\x06leases\x18\x01 \x03(\v2\x0e.kiln.v1.LeaseR\x06leases\x12\x19\n" +
-	"\bretry_ms\x18\x02 \x01(\x03R\aretryMs\"\xe8\x01\n" +
+	"\bretry_ms\x18\x02 \x01(\x03R\aretryMs\"\x8a\x02\n" +
 	"\x05Lease\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x12\n" +
@@ -960,7 +968,8 @@ const file_kiln_v1_bus_proto_rawDesc = "" +
 	"\vdeadline_ms\x18\x06 \x01(\x03R\n" +
 	"deadlineMs\x12(\n" +
 	"\x05build\x18\a \x01(\v2\x12.kiln.v1.BuildSpecR\x05build\x12\x18\n" +
-	"\aattempt\x18\b \x01(\rR\aattempt\"\x92\x03\n" +
+	"\aattempt\x18\b \x01(\rR\aattempt\x12 \n" +
+	"\vtraceparent\x18\t \x01(\tR\vtraceparent\"\x92\x03\n" +
 	"\x0fCompleteRequest\x12\x18\n" +
 	"\abuilder\x18\x01 \x01(\tR\abuilder\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x14\n" +

@@ -1,0 +1,234 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"connectrpc.com/connect"
+	"github.com/google/uuid"
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/state"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+	"github.com/kiln-farm/kiln/proto/kiln/v1/kilnv1connect"
+	"go.opentelemetry.io/otel/propagation"
+)
+
+// Bounds of requests.
+const (
+	maxMessage   = 4 << 20 // bytes of a request
+	maxName      = 256     // bytes of a team, a name, a platform, a format
+	maxList      = 64      // platforms, formats, mirrors of one build
+	maxDigests   = 10_000  // digests asked for at once
+	defaultList  = 20
+	maxBuildList = 1000
+)
+
+// Handler is the API: Connect RPC, /v1/blobs/ and /healthz.
+func (c *Coordinator) Handler() http.Handler {
+	mux := http.NewServeMux()
+	rpcPath, rpc := kilnv1connect.NewFarmServiceHandler(&api{c}, connect.WithReadMaxBytes(maxMessage))
+	mux.Handle(rpcPath, traced(rpc))
+	mux.Handle("/v1/blobs/{digest}", &blobHandler{c.cfg.Store, c.cfg.Blobs, c.cfg.Log})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if l, _ := c.current(); l == nil {
+			http.Error(w, "this coordinator does not lead", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux
+}
+
+// traced takes the caller's trace context from the headers.
+func traced(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// api implements kilnv1connect.FarmServiceHandler.
+type api struct{ c *Coordinator }
+
+var _ kilnv1connect.FarmServiceHandler = (*api)(nil)
+
+// leader returns the leader, or the error to tell the client.
+func (a *api) leader() (*leader, <-chan struct{}, error) {
+	l, changed := a.c.current()
+	if l == nil {
+		_, id := a.c.node.LeaderWithID()
+		if id == "" {
+			id = "unknown"
+		}
+		return nil, nil, connect.NewError(connect.CodeUnavailable, fmt.Errorf("this coordinator does not lead the farm (the leader is %s): ask it, or try again in a moment", id))
+	}
+	return l, changed, nil
+}
+
+// Submit takes a build.
+func (a *api) Submit(ctx context.Context, req *connect.Request[kilnv1.SubmitRequest]) (*connect.Response[kilnv1.SubmitResponse], error) {
+	l, _, err := a.leader()
+	if err != nil {
+		return nil, err
+	}
+	spec := req.Msg.GetSpec()
+	if err := checkSpec(spec); err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	answer := connect.NewResponse(&kilnv1.SubmitResponse{Id: spec.GetId()})
+	here := false
+	l.fsm.view(func(m *state.Machine) { here = m.Seen(spec.GetId()) })
+	if here {
+		return answer, nil
+	}
+	if err := a.present(ctx, spec); err != nil {
+		return nil, err
+	}
+	l.spans.startBuild(ctx, spec.GetId(), spec.GetName())
+	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Submit{Submit: &kilnv1.SubmitCommand{Spec: spec}}})
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if r := results[0].Refused; r != "" {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("build %s is refused: %s", spec.GetId(), r))
+	}
+	if !results[0].Existing {
+		l.log.Info("build submitted", "build", spec.GetId(), "name", spec.GetName(), "team", spec.GetTeam())
+	}
+	return answer, nil
+}
+
+// present checks that what a build begins with is in the cache.
+func (a *api) present(ctx context.Context, spec *kilnv1.BuildSpec) error {
+	var digests []cache.Digest
+	for _, text := range []string{spec.GetConfig(), spec.GetLock()} {
+		if d, err := cache.ParseDigest(text); err == nil {
+			digests = append(digests, d)
+		}
+	}
+	absent, err := a.c.cfg.Blobs.MissingBlobs(ctx, digests)
+	if err != nil {
+		return connect.NewError(connect.CodeInternal, fmt.Errorf("look for the build's configuration: %w", err))
+	}
+	if len(absent) > 0 {
+		return connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("the farm does not hold the blob %s that the build begins with: upload it to /v1/blobs/ first", absent[0]))
+	}
+	return nil
+}
+
+// checkSpec says what is wrong with a build. What formats there are is the plan's to know.
+func checkSpec(s *kilnv1.BuildSpec) error {
+	if id, err := uuid.Parse(s.GetId()); err != nil || id.String() != s.GetId() {
+		return fmt.Errorf("the build's id %.80q is not a UUID in its usual form", s.GetId())
+	}
+	if _, err := cache.ParseDigest(s.GetConfig()); err != nil {
+		return fmt.Errorf("the build's configuration: %w", err)
+	}
+	if _, err := cache.ParseDigest(s.GetLock()); err != nil && s.GetLock() != "" {
+		return fmt.Errorf("the build's lock: %w", err)
+	}
+	if len(s.GetPlatforms()) == 0 {
+		return errors.New("the build names no platform")
+	}
+	if len(s.GetFormats()) == 0 {
+		return errors.New("the build names no format")
+	}
+	if len(s.GetPlatforms()) > maxList || len(s.GetFormats()) > maxList || len(s.GetMirrors()) > maxList {
+		return fmt.Errorf("at most %d platforms, formats and mirrors are allowed in one build", maxList)
+	}
+	for _, list := range [][]string{s.GetPlatforms(), s.GetFormats()} {
+		for i, v := range list {
+			if v == "" || slices.Contains(list[:i], v) {
+				return fmt.Errorf("%.80q is given twice or empty", v)
+			}
+		}
+	}
+	words := append([]string{s.GetTeam(), s.GetName(), s.GetOptions().GetCompress()}, s.GetPlatforms()...)
+	words = append(words, s.GetFormats()...)
+	for registry, url := range s.GetMirrors() {
+		words = append(words, registry, url)
+	}
+	for _, w := range words {
+		if len(w) > maxName || strings.ContainsFunc(w, func(r rune) bool { return r < ' ' }) {
+			return fmt.Errorf("%.80q is longer than %d bytes or has control characters", w, maxName)
+		}
+	}
+	return nil
+}
+
+// Cancel ends a build.
+func (a *api) Cancel(ctx context.Context, req *connect.Request[kilnv1.CancelRequest]) (*connect.Response[kilnv1.CancelResponse], error) {
+	l, _, err := a.leader()
+	if err != nil {
+		return nil, err
+	}
+	reason := req.Msg.GetReason()
+	if reason == "" {
+		reason = "canceled"
+	}
+	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Cancel{Cancel: &kilnv1.CancelCommand{Build: req.Msg.GetId(), Reason: reason}}})
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if results[0].Refused == state.RefusedUnknown {
+		if _, err := a.record(ctx, "", req.Msg.GetId()); err != nil {
+			return nil, err
+		}
+	}
+	return connect.NewResponse(&kilnv1.CancelResponse{}), nil
+}
+
+// MissingBlobs says which of the digests the farm does not hold.
+func (a *api) MissingBlobs(ctx context.Context, req *connect.Request[kilnv1.MissingBlobsRequest]) (*connect.Response[kilnv1.MissingBlobsResponse], error) {
+	if n := len(req.Msg.GetDigests()); n > maxDigests {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%d digests in one request, at most %d are allowed", n, maxDigests))
+	}
+	digests := make([]cache.Digest, len(req.Msg.GetDigests()))
+	for i, text := range req.Msg.GetDigests() {
+		d, err := cache.ParseDigest(text)
+		if err != nil {
+			return nil, connect.NewError(connect.CodeInvalidArgument, err)
+		}
+		digests[i] = d
+	}
+	absent, err := a.c.cfg.Blobs.MissingBlobs(ctx, digests)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("ask the cache: %w", err))
+	}
+	answer := &kilnv1.MissingBlobsResponse{}
+	for _, d := range absent {
+		answer.Digests = append(answer.Digests, d.String())
+	}
+	return connect.NewResponse(answer), nil
+}
+
+// Status tells what the farm is doing now.
+func (a *api) Status(context.Context, *connect.Request[kilnv1.StatusRequest]) (*connect.Response[kilnv1.StatusResponse], error) {
+	l, _, err := a.leader()
+	if err != nil {
+		return nil, err
+	}
+	answer := &kilnv1.StatusResponse{Version: a.c.cfg.Version, Leader: a.c.cfg.NodeID, Ready: uint32(l.sched.ready())}
+	l.fsm.view(func(m *state.Machine) {
+		for _, b := range m.Builds() {
+			if !b.Ended() {
+				answer.Builds++
+			}
+		}
+	})
+	leased, builders := l.leases.count()
+	slices.Sort(builders)
+	answer.Leased, answer.Builders = uint32(leased), builders
+	return connect.NewResponse(answer), nil
+}
+
+func unavailable(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return connect.NewError(connect.CodeDeadlineExceeded, err)
+	}
+	return connect.NewError(connect.CodeUnavailable, err)
+}

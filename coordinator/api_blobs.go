@@ -1,0 +1,76 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/kiln-farm/kiln/cache"
+)
+
+// maxUpload is the size of the largest blob that a client may upload: sources of files, not images.
+const maxUpload = 64 << 30
+
+// blobHandler is GET, HEAD and PUT of blobs, for clients that cannot reach the cache.
+type blobHandler struct {
+	store cache.Store
+	blobs cache.Blobs
+	log   *slog.Logger
+}
+
+func (h *blobHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	digest, err := cache.ParseDigest(r.PathValue("digest"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		h.get(w, r, digest)
+	case http.MethodPut:
+		h.put(w, r, digest)
+	default:
+		w.Header().Set("Allow", "GET, HEAD, PUT")
+		http.Error(w, "only GET, HEAD and PUT are possible", http.StatusMethodNotAllowed)
+	}
+}
+
+func (h *blobHandler) get(w http.ResponseWriter, r *http.Request, digest cache.Digest) {
+	f, err := h.blobs.Open(r.Context(), digest)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	defer f.Close()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("ETag", `"`+digest.String()+`"`)
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	http.ServeContent(w, r, "", time.Time{}, f.File)
+}
+
+func (h *blobHandler) put(w http.ResponseWriter, r *http.Request, digest cache.Digest) {
+	body := http.MaxBytesReader(w, r.Body, maxUpload)
+	if err := h.store.Put(r.Context(), cache.BlobKey(digest), body, r.ContentLength, cache.IfAbsent); err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusCreated)
+}
+
+func (h *blobHandler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var large *http.MaxBytesError
+	switch {
+	case errors.Is(err, cache.ErrNotFound):
+		http.Error(w, "no such blob", http.StatusNotFound)
+	case errors.Is(err, cache.ErrMismatch), errors.Is(err, io.ErrUnexpectedEOF):
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+	case errors.As(err, &large):
+		http.Error(w, fmt.Sprintf("a blob may have at most %d bytes", large.Limit), http.StatusRequestEntityTooLarge)
+	default:
+		h.log.Error("a blob could not be served", "method", r.Method, "path", r.URL.Path, "error", err)
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}

@@ -1,0 +1,184 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"connectrpc.com/connect"
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/state"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// Watch streams a build's events until it has ended.
+func (a *api) Watch(ctx context.Context, req *connect.Request[kilnv1.WatchRequest], stream *connect.ServerStream[kilnv1.WatchResponse]) error {
+	l, _, err := a.leader()
+	if err != nil {
+		return err
+	}
+	id, after := req.Msg.GetId(), req.Msg.GetAfter()
+	send := func(e *kilnv1.BuildEvent) error { return stream.Send(&kilnv1.WatchResponse{Event: e}) }
+	f := l.feeds.of(id)
+	if f == nil {
+		r, err := a.record(ctx, "", id)
+		if err != nil {
+			return err
+		}
+		for i, e := range eventsOfRecord(r) {
+			e.Sequence, e.UnixMs = after+uint64(i)+1, r.GetFinishedUnixMs()
+			if err := send(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.ctx, func() { cancel(errNotLeading) })()
+	err = f.watch(ctx, after, func() []*kilnv1.BuildEvent { return a.summary(ctx, l, id) }, send)
+	if err != nil && errors.Is(context.Cause(ctx), errNotLeading) {
+		return connect.NewError(connect.CodeUnavailable, errNotLeading)
+	}
+	return err
+}
+
+// summary is what a build has come to, from the state or from its record.
+func (a *api) summary(ctx context.Context, l *leader, id string) (events []*kilnv1.BuildEvent) {
+	l.fsm.view(func(m *state.Machine) {
+		if b := m.Build(id); b != nil {
+			events = summaryOf(m, b)
+		}
+	})
+	if events == nil {
+		if r, err := a.record(ctx, "", id); err == nil {
+			events = eventsOfRecord(r)
+		}
+	}
+	return events
+}
+
+// GetBuild returns the record of a build, finished or not.
+func (a *api) GetBuild(ctx context.Context, req *connect.Request[kilnv1.GetBuildRequest]) (*connect.Response[kilnv1.GetBuildResponse], error) {
+	r, err := a.record(ctx, req.Msg.GetTeam(), req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&kilnv1.GetBuildResponse{Build: r}), nil
+}
+
+// record finds a build in the state, then in the cache: under its team, or under any when team is empty.
+func (a *api) record(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error) {
+	var r *kilnv1.BuildRecord
+	a.c.fsm.view(func(m *state.Machine) {
+		if b := m.Build(id); b != nil {
+			r = recordOf(b)
+		}
+	})
+	if r != nil && (team == "" || r.GetSpec().GetTeam() == team) {
+		if l, _ := a.c.current(); l != nil && len(r.GetNodes()) == 0 {
+			if final := l.finals.get(id); final != nil {
+				r.Nodes = hitsOf(final)
+			}
+		}
+		return r, nil
+	}
+	key := cache.BuildKey(team, id)
+	found := &kilnv1.BuildRecord{}
+	err := getRecord(ctx, a.c.cfg.Store, key, found)
+	if errors.Is(err, cache.ErrNotFound) && team == "" {
+		err = a.anyTeam(ctx, id, found)
+	}
+	if errors.Is(err, cache.ErrNotFound) {
+		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("there is no build %.80q", id))
+	}
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInternal, err)
+	}
+	return found, nil
+}
+
+// errStop ends a listing early.
+var errStop = errors.New("found")
+
+func (a *api) anyTeam(ctx context.Context, id string, into *kilnv1.BuildRecord) error {
+	suffix := "/" + path.Base(cache.BuildKey("", id).String())
+	var key cache.Key
+	err := a.c.cfg.Store.List(ctx, cache.BuildPrefix, func(e cache.Entry) error {
+		if strings.HasSuffix(e.Key.String(), suffix) {
+			key = e.Key
+			return errStop
+		}
+		return nil
+	})
+	if err == nil {
+		return cache.ErrNotFound
+	}
+	if !errors.Is(err, errStop) {
+		return err
+	}
+	return getRecord(ctx, a.c.cfg.Store, key, into)
+}
+
+// ListBuilds returns builds of a team, newest first, without their nodes.
+func (a *api) ListBuilds(ctx context.Context, req *connect.Request[kilnv1.ListBuildsRequest]) (*connect.Response[kilnv1.ListBuildsResponse], error) {
+	limit := int(req.Msg.GetLimit())
+	if limit == 0 {
+		limit = defaultList
+	}
+	limit = min(limit, maxBuildList)
+	team, name := req.Msg.GetTeam(), req.Msg.GetName()
+	var found []*kilnv1.BuildRecord
+	here := map[string]bool{}
+	a.c.fsm.view(func(m *state.Machine) {
+		for _, b := range m.Builds() {
+			if b.Spec.GetTeam() == team {
+				here[b.Spec.GetId()] = true
+				if name == "" || b.Spec.GetName() == name {
+					found = append(found, recordOf(b))
+				}
+			}
+		}
+	})
+	slices.Reverse(found)
+
+	prefix := strings.TrimSuffix(cache.BuildKey(team, "x").String(), "x")
+	var keys []cache.Key
+	err := a.c.cfg.Store.List(ctx, prefix, func(e cache.Entry) error {
+		if !here[strings.TrimPrefix(e.Key.String(), prefix)] {
+			keys = append(keys, e.Key)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("list the builds of team %q: %w", team, err))
+	}
+	// Ids are time-ordered (UUIDv7), so the newest are last.
+	slices.SortFunc(keys, func(a, b cache.Key) int { return strings.Compare(b.String(), a.String()) })
+	for _, key := range keys {
+		if len(found) >= limit {
+			break
+		}
+		r := &kilnv1.BuildRecord{}
+		if err := getRecord(ctx, a.c.cfg.Store, key, r); err != nil {
+			if errors.Is(err, cache.ErrNotFound) {
+				continue // pruned meanwhile
+			}
+			return nil, connect.NewError(connect.CodeInternal, err)
+		}
+		if name == "" || r.GetSpec().GetName() == name {
+			found = append(found, r)
+		}
+	}
+	answer := &kilnv1.ListBuildsResponse{}
+	for _, r := range found[:min(limit, len(found))] {
+		slim := proto.CloneOf(r)
+		slim.Nodes = nil
+		answer.Builds = append(answer.Builds, slim)
+	}
+	return connect.NewResponse(answer), nil
+}

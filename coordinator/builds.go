@@ -1,0 +1,318 @@
+package coordinator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/image/step"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// finals are the records that answered builds which are not recorded yet.
+type finals struct {
+	mu      sync.Mutex
+	byBuild map[string]*kilnv1.Final
+}
+
+func (f *finals) set(build string, final *kilnv1.Final) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if final == nil {
+		delete(f.byBuild, build)
+	} else {
+		f.byBuild[build] = final
+	}
+}
+
+func (f *finals) get(build string) *kilnv1.Final {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.byBuild[build]
+}
+
+// lookup finds out whether new tasks were done before. A cache that fails is an empty one.
+func (l *leader) lookup(keys []string) {
+	var plans, rest []string
+	l.fsm.view(func(m *state.Machine) {
+		for _, k := range keys {
+			t := m.Task(k)
+			if t == nil || t.State != state.Fresh {
+				continue
+			}
+			if _, n := m.NodeOf(t); n.Spec.GetKind() == step.Plan {
+				plans = append(plans, k)
+			} else {
+				rest = append(rest, k)
+			}
+		}
+	})
+	for _, k := range plans {
+		if !l.answerByFinal(k) {
+			rest = append(rest, k)
+		}
+	}
+	if len(rest) == 0 {
+		return
+	}
+	hits, err := l.results.lookup(l.ctx, rest)
+	if err != nil && l.ctx.Err() == nil {
+		l.log.Warn("the cache cannot be asked for results, so all are made again", "steps", len(rest), "error", err)
+	}
+	commands := make([]*kilnv1.Command, len(rest))
+	for i, k := range rest {
+		commands[i] = &kilnv1.Command{Command: &kilnv1.Command_Looked{Looked: &kilnv1.LookedCommand{Task: k, Hit: hits[k]}}}
+	}
+	l.tell(commands...)
+}
+
+// answerByFinal ends the builds that wait for a plan whose outputs are all known and there.
+func (l *leader) answerByFinal(planKey string) bool {
+	final, err := l.results.final(l.ctx, planKey)
+	if err != nil && l.ctx.Err() == nil {
+		l.log.Warn("the record of a plan's outputs cannot be read, so the plan is looked at again", "plan", planKey, "error", err)
+	}
+	if final == nil || err != nil {
+		return false
+	}
+	var builds []string
+	l.fsm.view(func(m *state.Machine) {
+		if t := m.Task(planKey); t != nil {
+			for _, w := range t.Waiters {
+				builds = append(builds, w.Build)
+			}
+		}
+	})
+	commands := make([]*kilnv1.Command, len(builds))
+	for i, id := range builds {
+		l.finals.set(id, final)
+		l.feeds.start(id).add(graphOfRecords(hitsOf(final), true)...)
+		commands[i] = &kilnv1.Command{Command: &kilnv1.Command_Finish{Finish: &kilnv1.FinishCommand{Build: id, Outputs: final.GetOutputs(), Final: true}}}
+	}
+	l.tell(commands...)
+	return true
+}
+
+// hitsOf are the nodes of a final record as a later build sees them.
+func hitsOf(final *kilnv1.Final) []*kilnv1.NodeRecord {
+	nodes := make([]*kilnv1.NodeRecord, len(final.GetNodes()))
+	for i, n := range final.GetNodes() {
+		nodes[i] = proto.CloneOf(n)
+		nodes[i].Hit = true
+	}
+	return nodes
+}
+
+// tell proposes what nobody waits for. When it is not committed, the next leader finds the same to do.
+func (l *leader) tell(commands ...*kilnv1.Command) {
+	if len(commands) == 0 {
+		return
+	}
+	l.proposer.send(commands, func(_ []state.Result, err error) {
+		if err != nil && l.ctx.Err() == nil {
+			l.log.Warn("commands were not committed", "commands", len(commands), "error", err)
+		}
+	})
+}
+
+// attachGraph loads a build's graph, checks it, looks all of it up, and puts it into the state.
+func (l *leader) attachGraph(ctx context.Context, id string) error {
+	ctx, span := l.spans.tracer.Start(l.spans.of(ctx, id), "attach graph")
+	defer span.End()
+	var graph string
+	first := 0
+	l.fsm.view(func(m *state.Machine) {
+		if b := m.Build(id); b != nil && !b.Ended() && !b.Attached() {
+			graph = state.OutputOf(b.Nodes[state.PlanNode].Result, "graph").GetDigest()
+			first = len(b.Nodes) - state.GraphNode
+			if graph == "" {
+				graph = "none"
+			}
+		}
+	})
+	switch graph {
+	case "":
+		return nil // ended meanwhile
+	case "none":
+		return errors.New("the plan step gave no graph: coordinators and builders are of different releases")
+	}
+	data, err := readBlob(ctx, l.cfg.Blobs, graph, maxGraphBytes)
+	if errors.Is(err, cache.ErrNotFound) {
+		l.tell(&kilnv1.Command{Command: &kilnv1.Command_Lost{Lost: &kilnv1.LostCommand{Build: id, Digest: graph}}})
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the plan: %w", err)
+	}
+	g := &kilnv1.Graph{}
+	if err := proto.Unmarshal(data, g); err != nil {
+		return fmt.Errorf("the plan %s cannot be read: %w", graph, err)
+	}
+	if err := checkGraph(g); err != nil {
+		return err
+	}
+	nodes, err := l.results.attachable(ctx, g)
+	if err != nil {
+		return fmt.Errorf("look up the plan's steps: %w", err)
+	}
+	known := &kilnv1.GraphKnown{}
+	for _, n := range g.GetNodes() {
+		known.Labels = append(known.Labels, n.GetLabel())
+		known.Kinds = append(known.Kinds, n.GetKind())
+	}
+	l.feeds.start(id).add(graphEvent(known))
+	for _, c := range attachCommands(id, first, nodes, g.GetTargets()) {
+		if _, err := l.proposer.propose(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attachCommands cuts a graph into commands of bounded size.
+func attachCommands(id string, first int, nodes []*kilnv1.AttachNode, targets []*kilnv1.Target) []*kilnv1.Command {
+	var commands []*kilnv1.Command
+	for at := min(first, len(nodes)); at < len(nodes) || len(commands) == 0; {
+		end, size := at, 0
+		for ; end < len(nodes) && (end == at || size < attachBytes); end++ {
+			size += proto.Size(nodes[end])
+		}
+		run := &kilnv1.AttachCommand{Build: id, First: uint32(at), Total: uint32(len(nodes)), Nodes: nodes[at:end]}
+		if at == 0 {
+			run.Targets = targets
+		}
+		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Attach{Attach: run}})
+		at = end
+	}
+	return commands
+}
+
+// gather reads what the outputs of a build are, and ends it.
+func (l *leader) gather(ctx context.Context, id string) error {
+	var targets []*kilnv1.Target
+	var makers []*state.Node
+	l.fsm.view(func(m *state.Machine) {
+		if b := m.Build(id); b != nil && !b.Ended() && b.Complete() {
+			targets = b.Targets
+			for _, t := range targets {
+				n := *b.Nodes[state.GraphNode+int(t.GetFrom().GetNode())]
+				makers = append(makers, &n)
+			}
+		}
+	})
+	if len(makers) < len(targets) {
+		return nil
+	}
+	var outputs []*kilnv1.BuildOutput
+	for i, t := range targets {
+		digest := state.OutputOf(makers[i].Result, t.GetFrom().GetName()).GetDigest()
+		data, err := readBlob(ctx, l.cfg.Blobs, digest, maxArtifactBytes)
+		if errors.Is(err, cache.ErrNotFound) {
+			l.tell(&kilnv1.Command{Command: &kilnv1.Command_Lost{Lost: &kilnv1.LostCommand{Build: id, Digest: digest}}})
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the output %s of %s: %w", t.GetFile(), makers[i].Spec.GetLabel(), err)
+		}
+		artifact, err := cache.DecodeArtifact(data)
+		if err != nil {
+			return fmt.Errorf("the output %s of %s: %w", t.GetFile(), makers[i].Spec.GetLabel(), err)
+		}
+		if artifact.Size == 0 {
+			continue
+		}
+		if artifact.Digest.IsZero() {
+			return fmt.Errorf("the output %s of %s has no digest of its own", t.GetFile(), makers[i].Spec.GetLabel())
+		}
+		if err := l.cfg.Store.Put(ctx, cache.ArtifactKey(artifact.Digest), bytes.NewReader(data), int64(len(data)), cache.IfAbsent); err != nil {
+			return fmt.Errorf("keep the output %s: %w", t.GetFile(), err)
+		}
+		outputs = append(outputs, &kilnv1.BuildOutput{
+			Platform: t.GetPlatform(), Format: t.GetFormat(), File: t.GetFile(), Step: makers[i].Key,
+			Artifact: digest, Digest: artifact.Digest.String(), Size: artifact.Size,
+		})
+	}
+	l.tell(&kilnv1.Command{Command: &kilnv1.Command_Finish{Finish: &kilnv1.FinishCommand{Build: id, Outputs: outputs}}})
+	return nil
+}
+
+// keepResult writes down what a builder made. A resolve's answer holds for its build only.
+func (l *leader) keepResult(m *state.Machine, t *state.Task) {
+	digest, err := cache.ParseDigest(t.Key)
+	if err != nil || t.Result.GetKind() == step.Resolve {
+		return
+	}
+	l.results.index.put(t.Key, t.Result)
+	l.recorder.keep(cache.ResultKey(digest), t.Result)
+}
+
+// keepRecord writes the record of an ended build, and lets the build leave the state.
+func (l *leader) keepRecord(id string) {
+	l.spawn(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), recordTimeout)
+		defer cancel()
+		var r *kilnv1.BuildRecord
+		var final *kilnv1.Final
+		fromFinal := false
+		l.fsm.view(func(m *state.Machine) {
+			if b := m.Build(id); b != nil && b.Ended() {
+				r, fromFinal = recordOf(b), b.Final
+				if r.State == kilnv1.BuildState_BUILD_STATE_DONE && !fromFinal {
+					final = finalOf(b, r)
+				}
+			}
+		})
+		if r == nil {
+			return
+		}
+		if fromFinal {
+			known := l.finals.get(id)
+			if known == nil { // another leader found it
+				known, _ = l.results.final(ctx, r.GetPlanKey()) // without it the record has no nodes, but all outputs
+			}
+			if known != nil {
+				r.Nodes = hitsOf(known)
+			}
+		}
+		if final != nil {
+			if key, err := cache.ParseDigest(r.GetPlanKey()); err == nil {
+				l.results.index.put(finalKey(key.String()).String(), final)
+				// Replaced, not kept: an older one leads to blobs that are gone.
+				if err := putRecord(ctx, l.cfg.Store, cache.ResultKey(finalKey(key.String())), final, cache.Replace); err != nil {
+					l.log.Warn("the outputs of a plan were not kept", "build", id, "error", err)
+				}
+			}
+		}
+		if err := putRecord(ctx, l.cfg.Store, cache.BuildKey(r.GetSpec().GetTeam(), id), r, cache.Replace); err != nil {
+			l.log.Error("the record of a build was not kept; the build stays in memory", "build", id, "error", err)
+			return
+		}
+		l.finals.set(id, nil)
+		l.tell(&kilnv1.Command{Command: &kilnv1.Command_Forget{Forget: &kilnv1.ForgetCommand{Build: id}}})
+	})
+}
+
+// finalOf is what a later build with the same plan needs to know.
+func finalOf(b *state.Build, r *kilnv1.BuildRecord) *kilnv1.Final {
+	final := &kilnv1.Final{PlanKey: r.GetPlanKey(), Nodes: r.GetNodes(), Outputs: r.GetOutputs()}
+	seen := map[string]bool{}
+	add := func(d string) {
+		if !seen[d] {
+			seen[d] = true
+			final.References = append(final.References, d)
+		}
+	}
+	for _, t := range b.Targets {
+		made := b.Nodes[state.GraphNode+int(t.GetFrom().GetNode())].Result
+		add(state.OutputOf(made, t.GetFrom().GetName()).GetDigest())
+		for _, d := range made.GetReferences() {
+			add(d)
+		}
+	}
+	return final
+}

@@ -1,0 +1,70 @@
+package coordinator
+
+import (
+	"io"
+	"sync"
+
+	"github.com/hashicorp/raft"
+	"github.com/kiln-farm/kiln/coordinator/state"
+)
+
+// fsm gives raft a state.Machine to apply its log to.
+type fsm struct {
+	mu      sync.RWMutex // guards machine
+	machine *state.Machine
+}
+
+func newFSM() *fsm { return &fsm{machine: state.New()} }
+
+// Apply implements raft.FSM. Its answer is a state.Outcome.
+func (f *fsm) Apply(log *raft.Log) any {
+	entry, err := state.Decode(log.Data)
+	if err != nil {
+		return state.Outcome{} // the same on every replica; the proposer sees that results are missing
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.machine.Apply(entry)
+}
+
+// view calls look with the machine as it is now. What look takes out of it must not be changed and, but for
+// tasks and builds it clones, not be kept.
+func (f *fsm) view(look func(m *state.Machine)) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	look(f.machine)
+}
+
+// Snapshot implements raft.FSM.
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return fsmSnapshot{f.machine.Snapshot()}, nil
+}
+
+// Restore implements raft.FSM.
+func (f *fsm) Restore(r io.ReadCloser) error {
+	defer r.Close()
+	machine, err := state.Restore(r)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.machine = machine
+	return nil
+}
+
+type fsmSnapshot struct{ *state.Snapshot }
+
+// Persist implements raft.FSMSnapshot.
+func (s fsmSnapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.Write(sink); err != nil {
+		_ = sink.Cancel() // the first error is the one to tell
+		return err
+	}
+	return sink.Close()
+}
+
+// Release implements raft.FSMSnapshot.
+func (fsmSnapshot) Release() {}

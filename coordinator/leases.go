@@ -1,0 +1,122 @@
+package coordinator
+
+import (
+	"sync"
+	"time"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// leases are the leader's own timers of the leases in the state. A new leader gives all of them a fresh time to live.
+type leases struct {
+	mu     sync.Mutex // guards what follows
+	byTask map[string]*lease
+	seen   map[string]time.Time // builders, and when they were heard of
+}
+
+type lease struct {
+	ref      *kilnv1.LeaseRef
+	builder  string
+	session  string
+	granted  time.Time
+	expires  time.Time
+	deadline time.Time
+}
+
+func newLeases() *leases {
+	return &leases{byTask: map[string]*lease{}, seen: map[string]time.Time{}}
+}
+
+func (l *leases) grant(ref *kilnv1.LeaseRef, builder, session string, now time.Time, longest time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.byTask[ref.GetTask()] = &lease{
+		ref: ref, builder: builder, session: session, granted: now,
+		expires: now.Add(leaseTTL + leaseGrace), deadline: now.Add(longest),
+	}
+}
+
+// drop forgets the lease of a task, if it has one.
+func (l *leases) drop(task string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.byTask, task)
+}
+
+// end forgets one lease, and leaves a later one of the same task alone.
+func (l *leases) end(task string, number uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if have := l.byTask[task]; have != nil && have.ref.GetNumber() == number {
+		delete(l.byTask, task)
+	}
+}
+
+// heard notes that a builder is there.
+func (l *leases) heard(builder string, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen[builder] = now
+}
+
+// beat renews the leases that a builder says it works on. Unknown are those that it should stop; lost are those
+// that it holds and does not know of, since the answer that carried them was lost.
+func (l *leases) beat(builder, session string, held []*kilnv1.LeaseRef, now time.Time) (unknown, lost []*kilnv1.LeaseRef) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen[builder] = now
+	works := make(map[string]bool, len(held))
+	for _, ref := range held {
+		have := l.byTask[ref.GetTask()]
+		if have == nil || have.ref.GetNumber() != ref.GetNumber() || have.ref.GetEpoch() != ref.GetEpoch() {
+			unknown = append(unknown, ref)
+			continue
+		}
+		works[ref.GetTask()] = true
+		have.expires = now.Add(leaseTTL + leaseGrace)
+	}
+	for task, have := range l.byTask {
+		if have.builder == builder && !works[task] && (have.session != session || now.Sub(have.granted) > leaseLostWait) {
+			lost = append(lost, have.ref)
+		}
+	}
+	return unknown, lost
+}
+
+// overdue returns the leases whose builder was not heard of for too long, or that took too long, and why.
+func (l *leases) overdue(now time.Time) map[*kilnv1.LeaseRef]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var late map[*kilnv1.LeaseRef]string
+	for _, have := range l.byTask {
+		reason := ""
+		switch {
+		case now.After(have.expires):
+			reason = "builder " + have.builder + " was not heard of any more"
+		case now.After(have.deadline):
+			reason = "it took longer than " + have.deadline.Sub(have.granted).String() + " on builder " + have.builder
+		default:
+			continue
+		}
+		if late == nil {
+			late = map[*kilnv1.LeaseRef]string{}
+		}
+		late[have.ref] = reason
+	}
+	for builder, at := range l.seen {
+		if now.Sub(at) > leaseTTL+leaseGrace+maxLeaseWait {
+			delete(l.seen, builder)
+		}
+	}
+	return late
+}
+
+// count is how many leases there are, and which builders were heard of lately.
+func (l *leases) count() (leased int, builders []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for b := range l.seen {
+		builders = append(builders, b)
+	}
+	return len(l.byTask), builders
+}

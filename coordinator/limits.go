@@ -1,0 +1,37 @@
+package coordinator
+
+import "time"
+
+// Bounds on what a coordinator holds, takes and waits for.
+const (
+	leaseTTL      = 10 * time.Second // a lease lives this long after each heartbeat,
+	leaseGrace    = 10 * time.Second // and this much longer before it is taken away: networks have bad seconds
+	leaseLostWait = 5 * time.Second  // a lease that its holder does not know of after this never reached it
+	tick          = time.Second      // how often leases are looked over
+
+	stepDeadline    = time.Hour             // longest time for a step
+	resolveDeadline = 15 * time.Minute      // for a resolve, which may pull images
+	earlyWait       = 50 * time.Millisecond // until a task is offered again that was not to be leased yet
+	maxLeaseWait    = 30 * time.Second      // longest time that a builder's request is held
+	maxLeaseBytes   = 192 << 10             // of leases in one reply
+
+	maxBatch         = 512       // commands in one entry of the log
+	maxBatchBytes    = 256 << 10 // and their size, but for a command that is larger alone
+	attachBytes      = 512 << 10 // of graph nodes in one command
+	lookupWorkers    = 16        // records read from the cache at once
+	recordWorkers    = 4         // records written at once
+	buildJobs        = 4         // graphs loaded and outputs gathered at once
+	indexBytes       = 16 << 20  // of results held in memory
+	busRequests      = 4096      // requests from builders handled at once
+	recordTimeout    = 30 * time.Second
+	maxGraphBytes    = 256 << 20 // of a graph's blob
+	maxGraphNodes    = 100_000
+	maxParams        = 64 << 10  // bytes of a node's parameters
+	maxRecordBytes   = 256 << 20 // of a record read from the cache
+	maxArtifactBytes = 64 << 20  // of an artifact description
+
+	ringBytes    = 4 << 20 // of events of one build that a watcher may still ask for
+	keptFeeds    = 64      // ended builds whose events are kept
+	applyTimeout = 10 * time.Second
+	closeTimeout = 10 * time.Second
+)

@@ -1,0 +1,156 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/kiln-farm/kiln/coordinator/state"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// errNotLeading: the command was perhaps not committed, because this coordinator does not lead any more.
+var errNotLeading = errors.New("this coordinator does not lead the farm now; try again")
+
+// proposer turns commands into entries of the log. It has one entry under way at a time and puts all that came
+// meanwhile into the next one: no timer, batches grow with the load.
+type proposer struct {
+	apply    func(data []byte, timeout time.Duration) raft.ApplyFuture
+	applied  func(changes []state.Change) // called in the log's order, before the callers hear
+	mu       sync.Mutex                   // guards what follows
+	queue    []proposal
+	closed   bool
+	wake     chan struct{} // holds one token when queue is not empty
+	finished chan struct{}
+}
+
+type proposal struct {
+	commands []*kilnv1.Command
+	size     int
+	done     func([]state.Result, error) // on the proposer's goroutine: must not block
+}
+
+func newProposer(apply func([]byte, time.Duration) raft.ApplyFuture, applied func([]state.Change)) *proposer {
+	return &proposer{apply: apply, applied: applied, wake: make(chan struct{}, 1), finished: make(chan struct{})}
+}
+
+// propose commits commands together and returns the result of each.
+func (p *proposer) propose(ctx context.Context, commands ...*kilnv1.Command) ([]state.Result, error) {
+	type answer struct {
+		results []state.Result
+		err     error
+	}
+	got := make(chan answer, 1)
+	p.send(commands, func(r []state.Result, err error) { got <- answer{r, err} })
+	select {
+	case a := <-got:
+		return a.results, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// send is propose for those who do not wait.
+func (p *proposer) send(commands []*kilnv1.Command, done func([]state.Result, error)) {
+	next := proposal{commands: commands, done: done}
+	for _, c := range commands {
+		next.size += proto.Size(c)
+	}
+	p.mu.Lock()
+	closed := p.closed
+	if !closed {
+		p.queue = append(p.queue, next)
+	}
+	p.mu.Unlock()
+	if closed {
+		done(nil, errNotLeading)
+		return
+	}
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run proposes until stop is closed.
+func (p *proposer) run(stop <-chan struct{}) {
+	defer close(p.finished)
+	for {
+		select {
+		case <-stop:
+			p.abandon()
+			return
+		case <-p.wake:
+		}
+		for batch := p.take(); len(batch) > 0; batch = p.take() {
+			p.commit(batch)
+		}
+	}
+}
+
+// take removes the proposals of the next entry from the queue.
+func (p *proposer) take() []proposal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, commands, size := 0, 0, 0
+	for _, next := range p.queue {
+		if n > 0 && (commands+len(next.commands) > maxBatch || size+next.size > maxBatchBytes) {
+			break
+		}
+		n, commands, size = n+1, commands+len(next.commands), size+next.size
+	}
+	batch := p.queue[:n:n]
+	p.queue = p.queue[n:]
+	return batch
+}
+
+func (p *proposer) commit(batch []proposal) {
+	entry := &kilnv1.Entry{Level: state.Level, UnixMs: time.Now().UnixMilli()}
+	for _, b := range batch {
+		entry.Commands = append(entry.Commands, b.commands...)
+	}
+	outcome, err := p.enter(entry)
+	if err == nil {
+		p.applied(outcome.Changes)
+	}
+	results := outcome.Results
+	for _, b := range batch {
+		if err != nil {
+			b.done(nil, err)
+			continue
+		}
+		b.done(results[:len(b.commands)], nil)
+		results = results[len(b.commands):]
+	}
+}
+
+func (p *proposer) enter(entry *kilnv1.Entry) (state.Outcome, error) {
+	data, err := proto.Marshal(entry)
+	if err != nil {
+		return state.Outcome{}, fmt.Errorf("encode an entry of the log: %w", err)
+	}
+	future := p.apply(data, applyTimeout)
+	if err := future.Error(); err != nil {
+		return state.Outcome{}, fmt.Errorf("%w: %w", errNotLeading, err)
+	}
+	outcome, ok := future.Response().(state.Outcome)
+	if !ok || len(outcome.Results) != len(entry.Commands) {
+		return state.Outcome{}, errors.New("the log took an entry that it cannot read back")
+	}
+	return outcome, nil
+}
+
+func (p *proposer) abandon() {
+	p.mu.Lock()
+	p.closed = true
+	left := p.queue
+	p.queue = nil
+	p.mu.Unlock()
+	for _, b := range left {
+		b.done(nil, errNotLeading)
+	}
+}

@@ -1,0 +1,86 @@
+package coordinator
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/kiln-farm/kiln/cache"
+	"google.golang.org/protobuf/proto"
+)
+
+// recorder writes records behind the leader's back, in no order. What waits to be written is held by the state
+// too, so the queue is bounded by it.
+type recorder struct {
+	store cache.Store
+	log   *slog.Logger
+
+	mu      sync.Mutex // guards what follows
+	cond    *sync.Cond
+	queue   []record
+	closed  bool
+	workers sync.WaitGroup
+}
+
+type record struct {
+	key   cache.Key
+	value proto.Message
+}
+
+func newRecorder(store cache.Store, log *slog.Logger) *recorder {
+	r := &recorder{store: store, log: log}
+	r.cond = sync.NewCond(&r.mu)
+	for range recordWorkers {
+		r.workers.Add(1)
+		go r.work()
+	}
+	return r
+}
+
+// keep writes value under key unless something is there.
+func (r *recorder) keep(key cache.Key, value proto.Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.queue = append(r.queue, record{key, value})
+		r.cond.Signal()
+	}
+}
+
+// close writes what is in the queue and waits for it.
+func (r *recorder) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.cond.Broadcast()
+	r.mu.Unlock()
+	r.workers.Wait()
+}
+
+func (r *recorder) work() {
+	defer r.workers.Done()
+	for {
+		next, ok := r.next()
+		if !ok {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
+		if err := putRecord(ctx, r.store, next.key, next.value, cache.IfAbsent); err != nil {
+			r.log.Warn("a record was not kept; the work behind it will be done again", "key", next.key.String(), "error", err)
+		}
+		cancel()
+	}
+}
+
+func (r *recorder) next() (record, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.queue) == 0 {
+		if r.closed {
+			return record{}, false
+		}
+		r.cond.Wait()
+	}
+	next := r.queue[0]
+	r.queue = r.queue[1:]
+	return next, true
+}

@@ -1,0 +1,142 @@
+package coordinator
+
+import (
+	"container/heap"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// scheduler pairs ready tasks with builders that ask for work. A pair is made only when both are there, so a
+// task goes to whoever is free when it is its turn.
+type scheduler struct {
+	// commit leases tasks to the one who asks, and calls done on another goroutine with the leases that were granted.
+	commit func(ask *ask, items []item, done func(granted []*kilnv1.Lease))
+
+	mu     sync.Mutex // guards what follows, and the asks in it
+	queues map[class]*heapOf
+	queued map[string]bool // tasks in queues
+	asks   []*ask          // that wait for work, oldest first
+}
+
+// ask is a builder's request for work.
+type ask struct {
+	info    *kilnv1.BuilderInfo
+	credits int
+	granted chan []*kilnv1.Lease // gets one value once the ask was taken off the list
+	matched bool
+}
+
+func newScheduler(commit func(*ask, []item, func([]*kilnv1.Lease))) *scheduler {
+	return &scheduler{commit: commit, queues: map[class]*heapOf{}, queued: map[string]bool{}}
+}
+
+// add queues ready tasks. One that is queued already stays where it is.
+func (s *scheduler) add(items ...item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, it := range items {
+		if s.queued[it.task] {
+			continue
+		}
+		q := s.queues[it.class]
+		if q == nil {
+			q = &heapOf{}
+			s.queues[it.class] = q
+		}
+		heap.Push(q, it)
+		s.queued[it.task] = true
+	}
+	s.match()
+}
+
+// remove takes a task that is not wanted any more off the queue.
+func (s *scheduler) remove(task string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.queued[task] {
+		return
+	}
+	delete(s.queued, task)
+	for c, q := range s.queues {
+		if i := slices.IndexFunc(*q, func(it item) bool { return it.task == task }); i >= 0 {
+			heap.Remove(q, i)
+			if q.Len() == 0 {
+				delete(s.queues, c)
+			}
+			return
+		}
+	}
+}
+
+// ask waits until there is work for a builder, up to wait.
+func (s *scheduler) ask(ctx context.Context, info *kilnv1.BuilderInfo, credits int, wait time.Duration) []*kilnv1.Lease {
+	a := &ask{info: info, credits: credits, granted: make(chan []*kilnv1.Lease, 1)}
+	s.mu.Lock()
+	s.asks = append(s.asks, a)
+	s.match()
+	s.mu.Unlock()
+
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case leases := <-a.granted:
+		return leases
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	if !a.matched {
+		s.asks = slices.DeleteFunc(s.asks, func(b *ask) bool { return b == a })
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.Unlock()
+	return <-a.granted // being committed: it comes, whatever becomes of it
+}
+
+// ready is how many tasks are queued.
+func (s *scheduler) ready() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queued)
+}
+
+// match makes all pairs that can be made.
+func (s *scheduler) match() {
+	s.asks = slices.DeleteFunc(s.asks, func(a *ask) bool {
+		items := s.take(a)
+		if len(items) == 0 {
+			return false
+		}
+		a.matched = true
+		s.commit(a, items, func(granted []*kilnv1.Lease) { a.granted <- granted })
+		return true
+	})
+}
+
+// take removes from the queues what a should get: the first tasks among those that its builder can run.
+func (s *scheduler) take(a *ask) []item {
+	var items []item
+	for len(items) < a.credits {
+		var best *heapOf
+		for c, q := range s.queues {
+			if accepts(a.info, c) && (best == nil || before((*q)[0], (*best)[0])) {
+				best = q
+			}
+		}
+		if best == nil {
+			break
+		}
+		it := heap.Pop(best).(item)
+		delete(s.queued, it.task)
+		if best.Len() == 0 {
+			delete(s.queues, it.class)
+		}
+		items = append(items, it)
+	}
+	return items
+}

@@ -1,0 +1,136 @@
+package state
+
+import (
+	"maps"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// Level is the newest feature level that this code can apply. An entry that needs more changes nothing.
+const Level = 1
+
+// Machine is the state of a farm. It is not safe for concurrent use.
+type Machine struct {
+	now    int64 // ms since 1970, never goes back
+	epoch  uint64
+	leases uint64 // the number of the last one
+	order  uint64 // of the last build submitted
+
+	builds map[string]*Build
+	tasks  map[string]*Task
+	seen   []seen // ids of builds that have left, oldest first
+
+	generation uint64 // of snapshots: what an older one may hold is copied before it is changed
+	changes    []Change
+}
+
+// seen is a build that has left the state not long ago.
+type seen struct {
+	build string
+	at    int64
+}
+
+// New returns the state of a farm that has done nothing yet.
+func New() *Machine {
+	return &Machine{builds: map[string]*Build{}, tasks: map[string]*Task{}}
+}
+
+// Refusal says why a command changed nothing; empty when it was applied.
+type Refusal string
+
+// Reasons to refuse a command.
+const (
+	RefusedInvalid  Refusal = "the command is not valid"
+	RefusedLevel    Refusal = "the command needs a newer feature level"
+	RefusedUnknown  Refusal = "no such build or task is in the state"
+	RefusedStale    Refusal = "the lease is not current"
+	RefusedNotReady Refusal = "the task is not ready"
+	RefusedEnded    Refusal = "the build has ended"
+	RefusedTooEarly Refusal = "the build has not come that far"
+)
+
+// Result is the answer to one command.
+type Result struct {
+	Refused  Refusal
+	Existing bool   // Submit: the build was there before
+	Lease    uint64 // Lease: its number
+}
+
+// Outcome is the answer to one entry.
+type Outcome struct {
+	Results []Result // one for each command
+	Changes []Change // what the leader acts on, in order
+}
+
+// Decode reads an entry of the log.
+func Decode(data []byte) (*kilnv1.Entry, error) {
+	entry := &kilnv1.Entry{}
+	return entry, proto.Unmarshal(data, entry)
+}
+
+// Apply applies one entry. Equal machines stay equal.
+func (m *Machine) Apply(entry *kilnv1.Entry) Outcome {
+	out := Outcome{Results: make([]Result, len(entry.GetCommands()))}
+	if entry.GetLevel() > Level {
+		for i := range out.Results {
+			out.Results[i].Refused = RefusedLevel
+		}
+		return out
+	}
+	m.now = max(m.now, entry.GetUnixMs())
+	for i, c := range entry.GetCommands() {
+		out.Results[i] = m.command(c)
+	}
+	out.Changes, m.changes = m.changes, nil
+	return out
+}
+
+func (m *Machine) command(c *kilnv1.Command) Result {
+	switch c := c.GetCommand().(type) {
+	case *kilnv1.Command_Submit:
+		return m.submit(c.Submit.GetSpec())
+	case *kilnv1.Command_Attach:
+		return m.attach(c.Attach)
+	case *kilnv1.Command_Looked:
+		return m.looked(c.Looked)
+	case *kilnv1.Command_Lease:
+		return m.lease(c.Lease)
+	case *kilnv1.Command_Complete:
+		return m.complete(c.Complete)
+	case *kilnv1.Command_Expire:
+		return m.expire(c.Expire)
+	case *kilnv1.Command_Release:
+		return m.release(c.Release)
+	case *kilnv1.Command_Cancel:
+		return m.end(c.Cancel.GetBuild(), kilnv1.BuildState_BUILD_STATE_CANCELED, c.Cancel.GetReason())
+	case *kilnv1.Command_Fail:
+		return m.end(c.Fail.GetBuild(), kilnv1.BuildState_BUILD_STATE_FAILED, c.Fail.GetError())
+	case *kilnv1.Command_Finish:
+		return m.finish(c.Finish)
+	case *kilnv1.Command_Lost:
+		return m.lost(c.Lost)
+	case *kilnv1.Command_Forget:
+		return m.forget(c.Forget.GetBuild())
+	case *kilnv1.Command_Epoch:
+		m.epoch = max(m.epoch+1, c.Epoch.GetEpoch())
+		return Result{}
+	}
+	return Result{Refused: RefusedInvalid}
+}
+
+// Now is the state's time, in ms since 1970.
+func (m *Machine) Now() int64 { return m.now }
+
+// Epoch is the current numbering of leases; 0 before the first.
+func (m *Machine) Epoch() uint64 { return m.epoch }
+
+// freeze returns a machine that shows this one as it is now and that later changes leave alone.
+func (m *Machine) freeze() *Machine {
+	frozen := *m
+	frozen.builds = maps.Clone(m.builds)
+	frozen.tasks = maps.Clone(m.tasks)
+	m.seen = m.seen[:len(m.seen):len(m.seen)]
+	m.generation++
+	return &frozen
+}

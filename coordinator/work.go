@@ -1,0 +1,192 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/internal/bus"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// listen answers builders.
+func (l *leader) listen() error {
+	var all error
+	keep := func(s *bus.Service, err error) {
+		if err != nil {
+			all = errors.Join(all, err)
+			return
+		}
+		l.services = append(l.services, s)
+	}
+	keep(bus.Serve(l.cfg.Bus, l.subjects.Complete(), busRequests, l.complete))
+	keep(bus.Serve(l.cfg.Bus, l.subjects.Heartbeat(), busRequests, l.heartbeat))
+	keep(bus.Serve(l.cfg.Bus, l.subjects.Release(), busRequests, l.release))
+	keep(bus.Subscribe(l.cfg.Bus, l.subjects.AllLogs(), l.logged))
+	keep(bus.Serve(l.cfg.Bus, l.subjects.Lease(), busRequests, l.lease))
+	return all
+}
+
+// lease holds a builder's request until there is work for it.
+func (l *leader) lease(ctx context.Context, req *kilnv1.LeaseRequest) (*kilnv1.LeaseReply, error) {
+	if req.GetBuilder().GetId() == "" || req.GetCredits() == 0 {
+		return nil, errors.New("a request for work needs a builder's id and at least one credit")
+	}
+	l.leases.heard(req.GetBuilder().GetId(), time.Now())
+	wait := min(max(time.Duration(req.GetWaitMs())*time.Millisecond, 0), maxLeaseWait)
+	return &kilnv1.LeaseReply{Leases: l.sched.ask(ctx, req.GetBuilder(), int(min(req.GetCredits(), maxBatch)), wait)}, nil
+}
+
+// commitLeases leases items to a builder: first in the log, then in the answer.
+func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) {
+	commands := make([]*kilnv1.Command, len(items))
+	for i, it := range items {
+		commands[i] = &kilnv1.Command{Command: &kilnv1.Command_Lease{Lease: &kilnv1.LeaseCommand{
+			Task: it.task, Builder: a.info.GetId(), Session: a.info.GetSession(),
+		}}}
+	}
+	l.proposer.send(commands, func(results []state.Result, err error) {
+		if err != nil {
+			done(nil)
+			return
+		}
+		var granted []*kilnv1.Lease
+		var back []*kilnv1.Command
+		var early []string
+		size := 0
+		l.fsm.view(func(m *state.Machine) {
+			for i, r := range results {
+				if r.Refused == state.RefusedNotReady {
+					early = append(early, items[i].task)
+				}
+				t := m.Task(items[i].task)
+				if r.Lease == 0 || t == nil || t.Lease != r.Lease {
+					continue
+				}
+				lease, err := l.leaseOf(m, t)
+				ref := &kilnv1.LeaseRef{Epoch: m.Epoch(), Number: t.Lease, Task: t.Key}
+				if size += proto.Size(lease); err != nil || size > maxLeaseBytes && len(granted) > 0 {
+					back = append(back, &kilnv1.Command{Command: &kilnv1.Command_Release{Release: ref}})
+					continue
+				}
+				longest := stepDeadline
+				if lease.GetNode().GetKind() == step.Resolve {
+					longest = resolveDeadline
+				}
+				lease.DeadlineMs = longest.Milliseconds()
+				l.leases.grant(ref, t.Builder, t.Session, time.Now(), longest)
+				granted = append(granted, lease)
+			}
+		})
+		for _, task := range early {
+			l.later(earlyWait, task)
+		}
+		l.tell(back...)
+		done(granted)
+	})
+}
+
+// leaseOf is a task as its builder gets it: with digests for inputs.
+func (l *leader) leaseOf(m *state.Machine, t *state.Task) (*kilnv1.Lease, error) {
+	w := t.Waiters[0]
+	b := m.Build(w.Build)
+	spec := b.Nodes[w.Node].Spec
+	inputs, err := b.Inputs(w.Node)
+	if err != nil {
+		return nil, err
+	}
+	n := &kilnv1.Node{
+		Kind: spec.GetKind(), Version: spec.GetVersion(), Params: spec.GetParams(), Platform: spec.GetPlatform(),
+		Label: spec.GetLabel(), Sources: spec.GetSources(),
+	}
+	for _, in := range inputs {
+		n.Inputs = append(n.Inputs, &kilnv1.Input{Name: in.Name, From: &kilnv1.Input_Digest{Digest: in.Digest.String()}})
+	}
+	return &kilnv1.Lease{
+		Epoch: m.Epoch(), Number: t.Lease, Task: t.Key, Node: n, TtlMs: leaseTTL.Milliseconds(), Build: b.Spec, Attempt: t.Attempts,
+		Traceparent: l.spans.startStep(t.Lease, w.Build, t.Key, n.Kind, n.Label, t.Builder),
+	}, nil
+}
+
+func (l *leader) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*kilnv1.CompleteReply, error) {
+	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Complete{Complete: req}})
+	if err != nil {
+		return nil, err
+	}
+	if results[0].Refused == "" {
+		l.leases.end(req.GetTask(), req.GetNumber())
+		l.spans.step(req.GetNumber(), req.GetError())
+	}
+	return &kilnv1.CompleteReply{Accepted: results[0].Refused == ""}, nil
+}
+
+func (l *leader) heartbeat(_ context.Context, req *kilnv1.HeartbeatRequest) (*kilnv1.HeartbeatReply, error) {
+	unknown, lost := l.leases.beat(req.GetBuilder().GetId(), req.GetBuilder().GetSession(), req.GetLeases(), time.Now())
+	var commands []*kilnv1.Command
+	for _, ref := range lost {
+		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Release{Release: ref}})
+	}
+	l.tell(commands...)
+	return &kilnv1.HeartbeatReply{Stop: unknown}, nil
+}
+
+func (l *leader) release(ctx context.Context, req *kilnv1.ReleaseRequest) (*kilnv1.ReleaseReply, error) {
+	var commands []*kilnv1.Command
+	for _, ref := range req.GetLeases() {
+		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Release{Release: ref}})
+	}
+	if len(commands) > 0 {
+		if _, err := l.proposer.propose(ctx, commands...); err != nil {
+			return nil, err
+		}
+		for _, ref := range req.GetLeases() {
+			l.spans.step(ref.GetNumber(), "given back")
+		}
+	}
+	return &kilnv1.ReleaseReply{}, nil
+}
+
+// logged gives a step's lines to all builds that wait for it.
+func (l *leader) logged(_ context.Context, chunk *kilnv1.LogChunk) {
+	l.fsm.view(func(m *state.Machine) {
+		t := m.Task(chunk.GetTask())
+		if t == nil || t.Lease != 0 && t.Lease != chunk.GetNumber() {
+			return
+		}
+		for _, w := range t.Waiters {
+			if w.Node >= state.GraphNode {
+				l.feeds.start(w.Build).add(&kilnv1.BuildEvent{Event: &kilnv1.BuildEvent_Log{Log: &kilnv1.NodeLog{
+					Node: uint32(w.Node - state.GraphNode), Lines: chunk.GetLines(),
+				}}})
+			}
+		}
+	})
+}
+
+// watchLeases takes leases away from builders that are gone or stuck.
+func (l *leader) watchLeases() {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case now := <-ticker.C:
+			l.expire(now)
+		}
+	}
+}
+
+func (l *leader) expire(now time.Time) {
+	var commands []*kilnv1.Command
+	for ref, reason := range l.leases.overdue(now) {
+		l.log.Warn("a lease is taken away", "step", ref.GetTask(), "lease", ref.GetNumber(), "reason", reason)
+		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Expire{Expire: &kilnv1.ExpireCommand{Lease: ref, Reason: reason}}})
+		l.leases.end(ref.GetTask(), ref.GetNumber())
+		l.spans.step(ref.GetNumber(), reason)
+	}
+	l.tell(commands...)
+}
