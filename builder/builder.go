@@ -1,0 +1,312 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/internal/bus"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const (
+	// pollWait is how long the leader may hold a request for leases.
+	pollWait = 20 * time.Second
+	// pollMargin is how much longer than that the builder waits for the answer.
+	pollMargin = 5 * time.Second
+	// heartbeatEvery keeps leases alive, which live for 10 s at least.
+	heartbeatEvery = 2 * time.Second
+	// drainGrace is how long running steps may go on once the builder is to end.
+	drainGrace = 30 * time.Second
+	// releaseWait bounds giving leases back at the end.
+	releaseWait = 2 * time.Second
+	retryFirst  = 20 * time.Millisecond
+	retryMost   = 2 * time.Second
+)
+
+// Fetcher brings a blob into the cache from where a source says it is.
+type Fetcher interface {
+	Fetch(ctx context.Context, source *kilnv1.Source, mirrors map[string]string) error
+}
+
+// Config of a builder.
+type Config struct {
+	Farm    string
+	ID      string // stable and unique in the farm
+	Store   cache.Store
+	Blobs   cache.Blobs
+	Bus     *nats.Conn
+	Slots   int // steps at a time
+	Runners map[string]step.Runner
+	Fetcher Fetcher       // nil: blobs that are not in the cache are missing
+	Grace   time.Duration // for running steps when the builder is to end; 0: 30 s
+	Room    func() error  // says why there is no room for more work; nil: there always is
+	Log     *slog.Logger
+}
+
+// Builder runs steps of one farm.
+type Builder struct {
+	cfg      Config
+	session  string
+	subjects bus.Subjects
+
+	mu      sync.Mutex
+	running map[leaseID]*work
+	free    chan struct{} // a token for each free slot
+}
+
+type leaseID struct{ epoch, number uint64 }
+
+// work is a lease that is being worked on.
+type work struct {
+	ref    *kilnv1.LeaseRef
+	cancel context.CancelCauseFunc
+}
+
+var (
+	errStopped  = errors.New("the leader gave the lease up")
+	errDraining = errors.New("the builder is to end")
+)
+
+// New makes a builder; Run starts it.
+func New(cfg Config) (*Builder, error) {
+	switch {
+	case cfg.Blobs == nil || cfg.Bus == nil:
+		return nil, errors.New("a builder needs blobs and a bus")
+	case cfg.ID == "":
+		return nil, errors.New("a builder needs an id")
+	case cfg.Slots < 1:
+		return nil, errors.New("a builder needs one slot or more")
+	}
+	if cfg.Farm == "" {
+		cfg.Farm = "kiln"
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = drainGrace
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	b := &Builder{cfg: cfg, session: uuid.NewString(), subjects: bus.For(cfg.Farm), running: map[leaseID]*work{}, free: make(chan struct{}, cfg.Slots)}
+	for range cfg.Slots {
+		b.free <- struct{}{}
+	}
+	return b, nil
+}
+
+// Run takes and runs leases until ctx ends, then drains: it returns when no step runs any more.
+func (b *Builder) Run(ctx context.Context) error {
+	// Steps and their reports outlive ctx by the grace.
+	steps, stopSteps := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopSteps(nil)
+	stops, err := bus.Subscribe(b.cfg.Bus, b.subjects.Stop(b.cfg.ID), func(_ context.Context, ref *kilnv1.LeaseRef) { b.stop(ref) })
+	if err != nil {
+		return err
+	}
+	defer stops.Close()
+
+	var beats, leases sync.WaitGroup
+	beating, stopBeating := context.WithCancel(steps)
+	beats.Go(func() { b.heartbeats(ctx, beating) })
+	b.take(ctx, steps, &leases)
+
+	done := make(chan struct{})
+	go func() { leases.Wait(); close(done) }()
+	timer := time.NewTimer(b.cfg.Grace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		b.giveBack(steps)
+		stopSteps(errDraining)
+		<-done
+	}
+	stopBeating()
+	beats.Wait()
+	return nil
+}
+
+// take asks for leases while there are free slots, until ctx ends.
+func (b *Builder) take(ctx, steps context.Context, leases *sync.WaitGroup) {
+	wait := retryFirst
+	for ctx.Err() == nil {
+		credits := b.acquire(ctx)
+		if credits == 0 {
+			return
+		}
+		granted, pause, err := b.ask(ctx, credits)
+		for range credits - len(granted) {
+			b.free <- struct{}{}
+		}
+		for _, lease := range granted {
+			b.start(steps, lease, leases)
+		}
+		if err == nil {
+			wait = retryFirst
+		} else if ctx.Err() == nil {
+			b.cfg.Log.Debug("no answer to a request for leases", "error", err)
+			pause, wait = wait, min(wait*2, retryMost)
+		}
+		sleep(ctx, jitter(pause))
+	}
+}
+
+// acquire waits for a free slot and takes all there are.
+func (b *Builder) acquire(ctx context.Context) int {
+	select {
+	case <-b.free:
+	case <-ctx.Done():
+		return 0
+	}
+	credits := 1
+	for {
+		select {
+		case <-b.free:
+			credits++
+		default:
+			return credits
+		}
+	}
+}
+
+// ask is one long poll. A grant that comes when ctx has just ended is worked on all the same.
+func (b *Builder) ask(ctx context.Context, credits int) ([]*kilnv1.Lease, time.Duration, error) {
+	if b.cfg.Room != nil {
+		if err := b.cfg.Room(); err != nil {
+			return nil, 0, err
+		}
+	}
+	polling, cancel := context.WithTimeout(ctx, pollWait+pollMargin)
+	defer cancel()
+	req := &kilnv1.LeaseRequest{Builder: b.info(), Credits: uint32(credits), WaitMs: pollWait.Milliseconds()}
+	var reply kilnv1.LeaseReply
+	if err := bus.Request(polling, b.cfg.Bus, b.subjects.Lease(), req, &reply); err != nil {
+		return nil, 0, err
+	}
+	if len(reply.Leases) > credits {
+		reply.Leases = reply.Leases[:credits]
+	}
+	return reply.Leases, time.Duration(reply.RetryMs) * time.Millisecond, nil
+}
+
+func (b *Builder) info() *kilnv1.BuilderInfo {
+	info := &kilnv1.BuilderInfo{Id: b.cfg.ID, Session: b.session, Slots: uint32(b.cfg.Slots)}
+	for _, kind := range slices.Sorted(maps.Keys(b.cfg.Runners)) {
+		info.Kinds = append(info.Kinds, &kilnv1.StepKind{Kind: kind, Version: step.Versions[kind]})
+	}
+	return info
+}
+
+// start runs a lease in a goroutine of its own.
+func (b *Builder) start(steps context.Context, lease *kilnv1.Lease, leases *sync.WaitGroup) {
+	id := leaseID{lease.GetEpoch(), lease.GetNumber()}
+	ctx, cancel := context.WithCancelCause(steps)
+	b.mu.Lock()
+	_, twice := b.running[id]
+	if !twice {
+		b.running[id] = &work{ref: &kilnv1.LeaseRef{Epoch: id.epoch, Number: id.number, Task: lease.GetTask()}, cancel: cancel}
+	}
+	b.mu.Unlock()
+	if twice { // an answer that was sent twice
+		cancel(nil)
+		b.free <- struct{}{}
+		return
+	}
+	leases.Go(func() {
+		defer func() {
+			cancel(nil)
+			b.mu.Lock()
+			delete(b.running, id)
+			b.mu.Unlock()
+			b.free <- struct{}{}
+		}()
+		b.work(ctx, lease)
+	})
+}
+
+// stop ends the work on a lease, if there is any.
+func (b *Builder) stop(ref *kilnv1.LeaseRef) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if w := b.running[leaseID{ref.GetEpoch(), ref.GetNumber()}]; w != nil {
+		w.cancel(errStopped)
+	}
+}
+
+func (b *Builder) leases() []*kilnv1.LeaseRef {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var refs []*kilnv1.LeaseRef
+	for _, w := range b.running {
+		refs = append(refs, w.ref)
+	}
+	return refs
+}
+
+// heartbeats tells the leader what runs, and stops what it no longer wants.
+func (b *Builder) heartbeats(running, ctx context.Context) {
+	for {
+		if !sleep(ctx, jitter(heartbeatEvery)) {
+			return
+		}
+		beat, cancel := context.WithTimeout(ctx, heartbeatEvery)
+		req := &kilnv1.HeartbeatRequest{Builder: b.info(), Leases: b.leases(), Draining: running.Err() != nil}
+		var reply kilnv1.HeartbeatReply
+		err := bus.Request(beat, b.cfg.Bus, b.subjects.Heartbeat(), req, &reply)
+		cancel()
+		if err != nil {
+			b.cfg.Log.Debug("no answer to a heartbeat", "error", err)
+			continue
+		}
+		for _, ref := range reply.GetStop() {
+			b.stop(ref)
+		}
+	}
+}
+
+// giveBack returns what still runs, so that others can take it at once instead of after its expiry.
+func (b *Builder) giveBack(ctx context.Context) {
+	refs := b.leases()
+	if len(refs) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, releaseWait)
+	defer cancel()
+	var reply kilnv1.ReleaseReply
+	if err := bus.Request(ctx, b.cfg.Bus, b.subjects.Release(), &kilnv1.ReleaseRequest{Builder: b.cfg.ID, Leases: refs}, &reply); err != nil {
+		b.cfg.Log.Warn("leases could not be given back and will expire", "leases", len(refs), "error", err)
+	}
+}
+
+// sleep waits for d, or until ctx ends and then returns false.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// jitter spreads d by a fifth either way, so that builders do not ask in step.
+func jitter(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return d*4/5 + rand.N(d*2/5+1)
+}
