@@ -36,8 +36,8 @@ type Request struct {
 	Locked     *kilnv1.Lock // nil: not locked
 }
 
-// Lock resolves every reference for every platform.
-func (r *Registry) Lock(ctx context.Context, req Request) (*kilnv1.Lock, error) {
+// Resolve resolves every reference for every platform.
+func (r *Registry) Resolve(ctx context.Context, req Request) (*kilnv1.Lock, error) {
 	found := make([][]*kilnv1.ResolvedImage, len(req.References))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)

@@ -19,19 +19,7 @@ func (r *Registry) Run(ctx context.Context, req *step.Request) (*step.Response, 
 	if err := r.message(ctx, spec.GetConfig(), &bundle); err != nil {
 		return nil, err
 	}
-	config, err := linuxkit.Merge(&bundle)
-	if err != nil {
-		return nil, &step.Failure{Err: err}
-	}
-	want := Request{References: linuxkit.References(config), Platforms: spec.GetPlatforms(), Team: spec.GetTeam(),
-		Pull: spec.GetOptions().GetPull(), Mirrors: spec.GetMirrors()}
-	if spec.GetLock() != "" {
-		want.Locked = &kilnv1.Lock{}
-		if err := r.message(ctx, spec.GetLock(), want.Locked); err != nil {
-			return nil, err
-		}
-	}
-	lock, err := r.Lock(ctx, want)
+	lock, err := r.Lock(ctx, &bundle, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +40,23 @@ func (r *Registry) Run(ctx context.Context, req *step.Request) (*step.Response, 
 	}
 	d, size, err := draft.Commit()
 	return &step.Response{Outputs: []step.Output{{Name: "lock", Digest: d, Size: size}}}, err
+}
+
+// Lock resolves all references of a configuration as a build of that spec would.
+func (r *Registry) Lock(ctx context.Context, bundle *kilnv1.ConfigBundle, spec *kilnv1.BuildSpec) (*kilnv1.Lock, error) {
+	config, err := linuxkit.Merge(bundle)
+	if err != nil {
+		return nil, &step.Failure{Err: err}
+	}
+	req := Request{References: linuxkit.References(config), Platforms: spec.GetPlatforms(), Team: spec.GetTeam(),
+		Pull: spec.GetOptions().GetPull(), Mirrors: spec.GetMirrors()}
+	if spec.GetLock() != "" {
+		req.Locked = &kilnv1.Lock{}
+		if err := r.message(ctx, spec.GetLock(), req.Locked); err != nil {
+			return nil, err
+		}
+	}
+	return r.Resolve(ctx, req)
 }
 
 const maxMessage = 64 << 20
