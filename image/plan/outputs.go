@@ -99,11 +99,18 @@ func (img *image) initrd(inputs []input) nodeOutput {
 			from = append(from, img.omit(i))
 		}
 		node := img.graph.add(step.InitrdPart, p.label+" (initrd)",
-			step.InitrdPartParams{Root: p.root, Compress: img.in.Compress}, from, p.sources...)
+			step.InitrdPartParams{Root: inInitrd(p.root), Compress: img.in.Compress}, from, p.sources...)
 		inputs = append(inputs, nodeInput(fmt.Sprintf("part/%d", count), nodeOutput{node, "part"}))
 		count++
 	}
 	return img.artifact("initrd.img", step.ArtifactParams{Format: "initrd", Compress: img.in.Compress}, inputs)
+}
+
+// inInitrd is what of a root matters there: the kernel and what belongs to it are not in the initrd, so that another
+// command line leaves the parts as they are.
+func inInitrd(root step.Root) step.Root {
+	root.Cmdline, root.Microcode, root.Decompress = "", "", false
+	return root
 }
 
 // omit is the list of names that part i, one of those in the root directory, leaves out.
@@ -125,7 +132,7 @@ func (img *image) overlap() {
 		}
 		number := len(at)
 		at = append(at, i)
-		params.Roots, params.Labels = append(params.Roots, p.root), append(params.Labels, p.label)
+		params.Roots, params.Labels = append(params.Roots, inInitrd(p.root)), append(params.Labels, p.label)
 		for j, t := range p.trees {
 			name := fmt.Sprintf("tree/%d", number)
 			if p.root.Rule == step.RuleAPK {
