@@ -13,7 +13,8 @@ import (
 // frameInterval: elapsed times move in tenths of a second.
 const frameInterval = 100 * time.Millisecond
 
-// TTY redraws a window of live lines on a terminal. Close restores the terminal.
+// TTY redraws a window of live lines on a terminal. It changes no mode of the terminal and leaves the cursor as it
+// is, so that there is nothing to restore when the process is killed.
 type TTY struct {
 	out  io.Writer
 	size func() (width, height int)
@@ -24,7 +25,6 @@ type TTY struct {
 	color  bool
 	drawn  int  // lines on the screen
 	dirty  bool // something changed since they were drawn
-	begun  bool
 	stop   chan struct{}
 	ticker sync.WaitGroup
 }
@@ -50,13 +50,10 @@ func (t *TTY) Close(s *Summary) {
 	t.ticker.Wait()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.dirty || t.begun {
+	if t.dirty {
 		t.draw()
 	}
 	var b strings.Builder
-	if t.begun {
-		b.WriteString("\x1b[?25h") // the cursor is back
-	}
 	for _, line := range s.Lines(&t.track) {
 		b.WriteString(line + "\n")
 	}
@@ -85,10 +82,6 @@ func (t *TTY) draw() {
 	width, height := t.size()
 	lines := Frame(&t.track, Screen{Width: width, Height: height, Color: t.color}, t.now())
 	var b strings.Builder
-	if !t.begun {
-		b.WriteString("\x1b[?25l") // no cursor while lines move
-		t.begun = true
-	}
 	if t.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", min(t.drawn, max(height-1, 1)))
 	}

@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func newBuild(env Env) *cobra.Command {
+	var f buildFlags
+	cmd := &cobra.Command{
+		Use:   "build [flags] FILE.yml [MORE.yml…]",
+		Short: "Build an image from LinuxKit YAML",
+		Long: `Build an image from LinuxKit YAML. A file is a path, an http(s) URL, or - for standard input; several are merged
+as LinuxKit merges them. The outputs have LinuxKit's names: NAME-kernel, NAME-initrd.img, NAME-cmdline, NAME.tar,
+in DIR, or in DIR/ARCH when there is more than one architecture.
+
+Without --farm the whole farm runs inside this process, with its cache in --cache.`,
+		Example: `  kiln build hello.yml
+  kiln build --arch amd64,arm64 --format tar,kernel+initrd --dir out base.yml site.yml
+  kiln build --format tar -o - hello.yml | tar -t
+  kiln build --locked --metadata-file meta.json hello.yml
+  kiln build --farm http://127.0.0.1:7300 hello.yml
+  kiln build --mirror docker.io=http://127.0.0.1:5000 hello.yml`,
+		Args: between(1, -1, "a FILE.yml"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o, err := f.options(env, args)
+			if err != nil {
+				return err
+			}
+			return runBuild(cmd.Context(), env, o)
+		},
+	}
+	f.add(cmd.Flags())
+	addRefused(cmd.Flags())
+	return cmd
+}
+
+// farmFlags say which farm a command talks to.
+type farmFlags struct {
+	farm, cache, team string
+}
+
+func (f *farmFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.farm, "farm", "", "URL of a farm; none: a farm inside this process (KILN_FARM)")
+	flags.StringVar(&f.cache, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
+	flags.StringVar(&f.team, "team", "default", "whose build it is, where a farm is shared")
+}
+
+// fill takes what no flag said from the environment.
+func (f *farmFlags) fill(env Env) {
+	if f.farm == "" {
+		f.farm = env.Getenv("KILN_FARM")
+	}
+	if f.cache == "" {
+		f.cache = env.cacheDir()
+	}
+}
+
+type buildFlags struct {
+	farmFlags
+	arch, format         []string
+	mirrors              []string
+	name, dir, output    string
+	metadata, lock       string
+	compress, progress   string
+	pull, noSBOM, dryRun bool
+	decompress, locked   bool
+	priority             int32
+}
+
+func (f *buildFlags) add(flags *pflag.FlagSet) {
+	f.farmFlags.add(flags)
+	flags.StringSliceVar(&f.arch, "arch", nil, "architectures, such as amd64,arm64 (default: this machine's)")
+	flags.StringSliceVarP(&f.format, "format", "f", nil, "formats: "+formatNames()+" (default kernel+initrd)")
+	flags.StringVar(&f.name, "name", "", "name of the build and of its files (default: the last FILE's)")
+	flags.StringVar(&f.dir, "dir", "", "directory for the outputs (default: the current one)")
+	flags.StringVarP(&f.output, "output", "o", "", "file for a single output, or - for standard output")
+	flags.StringArrayVar(&f.mirrors, "mirror", nil, "REGISTRY=URL: pull that registry's images from there; repeatable")
+	flags.BoolVar(&f.pull, "pull", false, "ask registries again what references mean")
+	flags.BoolVar(&f.noSBOM, "no-sbom", false, "leave out sbom.spdx.json")
+	flags.StringVar(&f.metadata, "metadata-file", "", "write digests, sizes and step keys of the outputs as JSON to this file")
+	flags.StringVar(&f.progress, "progress", "auto", "auto, tty, plain or json; on standard error")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "print the merged YAML and build nothing")
+	flags.BoolVar(&f.decompress, "decompress-kernel", false, "decompress the kernel")
+	flags.StringVar(&f.compress, "compress", "gzip", "compression of the initrd: gzip or zstd")
+	flags.BoolVar(&f.locked, "locked", false, "use the images of NAME.lock beside the last FILE, as kiln lock wrote it")
+	flags.StringVar(&f.lock, "lock", "", "use the images of this lock file")
+	flags.Int32Var(&f.priority, "priority", 0, "higher goes first among the builds of a team")
+}

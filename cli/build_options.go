@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"net/url"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/kiln-farm/kiln/image/linuxkit"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// buildOptions are checked flags.
+type buildOptions struct {
+	farmFlags
+	files            []string
+	archs            []string // sorted, unique
+	formats          []outputFormat
+	mirrors          map[string]string
+	name, dir        string
+	output, metadata string
+	lock             string // path of the lock file; empty for none
+	progress         string
+	dryRun           bool
+	priority         int32
+	shape            *kilnv1.BuildOptions
+	outputs          []target
+}
+
+func (f *buildFlags) options(env Env, args []string) (*buildOptions, error) {
+	f.fill(env)
+	o := &buildOptions{
+		farmFlags: f.farmFlags, files: args, name: f.name, dir: f.dir, output: f.output, metadata: f.metadata,
+		lock: f.lock, progress: f.progress, dryRun: f.dryRun, priority: f.priority,
+		shape: &kilnv1.BuildOptions{Compress: f.compress, NoSbom: f.noSBOM, DecompressKernel: f.decompress, Pull: f.pull},
+	}
+	if o.name == "" {
+		o.name = linuxkit.Name(args)
+	}
+	for _, check := range []func() error{
+		func() error { return o.setArchs(f.arch) },
+		func() error { return o.setFormats(f.format) },
+		func() error { return o.setMirrors(f.mirrors) },
+		o.checkName,
+		func() error { return o.setLock(f.locked) },
+	} {
+		if err := check(); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	o.outputs, err = o.targets()
+	return o, err
+}
+
+func (o *buildOptions) setArchs(archs []string) error {
+	if len(archs) == 0 {
+		archs = []string{runtime.GOARCH}
+	}
+	for _, arch := range archs {
+		arch = strings.TrimPrefix(strings.TrimSpace(arch), "linux/")
+		if err := checkArch(arch); err != nil {
+			return err
+		}
+		o.archs = append(o.archs, arch)
+	}
+	slices.Sort(o.archs)
+	o.archs = slices.Compact(o.archs)
+	return nil
+}
+
+func (o *buildOptions) setFormats(names []string) error {
+	if len(names) == 0 {
+		names = []string{"kernel+initrd"}
+		if o.output != "" {
+			names = []string{"tar"} // what LinuxKit makes of -o
+		}
+	}
+	for i, name := range names {
+		names[i] = strings.TrimSpace(name)
+		if slices.Contains(names[:i], names[i]) {
+			continue
+		}
+		format, err := findFormat(names[i])
+		if err != nil {
+			return err
+		}
+		o.formats = append(o.formats, format)
+	}
+	switch o.shape.GetCompress() {
+	case "gzip", "zstd":
+		return nil
+	}
+	return usagef("--compress %q: it is gzip or zstd", o.shape.GetCompress())
+}
+
+// dockerHub is the registry that a mirror without a name is for.
+const dockerHub = "docker.io"
+
+func (o *buildOptions) setMirrors(mirrors []string) error {
+	o.mirrors = map[string]string{}
+	for _, mirror := range mirrors {
+		registry, address := dockerHub, mirror
+		if name, rest, ok := strings.Cut(mirror, "="); ok && !strings.Contains(name, "://") {
+			registry, address = name, rest
+		}
+		u, err := url.Parse(address)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || registry == "" {
+			return usagef("--mirror %q: it is REGISTRY=URL, such as docker.io=http://127.0.0.1:5000", mirror)
+		}
+		if other, twice := o.mirrors[registry]; twice && other != address {
+			return usagef("--mirror %q: this registry has the mirror %s already", mirror, other)
+		}
+		o.mirrors[registry] = address
+	}
+	return nil
+}
+
+func (o *buildOptions) checkName() error {
+	switch {
+	case o.name == "" || o.name == "." || o.name == ".." || strings.ContainsAny(o.name, "/\x00"):
+		return usagef("--name %q: it begins the names of the outputs, so it cannot be empty or have a slash; --dir says where they go", o.name)
+	case o.output != "" && o.dir != "":
+		return usagef("--output names the file with its directory: leave --dir out")
+	case o.team == "":
+		return usagef("--team cannot be empty: leave it out")
+	}
+	return nil
+}
+
+func (o *buildOptions) setLock(locked bool) error {
+	switch {
+	case o.lock == "" && !locked:
+		return nil
+	case o.shape.GetPull():
+		return usagef("--pull asks registries anew and --locked forbids it: leave one of them out")
+	case o.lock != "":
+		return nil
+	}
+	path, err := lockPath(o.files)
+	o.lock = path
+	return err
+}
+
+// lockPath is where kiln lock writes and --locked reads the lock of these files.
+func lockPath(files []string) (string, error) {
+	last := files[len(files)-1]
+	if last == "-" || strings.Contains(last, "://") {
+		return "", usagef("%s has no place for a lock file beside it: name one with --lock FILE", last)
+	}
+	return strings.TrimSuffix(last, filepath.Ext(last)) + ".lock", nil
+}
+
+// platforms are the architectures as OCI platforms.
+func (o *buildOptions) platforms() []string {
+	var out []string
+	for _, arch := range o.archs {
+		out = append(out, "linux/"+arch)
+	}
+	return out
+}
+
+func (o *buildOptions) formatNames() []string {
+	var out []string
+	for _, format := range o.formats {
+		out = append(out, format.name)
+	}
+	return out
+}

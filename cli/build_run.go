@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/image/linuxkit"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const tracerName = "github.com/kiln-farm/kiln/cli"
+
+// maxBuilds is how often a build is submitted when blobs of its outputs turn out to be lost: the cache drops a
+// damaged blob when it finds it, and the next build makes it again.
+const maxBuilds = 3
+
+func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
+	begun := time.Now()
+	store, err := cache.OpenDir(o.cache)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	bundle, err := linuxkit.Load(ctx, o.files, linuxkit.Options{Blobs: store, Stdin: env.Stdin, Home: env.Getenv("HOME"), HTTP: http.DefaultClient})
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		yaml, err := linuxkit.MergedYAML(bundle)
+		if err == nil {
+			_, err = env.Stdout.Write(yaml)
+		}
+		return err
+	}
+	files := newFiles(env.Stdout, o)
+	if err := files.check(); err != nil {
+		return err
+	}
+	spec, blobs, err := prepare(ctx, store, o, bundle)
+	if err != nil {
+		return err
+	}
+	ctx, span := otel.Tracer(tracerName).Start(ctx, "kiln build", trace.WithAttributes(attribute.String("build.name", o.name)))
+	defer func() { endSpan(span, err) }()
+	f, closeFarm, err := connectFarm(ctx, env, &o.farmFlags, store)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeFarm()) }()
+	if err := f.Blobs.Upload(ctx, store, blobs); err != nil {
+		return err
+	}
+	display, err := progress.Open(o.progress, env.Stderr, env.Getenv("NO_COLOR") != "")
+	if err != nil {
+		return usagef("%w", err)
+	}
+	var summary *progress.Summary
+	defer func() { display.Close(summary) }()
+	for try := 1; ; try++ {
+		end, err := buildOnce(ctx, f, spec, display)
+		if err != nil {
+			return err
+		}
+		written, err := files.write(ctx, f.Blobs, end.GetOutputs())
+		if err == nil {
+			summary = &progress.Summary{Name: o.name, Took: time.Since(begun), Files: written}
+			return o.writeMetadata(spec, end.GetOutputs())
+		}
+		if !errors.Is(err, cache.ErrNotFound) || try == maxBuilds || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// prepare stores what the farm needs to know of the build; blobs are those that it may lack.
+func prepare(ctx context.Context, store *cache.Dir, o *buildOptions, bundle *kilnv1.ConfigBundle) (*kilnv1.BuildSpec, []cache.Digest, error) {
+	var blobs []cache.Digest
+	keep := func(m proto.Message) (string, error) {
+		d, err := storeMessage(ctx, store, m)
+		blobs = append(blobs, d)
+		return d.String(), err
+	}
+	for _, source := range bundle.GetSources() {
+		if source.GetDigest() == "" {
+			continue
+		}
+		d, err := cache.ParseDigest(source.GetDigest())
+		if err != nil {
+			return nil, nil, err
+		}
+		blobs = append(blobs, d)
+	}
+	config, err := keep(bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	spec := &kilnv1.BuildSpec{
+		Team: o.team, Name: o.name, Config: config, Platforms: o.platforms(), Formats: o.formatNames(),
+		Options: o.shape, Mirrors: o.mirrors, Priority: o.priority,
+	}
+	if o.lock != "" {
+		lock, err := readLock(o.lock)
+		if err != nil {
+			return nil, nil, err
+		}
+		if spec.Lock, err = keep(lock); err != nil {
+			return nil, nil, err
+		}
+	}
+	return spec, blobs, nil
+}
+
+// storeMessage keeps a message under the digest of its bytes, which are the same each time.
+func storeMessage(ctx context.Context, store *cache.Dir, m proto.Message) (cache.Digest, error) {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return cache.Digest{}, err
+	}
+	d := cache.SumBytes(b)
+	return d, putBytes(ctx, store, d, b)
+}
+
+// buildOnce runs the build to its end, with an id of its own.
+func buildOnce(ctx context.Context, f *farm.Farm, spec *kilnv1.BuildSpec, display progress.Display) (*kilnv1.StateChanged, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make an id for the build: %w", err)
+	}
+	spec.Id = id.String()
+	end, err := f.Build(ctx, spec, display.Event)
+	if err != nil {
+		return nil, err
+	}
+	switch end.GetState() {
+	case kilnv1.BuildState_BUILD_STATE_DONE:
+		return end, nil
+	case kilnv1.BuildState_BUILD_STATE_CANCELED:
+		return nil, &buildError{"the build was canceled: " + end.GetError()}
+	}
+	return nil, &buildError{end.GetError()}
+}
+
+func endSpan(span trace.Span, err error) {
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+	}
+	span.End()
+}

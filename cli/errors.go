@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/image/linuxkit"
+)
+
+// Exit codes, as scripts rely on them.
+const (
+	exitDone        = 0
+	exitFailed      = 1 // the build failed, or was stopped
+	exitUsage       = 2 // the command or its input is wrong
+	exitUnreachable = 3 // the farm cannot be reached
+)
+
+// usageError is a fault of the command line: trying again with the same one would not help.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// buildError is a build that ended badly on the farm.
+type buildError struct{ text string }
+
+func (e *buildError) Error() string { return e.text }
+
+// errStopped: the user stopped the command.
+var errStopped = errors.New("stopped; the build is canceled")
+
+// exitCode is what the process ends with.
+func exitCode(err error) int {
+	var usage *usageError
+	var api *farm.APIError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, farm.ErrUnreachable):
+		return exitUnreachable
+	case errors.As(err, &usage), errors.Is(err, linuxkit.ErrInput):
+		return exitUsage
+	case errors.As(err, &api) && api.Code == connect.CodeInvalidArgument:
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// message is the sentence for people; several faults of a file are several lines.
+func message(err error) string {
+	if errors.Is(err, context.Canceled) {
+		err = errStopped
+	}
+	var b strings.Builder
+	for line := range strings.Lines(strings.TrimSpace(err.Error())) {
+		b.WriteString("kiln: " + strings.TrimRight(line, "\n") + "\n")
+	}
+	return b.String()
+}

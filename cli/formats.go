@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// outputFormat is a format and the endings of its files' names. Files that would be empty are left out.
+type outputFormat struct {
+	name  string
+	files []string
+}
+
+var outputFormats = [...]outputFormat{
+	{"kernel+initrd", []string{"-kernel", "-initrd.img", "-cmdline"}},
+	{"tar", []string{".tar"}},
+	{"docker", []string{".docker"}},
+	{"tar-kernel-initrd", []string{"-initrd.tar"}},
+}
+
+// Formats of LinuxKit that Kiln does not make.
+var foreignFormats = []string{
+	"aws", "dynamic-vhd", "gcp", "iso-bios", "iso-efi", "iso-efi-initrd", "kernel+erofs", "kernel+iso", "kernel+squashfs",
+	"qcow2-bios", "qcow2-efi", "raw-bios", "raw-efi", "rpi3", "vhd", "vmdk",
+}
+
+func formatNames() string {
+	var names []string
+	for _, f := range outputFormats {
+		names = append(names, f.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func findFormat(name string) (outputFormat, error) {
+	for _, f := range outputFormats {
+		if f.name == name {
+			return f, nil
+		}
+	}
+	if slices.Contains(foreignFormats, name) {
+		return outputFormat{}, usagef("--format %s: Kiln does not make this format yet; build tar-kernel-initrd and convert it, or choose one of %s", name, formatNames())
+	}
+	return outputFormat{}, usagef("--format %q: there is no such format; choose of %s", name, formatNames())
+}
+
+// architectures that an image can be for.
+var architectures = []string{"amd64", "arm64", "riscv64", "s390x", "ppc64le"}
+
+// Other names that people use for them.
+var archAliases = map[string]string{"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armv8": "arm64", "riscv": "riscv64"}
+
+func checkArch(arch string) error {
+	if slices.Contains(architectures, arch) {
+		return nil
+	}
+	if real, ok := archAliases[arch]; ok {
+		return usagef("--arch %s: it is called %s here", arch, real)
+	}
+	return usagef("--arch %q: there is no such architecture; choose of %s", arch, strings.Join(architectures, ", "))
+}
+
+// target is a file that a build will write.
+type target struct {
+	platform string
+	suffix   string
+	path     string
+}
+
+// targets are the files that a build may write, before it is known which of them are empty. Two of one name are
+// refused here, before anything is built.
+func (o *buildOptions) targets() ([]target, error) {
+	var out []target
+	owner := map[string]string{}
+	claim := func(path, what string) error {
+		clean := filepath.Clean(path)
+		if other, taken := owner[clean]; taken {
+			return usagef("%s and %s would both be written to %s: give one of them another name", other, what, path)
+		}
+		owner[clean] = what
+		return nil
+	}
+	for _, arch := range o.archs {
+		for _, format := range o.formats {
+			for _, suffix := range format.files {
+				path := o.output
+				if path == "" {
+					path = filepath.Join(o.dirFor(arch), o.name+suffix)
+				}
+				if err := claim(path, "format "+format.name+" ("+arch+")"); err != nil && o.output == "" {
+					return nil, err
+				}
+				out = append(out, target{"linux/" + arch, suffix, path})
+			}
+		}
+	}
+	if o.output != "" && len(out) > 1 {
+		return nil, usagef("--output is for a single file, and this build has %d: leave it out, or ask for one architecture and one of the formats tar, docker, tar-kernel-initrd", len(out))
+	}
+	if o.metadata != "" {
+		if err := claim(o.metadata, "--metadata-file"); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// dirFor is where the files of an architecture go.
+func (o *buildOptions) dirFor(arch string) string {
+	if len(o.archs) > 1 {
+		return filepath.Join(o.dir, arch)
+	}
+	return o.dir
+}

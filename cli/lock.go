@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/kiln-farm/kiln/builder/registry"
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/image/linuxkit"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// maxLock bounds a lock file, in bytes: some thousand images.
+const maxLock = 16 << 20
+
+func newLock(env Env) *cobra.Command {
+	var f buildFlags
+	cmd := &cobra.Command{
+		Use:   "lock [flags] FILE.yml [MORE.yml…]",
+		Short: "Write down the digest of every image that a YAML refers to",
+		Long: `Write FILE.lock with the digest of every image that FILE.yml refers to, for each architecture.
+kiln build --locked uses exactly those images.`,
+		Example: `  kiln lock hello.yml
+  kiln lock --arch amd64,arm64 --pull hello.yml`,
+		Args: between(1, -1, "a FILE.yml"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.compress = "gzip"
+			o, err := f.options(env, args)
+			if err != nil {
+				return err
+			}
+			return runLock(cmd.Context(), env, o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.arch, "arch", nil, "architectures, such as amd64,arm64 (default: this machine's)")
+	flags.StringArrayVar(&f.mirrors, "mirror", nil, "REGISTRY=URL: pull that registry's images from there; repeatable")
+	flags.BoolVar(&f.pull, "pull", false, "ask registries again what references mean")
+	flags.StringVar(&f.lock, "lock", "", "file to write (default: FILE.lock)")
+	flags.StringVar(&f.cache, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
+	flags.StringVar(&f.team, "team", "default", "whose build it is, where a farm is shared")
+	return cmd
+}
+
+func runLock(ctx context.Context, env Env, o *buildOptions) error {
+	path := o.lock
+	if path == "" {
+		var err error
+		if path, err = lockPath(o.files); err != nil {
+			return err
+		}
+	}
+	store, err := cache.OpenDir(o.cache)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	bundle, err := linuxkit.Load(ctx, o.files, linuxkit.Options{Blobs: store, Stdin: env.Stdin, Home: env.Getenv("HOME"), HTTP: http.DefaultClient})
+	if err != nil {
+		return err
+	}
+	reg, err := registry.New(registry.Config{Store: store, Blobs: store, Log: env.quiet()})
+	if err != nil {
+		return err
+	}
+	lock, err := reg.Lock(ctx, bundle, &kilnv1.BuildSpec{Team: o.team, Platforms: o.platforms(), Options: o.shape, Mirrors: o.mirrors})
+	if err != nil {
+		return err
+	}
+	text, err := lockText(lock)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	err = writeFile(path, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = fmt.Fprintf(env.Stdout, "%s: %d images\n", path, len(lock.GetImages()))
+	return err
+}
+
+// lockText is the same for the same lock: protojson varies its white space on purpose.
+func lockText(lock *kilnv1.Lock) ([]byte, error) {
+	raw, err := protojson.Marshal(lock)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, raw, "", "  "); err != nil {
+		return nil, err
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
+}
+
+// readLock reads what runLock wrote.
+func readLock(path string) (*kilnv1.Lock, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, usagef("lock file %s: %w; kiln lock writes it", path, cause(err))
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxLock+1))
+	if err != nil {
+		return nil, usagef("lock file %s: %w", path, cause(err))
+	}
+	if len(text) > maxLock {
+		return nil, usagef("lock file %s: it is larger than %d MiB, so it is no lock file", path, maxLock>>20)
+	}
+	lock := &kilnv1.Lock{}
+	if err := protojson.Unmarshal(text, lock); err != nil {
+		return nil, usagef("lock file %s cannot be read (%s); kiln lock writes it anew", path, err)
+	}
+	return lock, nil
+}
