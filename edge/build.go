@@ -1,0 +1,103 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/kiln-farm/kiln/cache"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const (
+	defaultTeam = "default"
+	// scanned is how many of a team's latest builds are looked through for a name.
+	scanned = 500
+)
+
+// findBuild is a finished build by its id, or the latest of that name.
+func (e *Edge) findBuild(ctx context.Context, team, idOrName string) (*kilnv1.BuildRecord, error) {
+	b, err := cache.GetBuild(ctx, e.cfg.Store, team, idOrName)
+	if err == nil && b.GetState() == kilnv1.BuildState_BUILD_STATE_DONE {
+		return b, nil
+	}
+	if err != nil && !errors.Is(err, cache.ErrNotFound) {
+		return nil, err
+	}
+	all, err := cache.ListBuilds(ctx, e.cfg.Store, team, scanned)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range all {
+		if b.GetSpec().GetName() == idOrName && b.GetState() == kilnv1.BuildState_BUILD_STATE_DONE {
+			return b, nil
+		}
+	}
+	return nil, fmt.Errorf("build %s of team %s: %w", idOrName, team, cache.ErrNotFound)
+}
+
+// output is a build's file for an architecture; nil when it has none of that name.
+func output(b *kilnv1.BuildRecord, arch, file string) *kilnv1.BuildOutput {
+	for _, o := range b.GetOutputs() {
+		if o.GetPlatform() == "linux/"+arch && b.GetSpec().GetName()+o.GetFile() == file {
+			return o
+		}
+	}
+	return nil
+}
+
+func (e *Edge) buildFile(w http.ResponseWriter, r *http.Request) {
+	b, err := e.findBuild(r.Context(), r.PathValue("team"), r.PathValue("build"))
+	if err != nil {
+		e.absent(w, r, err, "build "+r.PathValue("build"))
+		return
+	}
+	o := output(b, r.PathValue("arch"), r.PathValue("file"))
+	if o == nil {
+		var has []string
+		for _, o := range b.GetOutputs() {
+			has = append(has, strings.TrimPrefix(o.GetPlatform(), "linux/")+"/"+b.GetSpec().GetName()+o.GetFile())
+		}
+		fail(w, http.StatusNotFound, "the build has no such file; it has "+strings.Join(has, ", "))
+		return
+	}
+	a, d, err := e.described(r.Context(), o)
+	if err != nil {
+		e.absent(w, r, err, r.PathValue("file"))
+		return
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	e.serve(w, r, a, d)
+}
+
+// described reads the description of an output.
+func (e *Edge) described(ctx context.Context, o *kilnv1.BuildOutput) (*cache.Artifact, cache.Digest, error) {
+	d, err := cache.ParseDigest(o.GetDigest())
+	if err != nil {
+		return nil, d, err
+	}
+	a, err := cache.GetArtifact(ctx, e.cfg.Store, d)
+	return a, d, err
+}
+
+// text is a small output whole.
+func (e *Edge) text(ctx context.Context, o *kilnv1.BuildOutput) (string, error) {
+	const most = 64 << 10
+	a, _, err := e.described(ctx, o)
+	if err != nil {
+		return "", err
+	}
+	if a.Size > most {
+		return "", fmt.Errorf("%s has %d bytes, more than the %d of a command line", o.GetFile(), a.Size, most)
+	}
+	reader, err := cache.OpenArtifact(ctx, e.cfg.Blobs, a)
+	if err != nil {
+		return "", err
+	}
+	defer reader.Close()
+	var b strings.Builder
+	_, err = reader.WriteTo(&b)
+	return b.String(), err
+}

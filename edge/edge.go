@@ -1,0 +1,107 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/kiln-farm/kiln/cache"
+)
+
+const (
+	headerWait = 10 * time.Second // for a request's header: a boot ROM sends it at once
+	idleWait   = 2 * time.Minute
+	drainWait  = 10 * time.Second // for transfers under way when the edge is to end
+	maxHeader  = 16 << 10
+)
+
+// Config of an Edge.
+type Config struct {
+	Store cache.Store // records of builds and artifacts
+	Blobs cache.Blobs
+	Log   *slog.Logger
+}
+
+// Edge serves one cache.
+type Edge struct {
+	cfg     Config
+	handler http.Handler
+}
+
+// New makes an Edge.
+func New(cfg Config) (*Edge, error) {
+	if cfg.Store == nil || cfg.Blobs == nil {
+		return nil, errors.New("an edge needs a store and blobs")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	e := &Edge{cfg: cfg}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", e.index)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /artifacts/{digest}", e.artifact)
+	mux.HandleFunc("GET /builds/{team}/{build}/{arch}/{file}", e.buildFile)
+	mux.HandleFunc("GET /boot/{script}", e.bootAny)
+	mux.HandleFunc("GET /boot/{build}/{script}", e.bootArch)
+	e.handler = e.logged(mux)
+	return e, nil
+}
+
+// Handler serves the edge's paths.
+func (e *Edge) Handler() http.Handler { return e.handler }
+
+// Serve serves on l until ctx ends, and then lets transfers under way end.
+func (e *Edge) Serve(ctx context.Context, l net.Listener) error {
+	server := &http.Server{Handler: e.handler, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(e.cfg.Log.Handler(), slog.LevelDebug)}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWait)
+	defer cancel()
+	err := server.Shutdown(drain)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	<-done
+	return err
+}
+
+// logged says what was asked for and how it ended.
+func (e *Edge) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		status := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(status, r)
+		e.cfg.Log.Info("served", "method", r.Method, "path", r.URL.Path, "status", status.status, "range", r.Header.Get("Range"),
+			"client", r.RemoteAddr, "agent", r.UserAgent(), "ms", time.Since(start).Milliseconds())
+	})
+}
+
+// statusWriter remembers the status. Unwrap lets the body still go by sendfile.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (s *statusWriter) WriteHeader(status int) {
+	s.status = status
+	s.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap gives the writer beneath (http.ResponseController).
+func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// fail answers with one sentence.
+func fail(w http.ResponseWriter, status int, sentence string) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, sentence, status)
+}

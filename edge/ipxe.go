@@ -1,0 +1,131 @@
+package edge
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// bootAny is the script for any machine: it goes on with the one for the machine's architecture.
+func (e *Edge) bootAny(w http.ResponseWriter, r *http.Request) {
+	name, ok := strings.CutSuffix(r.PathValue("script"), ".ipxe")
+	if !ok {
+		fail(w, http.StatusNotFound, "a boot script is called BUILD.ipxe")
+		return
+	}
+	team := team(r)
+	b, err := e.findBuild(r.Context(), team, name)
+	if err != nil {
+		e.absent(w, r, err, "build "+name)
+		return
+	}
+	script(w, chooser(b, team))
+}
+
+// bootArch is the script that boots one architecture.
+func (e *Edge) bootArch(w http.ResponseWriter, r *http.Request) {
+	arch, ok := strings.CutSuffix(r.PathValue("script"), ".ipxe")
+	if !ok {
+		fail(w, http.StatusNotFound, "a boot script is called ARCH.ipxe")
+		return
+	}
+	b, err := e.findBuild(r.Context(), team(r), r.PathValue("build"))
+	if err != nil {
+		e.absent(w, r, err, "build "+r.PathValue("build"))
+		return
+	}
+	name := b.GetSpec().GetName()
+	kernel, initrd := output(b, arch, name+"-kernel"), output(b, arch, name+"-initrd.img")
+	if kernel == nil || initrd == nil {
+		fail(w, http.StatusNotFound, fmt.Sprintf("the build has no kernel and initrd for %s; build it with --format kernel+initrd --arch %s", arch, arch))
+		return
+	}
+	cmdline := ""
+	if o := output(b, arch, name+"-cmdline"); o != nil {
+		if cmdline, err = e.text(r.Context(), o); err != nil {
+			e.absent(w, r, err, name+"-cmdline")
+			return
+		}
+	}
+	text, err := bootScript(name, b.GetSpec().GetId(), kernel.GetDigest(), initrd.GetDigest(), cmdline)
+	if err != nil {
+		fail(w, http.StatusUnprocessableEntity, err.Error())
+		return
+	}
+	script(w, text)
+}
+
+func team(r *http.Request) string {
+	if t := r.URL.Query().Get("team"); t != "" {
+		return t
+	}
+	return defaultTeam
+}
+
+func script(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Write([]byte(text))
+}
+
+// chooser goes by iPXE's buildarch (ipxe.org/cfg/buildarch). The build's id is in the URL, so that a build that ends in
+// between does not mix with this one.
+func chooser(b *kilnv1.BuildRecord, team string) string {
+	at := func(arch string) string {
+		u := "/boot/" + url.PathEscape(b.GetSpec().GetId()) + "/" + arch + ".ipxe"
+		if team != defaultTeam {
+			u += "?team=" + url.QueryEscape(team)
+		}
+		return u
+	}
+	return "#!ipxe\n" +
+		"iseq ${buildarch} arm64 && chain " + at("arm64") + " ||\n" +
+		"chain " + at("amd64") + "\n"
+}
+
+// bootScript boots a kernel and an initrd by their digests, from wherever the script came.
+func bootScript(name, id, kernel, initrd, cmdline string) (string, error) {
+	args, err := arguments(cmdline)
+	if err != nil {
+		return "", err
+	}
+	return "#!ipxe\n" +
+		"echo Kiln: " + printable(name) + " " + printable(id) + "\n" +
+		"kernel --name kernel /artifacts/" + kernel + " initrd=initrd.img" + args + "\n" +
+		"initrd --name initrd.img /artifacts/" + initrd + "\n" +
+		"boot\n", nil
+}
+
+// arguments are a command line as iPXE passes it on. iPXE has no quoting: it expands ${…} anywhere and takes && and || for
+// its own, so a command line with those is refused, as is one that would start another line of the script.
+func arguments(cmdline string) (string, error) {
+	if strings.Contains(cmdline, "${") {
+		return "", fmt.Errorf("the kernel command line holds ${, which iPXE would replace; boot it by another way, or change the command line")
+	}
+	var out strings.Builder
+	for _, word := range strings.Fields(cmdline) {
+		if word == "&&" || word == "||" {
+			return "", fmt.Errorf("the kernel command line holds the word %s, which iPXE takes for its own; change the command line", word)
+		}
+		out.WriteString(" " + word)
+	}
+	for _, c := range out.String() {
+		if c < ' ' || c == 0x7f {
+			return "", fmt.Errorf("the kernel command line holds the control character %q, which a script cannot; change the command line", c)
+		}
+	}
+	return out.String(), nil
+}
+
+// printable keeps what may stand in an echo.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.ContainsRune("-_.+", c) {
+			return c
+		}
+		return '_'
+	}, s)
+}
