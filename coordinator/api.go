@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/image/plan"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"github.com/kiln-farm/kiln/proto/kiln/v1/kilnv1connect"
 	"go.opentelemetry.io/otel/propagation"
@@ -89,7 +90,9 @@ func (a *api) Submit(ctx context.Context, req *connect.Request[kilnv1.SubmitRequ
 		return nil, err
 	}
 	l.spans.startBuild(ctx, spec.GetId(), spec.GetName())
-	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Submit{Submit: &kilnv1.SubmitCommand{Spec: spec}}})
+	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Submit{Submit: &kilnv1.SubmitCommand{
+		Spec: spec, ResolveParams: plan.ResolveParams(spec), PlanParams: plan.Params(spec),
+	}}})
 	if err != nil {
 		return nil, unavailable(err)
 	}

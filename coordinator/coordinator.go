@@ -31,8 +31,10 @@ type Coordinator struct {
 	node  *node
 	index *index // of results; survives a change of leaders, since results never change
 
-	stop chan struct{}
-	done chan struct{} // closed when the goroutine that follows leadership has ended
+	stop      func()       // closes stopped, once
+	closeNode func() error // once
+	stopped   chan struct{}
+	done      chan struct{} // closed when the goroutine that follows leadership has ended
 
 	mu      sync.Mutex    // guards what follows
 	leader  *leader       // nil while another one leads
@@ -46,12 +48,14 @@ func New(cfg Config) (*Coordinator, error) {
 	}
 	c := &Coordinator{
 		cfg: cfg, fsm: newFSM(), index: newIndex(indexBytes),
-		stop: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
+		stopped: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
 	}
+	c.stop = sync.OnceFunc(func() { close(c.stopped) })
 	var err error
 	if c.node, err = openNode(&c.cfg, c.fsm); err != nil {
 		return nil, fmt.Errorf("start coordinator %s: %w", cfg.NodeID, err)
 	}
+	c.closeNode = sync.OnceValue(c.node.Close)
 	go c.follow()
 	return c, nil
 }
@@ -62,7 +66,7 @@ func (c *Coordinator) follow() {
 	defer c.setLeader(nil)
 	for {
 		select {
-		case <-c.stop:
+		case <-c.stopped:
 			return
 		case leads := <-c.node.leads:
 			c.setLeader(nil)
@@ -118,9 +122,9 @@ func (c *Coordinator) Ready(ctx context.Context) error {
 
 // Close ends the coordinator and waits until it has ended. What was committed is kept, and what was made is recorded.
 func (c *Coordinator) Close() error {
-	close(c.stop)
+	c.stop()
 	<-c.done
-	if err := c.node.Close(); err != nil {
+	if err := c.closeNode(); err != nil {
 		return fmt.Errorf("stop coordinator %s: %w", c.cfg.NodeID, err)
 	}
 	return nil

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/kiln-farm/kiln/cache"
@@ -9,7 +8,8 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func (m *Machine) submit(spec *kilnv1.BuildSpec) Result {
+func (m *Machine) submit(c *kilnv1.SubmitCommand) Result {
+	spec := c.GetSpec()
 	id := spec.GetId()
 	if id == "" || len(id) > maxID {
 		return Result{Refused: RefusedInvalid}
@@ -30,41 +30,30 @@ func (m *Machine) submit(spec *kilnv1.BuildSpec) Result {
 	}
 	m.builds[id] = b
 	m.note(Change{Kind: BuildChanged, Build: id})
-	m.add(b, resolveNode(spec))
-	m.add(b, planNode(spec))
+	m.add(b, resolveNode(c))
+	m.add(b, planNode(c))
 	m.settle(b, ResolveNode, nil)
 	return Result{}
 }
 
-// resolveNode is never shared: its key holds the build's id, since what references mean changes with time.
-func resolveNode(spec *kilnv1.BuildSpec) *kilnv1.Node {
+// resolveNode is never shared: its parameters hold the build's id, since what references mean changes with time.
+func resolveNode(c *kilnv1.SubmitCommand) *kilnv1.Node {
 	n := &kilnv1.Node{
-		Kind: step.Resolve, Version: step.Versions[step.Resolve], Label: "resolve images",
-		Params: encode(struct {
-			Build string `json:"build"`
-		}{spec.GetId()}),
-		Inputs: []*kilnv1.Input{known("config", spec.GetConfig())},
+		Kind: step.Resolve, Version: step.Versions[step.Resolve], Label: "resolve images", Params: c.GetResolveParams(),
+		Inputs: []*kilnv1.Input{known("config", c.GetSpec().GetConfig())},
 	}
-	if spec.GetLock() != "" {
-		n.Inputs = append(n.Inputs, known("lock", spec.GetLock()))
+	if lock := c.GetSpec().GetLock(); lock != "" {
+		n.Inputs = append(n.Inputs, known("lock", lock))
 	}
 	return n
 }
 
-// planNode's parameters hold all of the spec that shapes the graph.
-func planNode(spec *kilnv1.BuildSpec) *kilnv1.Node {
-	o := spec.GetOptions()
+// planNode is shared by builds whose configuration, lock and parameters are equal.
+func planNode(c *kilnv1.SubmitCommand) *kilnv1.Node {
 	return &kilnv1.Node{
-		Kind: step.Plan, Version: step.Versions[step.Plan], Label: "plan",
-		Params: encode(struct {
-			Platforms        []string `json:"platforms"`
-			Formats          []string `json:"formats"`
-			Compress         string   `json:"compress"`
-			NoSBOM           bool     `json:"noSbom,omitempty"`
-			DecompressKernel bool     `json:"decompressKernel,omitempty"`
-		}{spec.GetPlatforms(), spec.GetFormats(), o.GetCompress(), o.GetNoSbom(), o.GetDecompressKernel()}),
+		Kind: step.Plan, Version: step.Versions[step.Plan], Label: "plan", Params: c.GetPlanParams(),
 		Inputs: []*kilnv1.Input{
-			known("config", spec.GetConfig()),
+			known("config", c.GetSpec().GetConfig()),
 			{Name: "lock", From: &kilnv1.Input_Output{Output: &kilnv1.NodeOutput{Node: ResolveNode, Name: "lock"}}},
 		},
 	}
@@ -72,12 +61,6 @@ func planNode(spec *kilnv1.BuildSpec) *kilnv1.Node {
 
 func known(name, digest string) *kilnv1.Input {
 	return &kilnv1.Input{Name: name, From: &kilnv1.Input_Digest{Digest: digest}}
-}
-
-// encode is JSON of plain values, which cannot fail.
-func encode(params any) []byte {
-	b, _ := json.Marshal(params)
-	return b
 }
 
 // producer is the index in b.Nodes of the node whose output the input of node i is.

@@ -89,7 +89,7 @@ func (m *Machine) Apply(entry *kilnv1.Entry) Outcome {
 func (m *Machine) command(c *kilnv1.Command) Result {
 	switch c := c.GetCommand().(type) {
 	case *kilnv1.Command_Submit:
-		return m.submit(c.Submit.GetSpec())
+		return m.submit(c.Submit)
 	case *kilnv1.Command_Attach:
 		return m.attach(c.Attach)
 	case *kilnv1.Command_Looked:

@@ -345,6 +345,8 @@ func (*Command_Epoch) isCommand_Command() {}
 type SubmitCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Spec          *BuildSpec             `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
+	ResolveParams []byte                 `protobuf:"bytes,2,opt,name=resolve_params,json=resolveParams,proto3" json:"resolve_params,omitempty"` // of the build's resolve step
+	PlanParams    []byte                 `protobuf:"bytes,3,opt,name=plan_params,json=planParams,proto3" json:"plan_params,omitempty"`          // of its plan step
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -382,6 +384,20 @@ func (*SubmitCommand) Descriptor() ([]byte, []int) {
 func (x *SubmitCommand) GetSpec() *BuildSpec {
 	if x != nil {
 		return x.Spec
+	}
+	return nil
+}
+
+func (x *SubmitCommand) GetResolveParams() []byte {
+	if x != nil {
+		return x.ResolveParams
+	}
+	return nil
+}
+
+func (x *SubmitCommand) GetPlanParams() []byte {
+	if x != nil {
+		return x.PlanParams
 	}
 	return nil
 }
@@ -1818,9 +1834,12 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x04lost\x18\v \x01(\v2\x14.kiln.v1.LostCommandH\x00R\x04lost\x120\n" +
 	"\x06forget\x18\f \x01(\v2\x16.kiln.v1.ForgetCommandH\x00R\x06forget\x12-\n" +
 	"\x05epoch\x18\r \x01(\v2\x15.kiln.v1.EpochCommandH\x00R\x05epochB\t\n" +
-	"\acommand\"7\n" +
+	"\acommand\"\x7f\n" +
 	"\rSubmitCommand\x12&\n" +
-	"\x04spec\x18\x01 \x01(\v2\x12.kiln.v1.BuildSpecR\x04spec\"\xa7\x01\n" +
+	"\x04spec\x18\x01 \x01(\v2\x12.kiln.v1.BuildSpecR\x04spec\x12%\n" +
+	"\x0eresolve_params\x18\x02 \x01(\fR\rresolveParams\x12\x1f\n" +
+	"\vplan_params\x18\x03 \x01(\fR\n" +
+	"planParams\"\xa7\x01\n" +
 	"\rAttachCommand\x12\x14\n" +
 	"\x05build\x18\x01 \x01(\tR\x05build\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\rR\x05first\x12\x14\n" +
