@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/pkg/reference"
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/linuxkit/linuxkit/src/cmd/linuxkit/util"
 )
 
@@ -105,8 +106,13 @@ func (r *rules) image(v *value, where string, mayBeEmpty bool) {
 		r.complain(v, "%s is empty; say which image, such as \"docker.io/library/nginx:1.27\"", where)
 		return
 	}
-	if _, err := reference.Parse(util.ReferenceExpand(v.str())); err != nil {
-		r.complain(v, "%s %s is not an image reference (%v); write it like \"registry.example/name:tag\"", where, quoteShort(v.str()), err)
+	expanded := util.ReferenceExpand(v.str())
+	_, err := name.ParseReference(expanded) // what registries take
+	if err == nil {
+		_, err = reference.Parse(expanded) // what LinuxKit takes
+	}
+	if err != nil {
+		r.complain(v, "%s %s is not an image reference; write it like \"registry.example/name:tag\", in lower case", where, quoteShort(v.str()))
 	}
 }
 
@@ -117,14 +123,14 @@ var (
 
 func (r *rules) collectVolumes(doc checked) {
 	for i, v := range doc.root.get("volumes").items() {
-		where, name := fmt.Sprintf("volumes[%d]", i), v.get("name")
-		if !volumeName.MatchString(name.str()) {
-			r.complain(name, "%s.name %s is not a volume name; use lower-case letters, digits, \"_\" and \"-\"", where, quoteShort(name.str()))
+		where, named := fmt.Sprintf("volumes[%d]", i), v.get("name")
+		if !volumeName.MatchString(named.str()) {
+			r.complain(named, "%s.name %s is not a volume name; use lower-case letters, digits, \"_\" and \"-\"", where, quoteShort(named.str()))
 		}
-		if _, ok := r.volumes[name.str()]; ok {
-			r.complain(v, "volume %q is there already; give one of them another name", name.str())
+		if _, ok := r.volumes[named.str()]; ok {
+			r.complain(v, "volume %q is there already; give one of them another name", named.str())
 		}
-		r.volumes[name.str()] = v
+		r.volumes[named.str()] = v
 		r.image(v.get("image"), where+".image", true)
 		if f := v.get("format"); f != nil && f.str() != "oci" && f.str() != "filesystem" {
 			r.complain(f, "%s.format %s is unknown; write \"oci\" or \"filesystem\"", where, quoteShort(f.str()))
