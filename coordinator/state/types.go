@@ -2,6 +2,7 @@ package state
 
 import (
 	"slices"
+	"strings"
 
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -207,4 +208,5 @@ func (m *Machine) task(key string) *Task {
 	return t
 }
 
-func clip(s string) string { return s[:min(len(s), maxError)] }
+// clip bounds a message, and keeps it UTF-8: anything else could not be encoded any more.
+func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxError)], "") }
