@@ -36,7 +36,7 @@ func Check(docs []*kilnv1.Document) error {
 // CheckLabel tells what is wrong with an image's label org.mobyproject.config.
 func CheckLabel(image, label string) error {
 	_, shape := grammar()
-	_, problems := parseDocument("label org.mobyproject.config of "+image, []byte(label), shape)
+	_, problems := parseDocument("image "+image+", label org.mobyproject.config", []byte(label), shape)
 	if len(problems) > 0 {
 		return problems
 	}

@@ -228,9 +228,15 @@ func child(where, name string) string {
 	return where + "." + name
 }
 
+// mostKeys is how many keys a message lists.
+const mostKeys = 12
+
 func suggestion(name string, known []string) string {
 	if n := nearest(name, known); n != "" {
 		return fmt.Sprintf("did you mean %q?", n)
+	}
+	if len(known) > mostKeys {
+		return "LinuxKit has none like it: remove it"
 	}
 	sort.Strings(known)
 	return "known keys are " + join(known)

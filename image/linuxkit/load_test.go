@@ -1,0 +1,146 @@
+package linuxkit
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kiln-farm/kiln/cache"
+)
+
+func TestName(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"a path's base without its extension", []string{"dir/hello.yml"}, "hello"},
+		{"the last of several", []string{"a.yml", "b.yaml"}, "b"},
+		{"standard input is named as in LinuxKit", []string{"-"}, "moby"},
+		{"a URL's base", []string{"https://example.org/x/sshd.yml?raw=1"}, "sshd"},
+		{"a name without extension", []string{"box"}, "box"},
+		{"only the last extension goes", []string{"platform.arm64.yml"}, "platform.arm64"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := Name(c.args); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func options(t *testing.T) (Options, *cache.Dir) {
+	t.Helper()
+	dir, err := cache.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{Blobs: dir, Home: t.TempDir(), Stdin: strings.NewReader("init: [stdin]\n")}, dir
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestLoadStoresTheSourcesOfFiles(t *testing.T) {
+	opts, dir := options(t)
+	t.Chdir(t.TempDir())
+	write(t, "motd", "hello")
+	write(t, filepath.Join(opts.Home, "key"), "secret")
+	write(t, "a.yml", "files:\n  - {path: etc/motd, source: motd}\n  - {path: etc/motd2, source: motd}\n  - {path: k, source: ~/key}\n  - {path: n, source: none, optional: true}\n")
+	bundle, err := Load(context.Background(), []string{"a.yml", "-"}, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(bundle.GetDocuments()); got != 2 {
+		t.Fatalf("got %d documents, want 2", got)
+	}
+	want := map[string]string{"motd": "hello", "~/key": "secret", "none": ""}
+	for _, s := range bundle.GetSources() {
+		text, ok := want[s.GetPath()]
+		delete(want, s.GetPath())
+		if !ok || s.GetSize() != int64(len(text)) {
+			t.Errorf("source %q of %d bytes, want %q", s.GetPath(), s.GetSize(), text)
+		}
+		if s.GetDigest() == "" {
+			continue
+		}
+		d, err := cache.ParseDigest(s.GetDigest())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := dir.Open(context.Background(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(f)
+		f.Close()
+		if err != nil || string(got) != text {
+			t.Errorf("source %q holds %q (%v), want %q", s.GetPath(), got, err, text)
+		}
+	}
+	if len(want) != 0 {
+		t.Errorf("sources %v are not there", want)
+	}
+}
+
+func TestLoadFetchesURLs(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/x.yml" {
+			http.NotFound(w, r)
+			return
+		}
+		io.WriteString(w, "init: [web]\n")
+	}))
+	defer server.Close()
+	opts, _ := options(t)
+	bundle, err := Load(context.Background(), []string{server.URL + "/x.yml"}, opts)
+	if err != nil || string(bundle.GetDocuments()[0].GetYaml()) != "init: [web]\n" {
+		t.Errorf("got %v, %v", bundle, err)
+	}
+	_, err = Load(context.Background(), []string{server.URL + "/y.yml"}, opts)
+	if want := server.URL + "/y.yml: cannot be read: the server answers 404 Not Found"; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	opts, _ := options(t)
+	t.Chdir(t.TempDir())
+	write(t, "gone.yml", "init: [a]\nfiles:\n  - path: x\n    source: gone\n")
+	write(t, "dir.yml", "files:\n  - path: x\n    source: .\n")
+	write(t, "huge.yml", strings.Repeat("# x\n", maxDocument/4+1))
+	for _, c := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"a missing document", []string{"none.yml"}, "none.yml: cannot be read: no such file or directory"},
+		{"a directory", []string{"."}, ".: cannot be read: it is a directory"},
+		{"no document", nil, "kiln: no YAML file was given; name at least one, such as \"kiln build hello.yml\""},
+		{"a document too large", []string{"huge.yml"}, "huge.yml: is larger than 4 MiB: is this a LinuxKit YAML?"},
+		{"a missing source", []string{"gone.yml"}, "gone.yml:4: source \"gone\" does not exist (paths are relative to the directory you run kiln in); create it, or add \"optional: true\""},
+		{"a source that is a directory", []string{"dir.yml"}, "dir.yml:3: source \".\" cannot be read: it is a directory"},
+		{"standard input twice", []string{"-", "-"}, "-: standard input can be read once only: name \"-\" once"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Load(context.Background(), c.args, opts)
+			if err == nil || err.Error() != c.want {
+				t.Errorf("got  %v\nwant %s", err, c.want)
+			}
+			if !errors.Is(err, ErrInput) {
+				t.Error("the error is not ErrInput")
+			}
+		})
+	}
+}
