@@ -43,7 +43,7 @@ func split(reference string) (name, tag, digest string) {
 
 // The grammar of references (OCI distribution-spec, "Pulling manifests"), for expanded ones.
 var (
-	hostForm = regexp.MustCompile(`^(localhost|[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?$`)
+	hostForm = regexp.MustCompile(`^(localhost|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?$`)
 	pathForm = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
 	tagForm  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 )

@@ -1,0 +1,236 @@
+package oci
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/kiln-farm/kiln/cache"
+)
+
+const (
+	// maxArchiveFiles and maxArchiveName (bytes) bound what an archive can make its reader remember.
+	maxArchiveFiles = 1 << 16
+	maxArchiveName  = 1024
+	// maxArchiveLinks bounds links that point at links.
+	maxArchiveLinks = 8
+)
+
+// Import takes the images out of an archive that another tool exported, names them, and returns their names,
+// sorted. It knows the OCI layout (OCI image-spec, image-layout.md) and what "docker save" writes, plain or
+// compressed. Blobs are stored as they pass and verified; names are written last, when everything is known to be
+// there, so that a bad archive leaves no name behind. An image of the same name is replaced.
+func Import(ctx context.Context, blobs cache.Blobs, store cache.Store, r io.Reader) ([]string, error) {
+	plain, done, err := decompress(r)
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	defer done()
+	a, err := readArchive(ctx, blobs, plain)
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	images, err := a.images(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	names, err := putNames(ctx, blobs, store, images)
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	return names, nil
+}
+
+// archive is what an exported archive held, with its files stored as blobs.
+type archive struct {
+	blobs     cache.Blobs
+	files     map[string]cache.Digest
+	links     map[string]string // symbolic and hard links, to names in the archive
+	documents map[string][]byte // index.json and manifest.json
+}
+
+// images finds the images by the OCI layout's index, or else by Docker's list.
+func (a *archive) images(ctx context.Context) ([]named, error) {
+	index, isLayout := a.documents["index.json"]
+	list, isDocker := a.documents["manifest.json"]
+	if !isLayout && !isDocker {
+		return nil, errors.New("the archive holds no images: it has neither index.json (OCI layout) nor manifest.json (docker save)")
+	}
+	if isLayout {
+		images, err := a.layoutImages(ctx, index)
+		if err != nil || len(images) > 0 {
+			return images, err
+		}
+	}
+	if isDocker {
+		images, err := a.dockerImages(ctx, list)
+		if err != nil || len(images) > 0 {
+			return images, err
+		}
+	}
+	return nil, errors.New("no image in the archive has a name: export it by name and tag, not by id")
+}
+
+// readArchive stores the archive's files as blobs.
+func readArchive(ctx context.Context, blobs cache.Blobs, r io.Reader) (*archive, error) {
+	a := &archive{blobs: blobs, files: map[string]cache.Digest{}, links: map[string]string{}, documents: map[string][]byte{}}
+	tr := tar.NewReader(r)
+	for count := 0; ; count++ {
+		header, err := tr.Next()
+		if err == io.EOF {
+			return a, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the archive is no tar, or is damaged: %w", err)
+		}
+		if count >= maxArchiveFiles {
+			return nil, fmt.Errorf("the archive has more than %d files", maxArchiveFiles)
+		}
+		name, err := archiveName(header.Name)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.take(ctx, name, header, tr); err != nil {
+			return nil, fmt.Errorf("%s in the archive: %w", name, err)
+		}
+	}
+}
+
+// archiveName is a name in its one clean form.
+func archiveName(name string) (string, error) {
+	clean := path.Clean(name)
+	if len(name) > maxArchiveName || strings.ContainsRune(name, 0) || path.IsAbs(clean) || clean == ".." || strings.HasPrefix(clean, "../") {
+		return "", fmt.Errorf("the archive holds a file named %.200q, which would lie outside of it", name)
+	}
+	return clean, nil
+}
+
+func (a *archive) take(ctx context.Context, name string, header *tar.Header, r io.Reader) error {
+	switch header.Typeflag {
+	case tar.TypeDir, tar.TypeXGlobalHeader:
+		return nil
+	case tar.TypeSymlink, tar.TypeLink:
+		target := header.Linkname
+		if header.Typeflag == tar.TypeSymlink && !path.IsAbs(target) {
+			target = path.Join(path.Dir(name), target)
+		}
+		target, err := archiveName(target)
+		if err != nil {
+			return err
+		}
+		return a.remember(name, func() { a.links[name] = target })
+	case tar.TypeReg:
+	default:
+		return fmt.Errorf("it is of type %q, which no exported image has", header.Typeflag)
+	}
+	if name == "index.json" || name == "manifest.json" {
+		data, err := io.ReadAll(io.LimitReader(r, MaxDocument+1))
+		if err != nil {
+			return err
+		}
+		if len(data) > MaxDocument {
+			return fmt.Errorf("it has more than %d bytes", MaxDocument)
+		}
+		return a.remember(name, func() { a.documents[name] = data })
+	}
+	stored, err := a.store(ctx, name, r)
+	if err != nil {
+		return err
+	}
+	return a.remember(name, func() { a.files[name] = stored })
+}
+
+// remember refuses a second file of one name, which other tools might prefer to the first.
+func (a *archive) remember(name string, add func()) error {
+	_, isFile := a.files[name]
+	_, isLink := a.links[name]
+	_, isDocument := a.documents[name]
+	if isFile || isLink || isDocument {
+		return errors.New("it is there twice")
+	}
+	add()
+	return nil
+}
+
+// store keeps a file as a blob. One that is named by its digest must have it.
+func (a *archive) store(ctx context.Context, name string, r io.Reader) (cache.Digest, error) {
+	draft, err := a.blobs.Create(ctx)
+	if err != nil {
+		return cache.Digest{}, err
+	}
+	defer draft.Abort()
+	if _, err := draft.ReadFrom(r); err != nil {
+		return cache.Digest{}, err
+	}
+	promised, ok := strings.CutPrefix(name, "blobs/sha256/")
+	if !ok {
+		stored, _, err := draft.Commit()
+		return stored, err
+	}
+	want, err := cache.ParseDigest("sha256:" + promised)
+	if err != nil {
+		return cache.Digest{}, err
+	}
+	_, err = draft.CommitAs(want)
+	return want, err
+}
+
+// file returns the blob that holds a file of the archive, by way of links if need be.
+func (a *archive) file(name string) (cache.Digest, error) {
+	at, err := archiveName(name)
+	if err != nil {
+		return cache.Digest{}, err
+	}
+	for range maxArchiveLinks {
+		if d, ok := a.files[at]; ok {
+			return d, nil
+		}
+		next, ok := a.links[at]
+		if !ok {
+			break
+		}
+		at = next
+	}
+	return cache.Digest{}, fmt.Errorf("the archive lacks %.200s, which its manifest.json names", name)
+}
+
+// size is that of a blob.
+func (a *archive) size(ctx context.Context, d cache.Digest) (int64, error) {
+	f, err := a.blobs.Open(ctx, d)
+	if err != nil {
+		return 0, err
+	}
+	return f.Size, f.Close()
+}
+
+// decompress undoes what a shell pipe may have done to an archive.
+func decompress(r io.Reader) (plain io.Reader, done func(), err error) {
+	buffered := bufio.NewReaderSize(r, 256<<10)
+	magic, err := buffered.Peek(4)
+	if err != nil && err != io.EOF {
+		return nil, nil, err
+	}
+	switch {
+	case len(magic) >= 2 && magic[0] == 0x1f && magic[1] == 0x8b: // RFC 1952 §2.3.1
+		z, err := gzip.NewReader(buffered)
+		if err != nil {
+			return nil, nil, err
+		}
+		return z, func() { _ = z.Close() }, nil
+	case string(magic) == "\x28\xb5\x2f\xfd": // RFC 8878 §3.1.1
+		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
+		if err != nil {
+			return nil, nil, err
+		}
+		return z, z.Close, nil
+	}
+	return buffered, func() {}, nil
+}

@@ -1,0 +1,140 @@
+package oci
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kiln-farm/kiln/cache"
+)
+
+// dockerEntry is an image in the manifest.json of "docker save" (moby, image/spec/v1.2.md).
+type dockerEntry struct {
+	Config   string
+	RepoTags []string
+	Layers   []string
+}
+
+// dockerImages reads manifest.json and makes a manifest for each image in it, which such archives lack.
+func (a *archive) dockerImages(ctx context.Context, data []byte) ([]named, error) {
+	var entries []dockerEntry
+	if err := json.Unmarshal(data, &entries); err != nil {
+		return nil, fmt.Errorf("manifest.json is not what docker save writes: %w", err)
+	}
+	var images []named
+	for i, entry := range entries {
+		if len(entry.RepoTags) == 0 {
+			continue
+		}
+		target, err := a.dockerManifest(ctx, &entry)
+		if err != nil {
+			return nil, fmt.Errorf("image %.200s (number %d in manifest.json): %w", entry.RepoTags[0], i+1, err)
+		}
+		for _, tag := range entry.RepoTags {
+			reference, err := checkName(tag)
+			if err != nil {
+				return nil, err
+			}
+			images = append(images, named{reference, target})
+		}
+	}
+	return images, nil
+}
+
+func (a *archive) dockerManifest(ctx context.Context, entry *dockerEntry) (none imagespec.Descriptor, err error) {
+	configBlob, err := a.file(entry.Config)
+	if err != nil {
+		return none, err
+	}
+	if promised := strings.TrimSuffix(path.Base(entry.Config), ".json"); len(promised) == 64 && promised != configBlob.Hex() {
+		return none, fmt.Errorf("%w: its config %.200s has digest %s", cache.ErrMismatch, entry.Config, configBlob)
+	}
+	config := imagespec.Descriptor{MediaType: imagespec.MediaTypeImageConfig, Digest: digest.Digest(configBlob.String())}
+	if config.Size, err = a.size(ctx, configBlob); err != nil {
+		return none, err
+	}
+	raw, err := FetchFrom(a.blobs)(ctx, config)
+	if err != nil {
+		return none, err
+	}
+	parsed, err := ParseConfig(raw)
+	if err != nil {
+		return none, err
+	}
+	if len(parsed.RootFS.DiffIDs) != len(entry.Layers) || len(entry.Layers) > maxChildren {
+		return none, fmt.Errorf("its config lists %d layers and manifest.json %d", len(parsed.RootFS.DiffIDs), len(entry.Layers))
+	}
+	manifest := imagespec.Manifest{MediaType: imagespec.MediaTypeImageManifest, Config: config, Layers: []imagespec.Descriptor{}}
+	manifest.SchemaVersion = 2
+	for i, name := range entry.Layers {
+		layer, err := a.dockerLayer(ctx, name, parsed.RootFS.DiffIDs[i])
+		if err != nil {
+			return none, fmt.Errorf("layer %.200s: %w", name, err)
+		}
+		manifest.Layers = append(manifest.Layers, layer)
+	}
+	target, err := putJSON(ctx, a.blobs, manifest.MediaType, manifest)
+	target.Platform = &imagespec.Platform{OS: parsed.OS, Architecture: parsed.Architecture, Variant: parsed.Variant}
+	return target, err
+}
+
+// dockerLayer describes a layer, whose unpacked bytes must be those that the config promises.
+func (a *archive) dockerLayer(ctx context.Context, name string, promised digest.Digest) (none imagespec.Descriptor, err error) {
+	want, err := cache.ParseDigest(string(promised))
+	if err != nil {
+		return none, err
+	}
+	blob, err := a.file(name)
+	if err != nil {
+		return none, err
+	}
+	f, err := a.blobs.Open(ctx, blob)
+	if err != nil {
+		return none, err
+	}
+	defer f.Close()
+	layer := imagespec.Descriptor{MediaType: imagespec.MediaTypeImageLayer, Digest: digest.Digest(blob.String()), Size: f.Size}
+	if blob == want {
+		return layer, nil
+	}
+	compression, err := compressionOf(f)
+	if err != nil {
+		return none, err
+	}
+	layer.MediaType += compression
+	plain, done, err := decompress(f.Section(0, f.Size))
+	if err != nil {
+		return none, err
+	}
+	defer done()
+	h := sha256.New()
+	if _, err := io.Copy(h, plain); err != nil {
+		return none, err
+	}
+	if got := cache.FromSum([sha256.Size]byte(h.Sum(nil))); got != want {
+		return none, fmt.Errorf("%w: the image's config promises %s, the archive holds %s", cache.ErrMismatch, want, got)
+	}
+	return layer, nil
+}
+
+// compressionOf is the suffix of a layer's media type, by its first bytes.
+func compressionOf(r io.ReaderAt) (string, error) {
+	var magic [4]byte
+	if n, err := r.ReadAt(magic[:], 0); err != nil && (err != io.EOF || n == 0) {
+		return "", err
+	}
+	switch {
+	case magic[0] == 0x1f && magic[1] == 0x8b:
+		return "+gzip", nil
+	case string(magic[:]) == "\x28\xb5\x2f\xfd":
+		return "+zstd", nil
+	}
+	return "", nil
+}
