@@ -16,9 +16,11 @@ const (
 	chunkSize = 512 << 10
 	// window is how far back deflate looks (RFC 1951): the end of the chunk before is the dictionary of the next.
 	window = 32 << 10
-	// Level shapes the bytes, too. On 2 cores over real programs, level 5 costs two thirds of the time of level 6,
-	// LinuxKit's, for under 1 % more bytes.
-	Level = 5
+	// Level shapes the bytes, too. Over 257 MiB of real programs and sources on one core: level 1 1.4 s for 41.4 % of the
+	// size, level 2 1.2 s for 40.3 %, level 3 1.8 s for 39.0 %, level 5 2.5 s for 37.1 %, level 6 2.7 s for 36.6 %; the
+	// standard library's level 6 7.8 s for 35.9 %. Level 2 is the cheapest, and less than a tenth larger than what
+	// LinuxKit makes; who wants smaller takes zstd (SpeedFastest: 1.3 s for 36.8 %).
+	Level = 2
 )
 
 // header is a gzip header (RFC 1952 §2.3) without name or time, made on "unknown", so that it is always the same.

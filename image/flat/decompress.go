@@ -9,11 +9,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// corruptError marks errors of a decompressor.
-type corruptError struct{ error }
-
-func (c *corruptError) Unwrap() error { return c.error }
-
 // decompress tells the compression of a layer by its first bytes: gzip (RFC 1952), zstd (RFC 8878), or none.
 func decompress(r io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(r, 256<<10)
@@ -27,29 +22,13 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 		if err != nil {
 			return nil, err
 		}
-		return marked{z, z}, nil
+		return z, nil
 	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(128<<20))
 		if err != nil {
 			return nil, err
 		}
-		return marked{z, z.IOReadCloser()}, nil
+		return z.IOReadCloser(), nil
 	}
 	return io.NopCloser(buffered), nil
 }
-
-// marked makes a decompressor's errors recognisable.
-type marked struct {
-	io.Reader
-	closer io.Closer
-}
-
-func (m marked) Read(p []byte) (int, error) {
-	n, err := m.Reader.Read(p)
-	if err != nil && err != io.EOF {
-		err = &corruptError{err}
-	}
-	return n, err
-}
-
-func (m marked) Close() error { return m.closer.Close() }

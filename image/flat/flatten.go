@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"strings"
 
@@ -17,13 +18,14 @@ import (
 const (
 	whiteoutPrefix = ".wh."
 	opaqueName     = ".wh..wh..opq"
+	copyBuffer     = 256 << 10
 )
 
-// Flatten writes the tree of layers (bottom first) to index and its file bodies to data. The index refers to data
-// by the digest that data gets, so entries are handed to the index only when data is committed: emit is called for each
-// entry in order with bodies that have offsets but no blob yet.
+// Flatten unpacks layers (bottom first) into one tree and writes its file bodies to data. The tree refers to data
+// by the digest that data gets only at its end, so emit is called for each entry, in order, with a body that has an
+// offset but no blob yet.
 func Flatten(ctx context.Context, blobs cache.Blobs, layers []cache.Digest, data io.Writer, emit func(*tree.Entry) error) error {
-	f := &flattener{ctx: ctx, data: data, emit: emit, seen: map[string]bool{}, hidden: map[string]bool{}, implied: map[string]bool{}}
+	f := &flattener{ctx: ctx, data: data, emit: emit, seen: map[string]bool{}, hidden: map[string]bool{}, buf: make([]byte, copyBuffer)}
 	for i := len(layers) - 1; i >= 0; i-- {
 		if err := f.layer(blobs, layers[i]); err != nil {
 			return err
@@ -43,8 +45,7 @@ type flattener struct {
 	// hidden names directories that a layer above the current one made opaque; opaqueHere those of the current one.
 	hidden     map[string]bool
 	opaqueHere []string
-	// implied has directories that exist only because something in them was emitted.
-	implied map[string]bool
+	buf        []byte
 }
 
 func (f *flattener) layer(blobs cache.Blobs, digest cache.Digest) error {
@@ -58,7 +59,7 @@ func (f *flattener) layer(blobs cache.Blobs, digest cache.Digest) error {
 	defer blob.Close()
 	raw, err := decompress(blob.Section(0, blob.Size))
 	if err != nil {
-		return step.Failf("layer %s cannot be unpacked: %w; pull or make the image again", digest, err)
+		return unpackError(digest, err)
 	}
 	defer raw.Close()
 	tr := tar.NewReader(raw)
@@ -73,15 +74,19 @@ func (f *flattener) layer(blobs cache.Blobs, digest cache.Digest) error {
 			break
 		}
 		if err != nil {
-			return step.Failf("layer %s cannot be unpacked: %w; pull or make the image again", digest, err)
+			return unpackError(digest, err)
 		}
 		if err := f.entry(header, tr); err != nil {
 			var failure *step.Failure
 			if errors.As(err, &failure) {
 				return step.Failf("layer %s: %w", digest, failure.Err)
 			}
-			return fmt.Errorf("layer %s: %w", digest, err)
+			return unpackError(digest, err)
 		}
+	}
+	// What follows the end of the archive is of no interest, but a decompressor's checksum is at its end.
+	if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, raw, f.buf); err != nil {
+		return unpackError(digest, err)
 	}
 	// An opaque mark hides what is below its own layer, so it counts from here on.
 	for _, dir := range f.opaqueHere {
@@ -92,48 +97,39 @@ func (f *flattener) layer(blobs cache.Blobs, digest cache.Digest) error {
 }
 
 func (f *flattener) entry(header *tar.Header, body io.Reader) error {
-	if header.Typeflag == tar.TypeXGlobalHeader {
-		return nil
-	}
-	name := path.Clean(header.Name)
-	if err := checkName(name); err != nil {
+	header.Name = path.Clean(header.Name)
+	if err := checkName(header.Name); err != nil {
 		return err
 	}
-	if name == "." && header.Typeflag != tar.TypeDir {
-		return step.Failf("entry %q is not a directory", header.Name)
+	isDir := header.Typeflag == tar.TypeDir
+	if header.Name == "." && !isDir {
+		return step.Failf("the root of the image is not a directory")
 	}
-	header.Name = name
-	dir, base := path.Split(name)
-	dir = path.Clean(dir)
+	dir, base := path.Dir(header.Name), path.Base(header.Name)
 	if base == opaqueName {
 		f.opaqueHere = append(f.opaqueHere, dir)
 		return nil
 	}
 	whiteout := strings.HasPrefix(base, whiteoutPrefix)
-	subject := name
-	if whiteout {
+	subject := header.Name
+	if whiteout && !isDir { // a directory with such a name is not passed on and removes nothing
 		subject = path.Join(dir, base[len(whiteoutPrefix):])
 	}
 	if _, ok := f.seen[subject]; ok || f.isHidden(subject) {
 		return nil
 	}
-	f.seen[subject] = whiteout || header.Typeflag != tar.TypeDir
+	f.seen[subject] = whiteout || !isDir
 	if whiteout {
 		return nil
 	}
-	if header.Typeflag != tar.TypeDir && f.implied[name] {
-		// Unpacked in order, the link or file would stand where a directory already has entries.
-		return step.Failf("entry %q is a directory with entries and something else at once", name)
-	}
-	f.imply(dir)
 	e, err := convert(header)
 	if err != nil {
 		return err
 	}
-	if header.Size > 0 {
-		n, err := io.Copy(f.data, body)
+	if header.Size > 0 && e.Type == tar.TypeReg {
+		n, err := io.CopyBuffer(writeOnly{f.data}, body, f.buf)
 		if err != nil {
-			return classify(err)
+			return err
 		}
 		e.Body = tree.Body{Offset: f.offset, Size: n}
 		f.offset += n
@@ -150,15 +146,6 @@ func (f *flattener) isHidden(name string) bool {
 		}
 	}
 	return false
-}
-
-func (f *flattener) imply(dir string) {
-	for ; dir != "." && !f.implied[dir]; dir = path.Dir(dir) {
-		if _, emitted := f.seen[dir]; emitted {
-			return
-		}
-		f.implied[dir] = true
-	}
 }
 
 // convert refuses what cannot be part of an image.
@@ -180,12 +167,28 @@ func checkName(clean string) error {
 	return nil
 }
 
-// classify: a fault while reading is the layer's; one while writing is ours. io.Copy does not tell, but the tar
-// reader's and the decompressors' errors are known.
-func classify(err error) error {
-	var corrupt *corruptError
-	if errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, tar.ErrHeader) {
-		return step.Failf("cannot be unpacked: %w; pull or make the image again", err)
+// writeError is a fault of where bodies go.
+type writeError struct{ error }
+
+func (w *writeError) Unwrap() error { return w.error }
+
+// writeOnly marks its writer's errors and hides its other methods.
+type writeOnly struct{ w io.Writer }
+
+func (w writeOnly) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	if err != nil {
+		err = &writeError{err}
 	}
-	return err
+	return n, err
+}
+
+// unpackError tells a layer that is not what it should be, which is its owner's fault, from a disk that failed.
+func unpackError(digest cache.Digest, err error) error {
+	var write *writeError
+	var file *fs.PathError
+	if errors.As(err, &write) || errors.As(err, &file) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("unpack layer %s: %w", digest, err)
+	}
+	return step.Failf("layer %s cannot be unpacked: %w; pull or make the image again", digest, err)
 }

@@ -54,6 +54,6 @@ func walkAPK(ctx context.Context, blobs cache.Blobs, trees []cache.Digest, yield
 	}
 	return yield(&tree.Entry{
 		Name: apkInstalled, Type: tar.TypeReg, Mode: 0o644, Body: tree.Body{Blob: d, Size: size},
-		PAX: map[string]string{recordSource: "LINUXKIT.apkinit", recordLocation: "init"},
+		PAX: map[string]string{tree.RecordSource: "LINUXKIT.apkinit", tree.RecordLocation: "init"},
 	})
 }

@@ -20,6 +20,8 @@ const (
 	payloadLengthAt  = 0x24c
 	bzImageHeaderLen = 0x250
 	sector           = 512
+	// sizeWord follows a zstd payload: the size of the kernel (Linux arch/x86/boot/compressed/Makefile).
+	sizeWord = 4
 )
 
 // decompressKernel writes the kernel within a gzip file or a bzImage whose payload is gzip or zstd.
@@ -30,7 +32,7 @@ func decompressKernel(w io.Writer, kernel *io.SectionReader) error {
 		return err
 	}
 	head = head[:n]
-	if done, err := inflate(w, kernel); done {
+	if done, err := inflate(w, kernel, 0); done {
 		return err
 	}
 	if len(head) < bzImageHeaderLen || binary.LittleEndian.Uint16(head[bootFlagAt:]) != 0xaa55 || string(head[headerMagicAt:headerMagicAt+4]) != "HdrS" {
@@ -44,35 +46,56 @@ func decompressKernel(w io.Writer, kernel *io.SectionReader) error {
 	if length > kernel.Size() || offset > kernel.Size()-length {
 		return step.Failf("the kernel's payload is beyond its end; the kernel image is damaged")
 	}
-	if done, err := inflate(w, io.NewSectionReader(kernel, offset, length)); done {
+	if done, err := inflate(w, io.NewSectionReader(kernel, offset, length), sizeWord); done {
 		return err
 	}
 	return step.Failf("the kernel's payload is compressed with something other than gzip or zstd; leave out --decompress-kernel")
 }
 
-// inflate decompresses r when its first bytes say how.
-func inflate(w io.Writer, r *io.SectionReader) (done bool, err error) {
+// inflate decompresses r when its first bytes say how; tail bytes at the end of r are not part of a zstd stream.
+func inflate(w io.Writer, r *io.SectionReader, tail int64) (done bool, err error) {
 	var magic [4]byte
 	if _, err := r.ReadAt(magic[:], 0); err != nil {
 		return false, nil
 	}
+	var z io.Reader
 	switch {
 	case magic[0] == 0x1f && magic[1] == 0x8b:
-		z, err := gzip.NewReader(r)
+		g, err := gzip.NewReader(r)
 		if err != nil {
-			return true, step.Failf("the kernel cannot be decompressed: %w", err)
+			return true, damaged(err)
 		}
-		z.Multistream(false) // the kernel's size follows the stream
-		_, err = io.Copy(w, z)
-		return true, err
+		g.Multistream(false) // what follows is not the kernel's
+		z = g
 	case magic == [4]byte{0x28, 0xb5, 0x2f, 0xfd}:
-		z, err := zstd.NewReader(io.LimitReader(r, r.Size()-4), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
+		d, err := zstd.NewReader(io.LimitReader(r, r.Size()-tail), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
-			return true, step.Failf("the kernel cannot be decompressed: %w", err)
+			return true, damaged(err)
 		}
-		defer z.Close()
-		_, err = io.Copy(w, z)
-		return true, err
+		defer d.Close()
+		z = d
+	default:
+		return false, nil
 	}
-	return false, nil
+	buf := make([]byte, 128<<10)
+	for {
+		n, err := z.Read(buf)
+		if _, err := w.Write(buf[:n]); err != nil {
+			return true, err
+		}
+		if err == io.EOF {
+			return true, nil
+		}
+		if err != nil {
+			return true, damaged(err)
+		}
+	}
+}
+
+// maxWindow is what the kernel's own zstd decoder takes at most (Linux lib/zstd).
+const maxWindow = 128 << 20
+
+func damaged(err error) error {
+	return step.Failf("the kernel cannot be decompressed: %w; pull or make the kernel image again", err)
 }

@@ -60,7 +60,7 @@ func walkImage(ctx context.Context, blobs cache.Blobs, root step.Root, index cac
 			e.Type, e.Linkname, e.Body, e.ModTime = tar.TypeSymlink, root.Resolv, tree.Body{}, DefaultTime
 		case replace:
 			if e.Type != tar.TypeReg {
-				// LinuxKit fails here with "write too long" for a link; a plain file is what the image is to have.
+				// LinuxKit fails here, too, with "write too long".
 				return step.Failf("%s is not a regular file in the image, so it cannot be replaced; remove it from the image", e.Name)
 			}
 			e.Body, e.ModTime = tree.Body{Inline: []byte(contents), Size: int64(len(contents))}, DefaultTime

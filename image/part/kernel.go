@@ -87,9 +87,6 @@ func walkModules(open *files, archive *tree.Entry, yield func(*tree.Entry) error
 		if err != nil {
 			return step.Failf("the modules in %s cannot be unpacked: %w", archive.Name, err)
 		}
-		if h.Typeflag == tar.TypeXGlobalHeader {
-			continue
-		}
 		if clean := path.Clean("/" + h.Name)[1:]; strings.HasPrefix(path.Clean(h.Name), "..") || clean == "" && h.Typeflag != tar.TypeDir {
 			return step.Failf("the modules in %s have an entry %q outside of the image", archive.Name, h.Name)
 		}
@@ -97,7 +94,7 @@ func walkModules(open *files, archive *tree.Entry, yield func(*tree.Entry) error
 		if err != nil {
 			return &step.Failure{Err: err}
 		}
-		if h.Size > 0 {
+		if h.Size > 0 && e.Type == tar.TypeReg {
 			if h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != "" {
 				return step.Failf("the modules in %s have a sparse file %q, which Kiln does not take", archive.Name, h.Name)
 			}
@@ -107,6 +104,9 @@ func walkModules(open *files, archive *tree.Entry, yield func(*tree.Entry) error
 			}
 			e.Body = tree.Body{Blob: archive.Body.Blob, Offset: archive.Body.Offset + at, Size: h.Size}
 			if archive.Body.Inline != nil {
+				if h.Size > archive.Body.Size-at {
+					return step.Failf("the modules in %s cannot be unpacked: %w", archive.Name, io.ErrUnexpectedEOF)
+				}
 				e.Body = tree.Body{Inline: archive.Body.Inline[at : at+h.Size], Size: h.Size}
 			}
 		}

@@ -21,15 +21,16 @@ func Overlap(ctx context.Context, blobs cache.Blobs, params step.OverlapParams, 
 		o.omit[part] = map[string]bool{}
 		o.part, o.labels = part, params.Labels
 		linked := map[string]bool{}
+		root.Decompress = false // the kernel is in no archive
 		err := Walk(ctx, blobs, root, trees[part], func(e *tree.Entry) error {
-			name := path.Clean(strings.TrimLeft(e.Name, "/"))
-			if name == "." || strings.HasPrefix(name, "boot/") {
+			cleaned(e)
+			if e.Name == "." || strings.HasPrefix(e.Name, boot) || e.Type == tar.TypeXGlobalHeader {
 				return nil
 			}
 			if e.Type == tar.TypeLink {
-				linked[name], linked[path.Clean(strings.TrimLeft(e.Linkname, "/"))] = true, true
+				linked[e.Name], linked[e.Linkname] = true, true
 			}
-			return o.entry(name, e.Type)
+			return o.entry(e.Name, e.Type)
 		})
 		if err != nil {
 			return nil, err
@@ -80,11 +81,20 @@ func (o *overlap) entry(name string, kind byte) error {
 		}
 	}
 	o.last[name] = place{part: o.part, kind: kind, filled: exists && before.filled && isDir}
-	if dir := path.Dir(name); dir != "." {
-		if parent, ok := o.last[dir]; ok && parent.kind == tar.TypeDir && !parent.filled {
-			parent.filled = true
-			o.last[dir] = parent
-		}
+	return o.fill(path.Dir(name), name)
+}
+
+// fill notes that dir has something in it.
+func (o *overlap) fill(dir, name string) error {
+	parent, ok := o.last[dir]
+	switch {
+	case !ok || parent.filled:
+		return nil
+	case parent.kind == tar.TypeDir:
+		parent.filled = true
+		o.last[dir] = parent
+	case parent.part != o.part && parent.kind != tar.TypeSymlink: // a link may lead to a directory
+		return step.Failf("%s has a file %s, but in %s %s is not a directory; rename one of them", o.label(o.part), name, o.label(parent.part), dir)
 	}
 	return nil
 }

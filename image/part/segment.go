@@ -11,29 +11,23 @@ import (
 	"github.com/kiln-farm/kiln/image/tree"
 )
 
-// PAX records that LinuxKit gives to every entry (moby/const.go).
-const (
-	recordSource   = "LINUXKIT.source"
-	recordLocation = "LINUXKIT.location"
-)
-
 // inlineBody is the size up to which a body is copied next to its header: fewer extents, fewer reads.
 const inlineBody = 64 << 10
 
 const tarBlock = 512
 
 // Segment writes the part as a run of tar entries: headers and small bodies into a new blob, large bodies as extents
-// of the blobs where they are. There is no end-of-archive mark. References are all blobs of the extents.
+// of the blobs where they are. There is no end-of-archive mark.
 func Segment(ctx context.Context, blobs cache.Blobs, params step.SegmentParams, trees []cache.Digest) (*cache.Artifact, error) {
 	heads, err := blobs.Create(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer heads.Abort()
-	s := &segment{heads: heads, open: newFiles(ctx, blobs)}
+	s := &segment{heads: heads, open: newFiles(ctx, blobs), buf: make([]byte, inlineBody)}
 	defer s.open.close()
 	if params.Source != "" {
-		s.records = map[string]string{recordSource: params.Source, recordLocation: params.Location}
+		s.records = map[string]string{tree.RecordSource: params.Source, tree.RecordLocation: params.Location}
 	}
 	if err := Walk(ctx, blobs, params.Root, trees, s.entry); err != nil {
 		return nil, err
@@ -55,6 +49,7 @@ type segment struct {
 	at      int64 // bytes written to heads
 	open    *files
 	records map[string]string
+	buf     []byte
 	out     cache.Artifact
 }
 
@@ -63,19 +58,22 @@ func (s *segment) entry(e *tree.Entry) error {
 		e.Body = tree.Body{}
 	}
 	// A tar.Writer insists on the body that follows its header, so each header has a writer of its own.
-	if err := tar.NewWriter(s).WriteHeader(e.Header(s.records)); err != nil {
+	w := tar.NewWriter(s)
+	if err := w.WriteHeader(e.Header(s.records)); err != nil {
 		return step.Failf("entry %q cannot be written to a tar: %w", e.Name, err)
 	}
 	if e.Body.Size == 0 {
-		return nil
+		return w.Flush() // a global header's records are not padded before
 	}
 	if e.Body.Inline != nil || e.Body.Size < inlineBody {
 		r, err := s.open.body(e.Body)
 		if err != nil {
 			return err
 		}
-		if n, err := io.Copy(s, r); err != nil || n != e.Body.Size {
-			return fmt.Errorf("copy %q: %d of %d bytes: %w", e.Name, n, e.Body.Size, err)
+		if n, err := io.CopyBuffer(s, struct{ io.Reader }{r}, s.buf); err != nil {
+			return fmt.Errorf("copy %q: %w", e.Name, err)
+		} else if n != e.Body.Size {
+			return fmt.Errorf("copy %q: %d of %d bytes", e.Name, n, e.Body.Size)
 		}
 	} else {
 		s.extent(e.Body.Blob, e.Body.Offset, e.Body.Size)

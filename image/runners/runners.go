@@ -73,7 +73,11 @@ func put(ctx context.Context, blobs cache.Blobs, name string, b []byte) (step.Ou
 
 // putArtifact stores an artifact's description as the output name; references are the blobs it is made of.
 func putArtifact(ctx context.Context, blobs cache.Blobs, name string, a *cache.Artifact) (step.Output, []cache.Digest, error) {
-	out, err := put(ctx, blobs, name, cache.EncodeArtifact(a))
+	encoded, err := cache.EncodeArtifact(a)
+	if err != nil {
+		return step.Output{}, nil, err
+	}
+	out, err := put(ctx, blobs, name, encoded)
 	return out, references(a), err
 }
 

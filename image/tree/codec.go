@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
@@ -47,6 +48,17 @@ func NewWriter(w io.Writer) *Writer {
 func (t *Writer) Append(e *Entry) error {
 	if len(e.Body.Inline) > maxInline {
 		return fmt.Errorf("entry %q: %d bytes inline, at most %d are allowed", e.Name, len(e.Body.Inline), maxInline)
+	}
+	if err := checkName(e.Name); err != nil {
+		return fmt.Errorf("tree: %w", err)
+	}
+	for _, s := range []string{e.Name, e.Linkname, e.Uname, e.Gname} {
+		if len(s) > maxString {
+			return fmt.Errorf("entry %.64q: a string of %d bytes, at most %d are allowed", e.Name, len(s), maxString)
+		}
+	}
+	if len(e.PAX) > maxRecords {
+		return fmt.Errorf("entry %q: %d PAX records, at most %d are allowed", e.Name, len(e.PAX), maxRecords)
 	}
 	number := uint64(0) // 0: inline
 	if e.Body.Inline == nil && e.Body.Size > 0 {
@@ -169,15 +181,19 @@ func (t *Reader) entry() (*Entry, error) {
 	if records > maxRecords {
 		return nil, fmt.Errorf("%d PAX records", records)
 	}
-	for range records {
+	last := ""
+	for n := range records {
+		k := d.str(maxString)
+		if d.err == nil && n > 0 && k <= last {
+			d.err = errors.New("PAX records out of order")
+		}
 		if d.err != nil {
 			break
 		}
 		if e.PAX == nil {
-			e.PAX = map[string]string{}
+			e.PAX = make(map[string]string, min(records, 16))
 		}
-		k := d.str(maxString)
-		e.PAX[k] = d.str(maxString)
+		e.PAX[k], last = d.str(maxString), k
 	}
 	number := d.uint()
 	if number == 0 {
@@ -187,15 +203,31 @@ func (t *Reader) entry() (*Entry, error) {
 		}
 	} else {
 		offset, size := d.uint(), d.uint()
-		if number > uint64(len(t.blobs)) || offset > 1<<62 || size > 1<<62 || size == 0 {
-			return nil, errors.New("a body that is not there")
+		if d.err == nil && (number > uint64(len(t.blobs)) || offset > 1<<62 || size > 1<<62 || size == 0) {
+			d.err = errors.New("a body that is not there")
+		}
+		if d.err != nil {
+			return nil, d.err
 		}
 		e.Body = Body{Blob: t.blobs[number-1], Offset: int64(offset), Size: int64(size)}
 	}
-	if d.err == nil && e.Name == "" {
-		d.err = errors.New("an entry without a name")
+	if d.err == nil {
+		d.err = checkName(e.Name)
 	}
 	return e, d.err
+}
+
+// checkName refuses names that would leave the root of what the tree is unpacked to. Writers never make one.
+func checkName(name string) error {
+	if name == "" || name[0] == '/' || strings.ContainsRune(name, 0) {
+		return fmt.Errorf("an entry named %q", name)
+	}
+	for element := range strings.SplitSeq(name, "/") {
+		if element == ".." {
+			return fmt.Errorf("an entry named %q", name)
+		}
+	}
+	return nil
 }
 
 // decoder reads primitive values and keeps the first error.

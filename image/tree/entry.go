@@ -6,8 +6,8 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 )
 
-// Entry is one file, directory, link or device. Fields mean what they mean in archive/tar; PAX holds only records
-// that archive/tar does not derive from other fields (xattrs and the like).
+// Entry is one file, directory, link or device. Fields mean what they mean in archive/tar; PAX holds the records of
+// the entry's header: xattrs and the like, and those that repeat a field, as archive/tar takes them.
 type Entry struct {
 	Name, Linkname     string
 	Type               byte // tar.TypeReg, ...

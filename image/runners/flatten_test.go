@@ -1,0 +1,287 @@
+package runners
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/image/part"
+	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/tree"
+)
+
+// names are the entries of a tree, in order, each with its link and body.
+func (f *farm) names(index cache.Digest) []string {
+	f.t.Helper()
+	out := []string{}
+	err := part.Each(context.Background(), f.blobs, index, func(e *tree.Entry) error {
+		line := e.Name
+		if e.Linkname != "" {
+			line += " -> " + e.Linkname
+		}
+		if e.Body.Size > 0 {
+			all := f.get(e.Body.Blob)
+			line += " = " + string(all[e.Body.Offset:e.Body.Offset+e.Body.Size])
+		}
+		out = append(out, line)
+		return nil
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return out
+}
+
+func TestFlattenOrderAndWhiteouts(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		layers [][]item
+		want   []string
+	}{
+		{"the highest layer comes first and its files win", [][]item{{dir("a/"), file("a/x", "old"), file("a/y", "y")}, {file("./a/x", "new")}},
+			[]string{"a/x = new", "a", "a/y = y"}},
+		{"a whiteout removes what is below it", [][]item{{dir("a/"), file("a/x", "x"), dir("a/d"), file("a/d/z", "z")}, {file("a/.wh.x", ""), file("a/.wh.d", "")}},
+			[]string{"a"}},
+		{"a file hides a directory and what was in it", [][]item{{dir("a/"), file("a/x", "x")}, {file("a", "file")}},
+			[]string{"a = file"}},
+		{"an opaque mark hides lower layers only, wherever it stands in its own", [][]item{
+			{dir("d/"), file("d/low", "low"), dir("d/sub"), file("d/sub/low", "low"), file("e", "e")},
+			{dir("d/"), file("d/before", "1"), file("d/.wh..wh..opq", ""), file("d/after", "2")}},
+			[]string{"d", "d/before = 1", "d/after = 2", "e = e"}},
+		{"an opaque root hides everything below", [][]item{{file("low", "low")}, {file(".wh..wh..opq", ""), file("high", "h")}},
+			[]string{"high = h"}},
+		{"a hard link may come before its file", [][]item{{hard("b", "./a"), file("a", "body")}}, []string{"b -> ./a", "a = body"}},
+		{"a file below a link of the same layer is left out", [][]item{{soft("a", "/etc"), file("a/passwd", "evil")}}, []string{"a -> /etc"}},
+		{"a directory with a whiteout's name removes nothing", [][]item{{dir("x"), file("x/y", "y")}, {dir(".wh.x")}}, []string{"x", "x/y = y"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFarm(t)
+			var layers [][]byte
+			for i, items := range c.layers {
+				b := layer(t, items...)
+				switch i % 3 {
+				case 1:
+					b = gzipped(b)
+				case 2:
+					b = zstded(b)
+				}
+				layers = append(layers, b)
+			}
+			if diff := cmp.Diff(c.want, f.names(f.flatten(layers...))); diff != "" {
+				t.Errorf("tree differs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestHostileLayersAreRefused(t *testing.T) {
+	good := gzipped(layer(t, file("a", strings.Repeat("x", 100000))))
+	flipped := bytes.Clone(good)
+	flipped[len(flipped)-6] ^= 1 // in the checksum
+	for _, c := range []struct {
+		name  string
+		bytes []byte
+		want  string // after "layer sha256:…"
+	}{
+		{"a name that climbs out", layer(t, file("a/../../etc/passwd", "")), `: entry "../etc/passwd" is outside of the image`},
+		{"an absolute name", layer(t, file("/etc/passwd", "")), `: entry "/etc/passwd" is outside of the image`},
+		{"a hard link out of the image", layer(t, hard("a", "../../etc/shadow")), `: hard link "a" points outside of the image, to "../../etc/shadow"`},
+		{"a root that is a link", layer(t, soft("./", "/etc")), `: the root of the image is not a directory`},
+		{"a type that no file has", layer(t, item{Header: tar.Header{Name: "v", Typeflag: 'V'}}), `: entry "v" has the unknown type 'V'`},
+		{"gzip cut off", good[:len(good)/2], ` cannot be unpacked: unexpected EOF; pull or make the image again`},
+		{"tar cut off", layer(t, file("a", "body"))[:514], ` cannot be unpacked: unexpected EOF; pull or make the image again`},
+		{"a wrong checksum at the end", flipped, ` cannot be unpacked: gzip: invalid checksum; pull or make the image again`},
+		{"no tar at all", []byte(strings.Repeat("no tar ", 200)), ` cannot be unpacked: archive/tar: invalid tar header; pull or make the image again`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFarm(t)
+			d := f.put(c.bytes)
+			_, err := f.try(step.Flatten, step.FlattenParams{}, inputs("layer", d)...)
+			var failure *step.Failure
+			if want := "layer " + d.String() + c.want; !errors.As(err, &failure) || err.Error() != want {
+				t.Errorf("error %v\nwant  %s", err, want)
+			}
+		})
+	}
+}
+
+func TestFlattenNamesTheLayerThatIsMissing(t *testing.T) {
+	f := newFarm(t)
+	gone := cache.SumBytes([]byte("gone"))
+	_, err := f.try(step.Flatten, step.FlattenParams{}, inputs("layer", gone)...)
+	var missing *step.MissingBlob
+	if !errors.As(err, &missing) || missing.Digest != gone {
+		t.Errorf("error %v, want a missing blob %s", err, gone)
+	}
+}
+
+// awkward is a layer with everything that a tar header can hold.
+func awkward() []item {
+	x := file("usr/bin/ping", "ping")
+	x.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": "\x01\x00\x00\x02", "SCHILY.xattr.user.a": "b", "VENDOR.k": "v"}
+	kept := file("usr/kept", "k") // a record that says what its field says, as some tools always write
+	kept.PAXRecords = map[string]string{"mtime": "1622548800", "path": "usr/kept", "VENDOR.k": "v"}
+	subsecond := file("etc/stamp", "s")
+	subsecond.ModTime = epoch.Add(123456789)
+	subsecond.AccessTime, subsecond.ChangeTime, subsecond.Format = epoch.Add(time.Hour), epoch.Add(1), tar.FormatPAX
+	owned := file("owned", strings.Repeat("0123456789abcdef", 5000)) // large enough to stay where it is
+	owned.Uid, owned.Gid, owned.Uname, owned.Gname, owned.Mode = 3000000, 42, "jürgen", "staff", 0o6755
+	device := item{Header: tar.Header{Name: "dev/tty9", Typeflag: tar.TypeChar, Mode: 0o620, Devmajor: 4, Devminor: 9}}
+	fifo := item{Header: tar.Header{Name: "run/fifo", Typeflag: tar.TypeFifo, Mode: 0o600}}
+	global := item{Header: tar.Header{Name: "pax_global_header", Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "0123abcd"}}}
+	return []item{global, dir("./usr/"), dir("usr/bin"), x, kept, subsecond, owned, device, fifo, file("empty", ""),
+		file("usr/"+strings.Repeat("long/", 40)+"ö", "long"), hard("usr/bin/ping6", "./usr/bin/ping"), soft("ln", strings.Repeat("t/", 60))}
+}
+
+// extracted is the tar that LinuxKit would write of an image below prefix, but for what it replaces and adds: read from
+// mutate.Extract and written again by archive/tar.
+func extracted(t *testing.T, prefix, source, location string, layers ...[]byte) []byte {
+	t.Helper()
+	image := empty.Image
+	for _, b := range layers {
+		l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var next v1.Image
+		if next, err = mutate.AppendLayers(image, l); err != nil {
+			t.Fatal(err)
+		}
+		image = next
+	}
+	contents := mutate.Extract(image)
+	defer contents.Close()
+	var out bytes.Buffer
+	w, r := tar.NewWriter(&out), tar.NewReader(contents)
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Format = tar.FormatPAX
+		if h.PAXRecords == nil {
+			h.PAXRecords = map[string]string{}
+		}
+		h.PAXRecords["LINUXKIT.source"], h.PAXRecords["LINUXKIT.location"] = source, location
+		h.Name = prefix + h.Name
+		if h.Typeflag == tar.TypeLink {
+			h.Linkname = prefix + h.Linkname
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(w, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestSegmentIsWhatArchiveTarWrites(t *testing.T) {
+	layers := [][]byte{layer(t, awkward()...), layer(t, dir("usr/"), file("usr/bin/.wh.ping6", ""), file("./usr/new", "new"), file("empty", "not any more"))}
+	f := newFarm(t)
+	tree := f.flatten(layers[0], gzipped(layers[1]))
+	want := extracted(t, "", "lab/x:1", "files[3]", layers...)
+	got := f.segment(step.SegmentParams{Root: step.Root{Rule: step.RulePlain}, Source: "lab/x:1", Location: "files[3]"}, one(tree))
+	same(t, got, want)
+}
+
+func TestImageSegmentIsExtractBetweenDirectoriesAndAdditions(t *testing.T) {
+	const prefix = "containers/services/web/lower/"
+	l := layer(t, awkward()...)
+	f := newFarm(t)
+	got := f.segment(step.SegmentParams{Root: step.Root{Rule: step.RuleImage, Prefix: prefix}, Source: "lab/x:1", Location: "services[0]"}, one(f.flatten(l)))
+	want := extracted(t, prefix, "lab/x:1", "services[0]", l)
+	at := bytes.Index(got, want)
+	if at < 0 {
+		t.Fatal("the image's own entries are not in the segment as LinuxKit writes them")
+	}
+	if diff := cmp.Diff([]string{"containers", "containers/services", "containers/services/web", "containers/services/web/lower"}, tarNames(t, got[:at])); diff != "" {
+		t.Errorf("before (-want +got):\n%s", diff)
+	}
+	added := []string{"dev", "dev/pts", "dev/shm", "etc", "etc/hosts", "etc/mtab", "etc/resolv.conf", "proc", "sys"}
+	for i := range added {
+		added[i] = prefix + added[i]
+	}
+	if diff := cmp.Diff(added, tarNames(t, got[at+len(want):])); diff != "" {
+		t.Errorf("after (-want +got):\n%s", diff)
+	}
+}
+
+func tarNames(t *testing.T, b []byte) []string {
+	t.Helper()
+	var out []string
+	for r := tar.NewReader(bytes.NewReader(b)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.PAXRecords["LINUXKIT.source"] == "" {
+			t.Errorf("%s has no record of its source", h.Name)
+		}
+		out = append(out, h.Name)
+	}
+}
+
+func same(t *testing.T, got, want []byte) {
+	t.Helper()
+	if bytes.Equal(got, want) {
+		return
+	}
+	n := 0
+	for n < min(len(got), len(want)) && got[n] == want[n] {
+		n++
+	}
+	t.Errorf("%d bytes, want %d; they differ from %d on:\n got %q\nwant %q", len(got), len(want), n, around(got, n), around(want, n))
+}
+
+func around(b []byte, at int) []byte { return b[max(0, at-40):min(len(b), at+200)] }
+
+// FuzzFlatten: no layer brings a name out of the image, and none brings the step down.
+func FuzzFlatten(f *testing.F) {
+	f.Add(layer(f, awkward()...))
+	f.Add(gzipped(layer(f, file("a/.wh..wh..opq", ""), file(".wh.a", ""))))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		farm := newFarm(t)
+		out, err := farm.try(step.Flatten, step.FlattenParams{}, inputs("layer", farm.put(b))...)
+		if err != nil {
+			var failure *step.Failure
+			if !errors.As(err, &failure) {
+				t.Fatalf("not the layer's fault: %v", err)
+			}
+			return
+		}
+		for _, name := range farm.names(out.Outputs[0].Digest) {
+			if strings.HasPrefix(name, "/") || name == ".." || strings.HasPrefix(name, "../") {
+				t.Errorf("%q is outside of the image", name)
+			}
+		}
+		if _, err := farm.try(step.InitrdPart, step.InitrdPartParams{Root: step.Root{Rule: step.RuleImage, Prefix: "p/"}, Compress: "gzip"}, one(out.Outputs[0].Digest)); err != nil {
+			var failure *step.Failure
+			if !errors.As(err, &failure) {
+				t.Fatalf("initrd part: %v", err)
+			}
+		}
+	})
+}
