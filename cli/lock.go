@@ -74,6 +74,9 @@ func runLock(ctx context.Context, env Env, o *buildOptions) error {
 	if err != nil {
 		return err
 	}
+	for _, image := range lock.GetImages() {
+		image.ResolvedUnixMs = 0 // when it was asked is nothing to keep under version control
+	}
 	text, err := lockText(lock)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

@@ -55,16 +55,21 @@ Exit codes: 0 done, 1 the build failed, 2 the command or its input is wrong, 3 t
 		Args:          unknownVerb,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SuggestionsMinimumDistance = nearName
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newBuild(env), newLock(env), newExplain(env),
-		newServer(env), newVersion(env),
+		newCache(env), newImage(env),
+		newServer(env), newEdge(env), newVersion(env),
 	)
 	return root
 }
+
+// nearName is how many letters a mistyped name may be away from the one that is suggested.
+const nearName = 2
 
 // unknownVerb refuses "kiln buld".
 func unknownVerb(cmd *cobra.Command, args []string) error {
@@ -81,7 +86,7 @@ func unknownVerb(cmd *cobra.Command, args []string) error {
 func group(use, short string, below ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: unknownVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.SuggestionsMinimumDistance = 2
+	cmd.SuggestionsMinimumDistance = nearName
 	cmd.AddCommand(below...)
 	return cmd
 }

@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/image/oci"
+)
+
+func newCache(env Env) *cobra.Command {
+	var dir string
+	open := func() (*cache.Dir, error) {
+		if dir == "" {
+			dir = env.cacheDir()
+		}
+		store, err := cache.OpenDir(dir)
+		if err != nil {
+			return nil, usagef("%w", err)
+		}
+		return store, nil
+	}
+	cmd := group("cache", "Look at the cache, import images into it, make it smaller",
+		newCacheImport(env, open), newCacheList(env, open), newCachePrune(env, open))
+	cmd.PersistentFlags().StringVar(&dir, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
+	return cmd
+}
+
+func newCacheImport(env Env, open func() (*cache.Dir, error)) *cobra.Command {
+	return &cobra.Command{
+		Use:   "import FILE.tar…",
+		Short: "Import images from OCI layout or docker-save tars, under the names they have there",
+		Example: `  kiln cache import image.tar
+  docker save IMAGE | kiln cache import -`,
+		Args: between(1, -1, "a FILE.tar"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := open()
+			if err != nil {
+				return err
+			}
+			for _, arg := range args {
+				if err := importFile(cmd.Context(), env, store, arg); err != nil {
+					return fmt.Errorf("import %s: %w", arg, err)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func importFile(ctx context.Context, env Env, store *cache.Dir, path string) error {
+	r, err := openInput(env, path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	names, err := oci.Import(ctx, store, store, r)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, err := fmt.Fprintln(env.Stdout, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newCacheList(env Env, open func() (*cache.Dir, error)) *cobra.Command {
+	return &cobra.Command{
+		Use:     "ls",
+		Short:   "Say what is in the cache and how large it is",
+		Example: "  kiln cache ls",
+		Args:    between(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := open()
+			if err != nil {
+				return err
+			}
+			return listCache(cmd.Context(), env.Stdout, store)
+		},
+	}
+}
+
+func listCache(ctx context.Context, out io.Writer, store *cache.Dir) error {
+	uses, err := cache.Usage(ctx, store)
+	if err != nil {
+		return err
+	}
+	names, err := cache.ListNames(ctx, store)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, store.Path())
+	var total int64
+	for _, use := range uses {
+		what, _, _ := strings.Cut(use.Prefix, "/")
+		fmt.Fprintf(w, "  %s\t%d\t%s\n", what, use.Values, progress.Size(use.Bytes))
+		total += use.Bytes
+	}
+	fmt.Fprintf(w, "  all\t\t%s\n", progress.Size(total))
+	if len(names) > 0 {
+		fmt.Fprintln(w, "images made or imported here")
+	}
+	for _, name := range names {
+		fmt.Fprintf(w, "  %s\t%s\n", name.GetReference(), name.GetTarget())
+	}
+	return w.Flush()
+}
+
+func newCachePrune(env Env, open func() (*cache.Dir, error)) *cobra.Command {
+	var size string
+	cmd := &cobra.Command{
+		Use:   "prune --max-size SIZE",
+		Short: "Remove what was not used for longest until the cache is no larger than SIZE",
+		Example: `  kiln cache prune --max-size 20G
+  kiln cache prune --max-size 0`,
+		Args: between(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			most, err := parseSize(size)
+			if err != nil {
+				return err
+			}
+			store, err := open()
+			if err != nil {
+				return err
+			}
+			pruned, err := cache.Prune(cmd.Context(), store, most)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(env.Stdout, "removed %d values, %s; %s are left\n",
+				pruned.Values, progress.Size(pruned.Bytes), progress.Size(pruned.Left))
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&size, "max-size", "", "such as 500M or 20G; images made or imported here stay")
+	return cmd
+}
+
+// parseSize reads "20G", "500MiB", "1048576": powers of 1024.
+func parseSize(s string) (int64, error) {
+	digits := strings.TrimRight(s, "KMGTiBkmgtb")
+	shift, ok := map[string]uint{"": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40}[strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(s[len(digits):]), "B"), "I")]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || !ok || n < 0 || n > math.MaxInt64>>shift {
+		return 0, usagef("--max-size %q: it is a size such as 500M or 20G", s)
+	}
+	return n << shift, nil
+}
