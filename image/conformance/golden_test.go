@@ -25,8 +25,7 @@ type kiln struct {
 	*steptest.Executor
 }
 
-func newKiln(t testing.TB, fixtures []fixture) *kiln {
-	l := newLibrary(t, fixtures)
+func newKiln(t testing.TB, l *library) *kiln {
 	all := runners.All()
 	all["plan"] = plan.Runner{}
 	return &kiln{l, &steptest.Executor{Blobs: l.dir, Runners: all, Log: func(line string) { t.Log(line) }}}
@@ -44,7 +43,7 @@ func (k *kiln) plan(t testing.TB, config *kilnv1.ConfigBundle, spec *kilnv1.Buil
 	put := func(m proto.Message) *kilnv1.Input_Digest {
 		b, err := proto.Marshal(m)
 		must(err)
-		return &kilnv1.Input_Digest{Digest: k.put(t, strings.NewReader(string(b)))}
+		return &kilnv1.Input_Digest{Digest: k.put(strings.NewReader(string(b)))}
 	}
 	run, err := k.Run(context.Background(), &kilnv1.Graph{Nodes: []*kilnv1.Node{{
 		Kind: "plan", Version: 1, Label: "plan", Params: plan.Params(spec),
@@ -149,7 +148,7 @@ func golden(t testing.TB, file string) map[string]map[string]string {
 }
 
 func TestTarsAreLinuxKitsByteForByte(t *testing.T) {
-	compareAll(t, newKiln(t, labFixtures()), t.TempDir(), golden(t, "testdata/golden.txt"), func(name string) string {
+	compareAll(t, newKiln(t, lab()), t.TempDir(), golden(t, "testdata/golden.txt"), func(name string) string {
 		return filepath.Join("testdata/cases", filepath.Base(name))
 	})
 }
@@ -159,7 +158,7 @@ func TestTheWholeKit(t *testing.T) {
 	if kit == "" {
 		t.Skip("set " + kitVariable + " to the directory of the conformance kit")
 	}
-	k := newKiln(t, append(labFixtures(), kitFixtures(filepath.Join(kit, "registry/refs.json"))...))
+	k := newKiln(t, newLibrary(t.TempDir(), append(labFixtures(), kitFixtures(filepath.Join(kit, "registry/refs.json"))...)))
 	compareAll(t, k, filepath.Join(kit, "home"), golden(t, filepath.Join(kit, "golden.txt")), func(name string) string {
 		return filepath.Join(kit, "cases", name)
 	})

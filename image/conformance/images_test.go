@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -20,67 +22,71 @@ type library struct {
 	lock *kilnv1.Lock
 }
 
-// newLibrary stores images for references; nil means those of labFixtures.
-func newLibrary(t testing.TB, fixtures []fixture) *library {
-	t.Helper()
-	dir, err := cache.OpenDir(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+// lab is the library of our own fixtures: making it takes longer than most tests, and nobody changes it. TestMain
+// removes it.
+var lab = sync.OnceValue(func() *library {
+	root, err := os.MkdirTemp("", "conformance")
+	must(err)
+	return newLibrary(root, labFixtures())
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	must(os.RemoveAll(lab().dir.Path()))
+	os.Exit(code)
+}
+
+// newLibrary stores fixtures in a cache in the directory root.
+func newLibrary(root string, fixtures []fixture) *library {
+	dir, err := cache.OpenDir(root)
+	must(err)
 	l := &library{dir: dir, lock: &kilnv1.Lock{}}
 	for _, f := range fixtures {
 		switch built := f.build().(type) {
 		case v1.ImageIndex:
 			raw, err := built.RawManifest()
 			must(err)
-			index := l.put(t, bytes.NewReader(raw))
+			index := l.put(bytes.NewReader(raw))
 			manifest, err := built.IndexManifest()
 			must(err)
 			for _, m := range manifest.Manifests {
 				image, err := built.Image(m.Digest)
 				must(err)
-				l.add(t, f.ref, m.Platform.OS+"/"+m.Platform.Architecture, index, image)
+				l.add(f.ref, m.Platform.OS+"/"+m.Platform.Architecture, index, image)
 			}
 		case v1.Image:
-			l.add(t, f.ref, "linux/amd64", "", built)
+			l.add(f.ref, "linux/amd64", "", built)
 		}
 	}
 	return l
 }
 
-func (l *library) put(t testing.TB, r io.Reader) string {
-	t.Helper()
+func (l *library) put(r io.Reader) string {
 	draft, err := l.dir.Create(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(err)
 	defer draft.Abort()
-	if _, err := draft.ReadFrom(r); err != nil {
-		t.Fatal(err)
-	}
+	_, err = draft.ReadFrom(r)
+	must(err)
 	d, _, err := draft.Commit()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(err)
 	return d.String()
 }
 
-func (l *library) add(t testing.TB, ref, platform, index string, image v1.Image) {
-	t.Helper()
+func (l *library) add(ref, platform, index string, image v1.Image) {
 	manifest, err := image.RawManifest()
 	must(err)
 	config, err := image.RawConfigFile()
 	must(err)
 	resolved := &kilnv1.ResolvedImage{
 		Reference: ref, Platform: platform, Index: index,
-		Manifest: l.put(t, bytes.NewReader(manifest)), Config: l.put(t, bytes.NewReader(config)),
+		Manifest: l.put(bytes.NewReader(manifest)), Config: l.put(bytes.NewReader(config)),
 	}
 	layers, err := image.Layers()
 	must(err)
 	for _, layer := range layers {
 		r, err := layer.Compressed()
 		must(err)
-		digest := l.put(t, r)
+		digest := l.put(r)
 		r.Close()
 		size, err := layer.Size()
 		must(err)

@@ -14,7 +14,7 @@ import (
 )
 
 func TestInitrdUnpacksToTheTarsTree(t *testing.T) {
-	k := newKiln(t, labFixtures())
+	k := newKiln(t, lab())
 	cases, err := filepath.Abs("testdata/cases")
 	must(err)
 	names, err := filepath.Glob(cases + "/*.yml")
@@ -30,6 +30,28 @@ func TestInitrdUnpacksToTheTarsTree(t *testing.T) {
 			initrd := asReader(b.open(t, "linux/amd64", "-initrd.img"))
 			skipMicrocode(t, initrd)
 			got := unpackInitrd(t, initrd, compression).lines()
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("tree of the tar (-) and of the initrd (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestInitrdUnpacksToTheTarsTreeWherePartsMeet(t *testing.T) {
+	k := newKiln(t, lab())
+	for name, yaml := range map[string]string{
+		"a file in place of one name of a hard-linked pair": "files: [{path: bin/sh, contents: mine}]",
+		"a file in place of the other name":                 "files: [{path: bin/busybox, contents: mine}]",
+		"a link in place of a file":                         "files: [{path: etc/passwd, symlink: /run/passwd}]",
+		"a file in place of a link":                         "files: [{path: bin/ls, contents: mine}]",
+		"a directory that is there already":                 "files: [{path: etc, directory: true, mode: \"0711\"}]",
+		"a file among the containers":                       "services: [{name: s, image: \"lab/svc:1\"}]\nfiles: [{path: containers/services/s/rootfs/usr/bin/svc, contents: mine}]",
+		"two images with a package database each":           "services: []",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := k.build(t, inline("init: [\"lab/init:1\", \"lab/runc:1\"]\n"+yaml+"\n"), noSBOM([]string{"tar", "kernel+initrd"}, "linux/amd64"))
+			want := untar(t, asReader(b.open(t, "linux/amd64", ".tar"))).lines()
+			got := unpackInitrd(t, asReader(b.open(t, "linux/amd64", "-initrd.img")), "gzip").lines()
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("tree of the tar (-) and of the initrd (+):\n%s", diff)
 			}
@@ -63,7 +85,7 @@ func skipMicrocode(t testing.TB, r *io.SectionReader) {
 }
 
 func TestMicrocodeIsInFrontOfTheInitrdAndBesideItInTheBootTar(t *testing.T) {
-	k := newKiln(t, labFixtures())
+	k := newKiln(t, lab())
 	b := k.build(t, inline("kernel: {image: \"lab/kernel:6.12\", cmdline: quiet, ucode: intel-ucode.cpio}\ninit: [\"lab/init:1\"]\n"),
 		noSBOM([]string{"kernel+initrd", "tar-kernel-initrd"}, "linux/arm64"))
 	const microcode = "UCODE-CPIO-BYTES arm64\n"
@@ -100,7 +122,7 @@ func TestMicrocodeIsInFrontOfTheInitrdAndBesideItInTheBootTar(t *testing.T) {
 }
 
 func TestOpaqueDirectoryHidesWhatIsBelow(t *testing.T) {
-	k := newKiln(t, labFixtures())
+	k := newKiln(t, lab())
 	b := k.build(t, inline("init: [\"lab/opaque:1\"]\n"), noSBOM([]string{"tar"}, "linux/amd64"))
 	f := untar(t, asReader(b.open(t, "linux/amd64", ".tar")))
 	if f["data/above"] == nil || f["data/below"] != nil {
@@ -109,7 +131,7 @@ func TestOpaqueDirectoryHidesWhatIsBelow(t *testing.T) {
 }
 
 func TestDockerFormatIsTheTarWithADockerfile(t *testing.T) {
-	k := newKiln(t, labFixtures())
+	k := newKiln(t, lab())
 	config := inline("init: [\"lab/init:1\"]\n")
 	b := k.build(t, config, noSBOM([]string{"tar", "docker"}, "linux/amd64"))
 	plain := untar(t, asReader(b.open(t, "linux/amd64", ".tar")))
@@ -124,10 +146,10 @@ func TestDockerFormatIsTheTarWithADockerfile(t *testing.T) {
 }
 
 func TestSBOMIsTheSameInEveryRun(t *testing.T) {
-	k := newKiln(t, labFixtures())
+	k := newKiln(t, lab())
 	spec := &kilnv1.BuildSpec{Platforms: []string{"linux/amd64"}, Formats: []string{"tar"}}
 	config := inline("init: [\"lab/init:1\"]\n")
-	first, second := k.build(t, config, spec), newKiln(t, labFixtures()).build(t, config, spec)
+	first, second := k.build(t, config, spec), newKiln(t, lab()).build(t, config, spec)
 	if a, b := first.sum(t, "linux/amd64", ".tar"), second.sum(t, "linux/amd64", ".tar"); a != b {
 		t.Errorf("two runs differ: %s and %s", a, b)
 	}

@@ -30,7 +30,7 @@ services:
 `
 
 func TestWhatAnEditLeavesAlone(t *testing.T) {
-	k := newKiln(t, labFixtures())
+	k := newKiln(t, lab())
 	spec := noSBOM([]string{"kernel+initrd"}, "linux/amd64", "linux/arm64")
 	before := k.build(t, inline(oneService), spec)
 	for _, c := range []struct {
@@ -67,7 +67,7 @@ func TestWhatAnEditLeavesAlone(t *testing.T) {
 }
 
 func TestPlatformsShareWhatDoesNotDependOnThem(t *testing.T) {
-	k := newKiln(t, labFixtures())
+	k := newKiln(t, lab())
 	b := k.build(t, inline(oneService), noSBOM([]string{"kernel+initrd"}, "linux/amd64", "linux/arm64"))
 	parts := b.keys(step.InitrdPart)
 	for label, want := range map[string]bool{
@@ -90,7 +90,7 @@ func TestPlatformsShareWhatDoesNotDependOnThem(t *testing.T) {
 }
 
 func TestOnlyWhatAFormatNeedsIsPlanned(t *testing.T) {
-	k := newKiln(t, labFixtures())
+	k := newKiln(t, lab())
 	for format, unwanted := range map[string][]string{
 		"tar":               {step.InitrdPart, step.Overlap, step.Kernel, step.SBOM},
 		"docker":            {step.InitrdPart, step.Overlap, step.Kernel, step.SBOM},
@@ -113,7 +113,7 @@ func TestPlanningTwiceGivesTheSameGraph(t *testing.T) {
 	spec := noSBOM([]string{"tar", "kernel+initrd"}, "linux/amd64", "linux/arm64")
 	var graphs [2][]byte
 	for i := range graphs {
-		graph, err := newKiln(t, labFixtures()).plan(t, inline(oneService), spec)
+		graph, err := newKiln(t, lab()).plan(t, inline(oneService), spec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestPlanningTwiceGivesTheSameGraph(t *testing.T) {
 }
 
 func TestPlansThatCannotBe(t *testing.T) {
-	k := newKiln(t, labFixtures())
+	k := newKiln(t, lab())
 	for _, c := range []struct{ name, yaml, platform, format, want string }{
 		{"an image that is not for the platform", "init: [\"lab/single:1\"]", "linux/arm64", "tar",
 			"image docker.io/lab/single:1 has no linux/arm64; it has linux/amd64"},

@@ -65,12 +65,11 @@ func (f files) lines() map[string]string {
 }
 
 // untar unpacks an archive the way tar does: entries in order, later ones in place of earlier ones. A hard link may
-// come before its target, so links are made last.
+// come before its target; it is made when that comes.
 func untar(t testing.TB, r io.Reader) files {
 	t.Helper()
 	f := files{}
-	type link struct{ name, to string }
-	var links []link
+	waiting := map[string]string{} // links without a target, by name
 	for tr := tar.NewReader(r); ; {
 		h, err := tr.Next()
 		if err == io.EOF {
@@ -81,7 +80,12 @@ func untar(t testing.TB, r io.Reader) files {
 		}
 		name := path.Clean(h.Name)
 		if h.Typeflag == tar.TypeLink {
-			links = append(links, link{name, path.Clean(h.Linkname)})
+			to := path.Clean(h.Linkname)
+			if f[to] != nil {
+				f[name] = f[to]
+			} else {
+				waiting[name] = to
+			}
 			continue
 		}
 		n := &inode{
@@ -97,10 +101,12 @@ func untar(t testing.TB, r io.Reader) files {
 		}
 		hash.Sum(n.sum[:0])
 		f.put(name, n)
-	}
-	for _, l := range links {
-		if f[l.to] != nil {
-			f[l.name] = f[l.to]
+		delete(waiting, name)
+		for link, to := range waiting {
+			if to == name {
+				f[link] = n
+				delete(waiting, link)
+			}
 		}
 	}
 	f.addParents()
