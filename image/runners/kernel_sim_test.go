@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/kiln-farm/kiln/image/part"
 )
 
 // node is a file in a simulated root filesystem; hard links share one.
@@ -47,7 +49,10 @@ func (r rootfs) listing() map[string]string {
 	}
 	out := map[string]string{}
 	for name, n := range r {
-		out[name] = fmt.Sprintf("%o %d:%d %d dev %s -> %q = %q same as %s", n.mode, n.uid, n.gid, n.mtime, n.rdev, n.link, n.data, first[n])
+		out[name] = fmt.Sprintf("%o %d:%d %d dev %s -> %q = %q", n.mode, n.uid, n.gid, n.mtime, n.rdev, n.link, n.data)
+		if n.isReg {
+			out[name] += " same as " + first[n]
+		}
 	}
 	return out
 }
@@ -179,7 +184,7 @@ func (k *initramfs) record(name string, n []uint64, data string) {
 		}
 	case n[1]&format == symlink:
 		made.link = data
-	default:
+	case n[1]&format == 0o020000 || n[1]&format == 0o060000:
 		made.rdev = fmt.Sprint(n[9], ":", n[10])
 	}
 	k.root[name] = made
@@ -199,8 +204,11 @@ func untar(t testing.TB, b []byte) rootfs {
 			t.Fatal(err)
 		}
 		name := path.Clean(strings.TrimLeft(h.Name, "/"))
-		if strings.HasPrefix(name, "boot/") {
+		if strings.HasPrefix(name, "boot/") || h.Typeflag == tar.TypeXGlobalHeader {
 			continue
+		}
+		for dir := path.Dir(name); dir != "." && root[dir] == nil; dir = path.Dir(dir) {
+			root[dir] = &node{mode: 0o40755, isDir: true, mtime: part.DefaultTime.Unix()}
 		}
 		if h.Typeflag == tar.TypeLink {
 			to := path.Clean(h.Linkname)
@@ -216,7 +224,7 @@ func untar(t testing.TB, b []byte) rootfs {
 			t.Fatal(err)
 		}
 		n := &node{mode: types[h.Typeflag] | uint64(h.Mode&0o7777), uid: uint64(h.Uid), gid: uint64(h.Gid), mtime: max(h.ModTime.Unix(), 0),
-			isDir: h.Typeflag == tar.TypeDir, data: string(data)}
+			isDir: h.Typeflag == tar.TypeDir, isReg: h.Typeflag == tar.TypeReg, data: string(data)}
 		switch h.Typeflag {
 		case tar.TypeSymlink:
 			n.link = h.Linkname
@@ -224,11 +232,13 @@ func untar(t testing.TB, b []byte) rootfs {
 			n.rdev = fmt.Sprint(h.Devmajor, ":", h.Devminor)
 		}
 		root[name] = n
-		for from, to := range late {
-			if to == name {
-				root[from] = n
-			}
+	}
+	for from := range late {
+		to := from
+		for late[to] != "" {
+			to = late[to]
 		}
+		root[from] = root[to]
 	}
 	return root
 }

@@ -107,7 +107,9 @@ type item struct {
 	body string
 }
 
-func dir(name string) item { return item{Header: tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755}} }
+func dir(name string) item {
+	return item{Header: tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755}}
+}
 func file(name, body string) item {
 	return item{Header: tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}, body: body}
 }
