@@ -131,6 +131,9 @@ func (a *archive) take(ctx context.Context, name string, header *tar.Header, r i
 	default:
 		return fmt.Errorf("it is of type %q, which no exported image has", header.Typeflag)
 	}
+	if sparse(header) {
+		return errors.New("it is a sparse file, which no exported image has")
+	}
 	if name == "index.json" || name == "manifest.json" {
 		data, err := io.ReadAll(io.LimitReader(r, MaxDocument+1))
 		if err != nil {
@@ -146,6 +149,16 @@ func (a *archive) take(ctx context.Context, name string, header *tar.Header, r i
 		return err
 	}
 	return a.remember(name, func() { a.files[name] = stored })
+}
+
+// sparse says that a few bytes of the archive stand for any number of zeros, which would fill the disk.
+func sparse(header *tar.Header) bool {
+	for record := range header.PAXRecords {
+		if strings.HasPrefix(record, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
 
 // remember refuses a second file of one name, which other tools might prefer to the first.

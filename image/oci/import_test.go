@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -192,4 +193,32 @@ func FuzzImport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _ = Import(context.Background(), d, d, bytes.NewReader(data))
 	})
+}
+
+// sparseArchive is 1.5 KiB that GNU tar writes for a file of 1 TiB of zeros (GNU tar, "PAX Format, Version 1.0").
+func sparseArchive(t *testing.T) []byte {
+	t.Helper()
+	var records string
+	for _, r := range []string{"GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=zeros", "GNU.sparse.realsize=1099511627776"} {
+		records += fmt.Sprintf("%d %s\n", len(r)+4, r)
+	}
+	spare := make([]byte, 512) // the sparse map: no fragments
+	copy(spare, "0\n")
+	data := archiveOf(t, file{name: "h", typ: tar.TypeReg, data: []byte(records)}, file{name: "GNUSparseFile.0/zeros", data: spare})
+	data[156] = tar.TypeXHeader
+	copy(data[148:156], "        ")
+	sum := 0
+	for _, b := range data[:512] {
+		sum += int(b)
+	}
+	copy(data[148:156], fmt.Sprintf("%06o\x00 ", sum))
+	return data
+}
+
+func TestImportRefusesSparseFiles(t *testing.T) {
+	d := openDir(t)
+	_, err := Import(context.Background(), d, d, bytes.NewReader(sparseArchive(t)))
+	if err == nil || !strings.Contains(err.Error(), "sparse file") {
+		t.Errorf("got %v, want a refusal", err)
+	}
 }
