@@ -115,7 +115,9 @@ func (d *Dir) vouch(ctx context.Context, f *os.File, digest Digest) (identity, e
 			return identity{}, fmt.Errorf("verify blob %s: %w", digest, err)
 		}
 		if sum == digest {
-			d.stamp(f, digest, id)
+			if !d.touch(f, digest, id) {
+				d.stamp(f, digest, id)
+			}
 			return id, nil
 		}
 	}

@@ -117,15 +117,18 @@ func (d *Dir) stamp(f *os.File, digest Digest, id identity) {
 // maxTrusted bounds the memory of verified blobs; beyond it some are hashed again.
 const maxTrusted = 1 << 16
 
-// touch notes that the blob was used, at most once a day, and keeps its stamp valid.
-func (d *Dir) touch(f *os.File, digest Digest, id identity) {
+// touch notes that the blob, whose bytes were right while its inode was as id says, was used: at most once a day.
+// It says whether it did, and then the blob has a new stamp.
+func (d *Dir) touch(f *os.File, digest Digest, id identity) bool {
 	if !dueForTouch(id) || os.Chtimes(f.Name(), time.Now(), time.Unix(0, id.mtime)) != nil {
-		return
+		return false // in a cache that we may only read, everything stays as it is
 	}
-	if now, err := identify(f); err == nil {
-		now.mtime = id.mtime
-		d.stamp(f, digest, now)
+	now, err := identify(f)
+	if err != nil || now.inode != id.inode || now.size != id.size || now.mtime != id.mtime {
+		return false
 	}
+	d.stamp(f, digest, now)
+	return true
 }
 
 func dueForTouch(id identity) bool {

@@ -1,0 +1,187 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// lyingStore is a Store beyond a network that gives other bytes than it was given, some times.
+type lyingStore struct {
+	Store
+	lies atomic.Int32 // how many Gets still lie
+	gets atomic.Int32
+}
+
+func (l *lyingStore) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
+	l.gets.Add(1)
+	r, err := l.Store.Get(ctx, key, offset, n)
+	if err != nil || l.lies.Add(-1) < 0 {
+		return r, err
+	}
+	data, err := io.ReadAll(r)
+	if len(data) > 0 {
+		data[len(data)-1] ^= 1
+	}
+	return io.NopCloser(bytes.NewReader(data)), errors.Join(err, r.Close())
+}
+
+func TestVerifyingFindsLies(t *testing.T) {
+	inner := openDir(t)
+	digest := putBlob(t, inner, bytes.Repeat([]byte("kiln"), 50_000))
+	for name, span := range map[string][2]int64{"the whole": {0, -1}, "a part": {10, 20}, "a part whose bytes are right": {0, 1}} {
+		t.Run(name, func(t *testing.T) {
+			lying := &lyingStore{Store: inner}
+			lying.lies.Store(1)
+			r, err := NewVerifying(lying).Get(context.Background(), BlobKey(digest), span[0], span[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if _, err := io.Copy(io.Discard, r); !errors.Is(err, ErrMismatch) {
+				t.Errorf("got %v, want ErrMismatch", err)
+			}
+		})
+	}
+}
+
+func TestCheckedHoldsBackTheLastBytes(t *testing.T) {
+	const content = "0123456789"
+	r := newChecked(strings.NewReader(content), SumBytes([]byte("other")))
+	got := make([]byte, len(content))
+	if n, err := io.ReadFull(r, got); err == nil {
+		t.Errorf("a reader who knows the length got %q", got[:n])
+	}
+}
+
+func TestReadThroughFetchesOnce(t *testing.T) {
+	shared := &lyingStore{Store: openDir(t)}
+	content := bytes.Repeat([]byte("kiln"), 100_000)
+	digest := SumBytes(content)
+	if err := shared.Put(context.Background(), BlobKey(digest), bytes.NewReader(content), -1, IfAbsent); err != nil {
+		t.Fatal(err)
+	}
+	through := NewReadThrough(openDir(t), shared)
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			f, err := through.Open(context.Background(), digest)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			f.Close()
+		})
+	}
+	wg.Wait()
+	if got := shared.gets.Load(); got != 1 {
+		t.Errorf("fetched %d times, want once", got)
+	}
+	if got := readBlob(t, through, digest); !bytes.Equal(got, content) {
+		t.Error("it reads differently")
+	}
+}
+
+func TestReadThroughMeetsLies(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		lies  int32
+		found bool
+	}{{"one lie is asked again", 1, true}, {"two lies are a miss", 2, false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			shared := &lyingStore{Store: openDir(t)}
+			digest := SumBytes([]byte("truth"))
+			if err := shared.Put(context.Background(), BlobKey(digest), strings.NewReader("truth"), -1, IfAbsent); err != nil {
+				t.Fatal(err)
+			}
+			shared.lies.Store(tt.lies)
+			local := openDir(t)
+			f, err := NewReadThrough(local, shared).Open(context.Background(), digest)
+			if tt.found {
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.Close()
+				return
+			}
+			if !errors.Is(err, ErrNotFound) {
+				t.Errorf("got %v, want ErrNotFound", err)
+			}
+			if missing, err := local.MissingBlobs(context.Background(), []Digest{digest}); err != nil || len(missing) != 1 {
+				t.Errorf("a lie was kept: %v, %v", missing, err)
+			}
+		})
+	}
+}
+
+func TestReadThroughSharesWhatIsMade(t *testing.T) {
+	shared := openDir(t)
+	through := NewReadThrough(openDir(t), shared)
+	digest := putBlob(t, through, []byte("made here"))
+	if got := readBlob(t, shared, digest); string(got) != "made here" {
+		t.Errorf("shared: got %q", got)
+	}
+}
+
+func TestSingleFlightSurvivesTheFirst(t *testing.T) {
+	var f flights
+	done, err := f.begin(context.Background(), SumBytes(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := f.begin(ctx, SumBytes(nil)); !errors.Is(err, context.Canceled) {
+		t.Errorf("a waiter that gives up: got %v", err)
+	}
+	next := make(chan error)
+	go func() {
+		done, err := f.begin(context.Background(), SumBytes(nil))
+		if err == nil {
+			done()
+		}
+		next <- err
+	}()
+	done()
+	if err := <-next; err != nil || len(f.busy) != 0 {
+		t.Errorf("the next one: %v, %d busy", err, len(f.busy))
+	}
+}
+
+// countingStore counts how many operations run at a time.
+type countingStore struct {
+	Store
+	mu        sync.Mutex
+	now, most int
+}
+
+func (c *countingStore) Missing(ctx context.Context, keys []Key) ([]Key, error) {
+	c.mu.Lock()
+	c.now++
+	c.most = max(c.most, c.now)
+	c.mu.Unlock()
+	defer func() { c.mu.Lock(); c.now--; c.mu.Unlock() }()
+	return c.Store.Missing(ctx, keys)
+}
+
+func TestLimitedRunsFewAtATime(t *testing.T) {
+	counting := &countingStore{Store: openDir(t)}
+	limited := NewLimited(counting, 2)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if _, err := limited.Missing(context.Background(), []Key{NameKey("a")}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if counting.most > 2 {
+		t.Errorf("%d ran at a time, want at most 2", counting.most)
+	}
+}
