@@ -94,9 +94,15 @@ func bootScript(name, id, kernel, initrd, cmdline string) (string, error) {
 	}
 	return "#!ipxe\n" +
 		"echo Kiln: " + printable(name) + " " + printable(id) + "\n" +
-		"kernel --name kernel /artifacts/" + kernel + " initrd=initrd.img" + args + "\n" +
-		"initrd --name initrd.img /artifacts/" + initrd + "\n" +
+		"kernel --name kernel " + artifactPath(kernel) + " initrd=initrd.img" + args + "\n" +
+		"initrd --name initrd.img " + artifactPath(initrd) + "\n" +
 		"boot\n", nil
+}
+
+// artifactPath hides the digest's colon: iPXE takes what is before the first colon for a scheme, even after a slash
+// (its parse_uri, in Debian's version of 2019).
+func artifactPath(digest string) string {
+	return "/artifacts/" + strings.ReplaceAll(digest, ":", "%3A")
 }
 
 // arguments are a command line as iPXE passes it on. iPXE has no quoting: it expands ${…} anywhere and takes && and || for
