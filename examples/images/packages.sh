@@ -23,45 +23,42 @@ update() {
   touch "$state/updated"
 }
 
-# version PACKAGE: the version that apt would install.
-version() {
-  apt-cache "${options[@]}" show --no-all-versions "$1" | sed -n 's/^Version: //p' | head -n 1
-}
-
-# real PACKAGE: the package that a meta package of one dependency stands for; others stand for themselves.
-real() {
-  case $1 in
+# candidate NAME: "package version" of what apt would install; of a meta package's only dependency if it is one.
+candidate() {
+  local package=$1 record
+  record=$(apt-cache "${options[@]}" show --no-all-versions "$package")
+  case $package in
     linux-image-cloud-*)
-      apt-cache "${options[@]}" show --no-all-versions "$1" | sed -n 's/^Depends: \(linux-image-[^ ,]*\).*/\1/p' | head -n 1 ;;
-    *) echo "$1" ;;
+      package=$(sed -n 's/^Depends: \(linux-image-[^ ,]*\).*/\1/p' <<<"$record" | head -n 1)
+      record=$(apt-cache "${options[@]}" show --no-all-versions "$package") ;;
   esac
+  echo "$package $(sed -n 's/^Version: //p' <<<"$record" | head -n 1)"
 }
 
+# fetch PACKAGE VERSION: downloads it unless it is there, and prints the file. apt checks it against the signed lists.
 fetch() {
-  local package=$1 version=$2
-  (cd "$state/debs" && apt-get "${options[@]}" -qq download "$package:$arch=$version" >&2)
+  local file=$state/debs/${1}_${2//:/%3a}_$arch.deb
+  [[ -f $file ]] || (cd "$state/debs" && apt-get "${options[@]}" -qq download "$1:$arch=$2" >&2) || return 1
+  echo "$file"
 }
 
 [[ -n $(find "$state/updated" -mtime -1 2>/dev/null) ]] || update
 
 for name in "$@"; do
-  package=$(real "$name")
-  version=$(version "$package")
-  if [[ -z $package || -z $version ]]; then
+  if ! read -r package version < <(candidate "$name") || [[ -z $version ]]; then
     echo "the Debian package $name is in none of this machine's apt sources for $arch; is /etc/apt complete?" >&2
     exit 1
   fi
-  file=$state/debs/${package}_${version//:/%3a}_$arch.deb
-  if [[ ! -f $file ]]; then
-    if ! fetch "$package" "$version"; then # the lists may be older than the mirror
-      update
-      version=$(version "$package")
-      fetch "$package" "$version"
-      file=$state/debs/${package}_${version//:/%3a}_$arch.deb
-    fi
+  if ! file=$(fetch "$package" "$version"); then # the lists may be older than the mirror
+    update
+    read -r package version < <(candidate "$name")
+    file=$(fetch "$package" "$version")
   fi
-  rm -rf "${out:?}/$name"
-  mkdir -p "$out/$name"
-  dpkg-deb -x "$file" "$out/$name"
+  if [[ $(cat "$out/$name.unpacked" 2>/dev/null) != "$package $version" ]]; then
+    rm -rf "${out:?}/$name"
+    mkdir -p "$out/$name"
+    dpkg-deb -x "$file" "$out/$name"
+    echo "$package $version" >"$out/$name.unpacked"
+  fi
   echo "$package $version"
 done
