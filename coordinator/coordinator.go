@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/nats-io/nats.go"
@@ -22,6 +23,8 @@ type Config struct {
 	DataDir string       // of the raft log; empty: everything is in memory
 	Log     *slog.Logger // slog.Default when nil
 	Version string       // of the program, for Status
+	// Leased, when set, is told of every lease how long its task was ready before it was committed. For measuring.
+	Leased func(wait time.Duration)
 }
 
 // Coordinator is one of a farm's coordinators.

@@ -249,12 +249,13 @@ func (l *leader) job(build string, work func(ctx context.Context, build string) 
 // itemOf ranks a ready task by the builds that wait for it.
 func itemOf(m *state.Machine, t *state.Task) item {
 	var best item
+	now := time.Now()
 	for i, w := range t.Waiters {
 		b := m.Build(w.Build)
 		n := b.Nodes[w.Node].Spec
 		it := item{
 			task: t.Key, class: class{n.GetKind(), n.GetVersion(), n.GetPlatform()},
-			priority: b.Spec.GetPriority(), order: b.Order, node: w.Node,
+			priority: b.Spec.GetPriority(), order: b.Order, node: w.Node, since: now,
 		}
 		if i == 0 || before(it, best) {
 			best = it

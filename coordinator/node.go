@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftwal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 )
 
 const (
@@ -58,11 +59,16 @@ func openNode(cfg *Config, machine raft.FSM) (*node, error) {
 		if err := os.MkdirAll(wal, 0o700); err != nil {
 			return nil, fmt.Errorf("data directory %s cannot be made: %w", cfg.DataDir, err)
 		}
-		store, err := raftwal.Open(wal)
+		lock, err := lockDir(dir) // the log waits for ever for a file that another process has open
 		if err != nil {
-			return nil, fmt.Errorf("open the log in %s (is another coordinator using it?): %w", wal, err)
+			return nil, fmt.Errorf("data directory %s: %w", cfg.DataDir, err)
 		}
-		n.closer = append(n.closer, store)
+		meta := &metadb.BoltMetaDB{}
+		store, err := raftwal.Open(wal, raftwal.WithMetaStore(meta))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("open the log in %s: %w", wal, err), meta.Close(), lock.Close())
+		}
+		n.closer = append(n.closer, store, meta, lock) // closing the log leaves its meta file open (v0.4.0)
 		logs, stable = store, store
 		if snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, keptSnapshots, conf.Logger); err != nil {
 			return nil, errors.Join(fmt.Errorf("open the snapshots in %s: %w", dir, err), n.closeAll())

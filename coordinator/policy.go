@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"slices"
+	"time"
 
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -12,9 +13,10 @@ import (
 type item struct {
 	task     string
 	class    class
-	priority int32  // the highest of the builds that wait for it
-	order    uint64 // of the oldest of those builds
-	node     int    // its place in that build's graph
+	priority int32     // the highest of the builds that wait for it
+	order    uint64    // of the oldest of those builds
+	node     int       // its place in that build's graph
+	since    time.Time // when it became ready, by the leader's clock
 }
 
 // class is what a builder must be able to do to run a task.

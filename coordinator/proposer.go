@@ -9,12 +9,14 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/internal/bus"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"google.golang.org/protobuf/proto"
 )
 
 // errNotLeading: the command was perhaps not committed, because this coordinator does not lead any more.
-var errNotLeading = errors.New("this coordinator does not lead the farm now; try again")
+// Builders hear of it as of no leader at all.
+var errNotLeading = fmt.Errorf("this coordinator does not lead the farm now; try again: %w", bus.ErrNoLeader)
 
 // proposer turns commands into entries of the log. It has one entry under way at a time and puts all that came
 // meanwhile into the next one: no timer, batches grow with the load.

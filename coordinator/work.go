@@ -79,6 +79,9 @@ func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) 
 				lease.DeadlineMs = longest.Milliseconds()
 				l.leases.grant(ref, t.Builder, t.Session, time.Now(), longest)
 				granted = append(granted, lease)
+				if l.cfg.Leased != nil {
+					l.cfg.Leased(time.Since(items[i].since))
+				}
 			}
 		})
 		for _, task := range early {

@@ -19,8 +19,9 @@ const (
 	// maxHeader leaves room for headers on top of it.
 	maxHeader = 8 << 10
 
-	headerWait  = "Kiln-Wait-Ms" // what is left until the sender gives up: no clocks are compared
-	headerError = "Kiln-Error"   // the reply is an error with this text
+	headerWait     = "Kiln-Wait-Ms"   // what is left until the sender gives up: no clocks are compared
+	headerError    = "Kiln-Error"     // the reply is an error with this text
+	headerNoLeader = "Kiln-No-Leader" // the reply is ErrNoLeader
 )
 
 // Errors that callers decide on.
@@ -52,6 +53,9 @@ func Request(ctx context.Context, nc *nats.Conn, subject string, req, reply prot
 		return ErrNoLeader
 	case err != nil:
 		return fmt.Errorf("ask %s: %w", subject, err)
+	}
+	if answer.Header.Get(headerNoLeader) != "" {
+		return ErrNoLeader
 	}
 	if text := answer.Header.Get(headerError); text != "" {
 		return &RemoteError{text}

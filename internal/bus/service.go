@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -20,12 +21,13 @@ type Service struct {
 	closed bool
 }
 
-// Close unsubscribes, tells running handlers to stop, and waits for them.
+// Close unsubscribes, tells running handlers to stop, and waits for them. Requests that are on their way get
+// ErrNoLeader, so that no sender waits for an answer that nobody gives.
 func (s *Service) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	_ = s.sub.Unsubscribe() // fails only when the connection is closed already, which unsubscribes too
+	_ = s.sub.Drain() // fails only when the connection is closed already, which unsubscribes too
 	s.cancel()
 	s.busy.Wait()
 }
@@ -60,6 +62,8 @@ func Serve[Q any, PQ message[Q], R proto.Message](nc *nats.Conn, subject string,
 			return
 		}
 		if !s.begin() {
+			respondError(m, ErrNoLeader)
+			<-slots
 			return
 		}
 		go func() {
@@ -73,7 +77,13 @@ func Serve[Q any, PQ message[Q], R proto.Message](nc *nats.Conn, subject string,
 				return
 			}
 			reply, err := handle(ctx, req)
-			if err != nil {
+			switch {
+			case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+				return // the sender does not wait any more
+			case err != nil && ctx.Err() != nil:
+				respondError(m, ErrNoLeader) // closed
+				return
+			case err != nil:
 				respondError(m, err)
 				return
 			}
@@ -134,6 +144,9 @@ func respondError(m *nats.Msg, err error) {
 		return
 	}
 	answer := nats.NewMsg(m.Reply)
+	if errors.Is(err, ErrNoLeader) {
+		answer.Header.Set(headerNoLeader, "1")
+	}
 	answer.Header.Set(headerError, headerLine(err.Error()))
 	_ = m.RespondMsg(answer)
 }
