@@ -59,9 +59,6 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeFarm()) }()
-	if err := f.Blobs.Upload(ctx, store, blobs); err != nil {
-		return err
-	}
 	display, err := progress.Open(o.progress, env.Stderr, env.Getenv("NO_COLOR") != "")
 	if err != nil {
 		return usagef("%w", err)
@@ -69,6 +66,9 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 	var summary *progress.Summary
 	defer func() { display.Close(summary) }()
 	for try := 1; ; try++ {
+		if err := f.Blobs.Upload(ctx, store, blobs); err != nil {
+			return err
+		}
 		end, err := buildOnce(ctx, f, spec, display)
 		if err != nil {
 			return err

@@ -132,7 +132,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	text := err.Error()
 	if strings.HasPrefix(text, "unknown") {
-		return usagef("%s: %s; %s --help lists the flags", cmd.CommandPath(), text, cmd.CommandPath())
+		return usagef("%s; %s --help lists the flags", text, cmd.CommandPath())
 	}
-	return usagef("%s: %s", cmd.CommandPath(), text)
+	return usagef("%s; see %s --help", text, cmd.CommandPath())
 }

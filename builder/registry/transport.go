@@ -108,7 +108,8 @@ func explain(err error, host, reference string) error {
 		}
 		return fail(err, "registry %s answers %d for %s: %s", host, answer.StatusCode, reference, firstLine(answer.Error()))
 	}
-	if errors.Is(err, cache.ErrMismatch) || strings.Contains(err.Error(), "error verifying") {
+	text := err.Error() // of a layer and of a manifest
+	if errors.Is(err, cache.ErrMismatch) || strings.Contains(text, "error verifying") || strings.Contains(text, "does not match requested digest") {
 		return fail(err, "registry %s sent bytes for %s that are not what their digest says; try another registry with --mirror", host, reference)
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestEveryFaultGetsASentence holds the exact messages that people see. HOST stands for the registry's address, DIR
+// for the working directory.
+func TestEveryFaultGetsASentence(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		yaml    string // of fault.yml
+		prepare func(w *world)
+		args    []string
+		code    int
+		want    string
+	}{
+		{name: "a flag of LinuxKit that needs another way", args: []string{"build", "--docker", "hello.yml"}, code: exitUsage,
+			want: "--docker is LinuxKit's and not Kiln's: images in docker's own store are not looked at: run docker save IMAGE -o FILE.tar and kiln cache import FILE.tar"},
+		{name: "a flag of LinuxKit with a value", args: []string{"build", "--size", "512M", "hello.yml"}, code: exitUsage,
+			want: "--size is LinuxKit's and not Kiln's: no format that Kiln makes has a fixed size: leave the flag out"},
+		{name: "an unknown flag", args: []string{"build", "--frobnicate", "hello.yml"}, code: exitUsage,
+			want: "unknown flag: --frobnicate; kiln build --help lists the flags"},
+		{name: "an unknown command", args: []string{"buidl"}, code: exitUsage,
+			want: "there is no command \"kiln buidl\"; did you mean \"kiln build\"?"},
+		{name: "no file", args: []string{"build"}, code: exitUsage,
+			want: "kiln build needs a FILE.yml; see kiln build --help"},
+		{name: "a missing file", args: []string{"build", "nope.yml"}, code: exitUsage,
+			want: "nope.yml: cannot be read: no such file or directory"},
+		{name: "an unknown key", yaml: "kernel:\n  imgae: lab/kernel:1\n", code: exitUsage,
+			want: "fault.yml:2: unknown key \"imgae\" in kernel; did you mean \"image\"?"},
+		{name: "a value of the wrong type", yaml: "init: lab/init:1\n", code: exitUsage,
+			want: "fault.yml:1: init must be a list of strings, not the string \"lab/init:1\"; write it as a list: [\"lab/init:1\"]"},
+		{name: "no YAML at all", yaml: "init: [\n", code: exitUsage,
+			want: "fault.yml:1: not valid YAML: did not find expected node content"},
+		{name: "a service that climbs out of its place", yaml: "services:\n  - name: a/../../x\n    image: lab/web:1\n", code: exitUsage,
+			want: "fault.yml:2: services[0].name \"a/../../x\" must not leave its directory; use a name without \"/\", and not \".\" or \"..\""},
+		{name: "a file that climbs out of its place", yaml: "files:\n  - path: a/../../b\n    contents: x\n", code: exitUsage,
+			want: "fault.yml:2: files[0].path \"a/../../b\" leaves the root filesystem; write it without \"..\""},
+		{name: "a missing file source", yaml: "files:\n  - path: etc/x\n    source: gone.txt\n", code: exitUsage,
+			want: "fault.yml:3: source \"gone.txt\" does not exist (paths are relative to the directory you run kiln in); create it, or add \"optional: true\""},
+		{name: "a missing image", yaml: "init:\n  - lab/nothing:1\n", code: exitFailed,
+			want: "image docker.io/lab/nothing:1 is not in registry HOST; check its name and tag"},
+		{name: "an image without the platform", yaml: "init:\n  - lab/only-arm64:1\n", code: exitFailed,
+			want: "image docker.io/lab/only-arm64:1 has no linux/amd64; it has linux/arm64"},
+		{name: "an unreachable registry", yaml: "init:\n  - lab/init:1\n", args: []string{"build", "--arch", "amd64", "--mirror", "http://127.0.0.1:1", "fault.yml"}, code: exitFailed,
+			want: "given up after 5 tries: registry 127.0.0.1:1 cannot be reached for docker.io/lab/init:1: connect: connection refused; check the name and the network, or name a mirror with --mirror"},
+		{name: "a registry that lies about a digest", yaml: "init:\n  - lab/init:1\n", prepare: lies("/manifests/sha256:"), code: exitFailed,
+			want: "registry HOST sent bytes for docker.io/lab/init:1 that are not what their digest says; try another registry with --mirror"},
+		{name: "a corrupt layer", yaml: "init:\n  - lab/init:1\n", prepare: lies("/blobs/"), code: exitFailed,
+			want: "registry HOST sent bytes for docker.io/lab/init:1 that are not what their digest says; try another registry with --mirror"},
+		{name: "an unknown format", args: []string{"build", "--format", "floppy", "hello.yml"}, code: exitUsage,
+			want: "--format \"floppy\": there is no such format; choose of kernel+initrd, tar, docker, tar-kernel-initrd"},
+		{name: "a format of LinuxKit that is not there yet", args: []string{"build", "--format", "raw-efi", "hello.yml"}, code: exitUsage,
+			want: "--format raw-efi: Kiln does not make this format yet; build tar-kernel-initrd and convert it, or choose one of kernel+initrd, tar, docker, tar-kernel-initrd"},
+		{name: "an unknown architecture", args: []string{"build", "--arch", "vax", "hello.yml"}, code: exitUsage,
+			want: "--arch \"vax\": there is no such architecture; choose of amd64, arm64, riscv64, s390x, ppc64le"},
+		{name: "an architecture by its other name", args: []string{"build", "--arch", "x86_64", "hello.yml"}, code: exitUsage,
+			want: "--arch x86_64: it is called amd64 here"},
+		{name: "an unknown compression", args: []string{"build", "--compress", "xz", "hello.yml"}, code: exitUsage,
+			want: "--compress \"xz\": it is gzip or zstd"},
+		{name: "an unknown kind of progress", args: []string{"build", "--progress", "fancy", "hello.yml"}, code: exitUsage,
+			want: "--progress \"fancy\": it is one of auto, tty, plain, json"},
+		{name: "a mirror without a scheme", args: []string{"build", "--mirror", "docker.io=127.0.0.1:5000", "hello.yml"}, code: exitUsage,
+			want: "--mirror \"docker.io=127.0.0.1:5000\": it is REGISTRY=URL, such as docker.io=http://127.0.0.1:5000"},
+		{name: "a name with a slash", args: []string{"build", "--name", "a/b", "hello.yml"}, code: exitUsage,
+			want: "--name \"a/b\": it begins the names of the outputs, so it cannot be empty or have a slash; --dir says where they go"},
+		{name: "one file for several outputs", args: []string{"build", "--format", "kernel+initrd", "-o", "x", "hello.yml"}, code: exitUsage,
+			want: "--output is for a single file, and this build has 3: leave it out, or ask for one architecture and one of the formats tar, docker, tar-kernel-initrd"},
+		{name: "a file and a directory", args: []string{"build", "--dir", "out", "-o", "x", "hello.yml"}, code: exitUsage,
+			want: "--output names the file with its directory: leave --dir out"},
+		{name: "two outputs of one name", args: []string{"build", "--arch", "amd64", "--format", "tar", "--metadata-file", "./hello.tar", "hello.yml"}, code: exitUsage,
+			want: "format tar (amd64) and --metadata-file would both be written to ./hello.tar: give one of them another name"},
+		{name: "an output directory that is a file", args: []string{"build", "--arch", "amd64", "--dir", "hello.yml", "hello.yml"}, code: exitUsage,
+			want: "output hello.yml/hello-kernel: hello.yml is not a directory"},
+		{name: "an output that is a directory", prepare: func(w *world) { w.write("hello.tar/x", "") }, args: []string{"build", "--format", "tar", "hello.yml"}, code: exitUsage,
+			want: "output hello.tar: there is a directory of that name"},
+		{name: "a read-only output directory", prepare: readOnly, args: []string{"build", "--arch", "amd64", "--dir", "ro", "hello.yml"}, code: exitUsage,
+			want: "output ro/hello-kernel: directory ro cannot be written to: permission denied; choose another one with --dir"},
+		{name: "a farm that is not there", args: []string{"build", "--farm", "http://127.0.0.1:1", "hello.yml"}, code: exitUnreachable,
+			want: "the farm cannot be reached at http://127.0.0.1:1 (dial tcp 127.0.0.1:1: connect: connection refused): is kiln server running there?"},
+		{name: "a farm that is no farm", prepare: noFarm, args: []string{"build", "hello.yml"}, code: exitUnreachable,
+			want: "the farm cannot be reached at FARM (404 Not Found): is kiln server running there?"},
+		{name: "a farm that is no URL", args: []string{"build", "--farm", "localhost", "hello.yml"}, code: exitUsage,
+			want: "--farm \"localhost\": it is a URL like http://127.0.0.1:7300"},
+		{name: "a missing lock", args: []string{"build", "--locked", "hello.yml"}, code: exitUsage,
+			want: "lock file hello.lock: no such file or directory; kiln lock writes it"},
+		{name: "a lock that does not know an image", prepare: emptyLock, args: []string{"build", "--arch", "amd64", "--lock", "x.lock", "hello.yml"}, code: exitFailed,
+			want: "image docker.io/lab/web:1 for linux/amd64 is not in the lock; run `kiln lock` again"},
+		{name: "a lock and new answers", args: []string{"build", "--locked", "--pull", "hello.yml"}, code: exitUsage,
+			want: "--pull asks registries anew and --locked forbids it: leave one of them out"},
+		{name: "a cache directory that is a file", args: []string{"build", "--cache", "hello.yml", "hello.yml"}, code: exitUsage,
+			want: "cache directory DIR/hello.yml cannot be made: not a directory; choose another one"},
+		{name: "a build that nobody knows", args: []string{"explain", "--cache", ".", "0193"}, code: exitUsage,
+			want: "there is no build 0193 of team default"},
+		{name: "no build yet", args: []string{"explain", "--cache", ".", "last"}, code: exitUsage,
+			want: "team default has no builds yet"},
+		{name: "a size that is none", args: []string{"cache", "prune", "--max-size", "many"}, code: exitUsage,
+			want: "--max-size \"many\": it is a size such as 500M or 20G"},
+		{name: "an image file that is missing", args: []string{"cache", "import", "gone.tar"}, code: exitUsage,
+			want: "import gone.tar: no such file or directory"},
+		{name: "a packed directory that is missing", args: []string{"image", "pack", "--ref", "a/b:1", "--platform", "linux/amd64", "gone"}, code: exitFailed,
+			want: "pack gone: there is no such directory"},
+		{name: "a server without a place", args: []string{"server"}, code: exitUsage,
+			want: "kiln server needs --data DIR for what must survive a restart"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			if c.yaml != "" {
+				w.write("fault.yml", c.yaml)
+			}
+			if c.prepare != nil {
+				c.prepare(w)
+			}
+			before := files1(t, ".")
+			args := c.args
+			if args == nil {
+				args = []string{"build", "--arch", "amd64", "--mirror", w.registry, "fault.yml"}
+			}
+			got := w.run(args...)
+			message := strings.ReplaceAll(got.last(), strings.TrimPrefix(w.registry, "http://"), "HOST")
+			message = strings.ReplaceAll(message, w.dir, "DIR")
+			if farm := w.vars["KILN_FARM"]; farm != "" {
+				message = strings.ReplaceAll(message, farm, "FARM")
+			}
+			if got.code != c.code || message != "kiln: "+c.want {
+				t.Errorf("exit code %d, want %d\n got %q\nwant %q", got.code, c.code, message, "kiln: "+c.want)
+			}
+			if after := files1(t, "."); len(after) != len(before) {
+				t.Errorf("files before %v, after %v: something was left behind", before, after)
+			}
+		})
+	}
+}
+
+// lies makes the registry change a byte of what it serves below paths that contain part.
+func lies(part string) func(*world) {
+	return func(w *world) {
+		w.setTamper(func(rw http.ResponseWriter, r *http.Request, next http.Handler) bool {
+			if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, part) {
+				return false
+			}
+			record := httptest.NewRecorder()
+			next.ServeHTTP(record, r)
+			body := record.Body.Bytes()
+			if len(body) > 0 {
+				body[len(body)/2] ^= 1
+			}
+			for name, values := range record.Header() {
+				rw.Header()[name] = values
+			}
+			rw.WriteHeader(record.Code)
+			_, _ = rw.Write(body)
+			return true
+		})
+	}
+}
+
+func readOnly(w *world) {
+	if os.Getuid() == 0 {
+		w.t.Skip("root writes anywhere")
+	}
+	check(w.t, os.Mkdir("ro", 0o555))
+}
+
+func noFarm(w *world) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	w.t.Cleanup(server.Close)
+	w.vars["KILN_FARM"] = server.URL
+}
+
+func emptyLock(w *world) { w.write("x.lock", `{"images":[]}`) }
