@@ -26,14 +26,16 @@ const (
 func Frame(t *Track, screen Screen, now time.Time) []string {
 	rows := max(screen.Height-2, 1) // the headline, and the line below on which the cursor rests
 	steps := window(t.started, rows)
+	spare := rows - len(steps) // for what steps say
 	lines := []string{headline(t, screen, now)}
 	for _, step := range steps {
 		lines = append(lines, stepLine(step, screen, now))
 		if step.State == Failed || step.State == Running {
 			for _, line := range step.Logs {
-				if len(lines)+len(steps) >= rows {
+				if spare == 0 {
 					break
 				}
+				spare--
 				lines = append(lines, screen.paint(faint, fit("    "+line, screen.Width)))
 			}
 		}

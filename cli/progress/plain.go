@@ -54,7 +54,7 @@ func (p *Plain) step(step *Step, lines []string, at time.Time) {
 	case Hit:
 		fmt.Fprintf(p.out, "#%d %s\n#%d CACHED\n", step.Number, step.Label, step.Number)
 	case Done:
-		fmt.Fprintf(p.out, "#%d DONE %s%s\n", step.Number, duration(step.Took), bytes(step))
+		fmt.Fprintf(p.out, "#%d DONE %s%s\n", step.Number, duration(step.Took), stepSize(step))
 	case Failed:
 		fmt.Fprintf(p.out, "#%d ERROR %s\n", step.Number, step.Error)
 	case Canceled:
@@ -62,7 +62,7 @@ func (p *Plain) step(step *Step, lines []string, at time.Time) {
 	}
 }
 
-func bytes(step *Step) string {
+func stepSize(step *Step) string {
 	if step.Bytes == 0 {
 		return ""
 	}
