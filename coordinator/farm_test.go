@@ -163,6 +163,8 @@ type builder struct {
 	graph *kilnv1.Graph
 	// before is asked first; what it returns, if anything, is how the step ends.
 	before func(*kilnv1.Lease) *kilnv1.CompleteRequest
+	stored cache.Digest // the last blob that was
+	fast   bool         // steps give the same blob, which is there, and completions are not waited for
 	mu     sync.Mutex
 	runs   map[string]int // by label
 }
@@ -190,6 +192,8 @@ func (b *builder) info() *kilnv1.BuilderInfo {
 
 func (b *builder) run(ctx context.Context) {
 	subjects := bus.For("kiln")
+	var busy sync.WaitGroup
+	defer busy.Wait()
 	for ctx.Err() == nil {
 		reply := &kilnv1.LeaseReply{}
 		if err := bus.Request(ctx, b.f.nc, subjects.Lease(), &kilnv1.LeaseRequest{Builder: b.info(), Credits: 64, WaitMs: 10_000}, reply); err != nil {
@@ -204,11 +208,23 @@ func (b *builder) run(ctx context.Context) {
 			if done == nil {
 				continue // as a builder that dies
 			}
-			done.Builder, done.Session, done.Epoch, done.Number, done.Task = b.id, "1", lease.Epoch, lease.Number, lease.Task
-			for ctx.Err() == nil && bus.Request(ctx, b.f.nc, subjects.Complete(), done, &kilnv1.CompleteReply{}) != nil {
-				time.Sleep(5 * time.Millisecond)
+			if b.fast && lease.Node.Kind != step.Resolve && lease.Node.Kind != step.Plan {
+				busy.Add(1)
+				go func() {
+					defer busy.Done()
+					b.complete(ctx, lease, done)
+				}()
+				continue
 			}
+			b.complete(ctx, lease, done)
 		}
+	}
+}
+
+func (b *builder) complete(ctx context.Context, lease *kilnv1.Lease, done *kilnv1.CompleteRequest) {
+	done.Builder, done.Session, done.Epoch, done.Number, done.Task = b.id, "1", lease.Epoch, lease.Number, lease.Task
+	for ctx.Err() == nil && bus.Request(ctx, b.f.nc, bus.For("kiln").Complete(), done, &kilnv1.CompleteReply{}) != nil {
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 
@@ -233,9 +249,18 @@ func (b *builder) step(lease *kilnv1.Lease) *kilnv1.CompleteRequest {
 		data, _ = proto.MarshalOptions{Deterministic: true}.Marshal(b.graph)
 	default:
 		body := []byte("made by " + lease.Task)
+		if b.fast {
+			body = []byte("always the same")
+		}
 		data, _ = cache.EncodeArtifact(&cache.Artifact{Digest: cache.SumBytes(body), Size: int64(len(body)), Extents: []cache.Extent{{Length: int64(len(body)), Inline: body}}})
 	}
-	out.Digest, out.Size = b.f.blob(data), int64(len(data))
+	if b.fast && cache.SumBytes(data) == b.stored {
+		out.Digest = b.stored.String()
+	} else {
+		out.Digest = b.f.blob(data)
+		b.stored = cache.SumBytes(data)
+	}
+	out.Size = int64(len(data))
 	return &kilnv1.CompleteRequest{Completion: kilnv1.Completion_COMPLETION_DONE, Outputs: []*kilnv1.Output{out}, References: []string{out.Digest}, DurationUs: 1}
 }
 
