@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/internal/bus"
@@ -16,6 +17,8 @@ const (
 	logChunk = 48 << 10               // bytes of lines in one message
 	logMost  = 16 << 20               // bytes of a step's whole log
 	logLine  = 8 << 10                // bytes of one line
+	// lineCost is what a line takes in a message beside its bytes, so that many empty ones are bounded too.
+	lineCost = 4
 )
 
 // stepLog sends a step's lines to whoever watches, and stores them whole at the end.
@@ -46,12 +49,14 @@ func (l *stepLog) line(text string) {
 		return
 	}
 	for one := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-		if len(one) > logLine {
-			one = one[:logLine] + " … (cut)"
+		if short := sendable(one, logLine); len(one) > logLine {
+			one = short + " … (cut)"
+		} else {
+			one = short
 		}
 		l.store(one)
 		l.pending = append(l.pending, one)
-		if l.bytes += len(one); l.bytes > logChunk {
+		if l.bytes += len(one) + lineCost; l.bytes > logChunk {
 			l.send()
 		}
 	}
@@ -114,4 +119,15 @@ func (l *stepLog) close() string {
 		return ""
 	}
 	return d.String()
+}
+
+// sendable is at most n bytes of s, cut between characters and with anything that is not UTF-8 replaced: a message with
+// such a string cannot be encoded (protobuf language guide, "string"), and names in an image may be any bytes.
+func sendable(s string, n int) string {
+	s = strings.ToValidUTF8(s[:min(len(s), n+utf8.UTFMax)], string(utf8.RuneError))
+	for len(s) > n {
+		_, size := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-size]
+	}
+	return s
 }

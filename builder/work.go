@@ -26,6 +26,9 @@ const (
 	completeTry = 5 * time.Second
 )
 
+// errTooLong: the step, not something that it waited for, ran out of time.
+var errTooLong = errors.New("took longer than it may")
+
 // work runs the step of a lease and reports how it ended.
 func (b *Builder) work(ctx context.Context, lease *kilnv1.Lease) {
 	ctx, span := otel.Tracer("kiln/builder").Start(ctx, "step "+lease.GetNode().GetKind(), trace.WithAttributes(
@@ -37,10 +40,13 @@ func (b *Builder) work(ctx context.Context, lease *kilnv1.Lease) {
 	running := ctx
 	if d := lease.GetDeadlineMs(); d > 0 {
 		var cancel context.CancelFunc
-		running, cancel = context.WithTimeout(ctx, time.Duration(d)*time.Millisecond)
+		running, cancel = context.WithTimeoutCause(ctx, time.Duration(d)*time.Millisecond, errTooLong)
 		defer cancel()
 	}
 	res, err := b.run(running, lease, log)
+	if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(running), errTooLong) {
+		err = fmt.Errorf("%s %w: %s", lease.GetNode().GetLabel(), errTooLong, time.Duration(lease.GetDeadlineMs())*time.Millisecond)
+	}
 	if cause := context.Cause(ctx); errors.Is(cause, errStopped) || errors.Is(cause, errDraining) {
 		log.close()
 		return // nobody waits for this lease any more
@@ -124,16 +130,10 @@ func (b *Builder) report(lease *kilnv1.Lease, res *step.Response, err error) *ki
 		r.Completion, r.Missing = kilnv1.Completion_COMPLETION_INPUT_MISSING, missing.Digest.String()
 	case errors.As(err, &failure):
 		r.Completion = kilnv1.Completion_COMPLETION_FAILED
-	case errors.Is(err, context.DeadlineExceeded):
-		r.Completion = kilnv1.Completion_COMPLETION_INFRA
-		err = fmt.Errorf("%s took longer than %s", lease.GetNode().GetLabel(), time.Duration(lease.GetDeadlineMs())*time.Millisecond)
 	default:
 		r.Completion = kilnv1.Completion_COMPLETION_INFRA
 	}
-	r.Error = err.Error()
-	if len(r.Error) > maxError {
-		r.Error = r.Error[:maxError]
-	}
+	r.Error = sendable(err.Error(), maxError)
 	return r
 }
 
