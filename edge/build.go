@@ -15,16 +15,23 @@ const (
 	defaultTeam = "default"
 	// scanned is how many of a team's latest builds are looked through for a name.
 	scanned = 500
+	// longestPart of a record's key, in bytes: three times that, escaped, is a file's name in a cache directory.
+	longestPart = 80
 )
 
 // findBuild is a finished build by its id, or the latest of that name.
 func (e *Edge) findBuild(ctx context.Context, team, idOrName string) (*kilnv1.BuildRecord, error) {
-	b, err := cache.GetBuild(ctx, e.cfg.Store, team, idOrName)
-	if err == nil && b.GetState() == kilnv1.BuildState_BUILD_STATE_DONE {
-		return b, nil
+	if len(team) > longestPart {
+		return nil, fmt.Errorf("team %s: %w", team, cache.ErrNotFound)
 	}
-	if err != nil && !errors.Is(err, cache.ErrNotFound) {
-		return nil, err
+	if len(idOrName) <= longestPart {
+		b, err := cache.GetBuild(ctx, e.cfg.Store, team, idOrName)
+		if err == nil && b.GetState() == kilnv1.BuildState_BUILD_STATE_DONE {
+			return b, nil
+		}
+		if err != nil && !errors.Is(err, cache.ErrNotFound) {
+			return nil, err
+		}
 	}
 	all, err := cache.ListBuilds(ctx, e.cfg.Store, team, scanned)
 	if err != nil {

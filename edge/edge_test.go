@@ -28,7 +28,7 @@ type fixture struct {
 	digest cache.Digest // of the initrd
 }
 
-func newFixture(t *testing.T, cmdline string) *fixture {
+func newFixture(t testing.TB, cmdline string) *fixture {
 	t.Helper()
 	store, err := cache.OpenDir(t.TempDir())
 	if err != nil {
@@ -68,7 +68,7 @@ func newFixture(t *testing.T, cmdline string) *fixture {
 
 func slicesConcat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-func (f *fixture) blob(t *testing.T, b []byte) cache.Digest {
+func (f *fixture) blob(t testing.TB, b []byte) cache.Digest {
 	t.Helper()
 	draft, err := f.store.Create(context.Background())
 	if err != nil {
@@ -84,7 +84,7 @@ func (f *fixture) blob(t *testing.T, b []byte) cache.Digest {
 	return d
 }
 
-func (f *fixture) artifact(t *testing.T, contents []byte, extents []cache.Extent) cache.Digest {
+func (f *fixture) artifact(t testing.TB, contents []byte, extents []cache.Extent) cache.Digest {
 	t.Helper()
 	d := cache.FromSum(sha256.Sum256(contents))
 	if err := cache.PutArtifact(context.Background(), f.store, &cache.Artifact{Digest: d, Size: int64(len(contents)), Extents: extents}); err != nil {
@@ -199,13 +199,13 @@ func TestAMissingBlobIsA404BeforeTheFirstByte(t *testing.T) {
 func TestBootScripts(t *testing.T) {
 	f := newFixture(t, "console=ttyS0  root=x")
 	_, choose := f.get(t, "GET", "/boot/hello.ipxe")
-	want := "#!ipxe\niseq ${buildarch} arm64 && chain /boot/" + buildID + "/arm64.ipxe ||\nchain /boot/" + buildID + "/amd64.ipxe\n"
+	want := "#!ipxe\niseq ${buildarch} arm64 && goto arm64 ||\nchain /boot/" + buildID + "/amd64.ipxe\n:arm64\nchain /boot/" + buildID + "/arm64.ipxe\n"
 	if string(choose) != want {
 		t.Errorf("got %q, want %q", choose, want)
 	}
 	_, boot := f.get(t, "GET", "/boot/"+buildID+"/amd64.ipxe")
-	if !strings.HasPrefix(string(boot), "#!ipxe\necho Kiln: hello "+buildID+"\nkernel --name kernel /artifacts/sha256:") ||
-		!strings.Contains(string(boot), " initrd=initrd.img console=ttyS0 root=x\ninitrd --name initrd.img /artifacts/"+f.digest.String()+"\nboot\n") {
+	if !strings.HasPrefix(string(boot), "#!ipxe\necho Kiln: hello "+buildID+"\nkernel --name kernel /artifacts/sha256%3A") ||
+		!strings.Contains(string(boot), " initrd=initrd.img console=ttyS0 root=x\ninitrd --name initrd.img /artifacts/sha256%3A"+f.digest.Hex()+"\nboot\n") {
 		t.Errorf("got %q", boot)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -37,7 +38,12 @@ type listedFile struct {
 
 // index lists the latest builds: a page, or JSON for those who ask for it.
 func (e *Edge) index(w http.ResponseWriter, r *http.Request) {
-	records, err := cache.ListBuilds(r.Context(), e.cfg.Store, team(r), listed)
+	team := team(r)
+	if len(team) > longestPart {
+		fail(w, http.StatusNotFound, "there is no team of that name")
+		return
+	}
+	records, err := cache.ListBuilds(r.Context(), e.cfg.Store, team, listed)
 	if err != nil {
 		e.absent(w, r, err, "the list of builds")
 		return
@@ -49,6 +55,7 @@ func (e *Edge) index(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("Vary", "Accept")
 	if strings.Contains(r.Header.Get("Accept"), "application/json") {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(builds)
@@ -73,7 +80,10 @@ func list(b *kilnv1.BuildRecord) listedBuild {
 		arch := strings.TrimPrefix(o.GetPlatform(), "linux/")
 		out.Files = append(out.Files, listedFile{Arch: arch, Name: spec.GetName() + o.GetFile(), URL: "/artifacts/" + o.GetDigest(), Digest: o.GetDigest(), Size: o.GetSize()})
 		if o.GetFile() == "-initrd.img" {
-			out.Script = "/boot/" + spec.GetId() + ".ipxe"
+			out.Script = "/boot/" + url.PathEscape(spec.GetId()) + ".ipxe"
+			if spec.GetTeam() != defaultTeam {
+				out.Script += "?team=" + url.QueryEscape(spec.GetTeam())
+			}
 		}
 	}
 	return out

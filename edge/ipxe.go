@@ -72,7 +72,7 @@ func script(w http.ResponseWriter, text string) {
 }
 
 // chooser goes by iPXE's buildarch (ipxe.org/cfg/buildarch). The build's id is in the URL, so that a build that ends in
-// between does not mix with this one.
+// between does not mix with this one. A chain that fails ends the script: no machine tries the other architecture.
 func chooser(b *kilnv1.BuildRecord, team string) string {
 	at := func(arch string) string {
 		u := "/boot/" + url.PathEscape(b.GetSpec().GetId()) + "/" + arch + ".ipxe"
@@ -82,8 +82,10 @@ func chooser(b *kilnv1.BuildRecord, team string) string {
 		return u
 	}
 	return "#!ipxe\n" +
-		"iseq ${buildarch} arm64 && chain " + at("arm64") + " ||\n" +
-		"chain " + at("amd64") + "\n"
+		"iseq ${buildarch} arm64 && goto arm64 ||\n" +
+		"chain " + at("amd64") + "\n" +
+		":arm64\n" +
+		"chain " + at("arm64") + "\n"
 }
 
 // bootScript boots a kernel and an initrd by their digests, from wherever the script came.
