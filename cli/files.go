@@ -142,7 +142,11 @@ func (c *counter) Write(p []byte) (int, error) {
 // writeFile gives path what fill writes, when all of it is there: until then it is in a file beside it. Devices
 // and pipes are written to as they are.
 func writeFile(path string, fill func(io.Writer) error) (err error) {
-	if info, statErr := os.Stat(path); statErr == nil && !info.Mode().IsRegular() && !info.IsDir() {
+	info, statErr := os.Stat(path)
+	if statErr == nil && info.IsDir() {
+		return errors.New("there is a directory of that name")
+	}
+	if statErr == nil && !info.Mode().IsRegular() {
 		w, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
 			return cause(err)
@@ -166,13 +170,23 @@ func writeFile(path string, fill func(io.Writer) error) (err error) {
 		err = closeErr
 	}
 	if err == nil {
-		err = os.Rename(temp, path)
+		err = replace(temp, path)
 	}
 	if err != nil {
 		_ = os.Remove(temp) // the first fault is the one to tell
 		return diskError(dir, err)
 	}
 	return nil
+}
+
+// replace gives the finished file temp its name. A file that has the name already changes places with it and is
+// removed: ext4 answers a rename over a file by writing the new one out to disk at once (auto_da_alloc), which takes
+// longer than making it.
+func replace(temp, path string) error {
+	if unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE) == nil {
+		return os.Remove(temp)
+	}
+	return os.Rename(temp, path)
 }
 
 // diskError makes a sentence of what the file system said.
