@@ -96,8 +96,7 @@ func TestAServerRemembersItsBuildsAfterARestart(t *testing.T) {
 	w := newWorld(t)
 	data := filepath.Join(w.dir, "server")
 	t.Run("first life", func(t *testing.T) {
-		first := *w
-		first.t = t
+		first := &world{t: t, dir: w.dir, registry: w.registry, vars: w.vars}
 		first.build("--farm", first.startServer(data), "--format", "tar", "hello.yml").ok(t)
 	})
 	farm := w.startServer(data)
