@@ -20,10 +20,11 @@ import (
 
 // Bounds of requests.
 const (
-	maxMessage   = 4 << 20 // bytes of a request
-	maxName      = 256     // bytes of a team, a name, a platform, a format
-	maxList      = 64      // platforms, formats, mirrors of one build
-	maxDigests   = 10_000  // digests asked for at once
+	maxMessage   = 4 << 20  // bytes of a request
+	minCompress  = 16 << 10 // bytes of an answer that is worth compressing; events are smaller
+	maxName      = 256      // bytes of a team, a name, a platform, a format
+	maxList      = 64       // platforms, formats, mirrors of one build
+	maxDigests   = 10_000   // digests asked for at once
 	defaultList  = 20
 	maxBuildList = 1000
 )
@@ -31,7 +32,7 @@ const (
 // Handler is the API: Connect RPC, /v1/blobs/ and /healthz.
 func (c *Coordinator) Handler() http.Handler {
 	mux := http.NewServeMux()
-	rpcPath, rpc := kilnv1connect.NewFarmServiceHandler(&api{c}, connect.WithReadMaxBytes(maxMessage))
+	rpcPath, rpc := kilnv1connect.NewFarmServiceHandler(&api{c}, connect.WithReadMaxBytes(maxMessage), connect.WithCompressMinBytes(minCompress))
 	mux.Handle(rpcPath, traced(rpc))
 	mux.Handle("/v1/blobs/{digest}", &blobHandler{c.cfg.Store, c.cfg.Blobs, c.cfg.Log})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -83,6 +84,13 @@ func (a *api) Submit(ctx context.Context, req *connect.Request[kilnv1.SubmitRequ
 	answer := connect.NewResponse(&kilnv1.SubmitResponse{Id: spec.GetId()})
 	here := false
 	l.fsm.view(func(m *state.Machine) { here = m.Seen(spec.GetId()) })
+	if !here { // long ago, perhaps
+		absent, err := a.c.cfg.Store.Missing(ctx, []cache.Key{cache.BuildKey(spec.GetTeam(), spec.GetId())})
+		if err != nil {
+			return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("look for an earlier build %s: %w", spec.GetId(), err))
+		}
+		here = len(absent) == 0
+	}
 	if here {
 		return answer, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/coordinator/state"
@@ -13,112 +12,6 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"google.golang.org/protobuf/proto"
 )
-
-// finals are the records that answered builds which are not recorded yet.
-type finals struct {
-	mu      sync.Mutex
-	byBuild map[string]*kilnv1.Final
-}
-
-func (f *finals) set(build string, final *kilnv1.Final) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if final == nil {
-		delete(f.byBuild, build)
-	} else {
-		f.byBuild[build] = final
-	}
-}
-
-func (f *finals) get(build string) *kilnv1.Final {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.byBuild[build]
-}
-
-// lookup finds out whether new tasks were done before. A cache that fails is an empty one.
-func (l *leader) lookup(keys []string) {
-	var plans, rest []string
-	l.fsm.view(func(m *state.Machine) {
-		for _, k := range keys {
-			t := m.Task(k)
-			if t == nil || t.State != state.Fresh {
-				continue
-			}
-			if _, n := m.NodeOf(t); n.Spec.GetKind() == step.Plan {
-				plans = append(plans, k)
-			} else {
-				rest = append(rest, k)
-			}
-		}
-	})
-	for _, k := range plans {
-		if !l.answerByFinal(k) {
-			rest = append(rest, k)
-		}
-	}
-	if len(rest) == 0 {
-		return
-	}
-	hits, err := l.results.lookup(l.ctx, rest)
-	if err != nil && l.ctx.Err() == nil {
-		l.log.Warn("the cache cannot be asked for results, so all are made again", "steps", len(rest), "error", err)
-	}
-	commands := make([]*kilnv1.Command, len(rest))
-	for i, k := range rest {
-		commands[i] = &kilnv1.Command{Command: &kilnv1.Command_Looked{Looked: &kilnv1.LookedCommand{Task: k, Hit: hits[k]}}}
-	}
-	l.tell(commands...)
-}
-
-// answerByFinal ends the builds that wait for a plan whose outputs are all known and there.
-func (l *leader) answerByFinal(planKey string) bool {
-	final, err := l.results.final(l.ctx, planKey)
-	if err != nil && l.ctx.Err() == nil {
-		l.log.Warn("the record of a plan's outputs cannot be read, so the plan is looked at again", "plan", planKey, "error", err)
-	}
-	if final == nil || err != nil {
-		return false
-	}
-	var builds []string
-	l.fsm.view(func(m *state.Machine) {
-		if t := m.Task(planKey); t != nil {
-			for _, w := range t.Waiters {
-				builds = append(builds, w.Build)
-			}
-		}
-	})
-	commands := make([]*kilnv1.Command, len(builds))
-	for i, id := range builds {
-		l.finals.set(id, final)
-		l.feeds.start(id).add(graphOfRecords(hitsOf(final), true)...)
-		commands[i] = &kilnv1.Command{Command: &kilnv1.Command_Finish{Finish: &kilnv1.FinishCommand{Build: id, Outputs: final.GetOutputs(), Final: true}}}
-	}
-	l.tell(commands...)
-	return true
-}
-
-// hitsOf are the nodes of a final record as a later build sees them.
-func hitsOf(final *kilnv1.Final) []*kilnv1.NodeRecord {
-	nodes := make([]*kilnv1.NodeRecord, len(final.GetNodes()))
-	for i, n := range final.GetNodes() {
-		nodes[i] = proto.CloneOf(n)
-		nodes[i].Hit = true
-	}
-	return nodes
-}
-
-// tell proposes what nobody waits for. When it is not committed, the next leader finds the same to do.
-func (l *leader) tell(commands ...*kilnv1.Command) {
-	if len(commands) == 0 {
-		return
-	}
-	l.proposer.send(commands, func(_ []state.Result, err error) {
-		if err != nil && l.ctx.Err() == nil {
-			l.log.Warn("commands were not committed", "commands", len(commands), "error", err)
-		}
-	})
-}
 
 // attachGraph loads a build's graph, checks it, looks all of it up, and puts it into the state.
 func (l *leader) attachGraph(ctx context.Context, id string) error {

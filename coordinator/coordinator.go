@@ -67,23 +67,26 @@ func New(cfg Config) (*Coordinator, error) {
 func (c *Coordinator) follow() {
 	defer close(c.done)
 	defer c.setLeader(nil)
+	var retry <-chan time.Time
 	for {
 		select {
 		case <-c.stopped:
 			return
 		case leads := <-c.node.leads:
 			c.setLeader(nil)
-			if !leads {
+			if retry = nil; !leads {
 				continue
 			}
-			l, err := lead(&c.cfg, c.node, c.fsm, c.index)
-			if err != nil {
-				c.cfg.Log.Error("leadership could not be taken up; another election follows", "node", c.cfg.NodeID, "error", err)
-				_ = c.node.LeadershipTransfer().Error() // with nobody to take it, raft stays, and so does the message above
-				continue
-			}
-			c.setLeader(l)
+		case <-retry:
 		}
+		l, err := lead(&c.cfg, c.node, c.fsm, c.index)
+		if err != nil {
+			c.cfg.Log.Error("leadership could not be taken up; trying again", "node", c.cfg.NodeID, "error", err)
+			retry = time.After(leadRetry)
+			continue
+		}
+		retry = nil
+		c.setLeader(l)
 	}
 }
 

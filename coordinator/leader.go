@@ -31,6 +31,7 @@ type leader struct {
 	subjects bus.Subjects
 	services []*bus.Service
 	finals   finals
+	pending  pending
 
 	ctx   context.Context // ends with leadership
 	stop  context.CancelFunc
@@ -176,7 +177,7 @@ func (l *leader) act(m *state.Machine, changes []state.Change) {
 		l.sched.add(ready...)
 	}
 	if len(lookup) > 0 {
-		l.spawn(func() { l.lookup(lookup) })
+		l.pending.add(lookup, func() { l.spawn(l.lookupPending) })
 	}
 }
 

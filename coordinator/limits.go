@@ -15,14 +15,17 @@ const (
 	maxLeaseWait    = 30 * time.Second      // longest time that a builder's request is held
 	maxLeaseBytes   = 192 << 10             // of leases in one reply
 
-	maxBatch         = 512       // commands in one entry of the log
-	maxBatchBytes    = 256 << 10 // and their size, but for a command that is larger alone
-	attachBytes      = 512 << 10 // of graph nodes in one command
-	lookupWorkers    = 16        // records read from the cache at once
-	recordWorkers    = 4         // records written at once
-	buildJobs        = 4         // graphs loaded and outputs gathered at once
-	indexBytes       = 16 << 20  // of results held in memory
-	busRequests      = 4096      // requests from builders handled at once
+	maxBatch         = 512                    // commands in one entry of the log
+	maxBatchBytes    = 256 << 10              // and their size, but for a command that is larger alone
+	attachBytes      = 512 << 10              // of graph nodes in one command
+	lookups          = 4                      // lookups under way at once, each of many results
+	recordQueue      = 100_000                // records that wait to be written; beyond that they are dropped
+	leadRetry        = 500 * time.Millisecond // until leadership that could not be taken up is tried again
+	lookupWorkers    = 16                     // records read from the cache at once
+	recordWorkers    = 4                      // records written at once
+	buildJobs        = 4                      // graphs loaded and outputs gathered at once
+	indexBytes       = 16 << 20               // of results held in memory
+	busRequests      = 4096                   // requests from builders handled at once
 	recordTimeout    = 30 * time.Second
 	maxGraphBytes    = 256 << 20 // of a graph's blob
 	maxGraphNodes    = 100_000

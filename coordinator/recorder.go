@@ -9,8 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// recorder writes records behind the leader's back, in no order. What waits to be written is held by the state
-// too, so the queue is bounded by it.
+// recorder writes records behind the leader's back, in no order.
 type recorder struct {
 	store cache.Store
 	log   *slog.Logger
@@ -41,7 +40,11 @@ func newRecorder(store cache.Store, log *slog.Logger) *recorder {
 func (r *recorder) keep(key cache.Key, value proto.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.closed {
+	switch {
+	case r.closed:
+	case len(r.queue) >= recordQueue:
+		r.log.Warn("the cache is too slow: a record was dropped and the work behind it will be done again", "key", key.String())
+	default:
 		r.queue = append(r.queue, record{key, value})
 		r.cond.Signal()
 	}
