@@ -24,7 +24,6 @@ func moveRoot() error {
 	if err := unix.Mount("rootfs", newRoot, "tmpfs", 0, "mode=0755"); err != nil {
 		return fmt.Errorf("mount the new root filesystem: %w", err)
 	}
-	// A service mounts with rshared binds; the kernel's default is private.
 	if err := moveTree("/", newRoot); err != nil {
 		return err
 	}
@@ -40,6 +39,7 @@ func moveRoot() error {
 	if err := os.Chdir("/"); err != nil {
 		return err
 	}
+	// Containers ask for shared binds; the kernel's default is private.
 	if err := unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("share the mounts of the root filesystem: %w", err)
 	}
@@ -90,11 +90,14 @@ func moveTree(from, to string) error {
 }
 
 func moveOne(path, target string, st *unix.Stat_t, links map[uint64]string) error {
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR && st.Nlink > 1 {
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		// The last of several names looks like an only one: those before it are gone.
 		if first, ok := links[st.Ino]; ok {
 			return errors.Join(os.Link(first, target), os.Remove(path))
 		}
-		links[st.Ino] = target
+		if st.Nlink > 1 {
+			links[st.Ino] = target
+		}
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:

@@ -40,7 +40,7 @@ func mountSystem() (errs []error) {
 	} {
 		_ = os.Symlink(link[0], link[1])
 	}
-	// Mounts under the shared root are shared with containers that ask for it; a resolver may write here.
+	// LinuxKit's /etc/resolv.conf is a link into this directory.
 	if err := os.MkdirAll("/run/resolvconf", 0o755); err != nil {
 		errs = append(errs, err)
 	}
