@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/image/step"
@@ -24,6 +25,8 @@ const (
 	// completeFor is how long a completion is repeated: after that the lease has expired for sure.
 	completeFor = time.Minute
 	completeTry = 5 * time.Second
+	// fetchLimit is how many inputs of one step are fetched at a time.
+	fetchLimit = 4
 )
 
 // errTooLong: the step, not something that it waited for, ran out of time.
@@ -105,15 +108,16 @@ func (b *Builder) fetch(ctx context.Context, lease *kilnv1.Lease, inputs []step.
 		sources[s.GetDigest()] = s
 	}
 	for _, d := range missing {
-		source := sources[d.String()]
-		if source == nil || b.cfg.Fetcher == nil {
+		if sources[d.String()] == nil || b.cfg.Fetcher == nil {
 			return &step.MissingBlob{Digest: d}
 		}
-		if err := b.cfg.Fetcher.Fetch(ctx, source, lease.GetBuild().GetMirrors()); err != nil {
-			return err
-		}
 	}
-	return nil
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(fetchLimit)
+	for _, d := range missing {
+		group.Go(func() error { return b.cfg.Fetcher.Fetch(ctx, sources[d.String()], lease.GetBuild().GetMirrors()) })
+	}
+	return group.Wait()
 }
 
 // report says to which class the end of a step belongs.

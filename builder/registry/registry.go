@@ -94,7 +94,7 @@ func (r *Registry) locate(reference string, mirrors map[string]string) (*source,
 func (r *Registry) puller(repo name.Repository) (*remote.Puller, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := repo.Scheme() + "://" + repo.Name()
+	key := pullerKey(repo)
 	if p, ok := r.pullers[key]; ok {
 		return p, nil
 	}
@@ -115,13 +115,40 @@ func (r *Registry) puller(repo name.Repository) (*remote.Puller, error) {
 	return p, nil
 }
 
+func pullerKey(repo name.Repository) string { return repo.Scheme() + "://" + repo.Name() }
+
+// fault explains what a request ended with. A login that was refused is forgotten: it may be another one next time.
+func (r *Registry) fault(err error, src *source, reference string) error {
+	if denied(err) {
+		r.mu.Lock()
+		delete(r.pullers, pullerKey(src.ref.Context()))
+		r.mu.Unlock()
+	}
+	return explain(err, src.host, reference)
+}
+
 // Fetch brings the blob that a source names into the cache, unless it is there. Fetches of one blob at a time are one.
 func (r *Registry) Fetch(ctx context.Context, from *kilnv1.Source, mirrors map[string]string) error {
 	want, err := cache.ParseDigest(from.GetDigest())
 	if err != nil {
 		return step.Failf("image %s: %w", from.GetReference(), err)
 	}
-	_, err, _ = r.fetches.Do(want.Hex(), func() (any, error) {
+	for range tries {
+		var shared bool
+		if shared, err = r.fetchOnce(ctx, want, from, mirrors); !shared || ctx.Err() != nil {
+			return err
+		}
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		// Whoever began the fetch was stopped; nobody has stopped us.
+	}
+	return err
+}
+
+// fetchOnce takes part in the one fetch of a blob; shared says that others did, too.
+func (r *Registry) fetchOnce(ctx context.Context, want cache.Digest, from *kilnv1.Source, mirrors map[string]string) (shared bool, err error) {
+	_, err, shared = r.fetches.Do(want.Hex(), func() (any, error) {
 		missing, err := r.cfg.Blobs.MissingBlobs(ctx, []cache.Digest{want})
 		if err != nil || len(missing) == 0 {
 			return nil, err
@@ -132,7 +159,7 @@ func (r *Registry) Fetch(ctx context.Context, from *kilnv1.Source, mirrors map[s
 		}
 		return nil, retry(ctx, func() error { return r.fetch(ctx, src, want, from.GetReference()) })
 	})
-	return err
+	return shared, err
 }
 
 func (r *Registry) fetch(ctx context.Context, src *source, want cache.Digest, reference string) error {
@@ -142,11 +169,11 @@ func (r *Registry) fetch(ctx context.Context, src *source, want cache.Digest, re
 	}
 	layer, err := src.puller.Layer(ctx, src.ref.Context().Digest(hash.String()))
 	if err != nil {
-		return explain(err, src.host, reference)
+		return r.fault(err, src, reference)
 	}
 	body, err := layer.Compressed()
 	if err != nil {
-		return explain(err, src.host, reference)
+		return r.fault(err, src, reference)
 	}
 	defer body.Close()
 	draft, err := r.cfg.Blobs.Create(ctx)
@@ -155,7 +182,7 @@ func (r *Registry) fetch(ctx context.Context, src *source, want cache.Digest, re
 	}
 	defer draft.Abort()
 	if _, err := draft.ReadFrom(body); err != nil {
-		return explain(err, src.host, reference)
+		return r.fault(err, src, reference)
 	}
 	if _, err := draft.CommitAs(want); err != nil {
 		return lied(err, src.host, want, reference)

@@ -82,7 +82,7 @@ func (r *Registry) resolve(ctx context.Context, req Request, ref linuxkit.Refere
 	err = retry(ctx, func() error {
 		desc, err := src.puller.Get(ctx, src.ref)
 		if err != nil {
-			return explain(err, src.host, ref.Name)
+			return r.fault(err, src, ref.Name)
 		}
 		target, err = r.store(ctx, src, desc.Manifest, cache.SumBytes(desc.Manifest).String(), desc.Digest.String(), ref.Name)
 		if err == nil {
@@ -251,7 +251,7 @@ func (r *Registry) manifest(ctx context.Context, src *source, digest, reference 
 	err := retry(ctx, func() error {
 		desc, err := src.puller.Get(ctx, src.ref.Context().Digest(digest))
 		if err != nil {
-			return explain(err, src.host, reference)
+			return r.fault(err, src, reference)
 		}
 		doc, err = r.store(ctx, src, desc.Manifest, cache.SumBytes(desc.Manifest).String(), digest, reference)
 		return err

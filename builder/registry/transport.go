@@ -101,7 +101,7 @@ func explain(err error, host, reference string) error {
 		switch {
 		case answer.StatusCode == http.StatusNotFound:
 			return fail(err, "image %s is not in registry %s; check its name and tag", reference, host)
-		case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden:
+		case denied(err):
 			return fail(err, "registry %s does not let you read %s; check its name, or log in with `docker login %s`", host, reference, host)
 		case answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= 500:
 			return &problem{fmt.Sprintf("registry %s answers %d for %s; try again later, or name another with --mirror", host, answer.StatusCode, reference), true, err}
@@ -112,9 +112,10 @@ func explain(err error, host, reference string) error {
 	if errors.Is(err, cache.ErrMismatch) || strings.Contains(text, "error verifying") || strings.Contains(text, "does not match requested digest") {
 		return fail(err, "registry %s sent bytes for %s that are not what their digest says; try another registry with --mirror", host, reference)
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.Canceled) {
 		return err
 	}
+	// A dial that times out is context.DeadlineExceeded too (package net), so that alone says nothing about ctx.
 	var netError net.Error
 	var opError *net.OpError
 	var urlError *url.Error
@@ -122,6 +123,12 @@ func explain(err error, host, reference string) error {
 		return &problem{fmt.Sprintf("registry %s cannot be reached for %s: %s; check the name and the network, or name a mirror with --mirror", host, reference, firstLine(root(err))), true, err}
 	}
 	return fail(err, "image %s cannot be read from registry %s: %s", reference, host, firstLine(err.Error()))
+}
+
+// denied says that the registry wants another login, or none helps.
+func denied(err error) bool {
+	var answer *transport.Error
+	return errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden)
 }
 
 func lied(err error, host string, want cache.Digest, reference string) error {
