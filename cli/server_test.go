@@ -18,8 +18,8 @@ import (
 )
 
 // startServer runs kiln server until the test ends and returns its URL.
-func (w *world) startServer(data string) string {
-	w.t.Helper()
+func (w *world) startServer(t *testing.T, data string) string {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	log := &lines{ready: make(chan string, 1)}
 	done := make(chan int, 1)
@@ -27,10 +27,10 @@ func (w *world) startServer(data string) string {
 	go func() {
 		done <- Main(ctx, env, []string{"server", "--data", data, "--listen", "127.0.0.1:0"})
 	}()
-	w.t.Cleanup(func() {
+	t.Cleanup(func() {
 		stop()
 		if code := <-done; code != exitDone {
-			w.t.Errorf("kiln server ended with %d:\n%s", code, log.text())
+			t.Errorf("kiln server ended with %d:\n%s", code, log.text())
 		}
 	})
 	select {
@@ -38,7 +38,7 @@ func (w *world) startServer(data string) string {
 		return address
 	case code := <-done:
 		done <- code
-		w.t.Fatalf("kiln server did not start:\n%s", log.text())
+		t.Fatalf("kiln server did not start:\n%s", log.text())
 		return ""
 	}
 }
@@ -72,7 +72,7 @@ func TestAFarmGivesTheSameAsABuildInOneProcess(t *testing.T) {
 	w.write("data.txt", strings.Repeat("a file of the client\n", 10000))
 	w.write("hello.yml", helloYAML+"files:\n  - path: etc/data\n    source: data.txt\n")
 	w.build("--arch", "amd64,arm64", "--format", "tar,kernel+initrd", "--dir", "here", "hello.yml").ok(t)
-	farm := w.startServer(filepath.Join(w.dir, "server"))
+	farm := w.startServer(t, filepath.Join(w.dir, "server"))
 	w.build("--farm", farm, "--cache", "client", "--arch", "amd64,arm64", "--format", "tar,kernel+initrd", "--dir", "there", "hello.yml").ok(t)
 	files := names(t, "here")
 	if len(files) != 8 {
@@ -96,10 +96,9 @@ func TestAServerRemembersItsBuildsAfterARestart(t *testing.T) {
 	w := newWorld(t)
 	data := filepath.Join(w.dir, "server")
 	t.Run("first life", func(t *testing.T) {
-		first := &world{t: t, dir: w.dir, registry: w.registry, vars: w.vars}
-		first.build("--farm", first.startServer(data), "--format", "tar", "hello.yml").ok(t)
+		w.build("--farm", w.startServer(t, data), "--format", "tar", "hello.yml").ok(t)
 	})
-	farm := w.startServer(data)
+	farm := w.startServer(t, data)
 	if got := w.run("explain", "--farm", farm, "last").ok(t).stdout; !strings.HasPrefix(got, "hello ") {
 		t.Errorf("explanation %q", got)
 	}
@@ -128,7 +127,7 @@ func (w *world) proxy(farm string, change func(n int64, resp *http.Response)) st
 
 func TestAFarmThatSendsOtherBytesIsNotBelieved(t *testing.T) {
 	w := newWorld(t)
-	farm := w.proxy(w.startServer(filepath.Join(w.dir, "server")), func(_ int64, resp *http.Response) {
+	farm := w.proxy(w.startServer(t, filepath.Join(w.dir, "server")), func(_ int64, resp *http.Response) {
 		resp.Body = &flipping{resp.Body}
 	})
 	got := w.build("--farm", farm, "--cache", "client", "--format", "tar", "--dir", "out", "hello.yml")
@@ -143,7 +142,7 @@ func TestAFarmThatSendsOtherBytesIsNotBelieved(t *testing.T) {
 func TestABlobThatIsLostWhileOutputsAreWrittenIsMadeAgain(t *testing.T) {
 	w := newWorld(t)
 	data := filepath.Join(w.dir, "server")
-	farm := w.proxy(w.startServer(data), func(n int64, resp *http.Response) {
+	farm := w.proxy(w.startServer(t, data), func(n int64, resp *http.Response) {
 		if n > 1 {
 			return
 		}

@@ -76,13 +76,14 @@ func (f *Farm) start(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if cfg.Builder {
-		if err := f.startBuilder(ctx, cfg); err != nil {
-			return err
-		}
-	}
 	f.memory = serveMemory(f.coordinator.Handler())
-	return f.coordinator.Ready(ctx)
+	if err := f.coordinator.Ready(ctx); err != nil {
+		return err
+	}
+	if cfg.Builder { // after there is a leader: a builder that asks too early waits before it asks again
+		return f.startBuilder(ctx, cfg)
+	}
+	return nil
 }
 
 // startBuilder starts a builder that works until Close, whatever becomes of ctx: what it is doing when the user
