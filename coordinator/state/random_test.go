@@ -223,6 +223,11 @@ func (w *world) check() {
 			}
 			leases[task.Lease] = task.Key
 		}
+		for _, k := range task.blocks {
+			if u := m.Task(k); u == nil || u.State != Blocked || u.blockedOn != task.Key {
+				w.t.Fatalf("task %s blocks %s, which does not wait for it", task.Key, k)
+			}
+		}
 		if task.State == Blocked {
 			p := m.Task(task.blockedOn)
 			if p == nil || p.State == Made || !contains(p.blocks, task.Key) {
