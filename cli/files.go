@@ -63,9 +63,16 @@ func checkDir(dir string) error {
 	return nil
 }
 
-// write fetches the outputs and gives them their names. Of those that it wrote before a fault none is half a file.
+// write fetches the outputs, and when all of them are there gives them their names: a fault leaves what was there
+// before the build.
 func (f *files) write(ctx context.Context, blobs farm.Blobs, outputs []*kilnv1.BuildOutput) ([]progress.File, error) {
 	var written []progress.File
+	var ready []*stagedFile
+	defer func() {
+		for _, file := range ready {
+			file.abort()
+		}
+	}()
 	for _, out := range outputs {
 		if out.GetSize() == 0 {
 			continue
@@ -86,12 +93,20 @@ func (f *files) write(ctx context.Context, blobs farm.Blobs, outputs []*kilnv1.B
 		if path == toStdout {
 			err = stream(f.stdout, copyTo)
 		} else {
-			err = writeFile(path, copyTo)
+			var file *stagedFile
+			if file, err = stage(path, copyTo); err == nil {
+				ready = append(ready, file)
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("write %s: %w", path, err)
 		}
 		written = append(written, progress.File{Path: path, Size: out.GetSize()})
+	}
+	for _, file := range ready {
+		if err := file.commit(); err != nil {
+			return nil, fmt.Errorf("write %s: %w", file.path, err)
+		}
 	}
 	return written, nil
 }
@@ -137,77 +152,4 @@ func (c *counter) Write(p []byte) (int, error) {
 	n, err := c.Writer.Write(p)
 	c.n += int64(n)
 	return n, err
-}
-
-// writeFile gives path what fill writes, when all of it is there: until then it is in a file beside it. Devices
-// and pipes are written to as they are.
-func writeFile(path string, fill func(io.Writer) error) (err error) {
-	info, statErr := os.Stat(path)
-	if statErr == nil && info.IsDir() {
-		return errors.New("there is a directory of that name")
-	}
-	if statErr == nil && !info.Mode().IsRegular() {
-		w, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			return cause(err)
-		}
-		return errors.Join(stream(w, fill), w.Close())
-	}
-	dir, base := filepath.Split(path)
-	if dir != "" {
-		if err := os.MkdirAll(dir, 0o777); err != nil {
-			return diskError(dir, err)
-		}
-	}
-	// The file's mode is what the umask leaves, as with LinuxKit and any other tool.
-	temp := fmt.Sprintf("%s.%s.%d.tmp", dir, base, os.Getpid())
-	w, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
-	if err != nil {
-		return diskError(dir, err)
-	}
-	err = fill(w)
-	if closeErr := w.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = replace(temp, path)
-	}
-	if err != nil {
-		_ = os.Remove(temp) // the first fault is the one to tell
-		return diskError(dir, err)
-	}
-	return nil
-}
-
-// replace gives the finished file temp its name. A file that has the name already changes places with it and is
-// removed: ext4 answers a rename over a file by writing the new one out to disk at once (auto_da_alloc), which takes
-// longer than making it.
-func replace(temp, path string) error {
-	if unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE) == nil {
-		return os.Remove(temp)
-	}
-	return os.Rename(temp, path)
-}
-
-// diskError makes a sentence of what the file system said.
-func diskError(dir string, err error) error {
-	if dir == "" {
-		dir = "."
-	}
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("the disk of %s is full: free some space or choose another directory; nothing was left there", filepath.Clean(dir))
-	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("directory %s cannot be written to: %w; choose another one", filepath.Clean(dir), cause(err))
-	}
-	return err
-}
-
-// cause is what the system said, without the path that the sentence names already.
-func cause(err error) error {
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		return no
-	}
-	return err
 }

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,8 @@ func state(s kilnv1.BuildState, text string) *kilnv1.BuildEvent {
 }
 
 func graph(labels ...string) *kilnv1.BuildEvent {
-	return &kilnv1.BuildEvent{Event: &kilnv1.BuildEvent_Graph{Graph: &kilnv1.GraphKnown{Labels: labels, Kinds: make([]string, len(labels))}}}
+	kinds := slices.Repeat([]string{"initrd-part"}, len(labels))
+	return &kilnv1.BuildEvent{Event: &kilnv1.BuildEvent_Graph{Graph: &kilnv1.GraphKnown{Labels: labels, Kinds: kinds}}}
 }
 
 func node(n uint32, s kilnv1.NodeState, took time.Duration, bytes int64, text string) *kilnv1.BuildEvent {

@@ -3,6 +3,7 @@ package progress
 import (
 	"time"
 
+	"github.com/kiln-farm/kiln/image/step"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -22,6 +23,7 @@ const (
 type Step struct {
 	Number  int // from 1, in the order in which steps first did something; 0 until then
 	Label   string
+	Kind    string // of its node; empty for a phase
 	State   State
 	Started time.Time
 	Took    time.Duration
@@ -151,8 +153,11 @@ func (t *Track) graph(graph *kilnv1.GraphKnown) {
 	t.nodes = make([]Step, len(graph.GetLabels()))
 	for i, label := range graph.GetLabels() {
 		t.nodes[i].Label = clean(label)
-		if t.nodes[i].Label == "" && i < len(graph.GetKinds()) {
-			t.nodes[i].Label = clean(graph.GetKinds()[i])
+		if i < len(graph.GetKinds()) {
+			t.nodes[i].Kind = clean(graph.GetKinds()[i])
+		}
+		if t.nodes[i].Label == "" {
+			t.nodes[i].Label = t.nodes[i].Kind
 		}
 	}
 }
@@ -187,12 +192,18 @@ func (t *Track) change(step *Step, change *kilnv1.NodeChanged, at time.Time) {
 	}
 	t.number(step)
 	step.Error = clean(change.GetError())
-	step.Bytes = change.GetBytes()
+	if makesBytes(step.Kind) {
+		step.Bytes = change.GetBytes()
+	}
 	step.Took = took
 	if took == 0 && step.State != Hit && !step.Started.IsZero() {
 		step.Took = at.Sub(step.Started)
 	}
 }
+
+// makesBytes says that the outputs of a kind are bytes of an image. Those of the others describe where such bytes
+// are, and their size says nothing to anybody.
+func makesBytes(kind string) bool { return kind == step.InitrdPart }
 
 func (t *Track) begin(step *Step, at time.Time) {
 	t.number(step)

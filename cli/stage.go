@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// stagedFile is a whole file that waits beside its place for its name.
+type stagedFile struct{ temp, path string }
+
+// stage writes what fill writes to a file beside path. Devices and pipes are written to as they are.
+func stage(path string, fill func(io.Writer) error) (*stagedFile, error) {
+	info, statErr := os.Stat(path)
+	if statErr == nil && info.IsDir() {
+		return nil, errors.New("there is a directory of that name")
+	}
+	if statErr == nil && !info.Mode().IsRegular() {
+		w, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, cause(err)
+		}
+		return &stagedFile{path: path}, errors.Join(stream(w, fill), w.Close())
+	}
+	dir, base := filepath.Split(path)
+	if dir != "" {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return nil, diskError(dir, err)
+		}
+	}
+	// The file's mode is what the umask leaves, as with LinuxKit and any other tool.
+	f := &stagedFile{fmt.Sprintf("%s.%s.%d.tmp", dir, base, os.Getpid()), path}
+	w, err := os.OpenFile(f.temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
+	if err != nil {
+		return nil, diskError(dir, err)
+	}
+	err = fill(w)
+	if closeErr := w.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		f.abort()
+		return nil, diskError(dir, err)
+	}
+	return f, nil
+}
+
+// commit gives the file its name.
+func (f *stagedFile) commit() error {
+	if f.temp == "" {
+		return nil
+	}
+	if err := replace(f.temp, f.path); err != nil {
+		return diskError(filepath.Dir(f.path), err)
+	}
+	f.temp = ""
+	return nil
+}
+
+// abort removes the file; after commit it does nothing.
+func (f *stagedFile) abort() {
+	if f.temp != "" {
+		_ = os.Remove(f.temp) // the fault that led here is the one to tell
+	}
+}
+
+// writeFile gives path what fill writes, whole or not at all.
+func writeFile(path string, fill func(io.Writer) error) error {
+	f, err := stage(path, fill)
+	if err != nil {
+		return err
+	}
+	defer f.abort()
+	return f.commit()
+}
+
+// replace gives the finished file temp its name. A file that has the name already changes places with it and is
+// removed: ext4 answers a rename over a file by writing the new one out to disk at once (auto_da_alloc), which takes
+// longer than making it.
+func replace(temp, path string) error {
+	if unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE) == nil {
+		return os.Remove(temp)
+	}
+	return os.Rename(temp, path)
+}
+
+// diskError makes a sentence of what the file system said.
+func diskError(dir string, err error) error {
+	if dir == "" {
+		dir = "."
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("the disk of %s is full: free some space or choose another directory; nothing was left there", filepath.Clean(dir))
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("directory %s cannot be written to: %w; choose another one", filepath.Clean(dir), cause(err))
+	}
+	return err
+}
+
+// cause is what the system said, without the path that the sentence names already.
+func cause(err error) error {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return no
+	}
+	return err
+}
