@@ -179,7 +179,7 @@ func (b *Builder) acquire(ctx context.Context) int {
 	}
 }
 
-// ask is one long poll. A grant that comes when ctx has just ended is worked on all the same.
+// ask is one long poll. A grant that is on its way when ctx ends is not seen; its lease expires and is granted again.
 func (b *Builder) ask(ctx context.Context, credits int) ([]*kilnv1.Lease, time.Duration, error) {
 	if b.cfg.Room != nil {
 		if err := b.cfg.Room(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
@@ -34,6 +35,9 @@ var errTooLong = errors.New("took longer than it may")
 
 // work runs the step of a lease and reports how it ended.
 func (b *Builder) work(ctx context.Context, lease *kilnv1.Lease) {
+	if parent := lease.GetTraceparent(); parent != "" {
+		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": parent})
+	}
 	ctx, span := otel.Tracer("kiln/builder").Start(ctx, "step "+lease.GetNode().GetKind(), trace.WithAttributes(
 		attribute.String("kiln.step", lease.GetTask()), attribute.String("kiln.build", lease.GetBuild().GetId()),
 		attribute.String("kiln.label", lease.GetNode().GetLabel()), attribute.Int("kiln.attempt", int(lease.GetAttempt()))))

@@ -105,6 +105,10 @@ func (f *flattener) entry(header *tar.Header, body io.Reader) error {
 	if header.Name == "." && !isDir {
 		return step.Failf("the root of the image is not a directory")
 	}
+	if isSparse(header) {
+		// A few bytes could stand for terabytes of zeros.
+		return step.Failf("entry %q is a sparse file, which Kiln does not take; make the image again without", header.Name)
+	}
 	dir, base := path.Dir(header.Name), path.Base(header.Name)
 	if base == opaqueName {
 		f.opaqueHere = append(f.opaqueHere, dir)
@@ -191,4 +195,17 @@ func unpackError(digest cache.Digest, err error) error {
 		return fmt.Errorf("unpack layer %s: %w", digest, err)
 	}
 	return step.Failf("layer %s cannot be unpacked: %w; pull or make the image again", digest, err)
+}
+
+// isSparse knows the forms of GNU tar (tar manual, "Sparse Formats").
+func isSparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }

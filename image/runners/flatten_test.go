@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -100,6 +102,7 @@ func TestHostileLayersAreRefused(t *testing.T) {
 		{"a hard link out of the image", layer(t, hard("a", "../../etc/shadow")), `: hard link "a" points outside of the image, to "../../etc/shadow"`},
 		{"a root that is a link", layer(t, soft("./", "/etc")), `: the root of the image is not a directory`},
 		{"a type that no file has", layer(t, item{Header: tar.Header{Name: "v", Typeflag: 'V'}}), `: entry "v" has the unknown type 'V'`},
+		{"a sparse file of a terabyte", sparse(t, 1<<40), `: entry "zeros" is a sparse file, which Kiln does not take; make the image again without`},
 		{"gzip cut off", good[:len(good)/2], ` cannot be unpacked: unexpected EOF; pull or make the image again`},
 		{"tar cut off", layer(t, file("a", "body"))[:514], ` cannot be unpacked: unexpected EOF; pull or make the image again`},
 		{"a wrong checksum at the end", flipped, ` cannot be unpacked: gzip: invalid checksum; pull or make the image again`},
@@ -115,6 +118,26 @@ func TestHostileLayersAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sparse is a layer with one file of size zeros in the old GNU form, which archive/tar reads but does not write (tar
+// manual, "Old GNU Format").
+func sparse(t *testing.T, size int64) []byte {
+	t.Helper()
+	head := layer(t, item{Header: tar.Header{Name: "zeros", Typeflag: tar.TypeReg, Mode: 0o644, Format: tar.FormatGNU}})
+	block := head[:512]
+	block[156] = tar.TypeGNUSparse
+	number := append([]byte{0x80}, binary.BigEndian.AppendUint64(make([]byte, 3), uint64(size))...)
+	copy(block[386:], number) // data begins at the end: all before it is a hole
+	copy(block[398:], "00000000000\x00")
+	copy(block[483:], number)
+	copy(block[148:156], "        ")
+	sum := 0
+	for _, b := range block {
+		sum += int(b)
+	}
+	copy(block[148:], fmt.Sprintf("%06o\x00 ", sum))
+	return head
 }
 
 func TestFlattenNamesTheLayerThatIsMissing(t *testing.T) {
