@@ -11,7 +11,7 @@ readonly dir=build/demo
 export KILN_CACHE=$PWD/build/cache
 readonly boot_seconds=${BOOT_SECONDS:-120} # a boot takes about 15 s; a busy machine may take four times that
 mkdir -p "$dir"
-edge_pid= qemu_pid=
+edge_pid='' qemu_pid=''
 
 cleanup() {
   local pid
@@ -49,7 +49,7 @@ row "build, both architectures" $(($(now) - start))
 step "kiln edge, and a machine that boots from it"
 bin/kiln edge --cache "$KILN_CACHE" --listen 127.0.0.1:0 >"$dir/edge.log" 2>&1 &
 edge_pid=$!
-address=
+address=''
 for _ in {1..100}; do
   address=$(sed -n 's/.*msg=listening address=\(http:[^ ]*\).*/\1/p' "$dir/edge.log")
   [[ -z $address ]] || break
@@ -82,7 +82,7 @@ while IFS= read -r line; do
 done < <(tee "$dir/serial.log" <"$serial" | sed -u -e 's/\r//g' -e 's/\x1b[^A-Za-z]*[A-Za-z]//g' -e '/^ *$/d')
 code=0
 wait "$qemu_pid" || code=$?
-qemu_pid=
+qemu_pid=''
 end=$(now)
 rm -f "$serial"
 
