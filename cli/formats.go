@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/kiln-farm/kiln/image/plan"
 )
 
 // outputFormat is a format and the endings of its files' names. Files that would be empty are left out.
@@ -12,32 +14,17 @@ type outputFormat struct {
 	files []string
 }
 
-var outputFormats = [...]outputFormat{
-	{"kernel+initrd", []string{"-kernel", "-initrd.img", "-cmdline"}},
-	{"tar", []string{".tar"}},
-	{"docker", []string{".docker"}},
-	{"tar-kernel-initrd", []string{"-initrd.tar"}},
-}
-
 // Formats of LinuxKit that Kiln does not make.
 var foreignFormats = []string{
 	"aws", "dynamic-vhd", "gcp", "iso-bios", "iso-efi", "iso-efi-initrd", "kernel+erofs", "kernel+iso", "kernel+squashfs",
 	"qcow2-bios", "qcow2-efi", "raw-bios", "raw-efi", "rpi3", "vhd", "vmdk",
 }
 
-func formatNames() string {
-	var names []string
-	for _, f := range outputFormats {
-		names = append(names, f.name)
-	}
-	return strings.Join(names, ", ")
-}
+func formatNames() string { return strings.Join(plan.Formats(), ", ") }
 
 func findFormat(name string) (outputFormat, error) {
-	for _, f := range outputFormats {
-		if f.name == name {
-			return f, nil
-		}
+	if files := plan.Suffixes(name); files != nil {
+		return outputFormat{name, files}, nil
 	}
 	if slices.Contains(foreignFormats, name) {
 		return outputFormat{}, usagef("--format %s: Kiln does not make this format yet; build tar-kernel-initrd and convert it, or choose one of %s", name, formatNames())
