@@ -11,6 +11,8 @@ readonly dir=build/demo
 export KILN_CACHE=$PWD/build/cache
 readonly boot_seconds=${BOOT_SECONDS:-120} # a boot takes about 15 s; a busy machine may take four times that
 mkdir -p "$dir"
+exec 7>"$dir/lock"
+flock --nonblock 7 || { echo "another demo runs here; waiting for it to end" >&2; flock 7; }
 edge_pid='' qemu_pid=''
 
 cleanup() {
@@ -47,7 +49,8 @@ row "build, both architectures" $(($(now) - start))
 (cd "$dir" && sha256sum {amd64,arm64}/hello-*)
 
 step "kiln edge, and a machine that boots from it"
-bin/kiln edge --cache "$KILN_CACHE" --listen 127.0.0.1:0 >"$dir/edge.log" 2>&1 &
+: >"$dir/edge.log" # the last run's address must be gone before the first look
+bin/kiln edge --cache "$KILN_CACHE" --listen 127.0.0.1:0 >>"$dir/edge.log" 2>&1 7>&- &
 edge_pid=$!
 address=''
 for _ in {1..100}; do
@@ -67,7 +70,7 @@ mkfifo "$serial"
 start=$(now)
 timeout "$boot_seconds" qemu-system-x86_64 -accel tcg -machine q35,graphics=off -cpu max -m 1024 -nodefaults -display none -no-reboot \
   -boot n -netdev "user,id=n0,bootfile=$script" -device virtio-net-pci,netdev=n0 \
-  -serial stdio </dev/null >"$serial" 2>"$dir/qemu.log" & # graphics=off: the firmware's words go there, too
+  -serial stdio </dev/null >"$serial" 2>"$dir/qemu.log" 7>&- & # graphics=off: the firmware's words go there, too
 qemu_pid=$!
 
 up=0 onboot=0 service=0 off=0
@@ -78,6 +81,7 @@ while IFS= read -r line; do
     *KILN-ONBOOT-DONE*) onboot=$(now) ;;
     *KILN-SERVICE-UP*) [[ $service != 0 ]] || service=$(now) ;;
     *'[init] power off'*) off=$(now) ;;
+    *'No more network devices'*) kill "$qemu_pid" 2>/dev/null || true ;; # iPXE gave up
   esac
 done < <(tee "$dir/serial.log" <"$serial" | sed -u -e 's/\r//g' -e 's/\x1b[^A-Za-z]*[A-Za-z]//g' -e '/^ *$/d')
 code=0
@@ -88,7 +92,7 @@ rm -f "$serial"
 
 if [[ $up == 0 || $onboot == 0 || $service == 0 || $off == 0 ]]; then
   cat "$dir/qemu.log" "$dir/edge.log" >&2
-  echo "the machine did not boot as far as it should (QEMU's exit code $code, 124 is the time limit of $boot_seconds s); the lines above may say why" >&2
+  echo "the machine did not boot as far as it should (QEMU's exit code $code; 124 is the time limit of $boot_seconds s); the lines above say how far it came" >&2
   exit 1
 fi
 

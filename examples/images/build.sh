@@ -22,6 +22,8 @@ export GOTOOLCHAIN=local
 out=build/images
 mkdir -p "$out"
 umask 022
+exec 8>"$out/lock" # the demo and the tests may both make images
+flock 8
 
 # pack NAME ARCH DIR [FLAG…]: keeps DIR as the image kiln.example/NAME:demo.
 pack() {

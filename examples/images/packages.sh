@@ -10,6 +10,8 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 state=$root/build/apt/$arch
 mkdir -p "$state/lists/partial" "$state/cache/archives/partial" "$state/debs" "$out"
 : >>"$state/status"
+exec 9>"$state/lock"
+flock 9
 
 options=(
   -o "APT::Architecture=$arch" -o "APT::Architectures=$arch"
