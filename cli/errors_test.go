@@ -48,7 +48,7 @@ func TestEveryFaultGetsASentence(t *testing.T) {
 		{name: "an image without the platform", yaml: "init:\n  - lab/only-arm64:1\n", code: exitFailed,
 			want: "image docker.io/lab/only-arm64:1 has no linux/amd64; it has linux/arm64"},
 		{name: "an unreachable registry", yaml: "init:\n  - lab/init:1\n", args: []string{"build", "--arch", "amd64", "--mirror", "http://127.0.0.1:1", "fault.yml"}, code: exitFailed,
-			want: "given up after 5 tries: registry 127.0.0.1:1 cannot be reached for docker.io/lab/init:1: connect: connection refused; check the name and the network, or name a mirror with --mirror"},
+			want: "registry 127.0.0.1:1 cannot be reached for docker.io/lab/init:1: connect: connection refused; check the name and the network, or name a mirror with --mirror"},
 		{name: "a registry that lies about a digest", yaml: "init:\n  - lab/init:1\n", prepare: lies("/manifests/sha256:"), code: exitFailed,
 			want: "registry HOST sent bytes for docker.io/lab/init:1 that are not what their digest says; try another registry with --mirror"},
 		{name: "a corrupt layer", yaml: "init:\n  - lab/init:1\n", prepare: lies("/blobs/"), code: exitFailed,

@@ -60,12 +60,20 @@ func newTransport(host string) (http.RoundTripper, error) {
 	return t, nil
 }
 
-// retry repeats what a moment may mend, with growing pauses.
+// retry repeats what a moment may mend, with growing pauses. A host that cannot be reached after that is most
+// likely no host: the leader would only have it all repeated, and the user wait for the same sentence.
 func retry(ctx context.Context, f func() error) error {
 	wait := retryFirst
 	for n := 1; ; n++ {
 		err := f()
-		if err == nil || n == tries || !passing(err) || ctx.Err() != nil {
+		if err == nil || !passing(err) || ctx.Err() != nil {
+			return err
+		}
+		if n == tries {
+			var p *problem
+			if errors.As(err, &p) && p.unreachable {
+				return &step.Failure{Err: err}
+			}
 			return err
 		}
 		timer := time.NewTimer(wait + rand.N(wait/2))
@@ -81,9 +89,10 @@ func retry(ctx context.Context, f func() error) error {
 
 // problem is a fault of a registry with a sentence for people; temporary when another try may help.
 type problem struct {
-	sentence  string
-	temporary bool
-	err       error
+	sentence    string
+	temporary   bool
+	unreachable bool
+	err         error
 }
 
 func (p *problem) Error() string { return p.sentence }
@@ -104,7 +113,7 @@ func explain(err error, host, reference string) error {
 		case denied(err):
 			return fail(err, "registry %s does not let you read %s; check its name, or log in with `docker login %s`", host, reference, host)
 		case answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= 500:
-			return &problem{fmt.Sprintf("registry %s answers %d for %s; try again later, or name another with --mirror", host, answer.StatusCode, reference), true, err}
+			return &problem{fmt.Sprintf("registry %s answers %d for %s; try again later, or name another with --mirror", host, answer.StatusCode, reference), true, false, err}
 		}
 		return fail(err, "registry %s answers %d for %s: %s", host, answer.StatusCode, reference, firstLine(answer.Error()))
 	}
@@ -120,7 +129,7 @@ func explain(err error, host, reference string) error {
 	var opError *net.OpError
 	var urlError *url.Error
 	if errors.As(err, &netError) || errors.As(err, &opError) || errors.As(err, &urlError) || strings.Contains(err.Error(), "EOF") {
-		return &problem{fmt.Sprintf("registry %s cannot be reached for %s: %s; check the name and the network, or name a mirror with --mirror", host, reference, firstLine(root(err))), true, err}
+		return &problem{fmt.Sprintf("registry %s cannot be reached for %s: %s; check the name and the network, or name a mirror with --mirror", host, reference, firstLine(root(err))), true, true, err}
 	}
 	return fail(err, "image %s cannot be read from registry %s: %s", reference, host, firstLine(err.Error()))
 }
