@@ -8,8 +8,8 @@ LDFLAGS := -s -w -X github.com/kiln-farm/kiln/internal/version.version=$(VERSION
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
 # What the tests and the demo need of Debian 12 beside Go.
-TEST_PACKAGES := gcc libc6-dev cpio zstd qemu-system-x86 ipxe-qemu seabios kmod
-DEMO_PACKAGES := cpio zstd qemu-system-x86 ipxe-qemu seabios kmod
+TEST_PACKAGES := gcc libc6-dev cpio zstd qemu-system-x86 ipxe-qemu seabios
+DEMO_PACKAGES := cpio zstd qemu-system-x86 ipxe-qemu seabios
 E2E_PACKAGES  := qemu-system-arm qemu-efi-aarch64
 
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
