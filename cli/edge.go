@@ -10,7 +10,7 @@ import (
 )
 
 func newEdge(env Env) *cobra.Command {
-	var listen, cacheDir string
+	var address, cacheDir string
 	cmd := &cobra.Command{
 		Use:   "edge",
 		Short: "Serve what was built to machines that boot from the network",
@@ -32,10 +32,15 @@ called NAME.`,
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), listen, e.Handler(), log)
+			listener, err := listen(cmd.Context(), address)
+			if err != nil {
+				return err
+			}
+			log.Info("listening", "address", "http://"+listener.Addr().String())
+			return e.Serve(cmd.Context(), listener)
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7380", "address to serve at")
+	cmd.Flags().StringVar(&address, "listen", "127.0.0.1:7380", "address to serve at")
 	cmd.Flags().StringVar(&cacheDir, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
 	return cmd
 }

@@ -66,9 +66,9 @@ SIGTERM drains: no new steps begin, running ones end.`,
 
 // serve answers HTTP at an address until ctx ends, then lets requests end.
 func serve(ctx context.Context, address string, handler http.Handler, log *slog.Logger) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	listener, err := listen(ctx, address)
 	if err != nil {
-		return usagef("--listen %s: %w; choose another address", address, cause(err))
+		return err
 	}
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
@@ -91,4 +91,12 @@ func serve(ctx context.Context, address string, handler http.Handler, log *slog.
 	}
 	<-failed
 	return err
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, usagef("--listen %s: %w; choose another address", address, cause(err))
+	}
+	return listener, nil
 }
