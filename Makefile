@@ -53,7 +53,7 @@ FUZZTIME ?= 30s
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@set -e; for package in $$(go list ./...); do \
 	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-	    echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+	    echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
 	  done; done
 
 bench: build ## time and memory of builds and of the scheduler; LINUXKIT=path adds LinuxKit to the tables
