@@ -22,6 +22,7 @@ import (
 	"github.com/kiln-farm/kiln/image/runners"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/bus"
+	"github.com/kiln-farm/kiln/internal/version"
 )
 
 const (
@@ -71,7 +72,7 @@ func (f *Farm) start(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	f.coordinator, err = coordinator.New(coordinator.Config{
-		Farm: farmName, Store: cfg.Cache, Blobs: cfg.Cache, Bus: conn, DataDir: cfg.DataDir, Log: cfg.Log,
+		Farm: farmName, Version: version.String(), Store: cfg.Cache, Blobs: cfg.Cache, Bus: conn, DataDir: cfg.DataDir, Log: cfg.Log,
 	})
 	if err != nil {
 		return err
