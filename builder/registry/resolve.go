@@ -12,7 +12,6 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kiln-farm/kiln/cache"
@@ -205,7 +204,7 @@ func (r *Registry) restore(ctx context.Context, req Request, ref linuxkit.Refere
 	if err != nil {
 		return err
 	}
-	_, err = r.image(ctx, src, manifest, ref.Name, image.GetPlatform())
+	_, err = r.image(ctx, manifest, ref.Name, image.GetPlatform())
 	return err
 }
 
@@ -279,45 +278,4 @@ func (r *Registry) blob(ctx context.Context, digest string) ([]byte, error) {
 	raw := make([]byte, f.Size)
 	_, err = io.ReadFull(f, raw)
 	return raw, err
-}
-
-// images are what a document holds for the platforms; when all platforms are wanted, the others are brought in, too.
-func (r *Registry) images(ctx context.Context, doc *document, ref linuxkit.Reference, platforms []string, at int64) ([]*kilnv1.ResolvedImage, error) {
-	var out []*kilnv1.ResolvedImage
-	isIndex, err := indexOrManifest(doc)
-	if err != nil {
-		return nil, step.Failf("image %s: %w", ref.Name, err)
-	}
-	for _, platform := range platforms {
-		var image *kilnv1.ResolvedImage
-		if isIndex {
-			image, err = r.fromIndex(ctx, doc, ref, platform)
-		} else {
-			image, err = r.image(ctx, doc.src, doc, ref.Name, platform)
-		}
-		if err != nil {
-			return nil, err
-		}
-		image.ResolvedUnixMs = at
-		out = append(out, image)
-	}
-	return out, nil
-}
-
-func indexOrManifest(doc *document) (isIndex bool, err error) {
-	var probe struct {
-		MediaType types.MediaType   `json:"mediaType"`
-		Manifests []json.RawMessage `json:"manifests"`
-		Layers    []json.RawMessage `json:"layers"`
-	}
-	if err := json.Unmarshal(doc.raw, &probe); err != nil {
-		return false, fmt.Errorf("its manifest is no JSON: %w", err)
-	}
-	switch {
-	case probe.MediaType.IsIndex() || probe.Manifests != nil && probe.Layers == nil:
-		return true, nil
-	case probe.MediaType.IsImage() || probe.Layers != nil:
-		return false, nil
-	}
-	return false, fmt.Errorf("%s is neither an image nor an index (media type %q)", doc.digest, probe.MediaType)
 }

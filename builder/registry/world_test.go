@@ -156,12 +156,12 @@ func attested(t *testing.T, index v1.ImageIndex, document string) v1.ImageIndex 
 	statement := static.NewLayer([]byte(document), "application/vnd.in-toto+json")
 	other := static.NewLayer([]byte("{}"), "application/vnd.in-toto+json")
 	att, err := mutate.Append(mutate.MediaType(empty.Image, types.OCIManifestSchema1),
-		mutate.Addendum{Layer: statement, Annotations: map[string]string{predicateTypeKey: predicateTypeSPDX}},
-		mutate.Addendum{Layer: other, Annotations: map[string]string{predicateTypeKey: "https://slsa.dev/provenance/v0.2"}})
+		mutate.Addendum{Layer: statement, Annotations: map[string]string{"in-toto.io/predicate-type": "https://spdx.dev/Document"}},
+		mutate.Addendum{Layer: other, Annotations: map[string]string{"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"}})
 	check(t, err)
 	return mutate.AppendManifests(index, mutate.IndexAddendum{Add: att, Descriptor: v1.Descriptor{
 		Platform:    &v1.Platform{OS: "unknown", Architecture: "unknown"},
-		Annotations: map[string]string{attestationType: attestation, attestationOf: m.Manifests[0].Digest.String()}}})
+		Annotations: map[string]string{"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": m.Manifests[0].Digest.String()}}})
 }
 
 func check(t *testing.T, err error) {
