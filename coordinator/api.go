@@ -32,7 +32,7 @@ const (
 // Handler is the API: Connect RPC, /v1/blobs/ and /healthz.
 func (c *Coordinator) Handler() http.Handler {
 	mux := http.NewServeMux()
-	rpcPath, rpc := kilnv1connect.NewFarmServiceHandler(&api{c}, connect.WithReadMaxBytes(maxMessage), connect.WithCompressMinBytes(minCompress))
+	rpcPath, rpc := kilnv1connect.NewFarmServiceHandler(&api{c: c}, connect.WithReadMaxBytes(maxMessage), connect.WithCompressMinBytes(minCompress))
 	mux.Handle(rpcPath, traced(rpc))
 	mux.Handle("/v1/blobs/{digest}", &blobHandler{c.cfg.Store, c.cfg.Blobs, c.cfg.Log})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -54,7 +54,10 @@ func traced(next http.Handler) http.Handler {
 }
 
 // api implements kilnv1connect.FarmServiceHandler.
-type api struct{ c *Coordinator }
+type api struct {
+	kilnv1connect.UnimplementedFarmServiceHandler
+	c *Coordinator
+}
 
 var _ kilnv1connect.FarmServiceHandler = (*api)(nil)
 

@@ -25,6 +25,8 @@ type Config struct {
 	Version string       // of the program, for Status
 	// Leased, when set, is told of every lease how long its task was ready before it was committed. For measuring.
 	Leased func(wait time.Duration)
+	// Now is the wall clock, time.Now when nil. Nothing but the times that people read depends on it.
+	Now func() time.Time
 }
 
 // Coordinator is one of a farm's coordinators.
@@ -151,6 +153,9 @@ func (c *Config) fill() error {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index) (*leader, error) 
 	}
 	l.recorder = newRecorder(cfg.Store, cfg.Log)
 	l.sched = newScheduler(l.commitLeases)
-	l.proposer = newProposer(func(data []byte, timeout time.Duration) raft.ApplyFuture { return node.Apply(data, timeout) }, l.applied)
+	l.proposer = newProposer(func(data []byte, timeout time.Duration) raft.ApplyFuture { return node.Apply(data, timeout) }, l.applied, cfg.Now)
 	l.spawn(func() { l.proposer.run(ctx.Done()) })
 	if err := l.takeOver(); err != nil {
 		l.close()
@@ -76,7 +76,7 @@ func (l *leader) takeOver() error {
 	var epoch uint64
 	l.fsm.view(func(m *state.Machine) { epoch = m.Epoch() })
 	if epoch == 0 {
-		first := &kilnv1.Command{Command: &kilnv1.Command_Epoch{Epoch: &kilnv1.EpochCommand{Epoch: uint64(time.Now().UnixMilli())}}}
+		first := &kilnv1.Command{Command: &kilnv1.Command_Epoch{Epoch: &kilnv1.EpochCommand{Epoch: uint64(l.cfg.Now().UnixMilli())}}}
 		if _, err := l.proposer.propose(l.ctx, first); err != nil {
 			return err
 		}

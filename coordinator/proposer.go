@@ -23,6 +23,7 @@ var errNotLeading = fmt.Errorf("this coordinator does not lead the farm now; try
 type proposer struct {
 	apply    func(data []byte, timeout time.Duration) raft.ApplyFuture
 	applied  func(changes []state.Change) // called in the log's order, before the callers hear
+	now      func() time.Time
 	mu       sync.Mutex                   // guards what follows
 	queue    []proposal
 	closed   bool
@@ -36,8 +37,8 @@ type proposal struct {
 	done     func([]state.Result, error) // on the proposer's goroutine: must not block
 }
 
-func newProposer(apply func([]byte, time.Duration) raft.ApplyFuture, applied func([]state.Change)) *proposer {
-	return &proposer{apply: apply, applied: applied, wake: make(chan struct{}, 1), finished: make(chan struct{})}
+func newProposer(apply func([]byte, time.Duration) raft.ApplyFuture, applied func([]state.Change), now func() time.Time) *proposer {
+	return &proposer{apply: apply, applied: applied, now: now, wake: make(chan struct{}, 1), finished: make(chan struct{})}
 }
 
 // propose commits commands together and returns the result of each.
@@ -111,9 +112,12 @@ func (p *proposer) take() []proposal {
 }
 
 func (p *proposer) commit(batch []proposal) {
-	entry := &kilnv1.Entry{Level: state.Level, UnixMs: time.Now().UnixMilli()}
+	entry := &kilnv1.Entry{UnixMs: p.now().UnixMilli()}
 	for _, b := range batch {
 		entry.Commands = append(entry.Commands, b.commands...)
+		for _, c := range b.commands {
+			entry.Level = max(entry.Level, state.LevelOf(c))
+		}
 	}
 	outcome, err := p.enter(entry)
 	if err == nil {

@@ -16,6 +16,8 @@ const (
 	NodeDone                        // Node of Build is done; see its Hit
 	NodeRetry                       // Node of Build lost its builder or an input; see Reason
 	NodeFailed                      // Node of Build failed; see Reason
+	MembersChanged                  // a coordinator came, went or changed
+	SharesChanged                   // a team's share or a builder's hold changed
 )
 
 // Change is one thing that Apply did and that somebody outside may have to act on.

@@ -16,7 +16,7 @@
 // longer holds is told apart and refused.
 //
 // Apply never fails: a command that makes no sense has a result that says so and changes nothing. Time is part
-// of the state and moves only by entries. Taking a snapshot copies two maps of pointers; what is changed
+// of the state and moves only by entries. Taking a snapshot copies a few maps of pointers; what is changed
 // afterwards is copied first.
 //
 // The package has no clock, no randomness, no input or output, no goroutines, and lets no map's order show.

@@ -7,19 +7,20 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Level is the newest feature level that this code can apply. An entry that needs more changes nothing.
-const Level = 1
-
 // Machine is the state of a farm. It is not safe for concurrent use.
 type Machine struct {
 	now    int64 // ms since 1970, never goes back
 	epoch  uint64
 	leases uint64 // the number of the last one
 	order  uint64 // of the last build submitted
+	level  uint32 // the feature level that is committed
 
-	builds map[string]*Build
-	tasks  map[string]*Task
-	seen   []seen // ids of builds that have left, oldest first
+	builds  map[string]*Build
+	tasks   map[string]*Task
+	seen    []seen // ids of builds that have left, oldest first
+	members map[string]*kilnv1.Member
+	teams   map[string]*kilnv1.Team
+	holds   map[string]*kilnv1.HoldCommand // by builder
 
 	generation uint64 // of snapshots: what an older one may hold is copied before it is changed
 	changes    []Change
@@ -33,7 +34,10 @@ type seen struct {
 
 // New returns the state of a farm that has done nothing yet.
 func New() *Machine {
-	return &Machine{builds: map[string]*Build{}, tasks: map[string]*Task{}}
+	return &Machine{
+		level: firstLevel, builds: map[string]*Build{}, tasks: map[string]*Task{},
+		members: map[string]*kilnv1.Member{}, teams: map[string]*kilnv1.Team{}, holds: map[string]*kilnv1.HoldCommand{},
+	}
 }
 
 // Refusal says why a command changed nothing; empty when it was applied.
@@ -43,6 +47,7 @@ type Refusal string
 const (
 	RefusedInvalid  Refusal = "the command is not valid"
 	RefusedLevel    Refusal = "the command needs a newer feature level"
+	RefusedOld      Refusal = "its program is older than what the farm has written already"
 	RefusedUnknown  Refusal = "no such build or task is in the state"
 	RefusedStale    Refusal = "the lease is not current"
 	RefusedNotReady Refusal = "the task is not ready"
@@ -72,7 +77,7 @@ func Decode(data []byte) (*kilnv1.Entry, error) {
 // Apply applies one entry. Equal machines stay equal.
 func (m *Machine) Apply(entry *kilnv1.Entry) Outcome {
 	out := Outcome{Results: make([]Result, len(entry.GetCommands()))}
-	if entry.GetLevel() > Level {
+	if entry.GetLevel() > Level() {
 		for i := range out.Results {
 			out.Results[i].Refused = RefusedLevel
 		}
@@ -87,6 +92,9 @@ func (m *Machine) Apply(entry *kilnv1.Entry) Outcome {
 }
 
 func (m *Machine) command(c *kilnv1.Command) Result {
+	if LevelOf(c) > m.level {
+		return Result{Refused: RefusedLevel}
+	}
 	switch c := c.GetCommand().(type) {
 	case *kilnv1.Command_Submit:
 		return m.submit(c.Submit)
@@ -115,6 +123,14 @@ func (m *Machine) command(c *kilnv1.Command) Result {
 	case *kilnv1.Command_Epoch:
 		m.epoch = max(m.epoch+1, c.Epoch.GetEpoch())
 		return Result{}
+	case *kilnv1.Command_Member:
+		return m.member(c.Member)
+	case *kilnv1.Command_Level:
+		return m.raise(c.Level)
+	case *kilnv1.Command_Team:
+		return m.team(c.Team)
+	case *kilnv1.Command_Hold:
+		return m.hold(c.Hold)
 	}
 	return Result{Refused: RefusedInvalid}
 }
@@ -130,6 +146,7 @@ func (m *Machine) freeze() *Machine {
 	frozen := *m
 	frozen.builds = maps.Clone(m.builds)
 	frozen.tasks = maps.Clone(m.tasks)
+	frozen.members, frozen.teams, frozen.holds = maps.Clone(m.members), maps.Clone(m.teams), maps.Clone(m.holds)
 	m.seen = m.seen[:len(m.seen):len(m.seen)]
 	m.generation++
 	return &frozen

@@ -77,7 +77,7 @@ func FuzzApply(f *testing.F) {
 		{Command: &kilnv1.Command_Cancel{}},
 		{},
 	} {
-		data, err := proto.Marshal(&kilnv1.Entry{Level: Level, Commands: []*kilnv1.Command{c}})
+		data, err := proto.Marshal(&kilnv1.Entry{Level: Level(), Commands: []*kilnv1.Command{c}})
 		if err != nil {
 			f.Fatal(err)
 		}

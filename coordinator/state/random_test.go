@@ -31,7 +31,7 @@ func digest(s string) string { return cache.SumBytes([]byte(s)).String() }
 func (w *world) apply(c *kilnv1.Command) Result {
 	w.t.Helper()
 	w.now += w.r.Int64N(50)
-	entry := &kilnv1.Entry{Level: Level, UnixMs: w.now - w.r.Int64N(20), Commands: []*kilnv1.Command{c}}
+	entry := &kilnv1.Entry{Level: Level(), UnixMs: w.now - w.r.Int64N(20), Commands: []*kilnv1.Command{c}}
 	data, err := proto.Marshal(entry)
 	if err != nil {
 		w.t.Fatal(err)
@@ -115,6 +115,47 @@ func (w *world) step() {
 		}
 	case 5:
 		w.apply(&kilnv1.Command{})
+	case 6:
+		w.govern()
+	}
+}
+
+// govern does what operators and coordinators that come and go do.
+func (w *world) govern() {
+	name := fmt.Sprint(w.r.IntN(3))
+	switch w.r.IntN(6) {
+	case 0, 1:
+		w.apply(&kilnv1.Command{Command: &kilnv1.Command_Member{Member: &kilnv1.MemberCommand{
+			Member: &kilnv1.Member{Id: name, Address: fmt.Sprint("host", w.r.IntN(3)), Level: uint32(1 + w.r.IntN(2))}, Remove: w.r.IntN(4) == 0,
+		}}})
+	case 2:
+		before, next := w.m.FeatureLevel(), w.m.NextLevel()
+		level := uint32(w.r.IntN(4))
+		res := w.apply(&kilnv1.Command{Command: &kilnv1.Command_Level{Level: &kilnv1.LevelCommand{Level: level}}})
+		if raised := res.Refused == ""; raised != (level > before && level <= next) {
+			w.t.Fatalf("level %d after %d with %d possible: refused %q", level, before, next, res.Refused)
+		}
+	case 3:
+		w.apply(&kilnv1.Command{Command: &kilnv1.Command_Team{Team: &kilnv1.TeamCommand{
+			Team: &kilnv1.Team{Name: name, Weight: uint32(w.r.IntN(3)), MaxLeases: 1}, Remove: w.r.IntN(4) == 0,
+		}}})
+	case 4, 5:
+		hold := &kilnv1.HoldCommand{Builder: name, Reason: "r", Release: w.r.IntN(3) == 0}
+		if w.r.IntN(2) == 0 {
+			hold.Until = w.now + w.r.Int64N(500)
+		}
+		w.apply(&kilnv1.Command{Command: &kilnv1.Command_Hold{Hold: hold}})
+	}
+	members := w.m.Members()
+	for i, a := range members {
+		if a.GetLevel() < w.m.FeatureLevel() {
+			w.t.Fatalf("member %s applies level %d of a farm of level %d", a.GetId(), a.GetLevel(), w.m.FeatureLevel())
+		}
+		for _, b := range members[:i] {
+			if a.GetAddress() == b.GetAddress() {
+				w.t.Fatalf("members %s and %s have one address", a.GetId(), b.GetId())
+			}
+		}
 	}
 }
 

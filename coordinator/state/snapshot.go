@@ -24,7 +24,7 @@ var ErrSnapshot = errors.New("not a snapshot of a farm's state, or a damaged one
 // Snapshot is the state at one moment.
 type Snapshot struct{ frozen *Machine }
 
-// Snapshot takes one. It costs a copy of two maps of pointers; Write may run while the machine goes on.
+// Snapshot takes one. It costs a copy of a few maps of pointers; Write may run while the machine goes on.
 func (m *Machine) Snapshot() *Snapshot { return &Snapshot{m.freeze()} }
 
 // Write writes the snapshot as length-delimited records. Equal states give equal bytes.
@@ -32,8 +32,17 @@ func (s *Snapshot) Write(w io.Writer) error {
 	out := &recordWriter{w: bufio.NewWriter(w)}
 	m := s.frozen
 	out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Header{Header: &kilnv1.SnapshotHeader{
-		Format: snapshotFormat, Now: m.now, Epoch: m.epoch, Leases: m.leases, Order: m.order,
+		Format: snapshotFormat, Now: m.now, Epoch: m.epoch, Leases: m.leases, Order: m.order, Level: m.level,
 	}}})
+	for _, member := range m.Members() {
+		out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Member{Member: member}})
+	}
+	for _, t := range m.Teams() {
+		out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Team{Team: t}})
+	}
+	for _, h := range m.allHolds() {
+		out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Hold{Hold: h}})
+	}
 	for _, b := range m.Builds() {
 		out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Build{Build: encodeBuild(b)}})
 	}
@@ -116,13 +125,23 @@ func (m *Machine) restore(record *kilnv1.SnapshotRecord) error {
 		if r.Header.Format != snapshotFormat {
 			return fmt.Errorf("%w: its format is %d, this program reads %d", ErrSnapshot, r.Header.Format, snapshotFormat)
 		}
+		if r.Header.Level > Level() {
+			return fmt.Errorf("%w: it is of a farm of feature level %d, this program applies %d: install the release that the farm runs", ErrSnapshot, r.Header.Level, Level())
+		}
 		m.now, m.epoch, m.leases, m.order = r.Header.Now, r.Header.Epoch, r.Header.Leases, r.Header.Order
+		m.level = max(r.Header.Level, firstLevel)
 	case *kilnv1.SnapshotRecord_Build:
 		return m.restoreBuild(r.Build)
 	case *kilnv1.SnapshotRecord_Task:
 		m.tasks[r.Task.Key] = decodeTask(r.Task)
 	case *kilnv1.SnapshotRecord_Seen:
 		m.seen = append(m.seen, seen{r.Seen.Build, r.Seen.At})
+	case *kilnv1.SnapshotRecord_Member:
+		m.members[r.Member.GetId()] = r.Member
+	case *kilnv1.SnapshotRecord_Team:
+		m.teams[r.Team.GetName()] = r.Team
+	case *kilnv1.SnapshotRecord_Hold:
+		m.holds[r.Hold.GetBuilder()] = r.Hold
 	default:
 		return fmt.Errorf("%w: a record of an unknown kind", ErrSnapshot)
 	}

@@ -18,7 +18,7 @@ type driver struct {
 }
 
 func (d *driver) do(c *kilnv1.Command) Result {
-	out := d.m.Apply(&kilnv1.Entry{Level: Level, UnixMs: d.now, Commands: []*kilnv1.Command{c}})
+	out := d.m.Apply(&kilnv1.Entry{Level: Level(), UnixMs: d.now, Commands: []*kilnv1.Command{c}})
 	d.changes = out.Changes
 	return out.Results[0]
 }
@@ -276,7 +276,7 @@ func TestCommandsThatMakeNoSenseChangeNothing(t *testing.T) {
 func TestANewerLevelChangesNothing(t *testing.T) {
 	d := drive(t)
 	before := string(snapshotOf(t, d.m))
-	out := d.m.Apply(&kilnv1.Entry{Level: Level + 1, UnixMs: 1 << 40, Commands: []*kilnv1.Command{submitCommand("x")}})
+	out := d.m.Apply(&kilnv1.Entry{Level: Level() + 1, UnixMs: 1 << 40, Commands: []*kilnv1.Command{submitCommand("x")}})
 	if out.Results[0].Refused != RefusedLevel || string(snapshotOf(t, d.m)) != before {
 		t.Errorf("got %+v", out)
 	}

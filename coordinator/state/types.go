@@ -7,7 +7,7 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-// Bounds that are part of how entries apply: to change one is to raise Level.
+// Bounds that are part of how entries apply: to change one is to raise the level.
 const (
 	maxInfra   = 5       // times that a task may lose its builder or be failed by it
 	maxMisses  = 5       // times that a task may find an input gone

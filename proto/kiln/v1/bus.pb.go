@@ -87,6 +87,8 @@ type BuilderInfo struct {
 	Platforms     []string               `protobuf:"bytes,3,rep,name=platforms,proto3" json:"platforms,omitempty"`
 	Kinds         []*StepKind            `protobuf:"bytes,4,rep,name=kinds,proto3" json:"kinds,omitempty"`
 	Slots         uint32                 `protobuf:"varint,5,opt,name=slots,proto3" json:"slots,omitempty"`
+	Classes       []string               `protobuf:"bytes,6,rep,name=classes,proto3" json:"classes,omitempty"` // resource classes that it offers
+	Version       string                 `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"` // of its program
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -154,6 +156,20 @@ func (x *BuilderInfo) GetSlots() uint32 {
 		return x.Slots
 	}
 	return 0
+}
+
+func (x *BuilderInfo) GetClasses() []string {
+	if x != nil {
+		return x.Classes
+	}
+	return nil
+}
+
+func (x *BuilderInfo) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
 }
 
 type StepKind struct {
@@ -937,17 +953,73 @@ func (x *LogChunk) GetLines() []string {
 	return nil
 }
 
+// LeaderBeacon is published by the leader when it takes over and every half second after that. A builder that sees
+// another term than before asks anew: what it asked the last leader is lost.
+type LeaderBeacon struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"` // of raft
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaderBeacon) Reset() {
+	*x = LeaderBeacon{}
+	mi := &file_kiln_v1_bus_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaderBeacon) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaderBeacon) ProtoMessage() {}
+
+func (x *LeaderBeacon) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_bus_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaderBeacon.ProtoReflect.Descriptor instead.
+func (*LeaderBeacon) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_bus_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LeaderBeacon) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *LeaderBeacon) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 var File_kiln_v1_bus_proto protoreflect.FileDescriptor
 
 const file_kiln_v1_bus_proto_rawDesc = "" +
 	"\n" +
-	"\x11kiln/v1/bus.proto\x12\akiln.v1\x1a\x13kiln/v1/graph.proto\x1a\x14kiln/v1/record.proto\"\x94\x01\n" +
+	"\x11kiln/v1/bus.proto\x12\akiln.v1\x1a\x13kiln/v1/graph.proto\x1a\x14kiln/v1/record.proto\"\xc8\x01\n" +
 	"\vBuilderInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x1c\n" +
 	"\tplatforms\x18\x03 \x03(\tR\tplatforms\x12'\n" +
 	"\x05kinds\x18\x04 \x03(\v2\x11.kiln.v1.StepKindR\x05kinds\x12\x14\n" +
-	"\x05slots\x18\x05 \x01(\rR\x05slots\"8\n" +
+	"\x05slots\x18\x05 \x01(\rR\x05slots\x12\x18\n" +
+	"\aclasses\x18\x06 \x03(\tR\aclasses\x12\x18\n" +
+	"\aversion\x18\a \x01(\tR\aversion\"8\n" +
 	"\bStepKind\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\"q\n" +
@@ -1010,7 +1082,10 @@ const file_kiln_v1_bus_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12\x14\n" +
-	"\x05lines\x18\x04 \x03(\tR\x05lines*\x88\x01\n" +
+	"\x05lines\x18\x04 \x03(\tR\x05lines\"6\n" +
+	"\fLeaderBeacon\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term*\x88\x01\n" +
 	"\n" +
 	"Completion\x12\x1a\n" +
 	"\x16COMPLETION_UNSPECIFIED\x10\x00\x12\x13\n" +
@@ -1032,7 +1107,7 @@ func file_kiln_v1_bus_proto_rawDescGZIP() []byte {
 }
 
 var file_kiln_v1_bus_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kiln_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_kiln_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_kiln_v1_bus_proto_goTypes = []any{
 	(Completion)(0),          // 0: kiln.v1.Completion
 	(*BuilderInfo)(nil),      // 1: kiln.v1.BuilderInfo
@@ -1048,18 +1123,19 @@ var file_kiln_v1_bus_proto_goTypes = []any{
 	(*ReleaseRequest)(nil),   // 11: kiln.v1.ReleaseRequest
 	(*ReleaseReply)(nil),     // 12: kiln.v1.ReleaseReply
 	(*LogChunk)(nil),         // 13: kiln.v1.LogChunk
-	(*Node)(nil),             // 14: kiln.v1.Node
-	(*BuildSpec)(nil),        // 15: kiln.v1.BuildSpec
-	(*Output)(nil),           // 16: kiln.v1.Output
+	(*LeaderBeacon)(nil),     // 14: kiln.v1.LeaderBeacon
+	(*Node)(nil),             // 15: kiln.v1.Node
+	(*BuildSpec)(nil),        // 16: kiln.v1.BuildSpec
+	(*Output)(nil),           // 17: kiln.v1.Output
 }
 var file_kiln_v1_bus_proto_depIdxs = []int32{
 	2,  // 0: kiln.v1.BuilderInfo.kinds:type_name -> kiln.v1.StepKind
 	1,  // 1: kiln.v1.LeaseRequest.builder:type_name -> kiln.v1.BuilderInfo
 	5,  // 2: kiln.v1.LeaseReply.leases:type_name -> kiln.v1.Lease
-	14, // 3: kiln.v1.Lease.node:type_name -> kiln.v1.Node
-	15, // 4: kiln.v1.Lease.build:type_name -> kiln.v1.BuildSpec
+	15, // 3: kiln.v1.Lease.node:type_name -> kiln.v1.Node
+	16, // 4: kiln.v1.Lease.build:type_name -> kiln.v1.BuildSpec
 	0,  // 5: kiln.v1.CompleteRequest.completion:type_name -> kiln.v1.Completion
-	16, // 6: kiln.v1.CompleteRequest.outputs:type_name -> kiln.v1.Output
+	17, // 6: kiln.v1.CompleteRequest.outputs:type_name -> kiln.v1.Output
 	1,  // 7: kiln.v1.HeartbeatRequest.builder:type_name -> kiln.v1.BuilderInfo
 	9,  // 8: kiln.v1.HeartbeatRequest.leases:type_name -> kiln.v1.LeaseRef
 	9,  // 9: kiln.v1.HeartbeatReply.stop:type_name -> kiln.v1.LeaseRef
@@ -1084,7 +1160,7 @@ func file_kiln_v1_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_bus_proto_rawDesc), len(file_kiln_v1_bus_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

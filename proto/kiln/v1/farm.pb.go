@@ -82,6 +82,1226 @@ func (NodeState) EnumDescriptor() ([]byte, []int) {
 	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{0}
 }
 
+type JoinRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"` // empty: renew the certificate that the request came with
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`       // the name that is asked for, unique among those of its role
+	Csr           []byte                 `protobuf:"bytes,3,opt,name=csr,proto3" json:"csr,omitempty"`     // PKCS #10, DER
+	Hosts         []string               `protobuf:"bytes,4,rep,name=hosts,proto3" json:"hosts,omitempty"` // names and addresses under which others reach it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinRequest) Reset() {
+	*x = JoinRequest{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinRequest) ProtoMessage() {}
+
+func (x *JoinRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
+func (*JoinRequest) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *JoinRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+func (x *JoinRequest) GetHosts() []string {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+type JoinResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Certificate   []byte                 `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`  // DER
+	Ca            []byte                 `protobuf:"bytes,2,opt,name=ca,proto3" json:"ca,omitempty"`                    // the farm's CA certificate, DER
+	CaKey         []byte                 `protobuf:"bytes,3,opt,name=ca_key,json=caKey,proto3" json:"ca_key,omitempty"` // PKCS #8, DER; for coordinators only
+	Topology      *TopologyResponse      `protobuf:"bytes,4,opt,name=topology,proto3" json:"topology,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinResponse) Reset() {
+	*x = JoinResponse{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinResponse) ProtoMessage() {}
+
+func (x *JoinResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
+func (*JoinResponse) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *JoinResponse) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *JoinResponse) GetCa() []byte {
+	if x != nil {
+		return x.Ca
+	}
+	return nil
+}
+
+func (x *JoinResponse) GetCaKey() []byte {
+	if x != nil {
+		return x.CaKey
+	}
+	return nil
+}
+
+func (x *JoinResponse) GetTopology() *TopologyResponse {
+	if x != nil {
+		return x.Topology
+	}
+	return nil
+}
+
+type TopologyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopologyRequest) Reset() {
+	*x = TopologyRequest{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopologyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopologyRequest) ProtoMessage() {}
+
+func (x *TopologyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopologyRequest.ProtoReflect.Descriptor instead.
+func (*TopologyRequest) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{2}
+}
+
+type TopologyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Farm          string                 `protobuf:"bytes,1,opt,name=farm,proto3" json:"farm,omitempty"`
+	Coordinators  []string               `protobuf:"bytes,2,rep,name=coordinators,proto3" json:"coordinators,omitempty"` // host:port of each API
+	Buses         []string               `protobuf:"bytes,3,rep,name=buses,proto3" json:"buses,omitempty"`               // URLs; the external bus without its password, when there is one
+	Store         string                 `protobuf:"bytes,4,opt,name=store,proto3" json:"store,omitempty"`               // URL of the shared cache as coordinators are told it, without credentials; empty: none
+	Members       []*MemberStatus        `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`           // for coordinators
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopologyResponse) Reset() {
+	*x = TopologyResponse{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopologyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopologyResponse) ProtoMessage() {}
+
+func (x *TopologyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopologyResponse.ProtoReflect.Descriptor instead.
+func (*TopologyResponse) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TopologyResponse) GetFarm() string {
+	if x != nil {
+		return x.Farm
+	}
+	return ""
+}
+
+func (x *TopologyResponse) GetCoordinators() []string {
+	if x != nil {
+		return x.Coordinators
+	}
+	return nil
+}
+
+func (x *TopologyResponse) GetBuses() []string {
+	if x != nil {
+		return x.Buses
+	}
+	return nil
+}
+
+func (x *TopologyResponse) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *TopologyResponse) GetMembers() []*MemberStatus {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+type AnnounceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnnounceRequest) Reset() {
+	*x = AnnounceRequest{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnnounceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnnounceRequest) ProtoMessage() {}
+
+func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnnounceRequest.ProtoReflect.Descriptor instead.
+func (*AnnounceRequest) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AnnounceRequest) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+type AnnounceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Members       []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"` // all of them
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnnounceResponse) Reset() {
+	*x = AnnounceResponse{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnnounceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnnounceResponse) ProtoMessage() {}
+
+func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnnounceResponse.ProtoReflect.Descriptor instead.
+func (*AnnounceResponse) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *AnnounceResponse) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+type RemoveMemberRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberRequest) Reset() {
+	*x = RemoveMemberRequest{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberRequest) ProtoMessage() {}
+
+func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
+func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RemoveMemberRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type RemoveMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberResponse) Reset() {
+	*x = RemoveMemberResponse{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberResponse) ProtoMessage() {}
+
+func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
+func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{7}
+}
+
+type HoldRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Builder       string                 `protobuf:"bytes,1,opt,name=builder,proto3" json:"builder,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Release       bool                   `protobuf:"varint,3,opt,name=release,proto3" json:"release,omitempty"`
+	ForMs         int64                  `protobuf:"varint,4,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"` // 0: until it is released
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldRequest) Reset() {
+	*x = HoldRequest{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldRequest) ProtoMessage() {}
+
+func (x *HoldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldRequest.ProtoReflect.Descriptor instead.
+func (*HoldRequest) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *HoldRequest) GetBuilder() string {
+	if x != nil {
+		return x.Builder
+	}
+	return ""
+}
+
+func (x *HoldRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *HoldRequest) GetRelease() bool {
+	if x != nil {
+		return x.Release
+	}
+	return false
+}
+
+func (x *HoldRequest) GetForMs() int64 {
+	if x != nil {
+		return x.ForMs
+	}
+	return 0
+}
+
+type HoldResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldResponse) Reset() {
+	*x = HoldResponse{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldResponse) ProtoMessage() {}
+
+func (x *HoldResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldResponse.ProtoReflect.Descriptor instead.
+func (*HoldResponse) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{9}
+}
+
+type SetTeamRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Team          *Team                  `protobuf:"bytes,1,opt,name=team,proto3" json:"team,omitempty"`
+	Remove        bool                   `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTeamRequest) Reset() {
+	*x = SetTeamRequest{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTeamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTeamRequest) ProtoMessage() {}
+
+func (x *SetTeamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTeamRequest.ProtoReflect.Descriptor instead.
+func (*SetTeamRequest) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SetTeamRequest) GetTeam() *Team {
+	if x != nil {
+		return x.Team
+	}
+	return nil
+}
+
+func (x *SetTeamRequest) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+type SetTeamResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTeamResponse) Reset() {
+	*x = SetTeamResponse{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTeamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTeamResponse) ProtoMessage() {}
+
+func (x *SetTeamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTeamResponse.ProtoReflect.Descriptor instead.
+func (*SetTeamResponse) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{11}
+}
+
+type TokenRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Role          string                 `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`                 // coordinator, builder, edge, submit, admin
+	Team          string                 `protobuf:"bytes,2,opt,name=team,proto3" json:"team,omitempty"`                 // for submit: the only team that its owner submits for; empty: any
+	TtlMs         int64                  `protobuf:"varint,3,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"` // 24 h when 0
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenRequest) Reset() {
+	*x = TokenRequest{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenRequest) ProtoMessage() {}
+
+func (x *TokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenRequest.ProtoReflect.Descriptor instead.
+func (*TokenRequest) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TokenRequest) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *TokenRequest) GetTeam() string {
+	if x != nil {
+		return x.Team
+	}
+	return ""
+}
+
+func (x *TokenRequest) GetTtlMs() int64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+type TokenResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	ExpiresUnixMs int64                  `protobuf:"varint,2,opt,name=expires_unix_ms,json=expiresUnixMs,proto3" json:"expires_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenResponse) Reset() {
+	*x = TokenResponse{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenResponse) ProtoMessage() {}
+
+func (x *TokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenResponse.ProtoReflect.Descriptor instead.
+func (*TokenResponse) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *TokenResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *TokenResponse) GetExpiresUnixMs() int64 {
+	if x != nil {
+		return x.ExpiresUnixMs
+	}
+	return 0
+}
+
+type BackupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRequest) Reset() {
+	*x = BackupRequest{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRequest) ProtoMessage() {}
+
+func (x *BackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
+func (*BackupRequest) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{14}
+}
+
+type BackupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"` // the next bytes of the snapshot
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupResponse) Reset() {
+	*x = BackupResponse{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupResponse) ProtoMessage() {}
+
+func (x *BackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
+func (*BackupResponse) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *BackupResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type RestoreRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreRequest) Reset() {
+	*x = RestoreRequest{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreRequest) ProtoMessage() {}
+
+func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
+func (*RestoreRequest) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RestoreRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type RestoreResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Builds        uint32                 `protobuf:"varint,1,opt,name=builds,proto3" json:"builds,omitempty"` // in the restored state
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreResponse) Reset() {
+	*x = RestoreResponse{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreResponse) ProtoMessage() {}
+
+func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
+func (*RestoreResponse) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RestoreResponse) GetBuilds() uint32 {
+	if x != nil {
+		return x.Builds
+	}
+	return 0
+}
+
+func (x *RestoreResponse) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+type BlobURLsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digests       []string               `protobuf:"bytes,1,rep,name=digests,proto3" json:"digests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlobURLsRequest) Reset() {
+	*x = BlobURLsRequest{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlobURLsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlobURLsRequest) ProtoMessage() {}
+
+func (x *BlobURLsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlobURLsRequest.ProtoReflect.Descriptor instead.
+func (*BlobURLsRequest) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *BlobURLsRequest) GetDigests() []string {
+	if x != nil {
+		return x.Digests
+	}
+	return nil
+}
+
+type BlobURLsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Urls          map[string]string      `protobuf:"bytes,1,rep,name=urls,proto3" json:"urls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by digest; only of those that can be read directly
+	ValidMs       int64                  `protobuf:"varint,2,opt,name=valid_ms,json=validMs,proto3" json:"valid_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlobURLsResponse) Reset() {
+	*x = BlobURLsResponse{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlobURLsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlobURLsResponse) ProtoMessage() {}
+
+func (x *BlobURLsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlobURLsResponse.ProtoReflect.Descriptor instead.
+func (*BlobURLsResponse) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *BlobURLsResponse) GetUrls() map[string]string {
+	if x != nil {
+		return x.Urls
+	}
+	return nil
+}
+
+func (x *BlobURLsResponse) GetValidMs() int64 {
+	if x != nil {
+		return x.ValidMs
+	}
+	return 0
+}
+
+type QueueRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Team          string                 `protobuf:"bytes,1,opt,name=team,proto3" json:"team,omitempty"`    // empty: all teams
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"` // 50 when 0
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueRequest) Reset() {
+	*x = QueueRequest{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueRequest) ProtoMessage() {}
+
+func (x *QueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueRequest.ProtoReflect.Descriptor instead.
+func (*QueueRequest) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *QueueRequest) GetTeam() string {
+	if x != nil {
+		return x.Team
+	}
+	return ""
+}
+
+func (x *QueueRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type QueueResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Steps         []*QueuedStep          `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`  // in the order in which they would go
+	Total         uint32                 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"` // of that team, whatever the limit
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueResponse) Reset() {
+	*x = QueueResponse{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueResponse) ProtoMessage() {}
+
+func (x *QueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueResponse.ProtoReflect.Descriptor instead.
+func (*QueueResponse) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *QueueResponse) GetSteps() []*QueuedStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *QueueResponse) GetTotal() uint32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+type QueuedStep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Label         string                 `protobuf:"bytes,2,opt,name=label,proto3" json:"label,omitempty"`
+	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Platform      string                 `protobuf:"bytes,4,opt,name=platform,proto3" json:"platform,omitempty"`
+	Team          string                 `protobuf:"bytes,5,opt,name=team,proto3" json:"team,omitempty"`
+	Build         string                 `protobuf:"bytes,6,opt,name=build,proto3" json:"build,omitempty"`    // the first of those that wait for it
+	Name          string                 `protobuf:"bytes,7,opt,name=name,proto3" json:"name,omitempty"`      // of that build
+	Builds        uint32                 `protobuf:"varint,8,opt,name=builds,proto3" json:"builds,omitempty"` // how many wait for it
+	Priority      int32                  `protobuf:"varint,9,opt,name=priority,proto3" json:"priority,omitempty"`
+	WaitsMs       int64                  `protobuf:"varint,10,opt,name=waits_ms,json=waitsMs,proto3" json:"waits_ms,omitempty"`
+	Reason        string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"` // why it does not run now, one sentence
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueuedStep) Reset() {
+	*x = QueuedStep{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueuedStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueuedStep) ProtoMessage() {}
+
+func (x *QueuedStep) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueuedStep.ProtoReflect.Descriptor instead.
+func (*QueuedStep) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *QueuedStep) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *QueuedStep) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *QueuedStep) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *QueuedStep) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+func (x *QueuedStep) GetTeam() string {
+	if x != nil {
+		return x.Team
+	}
+	return ""
+}
+
+func (x *QueuedStep) GetBuild() string {
+	if x != nil {
+		return x.Build
+	}
+	return ""
+}
+
+func (x *QueuedStep) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *QueuedStep) GetBuilds() uint32 {
+	if x != nil {
+		return x.Builds
+	}
+	return 0
+}
+
+func (x *QueuedStep) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *QueuedStep) GetWaitsMs() int64 {
+	if x != nil {
+		return x.WaitsMs
+	}
+	return 0
+}
+
+func (x *QueuedStep) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type SubmitRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Spec          *BuildSpec             `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
@@ -91,7 +1311,7 @@ type SubmitRequest struct {
 
 func (x *SubmitRequest) Reset() {
 	*x = SubmitRequest{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[0]
+	mi := &file_kiln_v1_farm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -103,7 +1323,7 @@ func (x *SubmitRequest) String() string {
 func (*SubmitRequest) ProtoMessage() {}
 
 func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[0]
+	mi := &file_kiln_v1_farm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -116,7 +1336,7 @@ func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitRequest.ProtoReflect.Descriptor instead.
 func (*SubmitRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{0}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SubmitRequest) GetSpec() *BuildSpec {
@@ -135,7 +1355,7 @@ type SubmitResponse struct {
 
 func (x *SubmitResponse) Reset() {
 	*x = SubmitResponse{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[1]
+	mi := &file_kiln_v1_farm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -147,7 +1367,7 @@ func (x *SubmitResponse) String() string {
 func (*SubmitResponse) ProtoMessage() {}
 
 func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[1]
+	mi := &file_kiln_v1_farm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -160,7 +1380,7 @@ func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResponse.ProtoReflect.Descriptor instead.
 func (*SubmitResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{1}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SubmitResponse) GetId() string {
@@ -180,7 +1400,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[2]
+	mi := &file_kiln_v1_farm_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -192,7 +1412,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[2]
+	mi := &file_kiln_v1_farm_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -205,7 +1425,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{2}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -231,7 +1451,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[3]
+	mi := &file_kiln_v1_farm_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -243,7 +1463,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[3]
+	mi := &file_kiln_v1_farm_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -256,7 +1476,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{3}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WatchResponse) GetEvent() *BuildEvent {
@@ -284,7 +1504,7 @@ type BuildEvent struct {
 
 func (x *BuildEvent) Reset() {
 	*x = BuildEvent{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[4]
+	mi := &file_kiln_v1_farm_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -296,7 +1516,7 @@ func (x *BuildEvent) String() string {
 func (*BuildEvent) ProtoMessage() {}
 
 func (x *BuildEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[4]
+	mi := &file_kiln_v1_farm_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -309,7 +1529,7 @@ func (x *BuildEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildEvent.ProtoReflect.Descriptor instead.
 func (*BuildEvent) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{4}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *BuildEvent) GetSequence() uint64 {
@@ -408,7 +1628,7 @@ type StateChanged struct {
 
 func (x *StateChanged) Reset() {
 	*x = StateChanged{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[5]
+	mi := &file_kiln_v1_farm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +1640,7 @@ func (x *StateChanged) String() string {
 func (*StateChanged) ProtoMessage() {}
 
 func (x *StateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[5]
+	mi := &file_kiln_v1_farm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +1653,7 @@ func (x *StateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateChanged.ProtoReflect.Descriptor instead.
 func (*StateChanged) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{5}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StateChanged) GetState() BuildState {
@@ -467,7 +1687,7 @@ type GraphKnown struct {
 
 func (x *GraphKnown) Reset() {
 	*x = GraphKnown{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[6]
+	mi := &file_kiln_v1_farm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +1699,7 @@ func (x *GraphKnown) String() string {
 func (*GraphKnown) ProtoMessage() {}
 
 func (x *GraphKnown) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[6]
+	mi := &file_kiln_v1_farm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +1712,7 @@ func (x *GraphKnown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GraphKnown.ProtoReflect.Descriptor instead.
 func (*GraphKnown) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{6}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GraphKnown) GetLabels() []string {
@@ -523,7 +1743,7 @@ type NodeChanged struct {
 
 func (x *NodeChanged) Reset() {
 	*x = NodeChanged{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[7]
+	mi := &file_kiln_v1_farm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +1755,7 @@ func (x *NodeChanged) String() string {
 func (*NodeChanged) ProtoMessage() {}
 
 func (x *NodeChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[7]
+	mi := &file_kiln_v1_farm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +1768,7 @@ func (x *NodeChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeChanged.ProtoReflect.Descriptor instead.
 func (*NodeChanged) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{7}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *NodeChanged) GetNode() uint32 {
@@ -603,7 +1823,7 @@ type NodeLog struct {
 
 func (x *NodeLog) Reset() {
 	*x = NodeLog{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[8]
+	mi := &file_kiln_v1_farm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -615,7 +1835,7 @@ func (x *NodeLog) String() string {
 func (*NodeLog) ProtoMessage() {}
 
 func (x *NodeLog) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[8]
+	mi := &file_kiln_v1_farm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -628,7 +1848,7 @@ func (x *NodeLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLog.ProtoReflect.Descriptor instead.
 func (*NodeLog) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{8}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *NodeLog) GetNode() uint32 {
@@ -655,7 +1875,7 @@ type GetBuildRequest struct {
 
 func (x *GetBuildRequest) Reset() {
 	*x = GetBuildRequest{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[9]
+	mi := &file_kiln_v1_farm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +1887,7 @@ func (x *GetBuildRequest) String() string {
 func (*GetBuildRequest) ProtoMessage() {}
 
 func (x *GetBuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[9]
+	mi := &file_kiln_v1_farm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +1900,7 @@ func (x *GetBuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBuildRequest.ProtoReflect.Descriptor instead.
 func (*GetBuildRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{9}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetBuildRequest) GetTeam() string {
@@ -706,7 +1926,7 @@ type GetBuildResponse struct {
 
 func (x *GetBuildResponse) Reset() {
 	*x = GetBuildResponse{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[10]
+	mi := &file_kiln_v1_farm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +1938,7 @@ func (x *GetBuildResponse) String() string {
 func (*GetBuildResponse) ProtoMessage() {}
 
 func (x *GetBuildResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[10]
+	mi := &file_kiln_v1_farm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +1951,7 @@ func (x *GetBuildResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBuildResponse.ProtoReflect.Descriptor instead.
 func (*GetBuildResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{10}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetBuildResponse) GetBuild() *BuildRecord {
@@ -744,15 +1964,16 @@ func (x *GetBuildResponse) GetBuild() *BuildRecord {
 type ListBuildsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Team          string                 `protobuf:"bytes,1,opt,name=team,proto3" json:"team,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`    // only builds of that name, when set
-	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"` // 20 when 0
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`        // only builds of that name, when set
+	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`     // 20 when 0
+	Running       bool                   `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"` // only builds that are not finished
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListBuildsRequest) Reset() {
 	*x = ListBuildsRequest{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[11]
+	mi := &file_kiln_v1_farm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +1985,7 @@ func (x *ListBuildsRequest) String() string {
 func (*ListBuildsRequest) ProtoMessage() {}
 
 func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[11]
+	mi := &file_kiln_v1_farm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +1998,7 @@ func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsRequest.ProtoReflect.Descriptor instead.
 func (*ListBuildsRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{11}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListBuildsRequest) GetTeam() string {
@@ -801,6 +2022,13 @@ func (x *ListBuildsRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *ListBuildsRequest) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
 type ListBuildsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Builds        []*BuildRecord         `protobuf:"bytes,1,rep,name=builds,proto3" json:"builds,omitempty"` // without nodes
@@ -810,7 +2038,7 @@ type ListBuildsResponse struct {
 
 func (x *ListBuildsResponse) Reset() {
 	*x = ListBuildsResponse{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[12]
+	mi := &file_kiln_v1_farm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +2050,7 @@ func (x *ListBuildsResponse) String() string {
 func (*ListBuildsResponse) ProtoMessage() {}
 
 func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[12]
+	mi := &file_kiln_v1_farm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +2063,7 @@ func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsResponse.ProtoReflect.Descriptor instead.
 func (*ListBuildsResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{12}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListBuildsResponse) GetBuilds() []*BuildRecord {
@@ -855,7 +2083,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[13]
+	mi := &file_kiln_v1_farm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +2095,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[13]
+	mi := &file_kiln_v1_farm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +2108,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{13}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CancelRequest) GetId() string {
@@ -905,7 +2133,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[14]
+	mi := &file_kiln_v1_farm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +2145,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[14]
+	mi := &file_kiln_v1_farm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +2158,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{14}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{37}
 }
 
 type MissingBlobsRequest struct {
@@ -942,7 +2170,7 @@ type MissingBlobsRequest struct {
 
 func (x *MissingBlobsRequest) Reset() {
 	*x = MissingBlobsRequest{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[15]
+	mi := &file_kiln_v1_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +2182,7 @@ func (x *MissingBlobsRequest) String() string {
 func (*MissingBlobsRequest) ProtoMessage() {}
 
 func (x *MissingBlobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[15]
+	mi := &file_kiln_v1_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +2195,7 @@ func (x *MissingBlobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingBlobsRequest.ProtoReflect.Descriptor instead.
 func (*MissingBlobsRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{15}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *MissingBlobsRequest) GetDigests() []string {
@@ -986,7 +2214,7 @@ type MissingBlobsResponse struct {
 
 func (x *MissingBlobsResponse) Reset() {
 	*x = MissingBlobsResponse{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[16]
+	mi := &file_kiln_v1_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +2226,7 @@ func (x *MissingBlobsResponse) String() string {
 func (*MissingBlobsResponse) ProtoMessage() {}
 
 func (x *MissingBlobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[16]
+	mi := &file_kiln_v1_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +2239,7 @@ func (x *MissingBlobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingBlobsResponse.ProtoReflect.Descriptor instead.
 func (*MissingBlobsResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{16}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *MissingBlobsResponse) GetDigests() []string {
@@ -1029,7 +2257,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[17]
+	mi := &file_kiln_v1_farm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +2269,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[17]
+	mi := &file_kiln_v1_farm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +2282,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{17}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{40}
 }
 
 type StatusResponse struct {
@@ -1065,13 +2293,20 @@ type StatusResponse struct {
 	Ready         uint32                 `protobuf:"varint,4,opt,name=ready,proto3" json:"ready,omitempty"`
 	Leased        uint32                 `protobuf:"varint,5,opt,name=leased,proto3" json:"leased,omitempty"`
 	Builders      []string               `protobuf:"bytes,6,rep,name=builders,proto3" json:"builders,omitempty"`
+	Farm          string                 `protobuf:"bytes,7,opt,name=farm,proto3" json:"farm,omitempty"`
+	Level         uint32                 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"` // the feature level that is committed
+	Epoch         uint64                 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Members       []*MemberStatus        `protobuf:"bytes,10,rep,name=members,proto3" json:"members,omitempty"`
+	Workers       []*BuilderStatus       `protobuf:"bytes,11,rep,name=workers,proto3" json:"workers,omitempty"`
+	Teams         []*TeamStatus          `protobuf:"bytes,12,rep,name=teams,proto3" json:"teams,omitempty"`
+	Store         string                 `protobuf:"bytes,13,opt,name=store,proto3" json:"store,omitempty"` // URL of the shared cache
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[18]
+	mi := &file_kiln_v1_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +2318,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[18]
+	mi := &file_kiln_v1_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +2331,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{18}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *StatusResponse) GetVersion() string {
@@ -1141,11 +2376,405 @@ func (x *StatusResponse) GetBuilders() []string {
 	return nil
 }
 
+func (x *StatusResponse) GetFarm() string {
+	if x != nil {
+		return x.Farm
+	}
+	return ""
+}
+
+func (x *StatusResponse) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetMembers() []*MemberStatus {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetWorkers() []*BuilderStatus {
+	if x != nil {
+		return x.Workers
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetTeams() []*TeamStatus {
+	if x != nil {
+		return x.Teams
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+type MemberStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Leader        bool                   `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
+	Voter         bool                   `protobuf:"varint,3,opt,name=voter,proto3" json:"voter,omitempty"`
+	Alive         bool                   `protobuf:"varint,4,opt,name=alive,proto3" json:"alive,omitempty"`                       // the leader hears it
+	SilentMs      int64                  `protobuf:"varint,5,opt,name=silent_ms,json=silentMs,proto3" json:"silent_ms,omitempty"` // since it was last heard, when it is not alive
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberStatus) Reset() {
+	*x = MemberStatus{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberStatus) ProtoMessage() {}
+
+func (x *MemberStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
+func (*MemberStatus) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *MemberStatus) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *MemberStatus) GetLeader() bool {
+	if x != nil {
+		return x.Leader
+	}
+	return false
+}
+
+func (x *MemberStatus) GetVoter() bool {
+	if x != nil {
+		return x.Voter
+	}
+	return false
+}
+
+func (x *MemberStatus) GetAlive() bool {
+	if x != nil {
+		return x.Alive
+	}
+	return false
+}
+
+func (x *MemberStatus) GetSilentMs() int64 {
+	if x != nil {
+		return x.SilentMs
+	}
+	return 0
+}
+
+type BuilderStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Platforms     []string               `protobuf:"bytes,3,rep,name=platforms,proto3" json:"platforms,omitempty"`
+	Classes       []string               `protobuf:"bytes,4,rep,name=classes,proto3" json:"classes,omitempty"`
+	Slots         uint32                 `protobuf:"varint,5,opt,name=slots,proto3" json:"slots,omitempty"`
+	Leased        uint32                 `protobuf:"varint,6,opt,name=leased,proto3" json:"leased,omitempty"`
+	SilentMs      int64                  `protobuf:"varint,7,opt,name=silent_ms,json=silentMs,proto3" json:"silent_ms,omitempty"`
+	Draining      bool                   `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`
+	Hold          string                 `protobuf:"bytes,9,opt,name=hold,proto3" json:"hold,omitempty"`   // why it gets no work; empty: it does
+	Done          uint64                 `protobuf:"varint,10,opt,name=done,proto3" json:"done,omitempty"` // steps since this leader leads
+	Failed        uint64                 `protobuf:"varint,11,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BuilderStatus) Reset() {
+	*x = BuilderStatus{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BuilderStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BuilderStatus) ProtoMessage() {}
+
+func (x *BuilderStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BuilderStatus.ProtoReflect.Descriptor instead.
+func (*BuilderStatus) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *BuilderStatus) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *BuilderStatus) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *BuilderStatus) GetPlatforms() []string {
+	if x != nil {
+		return x.Platforms
+	}
+	return nil
+}
+
+func (x *BuilderStatus) GetClasses() []string {
+	if x != nil {
+		return x.Classes
+	}
+	return nil
+}
+
+func (x *BuilderStatus) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
+func (x *BuilderStatus) GetLeased() uint32 {
+	if x != nil {
+		return x.Leased
+	}
+	return 0
+}
+
+func (x *BuilderStatus) GetSilentMs() int64 {
+	if x != nil {
+		return x.SilentMs
+	}
+	return 0
+}
+
+func (x *BuilderStatus) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *BuilderStatus) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+func (x *BuilderStatus) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *BuilderStatus) GetFailed() uint64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+type TeamStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Team          *Team                  `protobuf:"bytes,1,opt,name=team,proto3" json:"team,omitempty"`
+	Builds        uint32                 `protobuf:"varint,2,opt,name=builds,proto3" json:"builds,omitempty"`
+	Ready         uint32                 `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	Leased        uint32                 `protobuf:"varint,4,opt,name=leased,proto3" json:"leased,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TeamStatus) Reset() {
+	*x = TeamStatus{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TeamStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TeamStatus) ProtoMessage() {}
+
+func (x *TeamStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TeamStatus.ProtoReflect.Descriptor instead.
+func (*TeamStatus) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *TeamStatus) GetTeam() *Team {
+	if x != nil {
+		return x.Team
+	}
+	return nil
+}
+
+func (x *TeamStatus) GetBuilds() uint32 {
+	if x != nil {
+		return x.Builds
+	}
+	return 0
+}
+
+func (x *TeamStatus) GetReady() uint32 {
+	if x != nil {
+		return x.Ready
+	}
+	return 0
+}
+
+func (x *TeamStatus) GetLeased() uint32 {
+	if x != nil {
+		return x.Leased
+	}
+	return 0
+}
+
 var File_kiln_v1_farm_proto protoreflect.FileDescriptor
 
 const file_kiln_v1_farm_proto_rawDesc = "" +
 	"\n" +
-	"\x12kiln/v1/farm.proto\x12\akiln.v1\x1a\x14kiln/v1/record.proto\"7\n" +
+	"\x12kiln/v1/farm.proto\x12\akiln.v1\x1a\x14kiln/v1/record.proto\x1a\x13kiln/v1/state.proto\"[\n" +
+	"\vJoinRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
+	"\x03csr\x18\x03 \x01(\fR\x03csr\x12\x14\n" +
+	"\x05hosts\x18\x04 \x03(\tR\x05hosts\"\x8e\x01\n" +
+	"\fJoinResponse\x12 \n" +
+	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x0e\n" +
+	"\x02ca\x18\x02 \x01(\fR\x02ca\x12\x15\n" +
+	"\x06ca_key\x18\x03 \x01(\fR\x05caKey\x125\n" +
+	"\btopology\x18\x04 \x01(\v2\x19.kiln.v1.TopologyResponseR\btopology\"\x11\n" +
+	"\x0fTopologyRequest\"\xa7\x01\n" +
+	"\x10TopologyResponse\x12\x12\n" +
+	"\x04farm\x18\x01 \x01(\tR\x04farm\x12\"\n" +
+	"\fcoordinators\x18\x02 \x03(\tR\fcoordinators\x12\x14\n" +
+	"\x05buses\x18\x03 \x03(\tR\x05buses\x12\x14\n" +
+	"\x05store\x18\x04 \x01(\tR\x05store\x12/\n" +
+	"\amembers\x18\x05 \x03(\v2\x15.kiln.v1.MemberStatusR\amembers\":\n" +
+	"\x0fAnnounceRequest\x12'\n" +
+	"\x06member\x18\x01 \x01(\v2\x0f.kiln.v1.MemberR\x06member\"=\n" +
+	"\x10AnnounceResponse\x12)\n" +
+	"\amembers\x18\x01 \x03(\v2\x0f.kiln.v1.MemberR\amembers\"%\n" +
+	"\x13RemoveMemberRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x16\n" +
+	"\x14RemoveMemberResponse\"p\n" +
+	"\vHoldRequest\x12\x18\n" +
+	"\abuilder\x18\x01 \x01(\tR\abuilder\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
+	"\arelease\x18\x03 \x01(\bR\arelease\x12\x15\n" +
+	"\x06for_ms\x18\x04 \x01(\x03R\x05forMs\"\x0e\n" +
+	"\fHoldResponse\"K\n" +
+	"\x0eSetTeamRequest\x12!\n" +
+	"\x04team\x18\x01 \x01(\v2\r.kiln.v1.TeamR\x04team\x12\x16\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\"\x11\n" +
+	"\x0fSetTeamResponse\"M\n" +
+	"\fTokenRequest\x12\x12\n" +
+	"\x04role\x18\x01 \x01(\tR\x04role\x12\x12\n" +
+	"\x04team\x18\x02 \x01(\tR\x04team\x12\x15\n" +
+	"\x06ttl_ms\x18\x03 \x01(\x03R\x05ttlMs\"M\n" +
+	"\rTokenResponse\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12&\n" +
+	"\x0fexpires_unix_ms\x18\x02 \x01(\x03R\rexpiresUnixMs\"\x0f\n" +
+	"\rBackupRequest\"$\n" +
+	"\x0eBackupResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"$\n" +
+	"\x0eRestoreRequest\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"?\n" +
+	"\x0fRestoreResponse\x12\x16\n" +
+	"\x06builds\x18\x01 \x01(\rR\x06builds\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"+\n" +
+	"\x0fBlobURLsRequest\x12\x18\n" +
+	"\adigests\x18\x01 \x03(\tR\adigests\"\x9f\x01\n" +
+	"\x10BlobURLsResponse\x127\n" +
+	"\x04urls\x18\x01 \x03(\v2#.kiln.v1.BlobURLsResponse.UrlsEntryR\x04urls\x12\x19\n" +
+	"\bvalid_ms\x18\x02 \x01(\x03R\avalidMs\x1a7\n" +
+	"\tUrlsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"8\n" +
+	"\fQueueRequest\x12\x12\n" +
+	"\x04team\x18\x01 \x01(\tR\x04team\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"P\n" +
+	"\rQueueResponse\x12)\n" +
+	"\x05steps\x18\x01 \x03(\v2\x13.kiln.v1.QueuedStepR\x05steps\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\rR\x05total\"\x8b\x02\n" +
+	"\n" +
+	"QueuedStep\x12\x12\n" +
+	"\x04task\x18\x01 \x01(\tR\x04task\x12\x14\n" +
+	"\x05label\x18\x02 \x01(\tR\x05label\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x1a\n" +
+	"\bplatform\x18\x04 \x01(\tR\bplatform\x12\x12\n" +
+	"\x04team\x18\x05 \x01(\tR\x04team\x12\x14\n" +
+	"\x05build\x18\x06 \x01(\tR\x05build\x12\x12\n" +
+	"\x04name\x18\a \x01(\tR\x04name\x12\x16\n" +
+	"\x06builds\x18\b \x01(\rR\x06builds\x12\x1a\n" +
+	"\bpriority\x18\t \x01(\x05R\bpriority\x12\x19\n" +
+	"\bwaits_ms\x18\n" +
+	" \x01(\x03R\awaitsMs\x12\x16\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\"7\n" +
 	"\rSubmitRequest\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.kiln.v1.BuildSpecR\x04spec\" \n" +
 	"\x0eSubmitResponse\x12\x0e\n" +
@@ -1187,11 +2816,12 @@ const file_kiln_v1_farm_proto_rawDesc = "" +
 	"\x04team\x18\x01 \x01(\tR\x04team\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\">\n" +
 	"\x10GetBuildResponse\x12*\n" +
-	"\x05build\x18\x01 \x01(\v2\x14.kiln.v1.BuildRecordR\x05build\"Q\n" +
+	"\x05build\x18\x01 \x01(\v2\x14.kiln.v1.BuildRecordR\x05build\"k\n" +
 	"\x11ListBuildsRequest\x12\x12\n" +
 	"\x04team\x18\x01 \x01(\tR\x04team\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
-	"\x05limit\x18\x03 \x01(\rR\x05limit\"B\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x18\n" +
+	"\arunning\x18\x04 \x01(\bR\arunning\"B\n" +
 	"\x12ListBuildsResponse\x12,\n" +
 	"\x06builds\x18\x01 \x03(\v2\x14.kiln.v1.BuildRecordR\x06builds\"7\n" +
 	"\rCancelRequest\x12\x0e\n" +
@@ -1202,21 +2832,54 @@ const file_kiln_v1_farm_proto_rawDesc = "" +
 	"\adigests\x18\x01 \x03(\tR\adigests\"0\n" +
 	"\x14MissingBlobsResponse\x12\x18\n" +
 	"\adigests\x18\x01 \x03(\tR\adigests\"\x0f\n" +
-	"\rStatusRequest\"\xa4\x01\n" +
+	"\rStatusRequest\"\x88\x03\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\tR\x06leader\x12\x16\n" +
 	"\x06builds\x18\x03 \x01(\rR\x06builds\x12\x14\n" +
 	"\x05ready\x18\x04 \x01(\rR\x05ready\x12\x16\n" +
 	"\x06leased\x18\x05 \x01(\rR\x06leased\x12\x1a\n" +
-	"\bbuilders\x18\x06 \x03(\tR\bbuilders*\x95\x01\n" +
+	"\bbuilders\x18\x06 \x03(\tR\bbuilders\x12\x12\n" +
+	"\x04farm\x18\a \x01(\tR\x04farm\x12\x14\n" +
+	"\x05level\x18\b \x01(\rR\x05level\x12\x14\n" +
+	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12/\n" +
+	"\amembers\x18\n" +
+	" \x03(\v2\x15.kiln.v1.MemberStatusR\amembers\x120\n" +
+	"\aworkers\x18\v \x03(\v2\x16.kiln.v1.BuilderStatusR\aworkers\x12)\n" +
+	"\x05teams\x18\f \x03(\v2\x13.kiln.v1.TeamStatusR\x05teams\x12\x14\n" +
+	"\x05store\x18\r \x01(\tR\x05store\"\x98\x01\n" +
+	"\fMemberStatus\x12'\n" +
+	"\x06member\x18\x01 \x01(\v2\x0f.kiln.v1.MemberR\x06member\x12\x16\n" +
+	"\x06leader\x18\x02 \x01(\bR\x06leader\x12\x14\n" +
+	"\x05voter\x18\x03 \x01(\bR\x05voter\x12\x14\n" +
+	"\x05alive\x18\x04 \x01(\bR\x05alive\x12\x1b\n" +
+	"\tsilent_ms\x18\x05 \x01(\x03R\bsilentMs\"\x98\x02\n" +
+	"\rBuilderStatus\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1c\n" +
+	"\tplatforms\x18\x03 \x03(\tR\tplatforms\x12\x18\n" +
+	"\aclasses\x18\x04 \x03(\tR\aclasses\x12\x14\n" +
+	"\x05slots\x18\x05 \x01(\rR\x05slots\x12\x16\n" +
+	"\x06leased\x18\x06 \x01(\rR\x06leased\x12\x1b\n" +
+	"\tsilent_ms\x18\a \x01(\x03R\bsilentMs\x12\x1a\n" +
+	"\bdraining\x18\b \x01(\bR\bdraining\x12\x12\n" +
+	"\x04hold\x18\t \x01(\tR\x04hold\x12\x12\n" +
+	"\x04done\x18\n" +
+	" \x01(\x04R\x04done\x12\x16\n" +
+	"\x06failed\x18\v \x01(\x04R\x06failed\"u\n" +
+	"\n" +
+	"TeamStatus\x12!\n" +
+	"\x04team\x18\x01 \x01(\v2\r.kiln.v1.TeamR\x04team\x12\x16\n" +
+	"\x06builds\x18\x02 \x01(\rR\x06builds\x12\x14\n" +
+	"\x05ready\x18\x03 \x01(\rR\x05ready\x12\x16\n" +
+	"\x06leased\x18\x04 \x01(\rR\x06leased*\x95\x01\n" +
 	"\tNodeState\x12\x1a\n" +
 	"\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12NODE_STATE_RUNNING\x10\x01\x12\x13\n" +
 	"\x0fNODE_STATE_DONE\x10\x02\x12\x12\n" +
 	"\x0eNODE_STATE_HIT\x10\x03\x12\x15\n" +
 	"\x11NODE_STATE_FAILED\x10\x04\x12\x14\n" +
-	"\x10NODE_STATE_RETRY\x10\x052\xcd\x03\n" +
+	"\x10NODE_STATE_RETRY\x10\x052\xc6\x04\n" +
 	"\vFarmService\x129\n" +
 	"\x06Submit\x12\x16.kiln.v1.SubmitRequest\x1a\x17.kiln.v1.SubmitResponse\x128\n" +
 	"\x05Watch\x12\x15.kiln.v1.WatchRequest\x1a\x16.kiln.v1.WatchResponse0\x01\x12?\n" +
@@ -1224,8 +2887,21 @@ const file_kiln_v1_farm_proto_rawDesc = "" +
 	"\n" +
 	"ListBuilds\x12\x1a.kiln.v1.ListBuildsRequest\x1a\x1b.kiln.v1.ListBuildsResponse\x129\n" +
 	"\x06Cancel\x12\x16.kiln.v1.CancelRequest\x1a\x17.kiln.v1.CancelResponse\x12K\n" +
-	"\fMissingBlobs\x12\x1c.kiln.v1.MissingBlobsRequest\x1a\x1d.kiln.v1.MissingBlobsResponse\x129\n" +
-	"\x06Status\x12\x16.kiln.v1.StatusRequest\x1a\x17.kiln.v1.StatusResponseB0Z.github.com/kiln-farm/kiln/proto/kiln/v1;kilnv1b\x06proto3"
+	"\fMissingBlobs\x12\x1c.kiln.v1.MissingBlobsRequest\x1a\x1d.kiln.v1.MissingBlobsResponse\x12?\n" +
+	"\bBlobURLs\x12\x18.kiln.v1.BlobURLsRequest\x1a\x19.kiln.v1.BlobURLsResponse\x126\n" +
+	"\x05Queue\x12\x15.kiln.v1.QueueRequest\x1a\x16.kiln.v1.QueueResponse\x129\n" +
+	"\x06Status\x12\x16.kiln.v1.StatusRequest\x1a\x17.kiln.v1.StatusResponse2\x85\x04\n" +
+	"\fAdminService\x12?\n" +
+	"\bTopology\x12\x18.kiln.v1.TopologyRequest\x1a\x19.kiln.v1.TopologyResponse\x12?\n" +
+	"\bAnnounce\x12\x18.kiln.v1.AnnounceRequest\x1a\x19.kiln.v1.AnnounceResponse\x12K\n" +
+	"\fRemoveMember\x12\x1c.kiln.v1.RemoveMemberRequest\x1a\x1d.kiln.v1.RemoveMemberResponse\x123\n" +
+	"\x04Hold\x12\x14.kiln.v1.HoldRequest\x1a\x15.kiln.v1.HoldResponse\x12<\n" +
+	"\aSetTeam\x12\x17.kiln.v1.SetTeamRequest\x1a\x18.kiln.v1.SetTeamResponse\x126\n" +
+	"\x05Token\x12\x15.kiln.v1.TokenRequest\x1a\x16.kiln.v1.TokenResponse\x12;\n" +
+	"\x06Backup\x12\x16.kiln.v1.BackupRequest\x1a\x17.kiln.v1.BackupResponse0\x01\x12>\n" +
+	"\aRestore\x12\x17.kiln.v1.RestoreRequest\x1a\x18.kiln.v1.RestoreResponse(\x012B\n" +
+	"\vJoinService\x123\n" +
+	"\x04Join\x12\x14.kiln.v1.JoinRequest\x1a\x15.kiln.v1.JoinResponseB0Z.github.com/kiln-farm/kiln/proto/kiln/v1;kilnv1b\x06proto3"
 
 var (
 	file_kiln_v1_farm_proto_rawDescOnce sync.Once
@@ -1240,64 +2916,127 @@ func file_kiln_v1_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_kiln_v1_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kiln_v1_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_kiln_v1_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_kiln_v1_farm_proto_goTypes = []any{
 	(NodeState)(0),               // 0: kiln.v1.NodeState
-	(*SubmitRequest)(nil),        // 1: kiln.v1.SubmitRequest
-	(*SubmitResponse)(nil),       // 2: kiln.v1.SubmitResponse
-	(*WatchRequest)(nil),         // 3: kiln.v1.WatchRequest
-	(*WatchResponse)(nil),        // 4: kiln.v1.WatchResponse
-	(*BuildEvent)(nil),           // 5: kiln.v1.BuildEvent
-	(*StateChanged)(nil),         // 6: kiln.v1.StateChanged
-	(*GraphKnown)(nil),           // 7: kiln.v1.GraphKnown
-	(*NodeChanged)(nil),          // 8: kiln.v1.NodeChanged
-	(*NodeLog)(nil),              // 9: kiln.v1.NodeLog
-	(*GetBuildRequest)(nil),      // 10: kiln.v1.GetBuildRequest
-	(*GetBuildResponse)(nil),     // 11: kiln.v1.GetBuildResponse
-	(*ListBuildsRequest)(nil),    // 12: kiln.v1.ListBuildsRequest
-	(*ListBuildsResponse)(nil),   // 13: kiln.v1.ListBuildsResponse
-	(*CancelRequest)(nil),        // 14: kiln.v1.CancelRequest
-	(*CancelResponse)(nil),       // 15: kiln.v1.CancelResponse
-	(*MissingBlobsRequest)(nil),  // 16: kiln.v1.MissingBlobsRequest
-	(*MissingBlobsResponse)(nil), // 17: kiln.v1.MissingBlobsResponse
-	(*StatusRequest)(nil),        // 18: kiln.v1.StatusRequest
-	(*StatusResponse)(nil),       // 19: kiln.v1.StatusResponse
-	(*BuildSpec)(nil),            // 20: kiln.v1.BuildSpec
-	(BuildState)(0),              // 21: kiln.v1.BuildState
-	(*BuildOutput)(nil),          // 22: kiln.v1.BuildOutput
-	(*BuildRecord)(nil),          // 23: kiln.v1.BuildRecord
+	(*JoinRequest)(nil),          // 1: kiln.v1.JoinRequest
+	(*JoinResponse)(nil),         // 2: kiln.v1.JoinResponse
+	(*TopologyRequest)(nil),      // 3: kiln.v1.TopologyRequest
+	(*TopologyResponse)(nil),     // 4: kiln.v1.TopologyResponse
+	(*AnnounceRequest)(nil),      // 5: kiln.v1.AnnounceRequest
+	(*AnnounceResponse)(nil),     // 6: kiln.v1.AnnounceResponse
+	(*RemoveMemberRequest)(nil),  // 7: kiln.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil), // 8: kiln.v1.RemoveMemberResponse
+	(*HoldRequest)(nil),          // 9: kiln.v1.HoldRequest
+	(*HoldResponse)(nil),         // 10: kiln.v1.HoldResponse
+	(*SetTeamRequest)(nil),       // 11: kiln.v1.SetTeamRequest
+	(*SetTeamResponse)(nil),      // 12: kiln.v1.SetTeamResponse
+	(*TokenRequest)(nil),         // 13: kiln.v1.TokenRequest
+	(*TokenResponse)(nil),        // 14: kiln.v1.TokenResponse
+	(*BackupRequest)(nil),        // 15: kiln.v1.BackupRequest
+	(*BackupResponse)(nil),       // 16: kiln.v1.BackupResponse
+	(*RestoreRequest)(nil),       // 17: kiln.v1.RestoreRequest
+	(*RestoreResponse)(nil),      // 18: kiln.v1.RestoreResponse
+	(*BlobURLsRequest)(nil),      // 19: kiln.v1.BlobURLsRequest
+	(*BlobURLsResponse)(nil),     // 20: kiln.v1.BlobURLsResponse
+	(*QueueRequest)(nil),         // 21: kiln.v1.QueueRequest
+	(*QueueResponse)(nil),        // 22: kiln.v1.QueueResponse
+	(*QueuedStep)(nil),           // 23: kiln.v1.QueuedStep
+	(*SubmitRequest)(nil),        // 24: kiln.v1.SubmitRequest
+	(*SubmitResponse)(nil),       // 25: kiln.v1.SubmitResponse
+	(*WatchRequest)(nil),         // 26: kiln.v1.WatchRequest
+	(*WatchResponse)(nil),        // 27: kiln.v1.WatchResponse
+	(*BuildEvent)(nil),           // 28: kiln.v1.BuildEvent
+	(*StateChanged)(nil),         // 29: kiln.v1.StateChanged
+	(*GraphKnown)(nil),           // 30: kiln.v1.GraphKnown
+	(*NodeChanged)(nil),          // 31: kiln.v1.NodeChanged
+	(*NodeLog)(nil),              // 32: kiln.v1.NodeLog
+	(*GetBuildRequest)(nil),      // 33: kiln.v1.GetBuildRequest
+	(*GetBuildResponse)(nil),     // 34: kiln.v1.GetBuildResponse
+	(*ListBuildsRequest)(nil),    // 35: kiln.v1.ListBuildsRequest
+	(*ListBuildsResponse)(nil),   // 36: kiln.v1.ListBuildsResponse
+	(*CancelRequest)(nil),        // 37: kiln.v1.CancelRequest
+	(*CancelResponse)(nil),       // 38: kiln.v1.CancelResponse
+	(*MissingBlobsRequest)(nil),  // 39: kiln.v1.MissingBlobsRequest
+	(*MissingBlobsResponse)(nil), // 40: kiln.v1.MissingBlobsResponse
+	(*StatusRequest)(nil),        // 41: kiln.v1.StatusRequest
+	(*StatusResponse)(nil),       // 42: kiln.v1.StatusResponse
+	(*MemberStatus)(nil),         // 43: kiln.v1.MemberStatus
+	(*BuilderStatus)(nil),        // 44: kiln.v1.BuilderStatus
+	(*TeamStatus)(nil),           // 45: kiln.v1.TeamStatus
+	nil,                          // 46: kiln.v1.BlobURLsResponse.UrlsEntry
+	(*Member)(nil),               // 47: kiln.v1.Member
+	(*Team)(nil),                 // 48: kiln.v1.Team
+	(*BuildSpec)(nil),            // 49: kiln.v1.BuildSpec
+	(BuildState)(0),              // 50: kiln.v1.BuildState
+	(*BuildOutput)(nil),          // 51: kiln.v1.BuildOutput
+	(*BuildRecord)(nil),          // 52: kiln.v1.BuildRecord
 }
 var file_kiln_v1_farm_proto_depIdxs = []int32{
-	20, // 0: kiln.v1.SubmitRequest.spec:type_name -> kiln.v1.BuildSpec
-	5,  // 1: kiln.v1.WatchResponse.event:type_name -> kiln.v1.BuildEvent
-	6,  // 2: kiln.v1.BuildEvent.state:type_name -> kiln.v1.StateChanged
-	7,  // 3: kiln.v1.BuildEvent.graph:type_name -> kiln.v1.GraphKnown
-	8,  // 4: kiln.v1.BuildEvent.node:type_name -> kiln.v1.NodeChanged
-	9,  // 5: kiln.v1.BuildEvent.log:type_name -> kiln.v1.NodeLog
-	21, // 6: kiln.v1.StateChanged.state:type_name -> kiln.v1.BuildState
-	22, // 7: kiln.v1.StateChanged.outputs:type_name -> kiln.v1.BuildOutput
-	0,  // 8: kiln.v1.NodeChanged.state:type_name -> kiln.v1.NodeState
-	23, // 9: kiln.v1.GetBuildResponse.build:type_name -> kiln.v1.BuildRecord
-	23, // 10: kiln.v1.ListBuildsResponse.builds:type_name -> kiln.v1.BuildRecord
-	1,  // 11: kiln.v1.FarmService.Submit:input_type -> kiln.v1.SubmitRequest
-	3,  // 12: kiln.v1.FarmService.Watch:input_type -> kiln.v1.WatchRequest
-	10, // 13: kiln.v1.FarmService.GetBuild:input_type -> kiln.v1.GetBuildRequest
-	12, // 14: kiln.v1.FarmService.ListBuilds:input_type -> kiln.v1.ListBuildsRequest
-	14, // 15: kiln.v1.FarmService.Cancel:input_type -> kiln.v1.CancelRequest
-	16, // 16: kiln.v1.FarmService.MissingBlobs:input_type -> kiln.v1.MissingBlobsRequest
-	18, // 17: kiln.v1.FarmService.Status:input_type -> kiln.v1.StatusRequest
-	2,  // 18: kiln.v1.FarmService.Submit:output_type -> kiln.v1.SubmitResponse
-	4,  // 19: kiln.v1.FarmService.Watch:output_type -> kiln.v1.WatchResponse
-	11, // 20: kiln.v1.FarmService.GetBuild:output_type -> kiln.v1.GetBuildResponse
-	13, // 21: kiln.v1.FarmService.ListBuilds:output_type -> kiln.v1.ListBuildsResponse
-	15, // 22: kiln.v1.FarmService.Cancel:output_type -> kiln.v1.CancelResponse
-	17, // 23: kiln.v1.FarmService.MissingBlobs:output_type -> kiln.v1.MissingBlobsResponse
-	19, // 24: kiln.v1.FarmService.Status:output_type -> kiln.v1.StatusResponse
-	18, // [18:25] is the sub-list for method output_type
-	11, // [11:18] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	4,  // 0: kiln.v1.JoinResponse.topology:type_name -> kiln.v1.TopologyResponse
+	43, // 1: kiln.v1.TopologyResponse.members:type_name -> kiln.v1.MemberStatus
+	47, // 2: kiln.v1.AnnounceRequest.member:type_name -> kiln.v1.Member
+	47, // 3: kiln.v1.AnnounceResponse.members:type_name -> kiln.v1.Member
+	48, // 4: kiln.v1.SetTeamRequest.team:type_name -> kiln.v1.Team
+	46, // 5: kiln.v1.BlobURLsResponse.urls:type_name -> kiln.v1.BlobURLsResponse.UrlsEntry
+	23, // 6: kiln.v1.QueueResponse.steps:type_name -> kiln.v1.QueuedStep
+	49, // 7: kiln.v1.SubmitRequest.spec:type_name -> kiln.v1.BuildSpec
+	28, // 8: kiln.v1.WatchResponse.event:type_name -> kiln.v1.BuildEvent
+	29, // 9: kiln.v1.BuildEvent.state:type_name -> kiln.v1.StateChanged
+	30, // 10: kiln.v1.BuildEvent.graph:type_name -> kiln.v1.GraphKnown
+	31, // 11: kiln.v1.BuildEvent.node:type_name -> kiln.v1.NodeChanged
+	32, // 12: kiln.v1.BuildEvent.log:type_name -> kiln.v1.NodeLog
+	50, // 13: kiln.v1.StateChanged.state:type_name -> kiln.v1.BuildState
+	51, // 14: kiln.v1.StateChanged.outputs:type_name -> kiln.v1.BuildOutput
+	0,  // 15: kiln.v1.NodeChanged.state:type_name -> kiln.v1.NodeState
+	52, // 16: kiln.v1.GetBuildResponse.build:type_name -> kiln.v1.BuildRecord
+	52, // 17: kiln.v1.ListBuildsResponse.builds:type_name -> kiln.v1.BuildRecord
+	43, // 18: kiln.v1.StatusResponse.members:type_name -> kiln.v1.MemberStatus
+	44, // 19: kiln.v1.StatusResponse.workers:type_name -> kiln.v1.BuilderStatus
+	45, // 20: kiln.v1.StatusResponse.teams:type_name -> kiln.v1.TeamStatus
+	47, // 21: kiln.v1.MemberStatus.member:type_name -> kiln.v1.Member
+	48, // 22: kiln.v1.TeamStatus.team:type_name -> kiln.v1.Team
+	24, // 23: kiln.v1.FarmService.Submit:input_type -> kiln.v1.SubmitRequest
+	26, // 24: kiln.v1.FarmService.Watch:input_type -> kiln.v1.WatchRequest
+	33, // 25: kiln.v1.FarmService.GetBuild:input_type -> kiln.v1.GetBuildRequest
+	35, // 26: kiln.v1.FarmService.ListBuilds:input_type -> kiln.v1.ListBuildsRequest
+	37, // 27: kiln.v1.FarmService.Cancel:input_type -> kiln.v1.CancelRequest
+	39, // 28: kiln.v1.FarmService.MissingBlobs:input_type -> kiln.v1.MissingBlobsRequest
+	19, // 29: kiln.v1.FarmService.BlobURLs:input_type -> kiln.v1.BlobURLsRequest
+	21, // 30: kiln.v1.FarmService.Queue:input_type -> kiln.v1.QueueRequest
+	41, // 31: kiln.v1.FarmService.Status:input_type -> kiln.v1.StatusRequest
+	3,  // 32: kiln.v1.AdminService.Topology:input_type -> kiln.v1.TopologyRequest
+	5,  // 33: kiln.v1.AdminService.Announce:input_type -> kiln.v1.AnnounceRequest
+	7,  // 34: kiln.v1.AdminService.RemoveMember:input_type -> kiln.v1.RemoveMemberRequest
+	9,  // 35: kiln.v1.AdminService.Hold:input_type -> kiln.v1.HoldRequest
+	11, // 36: kiln.v1.AdminService.SetTeam:input_type -> kiln.v1.SetTeamRequest
+	13, // 37: kiln.v1.AdminService.Token:input_type -> kiln.v1.TokenRequest
+	15, // 38: kiln.v1.AdminService.Backup:input_type -> kiln.v1.BackupRequest
+	17, // 39: kiln.v1.AdminService.Restore:input_type -> kiln.v1.RestoreRequest
+	1,  // 40: kiln.v1.JoinService.Join:input_type -> kiln.v1.JoinRequest
+	25, // 41: kiln.v1.FarmService.Submit:output_type -> kiln.v1.SubmitResponse
+	27, // 42: kiln.v1.FarmService.Watch:output_type -> kiln.v1.WatchResponse
+	34, // 43: kiln.v1.FarmService.GetBuild:output_type -> kiln.v1.GetBuildResponse
+	36, // 44: kiln.v1.FarmService.ListBuilds:output_type -> kiln.v1.ListBuildsResponse
+	38, // 45: kiln.v1.FarmService.Cancel:output_type -> kiln.v1.CancelResponse
+	40, // 46: kiln.v1.FarmService.MissingBlobs:output_type -> kiln.v1.MissingBlobsResponse
+	20, // 47: kiln.v1.FarmService.BlobURLs:output_type -> kiln.v1.BlobURLsResponse
+	22, // 48: kiln.v1.FarmService.Queue:output_type -> kiln.v1.QueueResponse
+	42, // 49: kiln.v1.FarmService.Status:output_type -> kiln.v1.StatusResponse
+	4,  // 50: kiln.v1.AdminService.Topology:output_type -> kiln.v1.TopologyResponse
+	6,  // 51: kiln.v1.AdminService.Announce:output_type -> kiln.v1.AnnounceResponse
+	8,  // 52: kiln.v1.AdminService.RemoveMember:output_type -> kiln.v1.RemoveMemberResponse
+	10, // 53: kiln.v1.AdminService.Hold:output_type -> kiln.v1.HoldResponse
+	12, // 54: kiln.v1.AdminService.SetTeam:output_type -> kiln.v1.SetTeamResponse
+	14, // 55: kiln.v1.AdminService.Token:output_type -> kiln.v1.TokenResponse
+	16, // 56: kiln.v1.AdminService.Backup:output_type -> kiln.v1.BackupResponse
+	18, // 57: kiln.v1.AdminService.Restore:output_type -> kiln.v1.RestoreResponse
+	2,  // 58: kiln.v1.JoinService.Join:output_type -> kiln.v1.JoinResponse
+	41, // [41:59] is the sub-list for method output_type
+	23, // [23:41] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_farm_proto_init() }
@@ -1306,7 +3045,8 @@ func file_kiln_v1_farm_proto_init() {
 		return
 	}
 	file_kiln_v1_record_proto_init()
-	file_kiln_v1_farm_proto_msgTypes[4].OneofWrappers = []any{
+	file_kiln_v1_state_proto_init()
+	file_kiln_v1_farm_proto_msgTypes[27].OneofWrappers = []any{
 		(*BuildEvent_State)(nil),
 		(*BuildEvent_Graph)(nil),
 		(*BuildEvent_Node)(nil),
@@ -1318,9 +3058,9 @@ func file_kiln_v1_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_farm_proto_rawDesc), len(file_kiln_v1_farm_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   46,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   3,
 		},
 		GoTypes:           file_kiln_v1_farm_proto_goTypes,
 		DependencyIndexes: file_kiln_v1_farm_proto_depIdxs,

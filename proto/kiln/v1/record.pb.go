@@ -645,6 +645,7 @@ type NodeRecord struct {
 	Hit           bool                   `protobuf:"varint,8,opt,name=hit,proto3" json:"hit,omitempty"` // the result was there before, or another build made it
 	Builder       string                 `protobuf:"bytes,9,opt,name=builder,proto3" json:"builder,omitempty"`
 	DurationUs    int64                  `protobuf:"varint,10,opt,name=duration_us,json=durationUs,proto3" json:"duration_us,omitempty"`
+	Log           string                 `protobuf:"bytes,11,opt,name=log,proto3" json:"log,omitempty"` // digest of what the step said; empty when it said nothing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -747,6 +748,13 @@ func (x *NodeRecord) GetDurationUs() int64 {
 		return x.DurationUs
 	}
 	return 0
+}
+
+func (x *NodeRecord) GetLog() string {
+	if x != nil {
+		return x.Log
+	}
+	return ""
 }
 
 type NamedDigest struct {
@@ -907,6 +915,9 @@ type BuildSpec struct {
 	Lock          string                 `protobuf:"bytes,8,opt,name=lock,proto3" json:"lock,omitempty"`                                                                                 // digest of a Lock blob when the build is locked
 	Mirrors       map[string]string      `protobuf:"bytes,9,rep,name=mirrors,proto3" json:"mirrors,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // registry to URL
 	Priority      int32                  `protobuf:"varint,10,opt,name=priority,proto3" json:"priority,omitempty"`
+	Detached      bool                   `protobuf:"varint,11,opt,name=detached,proto3" json:"detached,omitempty"`                               // goes on when nobody watches it
+	ResourceClass string                 `protobuf:"bytes,12,opt,name=resource_class,json=resourceClass,proto3" json:"resource_class,omitempty"` // only builders of that class run its steps; empty: any
+	User          string                 `protobuf:"bytes,13,opt,name=user,proto3" json:"user,omitempty"`                                        // who submitted it, as the farm knows them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1009,6 +1020,27 @@ func (x *BuildSpec) GetPriority() int32 {
 		return x.Priority
 	}
 	return 0
+}
+
+func (x *BuildSpec) GetDetached() bool {
+	if x != nil {
+		return x.Detached
+	}
+	return false
+}
+
+func (x *BuildSpec) GetResourceClass() string {
+	if x != nil {
+		return x.ResourceClass
+	}
+	return ""
+}
+
+func (x *BuildSpec) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
 }
 
 // BuildOptions shape the bytes of the outputs, but for pull.
@@ -1297,7 +1329,7 @@ const file_kiln_v1_record_proto_rawDesc = "" +
 	"\x05nodes\x18\x06 \x03(\v2\x13.kiln.v1.NodeRecordR\x05nodes\x12.\n" +
 	"\aoutputs\x18\a \x03(\v2\x14.kiln.v1.BuildOutputR\aoutputs\x12\x12\n" +
 	"\x04lock\x18\b \x01(\tR\x04lock\x12\x19\n" +
-	"\bplan_key\x18\t \x01(\tR\aplanKey\"\xa0\x02\n" +
+	"\bplan_key\x18\t \x01(\tR\aplanKey\"\xb2\x02\n" +
 	"\n" +
 	"NodeRecord\x12\x14\n" +
 	"\x05label\x18\x01 \x01(\tR\x05label\x12\x12\n" +
@@ -1311,7 +1343,8 @@ const file_kiln_v1_record_proto_rawDesc = "" +
 	"\abuilder\x18\t \x01(\tR\abuilder\x12\x1f\n" +
 	"\vduration_us\x18\n" +
 	" \x01(\x03R\n" +
-	"durationUs\"9\n" +
+	"durationUs\x12\x10\n" +
+	"\x03log\x18\v \x01(\tR\x03log\"9\n" +
 	"\vNamedDigest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\"\xb1\x01\n" +
@@ -1322,7 +1355,7 @@ const file_kiln_v1_record_proto_rawDesc = "" +
 	"\bartifact\x18\x04 \x01(\tR\bartifact\x12\x16\n" +
 	"\x06digest\x18\x05 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04size\x18\x06 \x01(\x03R\x04size\x12\x12\n" +
-	"\x04step\x18\a \x01(\tR\x04step\"\xeb\x02\n" +
+	"\x04step\x18\a \x01(\tR\x04step\"\xc2\x03\n" +
 	"\tBuildSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04team\x18\x02 \x01(\tR\x04team\x12\x12\n" +
@@ -1334,7 +1367,10 @@ const file_kiln_v1_record_proto_rawDesc = "" +
 	"\x04lock\x18\b \x01(\tR\x04lock\x129\n" +
 	"\amirrors\x18\t \x03(\v2\x1f.kiln.v1.BuildSpec.MirrorsEntryR\amirrors\x12\x1a\n" +
 	"\bpriority\x18\n" +
-	" \x01(\x05R\bpriority\x1a:\n" +
+	" \x01(\x05R\bpriority\x12\x1a\n" +
+	"\bdetached\x18\v \x01(\bR\bdetached\x12%\n" +
+	"\x0eresource_class\x18\f \x01(\tR\rresourceClass\x12\x12\n" +
+	"\x04user\x18\r \x01(\tR\x04user\x1a:\n" +
 	"\fMirrorsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x84\x01\n" +

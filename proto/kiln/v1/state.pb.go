@@ -101,6 +101,10 @@ type Command struct {
 	//	*Command_Lost
 	//	*Command_Forget
 	//	*Command_Epoch
+	//	*Command_Member
+	//	*Command_Level
+	//	*Command_Team
+	//	*Command_Hold
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -260,6 +264,42 @@ func (x *Command) GetEpoch() *EpochCommand {
 	return nil
 }
 
+func (x *Command) GetMember() *MemberCommand {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Member); ok {
+			return x.Member
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetLevel() *LevelCommand {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Level); ok {
+			return x.Level
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetTeam() *TeamCommand {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Team); ok {
+			return x.Team
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetHold() *HoldCommand {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Hold); ok {
+			return x.Hold
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -316,6 +356,22 @@ type Command_Epoch struct {
 	Epoch *EpochCommand `protobuf:"bytes,13,opt,name=epoch,proto3,oneof"`
 }
 
+type Command_Member struct {
+	Member *MemberCommand `protobuf:"bytes,14,opt,name=member,proto3,oneof"`
+}
+
+type Command_Level struct {
+	Level *LevelCommand `protobuf:"bytes,15,opt,name=level,proto3,oneof"`
+}
+
+type Command_Team struct {
+	Team *TeamCommand `protobuf:"bytes,16,opt,name=team,proto3,oneof"` // from feature level 2 on
+}
+
+type Command_Hold struct {
+	Hold *HoldCommand `protobuf:"bytes,17,opt,name=hold,proto3,oneof"` // from feature level 2 on
+}
+
 func (*Command_Submit) isCommand_Command() {}
 
 func (*Command_Attach) isCommand_Command() {}
@@ -341,6 +397,14 @@ func (*Command_Lost) isCommand_Command() {}
 func (*Command_Forget) isCommand_Command() {}
 
 func (*Command_Epoch) isCommand_Command() {}
+
+func (*Command_Member) isCommand_Command() {}
+
+func (*Command_Level) isCommand_Command() {}
+
+func (*Command_Team) isCommand_Command() {}
+
+func (*Command_Hold) isCommand_Command() {}
 
 type SubmitCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1014,6 +1078,379 @@ func (x *EpochCommand) GetEpoch() uint64 {
 	return 0
 }
 
+// Member is one coordinator of a farm. Who votes is raft's to know; this is where the others reach it.
+type Member struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`                   // host:port of its API and of raft
+	Bus           string                 `protobuf:"bytes,3,opt,name=bus,proto3" json:"bus,omitempty"`                           // host:port of its bus for clients; empty with an external bus
+	BusPeers      string                 `protobuf:"bytes,4,opt,name=bus_peers,json=busPeers,proto3" json:"bus_peers,omitempty"` // host:port of its bus for the other coordinators; empty with an external bus
+	Level         uint32                 `protobuf:"varint,5,opt,name=level,proto3" json:"level,omitempty"`                      // highest feature level that its program applies
+	Version       string                 `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`                   // of its program
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_kiln_v1_state_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member) ProtoMessage() {}
+
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_state_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Member) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Member) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Member) GetBus() string {
+	if x != nil {
+		return x.Bus
+	}
+	return ""
+}
+
+func (x *Member) GetBusPeers() string {
+	if x != nil {
+		return x.BusPeers
+	}
+	return ""
+}
+
+func (x *Member) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *Member) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// MemberCommand adds a member or changes what is known of it, or removes it.
+type MemberCommand struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Remove        bool                   `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"` // the one with that id
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberCommand) Reset() {
+	*x = MemberCommand{}
+	mi := &file_kiln_v1_state_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberCommand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberCommand) ProtoMessage() {}
+
+func (x *MemberCommand) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_state_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberCommand.ProtoReflect.Descriptor instead.
+func (*MemberCommand) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *MemberCommand) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *MemberCommand) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+// LevelCommand raises the farm's feature level, once every member applies it.
+type LevelCommand struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         uint32                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LevelCommand) Reset() {
+	*x = LevelCommand{}
+	mi := &file_kiln_v1_state_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LevelCommand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LevelCommand) ProtoMessage() {}
+
+func (x *LevelCommand) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_state_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LevelCommand.ProtoReflect.Descriptor instead.
+func (*LevelCommand) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *LevelCommand) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+// Team is how a team shares the farm with others. A team without a record has the weight 100 and no limits.
+type Team struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Weight        uint32                 `protobuf:"varint,2,opt,name=weight,proto3" json:"weight,omitempty"`                        // of its share, 1 to 10,000
+	MaxLeases     uint32                 `protobuf:"varint,3,opt,name=max_leases,json=maxLeases,proto3" json:"max_leases,omitempty"` // steps that run for it at a time; 0: no limit
+	MaxBuilds     uint32                 `protobuf:"varint,4,opt,name=max_builds,json=maxBuilds,proto3" json:"max_builds,omitempty"` // builds that are not finished; 0: no limit
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Team) Reset() {
+	*x = Team{}
+	mi := &file_kiln_v1_state_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Team) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Team) ProtoMessage() {}
+
+func (x *Team) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_state_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Team.ProtoReflect.Descriptor instead.
+func (*Team) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Team) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Team) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Team) GetMaxLeases() uint32 {
+	if x != nil {
+		return x.MaxLeases
+	}
+	return 0
+}
+
+func (x *Team) GetMaxBuilds() uint32 {
+	if x != nil {
+		return x.MaxBuilds
+	}
+	return 0
+}
+
+type TeamCommand struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Team          *Team                  `protobuf:"bytes,1,opt,name=team,proto3" json:"team,omitempty"`
+	Remove        bool                   `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TeamCommand) Reset() {
+	*x = TeamCommand{}
+	mi := &file_kiln_v1_state_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TeamCommand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TeamCommand) ProtoMessage() {}
+
+func (x *TeamCommand) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_state_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TeamCommand.ProtoReflect.Descriptor instead.
+func (*TeamCommand) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *TeamCommand) GetTeam() *Team {
+	if x != nil {
+		return x.Team
+	}
+	return nil
+}
+
+func (x *TeamCommand) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+// HoldCommand keeps work away from a builder: an operator drains it, or the leader found it faulty.
+type HoldCommand struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Builder       string                 `protobuf:"bytes,1,opt,name=builder,proto3" json:"builder,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"` // one sentence
+	Until         int64                  `protobuf:"varint,3,opt,name=until,proto3" json:"until,omitempty"`  // ms since 1970, in the state's time; 0: until it is released
+	Release       bool                   `protobuf:"varint,4,opt,name=release,proto3" json:"release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldCommand) Reset() {
+	*x = HoldCommand{}
+	mi := &file_kiln_v1_state_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldCommand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldCommand) ProtoMessage() {}
+
+func (x *HoldCommand) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_state_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldCommand.ProtoReflect.Descriptor instead.
+func (*HoldCommand) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *HoldCommand) GetBuilder() string {
+	if x != nil {
+		return x.Builder
+	}
+	return ""
+}
+
+func (x *HoldCommand) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *HoldCommand) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *HoldCommand) GetRelease() bool {
+	if x != nil {
+		return x.Release
+	}
+	return false
+}
+
 // Final is the record of all that a plan's key leads to, so that an unchanged build is one look-up.
 type Final struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1027,7 +1464,7 @@ type Final struct {
 
 func (x *Final) Reset() {
 	*x = Final{}
-	mi := &file_kiln_v1_state_proto_msgTypes[14]
+	mi := &file_kiln_v1_state_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1476,7 @@ func (x *Final) String() string {
 func (*Final) ProtoMessage() {}
 
 func (x *Final) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[14]
+	mi := &file_kiln_v1_state_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1489,7 @@ func (x *Final) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Final.ProtoReflect.Descriptor instead.
 func (*Final) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{14}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Final) GetPlanKey() string {
@@ -1093,6 +1530,9 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Task
 	//	*SnapshotRecord_Seen
 	//	*SnapshotRecord_End
+	//	*SnapshotRecord_Member
+	//	*SnapshotRecord_Team
+	//	*SnapshotRecord_Hold
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1100,7 +1540,7 @@ type SnapshotRecord struct {
 
 func (x *SnapshotRecord) Reset() {
 	*x = SnapshotRecord{}
-	mi := &file_kiln_v1_state_proto_msgTypes[15]
+	mi := &file_kiln_v1_state_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1552,7 @@ func (x *SnapshotRecord) String() string {
 func (*SnapshotRecord) ProtoMessage() {}
 
 func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[15]
+	mi := &file_kiln_v1_state_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1565,7 @@ func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRecord.ProtoReflect.Descriptor instead.
 func (*SnapshotRecord) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{15}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SnapshotRecord) GetRecord() isSnapshotRecord_Record {
@@ -1180,6 +1620,33 @@ func (x *SnapshotRecord) GetEnd() *SnapshotEnd {
 	return nil
 }
 
+func (x *SnapshotRecord) GetMember() *Member {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Member); ok {
+			return x.Member
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetTeam() *Team {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Team); ok {
+			return x.Team
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetHold() *HoldCommand {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Hold); ok {
+			return x.Hold
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -1204,6 +1671,18 @@ type SnapshotRecord_End struct {
 	End *SnapshotEnd `protobuf:"bytes,5,opt,name=end,proto3,oneof"`
 }
 
+type SnapshotRecord_Member struct {
+	Member *Member `protobuf:"bytes,6,opt,name=member,proto3,oneof"`
+}
+
+type SnapshotRecord_Team struct {
+	Team *Team `protobuf:"bytes,7,opt,name=team,proto3,oneof"`
+}
+
+type SnapshotRecord_Hold struct {
+	Hold *HoldCommand `protobuf:"bytes,8,opt,name=hold,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Build) isSnapshotRecord_Record() {}
@@ -1214,6 +1693,12 @@ func (*SnapshotRecord_Seen) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_End) isSnapshotRecord_Record() {}
 
+func (*SnapshotRecord_Member) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Team) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Hold) isSnapshotRecord_Record() {}
+
 type SnapshotHeader struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Format        uint32                 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
@@ -1221,13 +1706,14 @@ type SnapshotHeader struct {
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Leases        uint64                 `protobuf:"varint,4,opt,name=leases,proto3" json:"leases,omitempty"`
 	Order         uint64                 `protobuf:"varint,5,opt,name=order,proto3" json:"order,omitempty"`
+	Level         uint32                 `protobuf:"varint,6,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_kiln_v1_state_proto_msgTypes[16]
+	mi := &file_kiln_v1_state_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1725,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[16]
+	mi := &file_kiln_v1_state_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1738,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{16}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SnapshotHeader) GetFormat() uint32 {
@@ -1290,6 +1776,13 @@ func (x *SnapshotHeader) GetOrder() uint64 {
 	return 0
 }
 
+func (x *SnapshotHeader) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
 type SnapshotBuild struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Spec          *BuildSpec             `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
@@ -1311,7 +1804,7 @@ type SnapshotBuild struct {
 
 func (x *SnapshotBuild) Reset() {
 	*x = SnapshotBuild{}
-	mi := &file_kiln_v1_state_proto_msgTypes[17]
+	mi := &file_kiln_v1_state_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1816,7 @@ func (x *SnapshotBuild) String() string {
 func (*SnapshotBuild) ProtoMessage() {}
 
 func (x *SnapshotBuild) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[17]
+	mi := &file_kiln_v1_state_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1829,7 @@ func (x *SnapshotBuild) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotBuild.ProtoReflect.Descriptor instead.
 func (*SnapshotBuild) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{17}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SnapshotBuild) GetSpec() *BuildSpec {
@@ -1443,7 +1936,7 @@ type SnapshotNode struct {
 
 func (x *SnapshotNode) Reset() {
 	*x = SnapshotNode{}
-	mi := &file_kiln_v1_state_proto_msgTypes[18]
+	mi := &file_kiln_v1_state_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1455,7 +1948,7 @@ func (x *SnapshotNode) String() string {
 func (*SnapshotNode) ProtoMessage() {}
 
 func (x *SnapshotNode) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[18]
+	mi := &file_kiln_v1_state_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1468,7 +1961,7 @@ func (x *SnapshotNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotNode.ProtoReflect.Descriptor instead.
 func (*SnapshotNode) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{18}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SnapshotNode) GetNode() *Node {
@@ -1528,7 +2021,7 @@ type SnapshotTask struct {
 
 func (x *SnapshotTask) Reset() {
 	*x = SnapshotTask{}
-	mi := &file_kiln_v1_state_proto_msgTypes[19]
+	mi := &file_kiln_v1_state_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +2033,7 @@ func (x *SnapshotTask) String() string {
 func (*SnapshotTask) ProtoMessage() {}
 
 func (x *SnapshotTask) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[19]
+	mi := &file_kiln_v1_state_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +2046,7 @@ func (x *SnapshotTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotTask.ProtoReflect.Descriptor instead.
 func (*SnapshotTask) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{19}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SnapshotTask) GetKey() string {
@@ -1664,7 +2157,7 @@ type SnapshotWaiter struct {
 
 func (x *SnapshotWaiter) Reset() {
 	*x = SnapshotWaiter{}
-	mi := &file_kiln_v1_state_proto_msgTypes[20]
+	mi := &file_kiln_v1_state_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1676,7 +2169,7 @@ func (x *SnapshotWaiter) String() string {
 func (*SnapshotWaiter) ProtoMessage() {}
 
 func (x *SnapshotWaiter) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[20]
+	mi := &file_kiln_v1_state_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1689,7 +2182,7 @@ func (x *SnapshotWaiter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotWaiter.ProtoReflect.Descriptor instead.
 func (*SnapshotWaiter) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{20}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SnapshotWaiter) GetBuild() string {
@@ -1716,7 +2209,7 @@ type SnapshotSeen struct {
 
 func (x *SnapshotSeen) Reset() {
 	*x = SnapshotSeen{}
-	mi := &file_kiln_v1_state_proto_msgTypes[21]
+	mi := &file_kiln_v1_state_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +2221,7 @@ func (x *SnapshotSeen) String() string {
 func (*SnapshotSeen) ProtoMessage() {}
 
 func (x *SnapshotSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[21]
+	mi := &file_kiln_v1_state_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +2234,7 @@ func (x *SnapshotSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSeen.ProtoReflect.Descriptor instead.
 func (*SnapshotSeen) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{21}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SnapshotSeen) GetBuild() string {
@@ -1768,7 +2261,7 @@ type SnapshotEnd struct {
 
 func (x *SnapshotEnd) Reset() {
 	*x = SnapshotEnd{}
-	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	mi := &file_kiln_v1_state_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +2273,7 @@ func (x *SnapshotEnd) String() string {
 func (*SnapshotEnd) ProtoMessage() {}
 
 func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	mi := &file_kiln_v1_state_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +2286,7 @@ func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotEnd.ProtoReflect.Descriptor instead.
 func (*SnapshotEnd) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{22}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SnapshotEnd) GetRecords() uint64 {
@@ -1818,7 +2311,7 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x05Entry\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x17\n" +
 	"\aunix_ms\x18\x02 \x01(\x03R\x06unixMs\x12,\n" +
-	"\bcommands\x18\x03 \x03(\v2\x10.kiln.v1.CommandR\bcommands\"\x8f\x05\n" +
+	"\bcommands\x18\x03 \x03(\v2\x10.kiln.v1.CommandR\bcommands\"\xc8\x06\n" +
 	"\aCommand\x120\n" +
 	"\x06submit\x18\x01 \x01(\v2\x16.kiln.v1.SubmitCommandH\x00R\x06submit\x120\n" +
 	"\x06attach\x18\x02 \x01(\v2\x16.kiln.v1.AttachCommandH\x00R\x06attach\x120\n" +
@@ -1833,7 +2326,11 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	" \x01(\v2\x16.kiln.v1.FinishCommandH\x00R\x06finish\x12*\n" +
 	"\x04lost\x18\v \x01(\v2\x14.kiln.v1.LostCommandH\x00R\x04lost\x120\n" +
 	"\x06forget\x18\f \x01(\v2\x16.kiln.v1.ForgetCommandH\x00R\x06forget\x12-\n" +
-	"\x05epoch\x18\r \x01(\v2\x15.kiln.v1.EpochCommandH\x00R\x05epochB\t\n" +
+	"\x05epoch\x18\r \x01(\v2\x15.kiln.v1.EpochCommandH\x00R\x05epoch\x120\n" +
+	"\x06member\x18\x0e \x01(\v2\x16.kiln.v1.MemberCommandH\x00R\x06member\x12-\n" +
+	"\x05level\x18\x0f \x01(\v2\x15.kiln.v1.LevelCommandH\x00R\x05level\x12*\n" +
+	"\x04team\x18\x10 \x01(\v2\x14.kiln.v1.TeamCommandH\x00R\x04team\x12*\n" +
+	"\x04hold\x18\x11 \x01(\v2\x14.kiln.v1.HoldCommandH\x00R\x04holdB\t\n" +
 	"\acommand\"\x7f\n" +
 	"\rSubmitCommand\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.kiln.v1.BuildSpecR\x04spec\x12%\n" +
@@ -1877,27 +2374,58 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\rForgetCommand\x12\x14\n" +
 	"\x05build\x18\x01 \x01(\tR\x05build\"$\n" +
 	"\fEpochCommand\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\x9d\x01\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\x91\x01\n" +
+	"\x06Member\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x10\n" +
+	"\x03bus\x18\x03 \x01(\tR\x03bus\x12\x1b\n" +
+	"\tbus_peers\x18\x04 \x01(\tR\bbusPeers\x12\x14\n" +
+	"\x05level\x18\x05 \x01(\rR\x05level\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\"P\n" +
+	"\rMemberCommand\x12'\n" +
+	"\x06member\x18\x01 \x01(\v2\x0f.kiln.v1.MemberR\x06member\x12\x16\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\"$\n" +
+	"\fLevelCommand\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\"p\n" +
+	"\x04Team\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06weight\x18\x02 \x01(\rR\x06weight\x12\x1d\n" +
+	"\n" +
+	"max_leases\x18\x03 \x01(\rR\tmaxLeases\x12\x1d\n" +
+	"\n" +
+	"max_builds\x18\x04 \x01(\rR\tmaxBuilds\"H\n" +
+	"\vTeamCommand\x12!\n" +
+	"\x04team\x18\x01 \x01(\v2\r.kiln.v1.TeamR\x04team\x12\x16\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\"o\n" +
+	"\vHoldCommand\x12\x18\n" +
+	"\abuilder\x18\x01 \x01(\tR\abuilder\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05until\x18\x03 \x01(\x03R\x05until\x12\x18\n" +
+	"\arelease\x18\x04 \x01(\bR\arelease\"\x9d\x01\n" +
 	"\x05Final\x12\x19\n" +
 	"\bplan_key\x18\x01 \x01(\tR\aplanKey\x12)\n" +
 	"\x05nodes\x18\x02 \x03(\v2\x13.kiln.v1.NodeRecordR\x05nodes\x12.\n" +
 	"\aoutputs\x18\x03 \x03(\v2\x14.kiln.v1.BuildOutputR\aoutputs\x12\x1e\n" +
 	"\n" +
 	"references\x18\x04 \x03(\tR\n" +
-	"references\"\x81\x02\n" +
+	"references\"\xfd\x02\n" +
 	"\x0eSnapshotRecord\x121\n" +
 	"\x06header\x18\x01 \x01(\v2\x17.kiln.v1.SnapshotHeaderH\x00R\x06header\x12.\n" +
 	"\x05build\x18\x02 \x01(\v2\x16.kiln.v1.SnapshotBuildH\x00R\x05build\x12+\n" +
 	"\x04task\x18\x03 \x01(\v2\x15.kiln.v1.SnapshotTaskH\x00R\x04task\x12+\n" +
 	"\x04seen\x18\x04 \x01(\v2\x15.kiln.v1.SnapshotSeenH\x00R\x04seen\x12(\n" +
-	"\x03end\x18\x05 \x01(\v2\x14.kiln.v1.SnapshotEndH\x00R\x03endB\b\n" +
-	"\x06record\"~\n" +
+	"\x03end\x18\x05 \x01(\v2\x14.kiln.v1.SnapshotEndH\x00R\x03end\x12)\n" +
+	"\x06member\x18\x06 \x01(\v2\x0f.kiln.v1.MemberH\x00R\x06member\x12#\n" +
+	"\x04team\x18\a \x01(\v2\r.kiln.v1.TeamH\x00R\x04team\x12*\n" +
+	"\x04hold\x18\b \x01(\v2\x14.kiln.v1.HoldCommandH\x00R\x04holdB\b\n" +
+	"\x06record\"\x94\x01\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x10\n" +
 	"\x03now\x18\x02 \x01(\x03R\x03now\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06leases\x18\x04 \x01(\x04R\x06leases\x12\x14\n" +
-	"\x05order\x18\x05 \x01(\x04R\x05order\"\xb0\x03\n" +
+	"\x05order\x18\x05 \x01(\x04R\x05order\x12\x14\n" +
+	"\x05level\x18\x06 \x01(\rR\x05level\"\xb0\x03\n" +
 	"\rSnapshotBuild\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.kiln.v1.BuildSpecR\x04spec\x12\x14\n" +
 	"\x05order\x18\x02 \x01(\x04R\x05order\x12)\n" +
@@ -1959,7 +2487,7 @@ func file_kiln_v1_state_proto_rawDescGZIP() []byte {
 	return file_kiln_v1_state_proto_rawDescData
 }
 
-var file_kiln_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_kiln_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_kiln_v1_state_proto_goTypes = []any{
 	(*Entry)(nil),           // 0: kiln.v1.Entry
 	(*Command)(nil),         // 1: kiln.v1.Command
@@ -1975,24 +2503,30 @@ var file_kiln_v1_state_proto_goTypes = []any{
 	(*LostCommand)(nil),     // 11: kiln.v1.LostCommand
 	(*ForgetCommand)(nil),   // 12: kiln.v1.ForgetCommand
 	(*EpochCommand)(nil),    // 13: kiln.v1.EpochCommand
-	(*Final)(nil),           // 14: kiln.v1.Final
-	(*SnapshotRecord)(nil),  // 15: kiln.v1.SnapshotRecord
-	(*SnapshotHeader)(nil),  // 16: kiln.v1.SnapshotHeader
-	(*SnapshotBuild)(nil),   // 17: kiln.v1.SnapshotBuild
-	(*SnapshotNode)(nil),    // 18: kiln.v1.SnapshotNode
-	(*SnapshotTask)(nil),    // 19: kiln.v1.SnapshotTask
-	(*SnapshotWaiter)(nil),  // 20: kiln.v1.SnapshotWaiter
-	(*SnapshotSeen)(nil),    // 21: kiln.v1.SnapshotSeen
-	(*SnapshotEnd)(nil),     // 22: kiln.v1.SnapshotEnd
-	(*CompleteRequest)(nil), // 23: kiln.v1.CompleteRequest
-	(*LeaseRef)(nil),        // 24: kiln.v1.LeaseRef
-	(*BuildSpec)(nil),       // 25: kiln.v1.BuildSpec
-	(*Target)(nil),          // 26: kiln.v1.Target
-	(*Node)(nil),            // 27: kiln.v1.Node
-	(*Result)(nil),          // 28: kiln.v1.Result
-	(*BuildOutput)(nil),     // 29: kiln.v1.BuildOutput
-	(*NodeRecord)(nil),      // 30: kiln.v1.NodeRecord
-	(BuildState)(0),         // 31: kiln.v1.BuildState
+	(*Member)(nil),          // 14: kiln.v1.Member
+	(*MemberCommand)(nil),   // 15: kiln.v1.MemberCommand
+	(*LevelCommand)(nil),    // 16: kiln.v1.LevelCommand
+	(*Team)(nil),            // 17: kiln.v1.Team
+	(*TeamCommand)(nil),     // 18: kiln.v1.TeamCommand
+	(*HoldCommand)(nil),     // 19: kiln.v1.HoldCommand
+	(*Final)(nil),           // 20: kiln.v1.Final
+	(*SnapshotRecord)(nil),  // 21: kiln.v1.SnapshotRecord
+	(*SnapshotHeader)(nil),  // 22: kiln.v1.SnapshotHeader
+	(*SnapshotBuild)(nil),   // 23: kiln.v1.SnapshotBuild
+	(*SnapshotNode)(nil),    // 24: kiln.v1.SnapshotNode
+	(*SnapshotTask)(nil),    // 25: kiln.v1.SnapshotTask
+	(*SnapshotWaiter)(nil),  // 26: kiln.v1.SnapshotWaiter
+	(*SnapshotSeen)(nil),    // 27: kiln.v1.SnapshotSeen
+	(*SnapshotEnd)(nil),     // 28: kiln.v1.SnapshotEnd
+	(*CompleteRequest)(nil), // 29: kiln.v1.CompleteRequest
+	(*LeaseRef)(nil),        // 30: kiln.v1.LeaseRef
+	(*BuildSpec)(nil),       // 31: kiln.v1.BuildSpec
+	(*Target)(nil),          // 32: kiln.v1.Target
+	(*Node)(nil),            // 33: kiln.v1.Node
+	(*Result)(nil),          // 34: kiln.v1.Result
+	(*BuildOutput)(nil),     // 35: kiln.v1.BuildOutput
+	(*NodeRecord)(nil),      // 36: kiln.v1.NodeRecord
+	(BuildState)(0),         // 37: kiln.v1.BuildState
 }
 var file_kiln_v1_state_proto_depIdxs = []int32{
 	1,  // 0: kiln.v1.Entry.commands:type_name -> kiln.v1.Command
@@ -2000,44 +2534,53 @@ var file_kiln_v1_state_proto_depIdxs = []int32{
 	3,  // 2: kiln.v1.Command.attach:type_name -> kiln.v1.AttachCommand
 	5,  // 3: kiln.v1.Command.looked:type_name -> kiln.v1.LookedCommand
 	6,  // 4: kiln.v1.Command.lease:type_name -> kiln.v1.LeaseCommand
-	23, // 5: kiln.v1.Command.complete:type_name -> kiln.v1.CompleteRequest
+	29, // 5: kiln.v1.Command.complete:type_name -> kiln.v1.CompleteRequest
 	7,  // 6: kiln.v1.Command.expire:type_name -> kiln.v1.ExpireCommand
-	24, // 7: kiln.v1.Command.release:type_name -> kiln.v1.LeaseRef
+	30, // 7: kiln.v1.Command.release:type_name -> kiln.v1.LeaseRef
 	8,  // 8: kiln.v1.Command.cancel:type_name -> kiln.v1.CancelCommand
 	9,  // 9: kiln.v1.Command.fail:type_name -> kiln.v1.FailCommand
 	10, // 10: kiln.v1.Command.finish:type_name -> kiln.v1.FinishCommand
 	11, // 11: kiln.v1.Command.lost:type_name -> kiln.v1.LostCommand
 	12, // 12: kiln.v1.Command.forget:type_name -> kiln.v1.ForgetCommand
 	13, // 13: kiln.v1.Command.epoch:type_name -> kiln.v1.EpochCommand
-	25, // 14: kiln.v1.SubmitCommand.spec:type_name -> kiln.v1.BuildSpec
-	4,  // 15: kiln.v1.AttachCommand.nodes:type_name -> kiln.v1.AttachNode
-	26, // 16: kiln.v1.AttachCommand.targets:type_name -> kiln.v1.Target
-	27, // 17: kiln.v1.AttachNode.node:type_name -> kiln.v1.Node
-	28, // 18: kiln.v1.AttachNode.hit:type_name -> kiln.v1.Result
-	28, // 19: kiln.v1.LookedCommand.hit:type_name -> kiln.v1.Result
-	24, // 20: kiln.v1.ExpireCommand.lease:type_name -> kiln.v1.LeaseRef
-	29, // 21: kiln.v1.FinishCommand.outputs:type_name -> kiln.v1.BuildOutput
-	30, // 22: kiln.v1.Final.nodes:type_name -> kiln.v1.NodeRecord
-	29, // 23: kiln.v1.Final.outputs:type_name -> kiln.v1.BuildOutput
-	16, // 24: kiln.v1.SnapshotRecord.header:type_name -> kiln.v1.SnapshotHeader
-	17, // 25: kiln.v1.SnapshotRecord.build:type_name -> kiln.v1.SnapshotBuild
-	19, // 26: kiln.v1.SnapshotRecord.task:type_name -> kiln.v1.SnapshotTask
-	21, // 27: kiln.v1.SnapshotRecord.seen:type_name -> kiln.v1.SnapshotSeen
-	22, // 28: kiln.v1.SnapshotRecord.end:type_name -> kiln.v1.SnapshotEnd
-	25, // 29: kiln.v1.SnapshotBuild.spec:type_name -> kiln.v1.BuildSpec
-	31, // 30: kiln.v1.SnapshotBuild.state:type_name -> kiln.v1.BuildState
-	18, // 31: kiln.v1.SnapshotBuild.nodes:type_name -> kiln.v1.SnapshotNode
-	26, // 32: kiln.v1.SnapshotBuild.targets:type_name -> kiln.v1.Target
-	29, // 33: kiln.v1.SnapshotBuild.outputs:type_name -> kiln.v1.BuildOutput
-	27, // 34: kiln.v1.SnapshotNode.node:type_name -> kiln.v1.Node
-	28, // 35: kiln.v1.SnapshotNode.result:type_name -> kiln.v1.Result
-	20, // 36: kiln.v1.SnapshotTask.waiters:type_name -> kiln.v1.SnapshotWaiter
-	28, // 37: kiln.v1.SnapshotTask.result:type_name -> kiln.v1.Result
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	15, // 14: kiln.v1.Command.member:type_name -> kiln.v1.MemberCommand
+	16, // 15: kiln.v1.Command.level:type_name -> kiln.v1.LevelCommand
+	18, // 16: kiln.v1.Command.team:type_name -> kiln.v1.TeamCommand
+	19, // 17: kiln.v1.Command.hold:type_name -> kiln.v1.HoldCommand
+	31, // 18: kiln.v1.SubmitCommand.spec:type_name -> kiln.v1.BuildSpec
+	4,  // 19: kiln.v1.AttachCommand.nodes:type_name -> kiln.v1.AttachNode
+	32, // 20: kiln.v1.AttachCommand.targets:type_name -> kiln.v1.Target
+	33, // 21: kiln.v1.AttachNode.node:type_name -> kiln.v1.Node
+	34, // 22: kiln.v1.AttachNode.hit:type_name -> kiln.v1.Result
+	34, // 23: kiln.v1.LookedCommand.hit:type_name -> kiln.v1.Result
+	30, // 24: kiln.v1.ExpireCommand.lease:type_name -> kiln.v1.LeaseRef
+	35, // 25: kiln.v1.FinishCommand.outputs:type_name -> kiln.v1.BuildOutput
+	14, // 26: kiln.v1.MemberCommand.member:type_name -> kiln.v1.Member
+	17, // 27: kiln.v1.TeamCommand.team:type_name -> kiln.v1.Team
+	36, // 28: kiln.v1.Final.nodes:type_name -> kiln.v1.NodeRecord
+	35, // 29: kiln.v1.Final.outputs:type_name -> kiln.v1.BuildOutput
+	22, // 30: kiln.v1.SnapshotRecord.header:type_name -> kiln.v1.SnapshotHeader
+	23, // 31: kiln.v1.SnapshotRecord.build:type_name -> kiln.v1.SnapshotBuild
+	25, // 32: kiln.v1.SnapshotRecord.task:type_name -> kiln.v1.SnapshotTask
+	27, // 33: kiln.v1.SnapshotRecord.seen:type_name -> kiln.v1.SnapshotSeen
+	28, // 34: kiln.v1.SnapshotRecord.end:type_name -> kiln.v1.SnapshotEnd
+	14, // 35: kiln.v1.SnapshotRecord.member:type_name -> kiln.v1.Member
+	17, // 36: kiln.v1.SnapshotRecord.team:type_name -> kiln.v1.Team
+	19, // 37: kiln.v1.SnapshotRecord.hold:type_name -> kiln.v1.HoldCommand
+	31, // 38: kiln.v1.SnapshotBuild.spec:type_name -> kiln.v1.BuildSpec
+	37, // 39: kiln.v1.SnapshotBuild.state:type_name -> kiln.v1.BuildState
+	24, // 40: kiln.v1.SnapshotBuild.nodes:type_name -> kiln.v1.SnapshotNode
+	32, // 41: kiln.v1.SnapshotBuild.targets:type_name -> kiln.v1.Target
+	35, // 42: kiln.v1.SnapshotBuild.outputs:type_name -> kiln.v1.BuildOutput
+	33, // 43: kiln.v1.SnapshotNode.node:type_name -> kiln.v1.Node
+	34, // 44: kiln.v1.SnapshotNode.result:type_name -> kiln.v1.Result
+	26, // 45: kiln.v1.SnapshotTask.waiters:type_name -> kiln.v1.SnapshotWaiter
+	34, // 46: kiln.v1.SnapshotTask.result:type_name -> kiln.v1.Result
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_state_proto_init() }
@@ -2062,13 +2605,20 @@ func file_kiln_v1_state_proto_init() {
 		(*Command_Lost)(nil),
 		(*Command_Forget)(nil),
 		(*Command_Epoch)(nil),
+		(*Command_Member)(nil),
+		(*Command_Level)(nil),
+		(*Command_Team)(nil),
+		(*Command_Hold)(nil),
 	}
-	file_kiln_v1_state_proto_msgTypes[15].OneofWrappers = []any{
+	file_kiln_v1_state_proto_msgTypes[21].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
 		(*SnapshotRecord_Build)(nil),
 		(*SnapshotRecord_Task)(nil),
 		(*SnapshotRecord_Seen)(nil),
 		(*SnapshotRecord_End)(nil),
+		(*SnapshotRecord_Member)(nil),
+		(*SnapshotRecord_Team)(nil),
+		(*SnapshotRecord_Hold)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2076,7 +2626,7 @@ func file_kiln_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_state_proto_rawDesc), len(file_kiln_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -26,6 +26,10 @@ const _ = connect.IsAtLeastVersion1_13_0
 const (
 	// FarmServiceName is the fully-qualified name of the FarmService service.
 	FarmServiceName = "kiln.v1.FarmService"
+	// AdminServiceName is the fully-qualified name of the AdminService service.
+	AdminServiceName = "kiln.v1.AdminService"
+	// JoinServiceName is the fully-qualified name of the JoinService service.
+	JoinServiceName = "kiln.v1.JoinService"
 )
 
 // These constants are the fully-qualified names of the RPCs defined in this package. They're
@@ -49,8 +53,31 @@ const (
 	// FarmServiceMissingBlobsProcedure is the fully-qualified name of the FarmService's MissingBlobs
 	// RPC.
 	FarmServiceMissingBlobsProcedure = "/kiln.v1.FarmService/MissingBlobs"
+	// FarmServiceBlobURLsProcedure is the fully-qualified name of the FarmService's BlobURLs RPC.
+	FarmServiceBlobURLsProcedure = "/kiln.v1.FarmService/BlobURLs"
+	// FarmServiceQueueProcedure is the fully-qualified name of the FarmService's Queue RPC.
+	FarmServiceQueueProcedure = "/kiln.v1.FarmService/Queue"
 	// FarmServiceStatusProcedure is the fully-qualified name of the FarmService's Status RPC.
 	FarmServiceStatusProcedure = "/kiln.v1.FarmService/Status"
+	// AdminServiceTopologyProcedure is the fully-qualified name of the AdminService's Topology RPC.
+	AdminServiceTopologyProcedure = "/kiln.v1.AdminService/Topology"
+	// AdminServiceAnnounceProcedure is the fully-qualified name of the AdminService's Announce RPC.
+	AdminServiceAnnounceProcedure = "/kiln.v1.AdminService/Announce"
+	// AdminServiceRemoveMemberProcedure is the fully-qualified name of the AdminService's RemoveMember
+	// RPC.
+	AdminServiceRemoveMemberProcedure = "/kiln.v1.AdminService/RemoveMember"
+	// AdminServiceHoldProcedure is the fully-qualified name of the AdminService's Hold RPC.
+	AdminServiceHoldProcedure = "/kiln.v1.AdminService/Hold"
+	// AdminServiceSetTeamProcedure is the fully-qualified name of the AdminService's SetTeam RPC.
+	AdminServiceSetTeamProcedure = "/kiln.v1.AdminService/SetTeam"
+	// AdminServiceTokenProcedure is the fully-qualified name of the AdminService's Token RPC.
+	AdminServiceTokenProcedure = "/kiln.v1.AdminService/Token"
+	// AdminServiceBackupProcedure is the fully-qualified name of the AdminService's Backup RPC.
+	AdminServiceBackupProcedure = "/kiln.v1.AdminService/Backup"
+	// AdminServiceRestoreProcedure is the fully-qualified name of the AdminService's Restore RPC.
+	AdminServiceRestoreProcedure = "/kiln.v1.AdminService/Restore"
+	// JoinServiceJoinProcedure is the fully-qualified name of the JoinService's Join RPC.
+	JoinServiceJoinProcedure = "/kiln.v1.JoinService/Join"
 )
 
 // FarmServiceClient is a client for the kiln.v1.FarmService service.
@@ -67,6 +94,10 @@ type FarmServiceClient interface {
 	Cancel(context.Context, *connect.Request[v1.CancelRequest]) (*connect.Response[v1.CancelResponse], error)
 	// MissingBlobs says which of the digests the farm does not hold.
 	MissingBlobs(context.Context, *connect.Request[v1.MissingBlobsRequest]) (*connect.Response[v1.MissingBlobsResponse], error)
+	// BlobURLs returns URLs by which a client may read blobs from the cache itself for a while; none when that is not possible.
+	BlobURLs(context.Context, *connect.Request[v1.BlobURLsRequest]) (*connect.Response[v1.BlobURLsResponse], error)
+	// Queue tells what waits, and why.
+	Queue(context.Context, *connect.Request[v1.QueueRequest]) (*connect.Response[v1.QueueResponse], error)
 	// Status tells what the farm is doing now.
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
 }
@@ -118,6 +149,18 @@ func NewFarmServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(farmServiceMethods.ByName("MissingBlobs")),
 			connect.WithClientOptions(opts...),
 		),
+		blobURLs: connect.NewClient[v1.BlobURLsRequest, v1.BlobURLsResponse](
+			httpClient,
+			baseURL+FarmServiceBlobURLsProcedure,
+			connect.WithSchema(farmServiceMethods.ByName("BlobURLs")),
+			connect.WithClientOptions(opts...),
+		),
+		queue: connect.NewClient[v1.QueueRequest, v1.QueueResponse](
+			httpClient,
+			baseURL+FarmServiceQueueProcedure,
+			connect.WithSchema(farmServiceMethods.ByName("Queue")),
+			connect.WithClientOptions(opts...),
+		),
 		status: connect.NewClient[v1.StatusRequest, v1.StatusResponse](
 			httpClient,
 			baseURL+FarmServiceStatusProcedure,
@@ -135,6 +178,8 @@ type farmServiceClient struct {
 	listBuilds   *connect.Client[v1.ListBuildsRequest, v1.ListBuildsResponse]
 	cancel       *connect.Client[v1.CancelRequest, v1.CancelResponse]
 	missingBlobs *connect.Client[v1.MissingBlobsRequest, v1.MissingBlobsResponse]
+	blobURLs     *connect.Client[v1.BlobURLsRequest, v1.BlobURLsResponse]
+	queue        *connect.Client[v1.QueueRequest, v1.QueueResponse]
 	status       *connect.Client[v1.StatusRequest, v1.StatusResponse]
 }
 
@@ -168,6 +213,16 @@ func (c *farmServiceClient) MissingBlobs(ctx context.Context, req *connect.Reque
 	return c.missingBlobs.CallUnary(ctx, req)
 }
 
+// BlobURLs calls kiln.v1.FarmService.BlobURLs.
+func (c *farmServiceClient) BlobURLs(ctx context.Context, req *connect.Request[v1.BlobURLsRequest]) (*connect.Response[v1.BlobURLsResponse], error) {
+	return c.blobURLs.CallUnary(ctx, req)
+}
+
+// Queue calls kiln.v1.FarmService.Queue.
+func (c *farmServiceClient) Queue(ctx context.Context, req *connect.Request[v1.QueueRequest]) (*connect.Response[v1.QueueResponse], error) {
+	return c.queue.CallUnary(ctx, req)
+}
+
 // Status calls kiln.v1.FarmService.Status.
 func (c *farmServiceClient) Status(ctx context.Context, req *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
 	return c.status.CallUnary(ctx, req)
@@ -187,6 +242,10 @@ type FarmServiceHandler interface {
 	Cancel(context.Context, *connect.Request[v1.CancelRequest]) (*connect.Response[v1.CancelResponse], error)
 	// MissingBlobs says which of the digests the farm does not hold.
 	MissingBlobs(context.Context, *connect.Request[v1.MissingBlobsRequest]) (*connect.Response[v1.MissingBlobsResponse], error)
+	// BlobURLs returns URLs by which a client may read blobs from the cache itself for a while; none when that is not possible.
+	BlobURLs(context.Context, *connect.Request[v1.BlobURLsRequest]) (*connect.Response[v1.BlobURLsResponse], error)
+	// Queue tells what waits, and why.
+	Queue(context.Context, *connect.Request[v1.QueueRequest]) (*connect.Response[v1.QueueResponse], error)
 	// Status tells what the farm is doing now.
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
 }
@@ -234,6 +293,18 @@ func NewFarmServiceHandler(svc FarmServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(farmServiceMethods.ByName("MissingBlobs")),
 		connect.WithHandlerOptions(opts...),
 	)
+	farmServiceBlobURLsHandler := connect.NewUnaryHandler(
+		FarmServiceBlobURLsProcedure,
+		svc.BlobURLs,
+		connect.WithSchema(farmServiceMethods.ByName("BlobURLs")),
+		connect.WithHandlerOptions(opts...),
+	)
+	farmServiceQueueHandler := connect.NewUnaryHandler(
+		FarmServiceQueueProcedure,
+		svc.Queue,
+		connect.WithSchema(farmServiceMethods.ByName("Queue")),
+		connect.WithHandlerOptions(opts...),
+	)
 	farmServiceStatusHandler := connect.NewUnaryHandler(
 		FarmServiceStatusProcedure,
 		svc.Status,
@@ -254,6 +325,10 @@ func NewFarmServiceHandler(svc FarmServiceHandler, opts ...connect.HandlerOption
 			farmServiceCancelHandler.ServeHTTP(w, r)
 		case FarmServiceMissingBlobsProcedure:
 			farmServiceMissingBlobsHandler.ServeHTTP(w, r)
+		case FarmServiceBlobURLsProcedure:
+			farmServiceBlobURLsHandler.ServeHTTP(w, r)
+		case FarmServiceQueueProcedure:
+			farmServiceQueueHandler.ServeHTTP(w, r)
 		case FarmServiceStatusProcedure:
 			farmServiceStatusHandler.ServeHTTP(w, r)
 		default:
@@ -289,6 +364,354 @@ func (UnimplementedFarmServiceHandler) MissingBlobs(context.Context, *connect.Re
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.FarmService.MissingBlobs is not implemented"))
 }
 
+func (UnimplementedFarmServiceHandler) BlobURLs(context.Context, *connect.Request[v1.BlobURLsRequest]) (*connect.Response[v1.BlobURLsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.FarmService.BlobURLs is not implemented"))
+}
+
+func (UnimplementedFarmServiceHandler) Queue(context.Context, *connect.Request[v1.QueueRequest]) (*connect.Response[v1.QueueResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.FarmService.Queue is not implemented"))
+}
+
 func (UnimplementedFarmServiceHandler) Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.FarmService.Status is not implemented"))
+}
+
+// AdminServiceClient is a client for the kiln.v1.AdminService service.
+type AdminServiceClient interface {
+	// Topology tells any part of the farm where the others are.
+	Topology(context.Context, *connect.Request[v1.TopologyRequest]) (*connect.Response[v1.TopologyResponse], error)
+	// Announce adds the coordinator that asks to the farm, or changes what is known of it. Role coordinator.
+	Announce(context.Context, *connect.Request[v1.AnnounceRequest]) (*connect.Response[v1.AnnounceResponse], error)
+	// RemoveMember removes a coordinator. The farm keeps a majority, or refuses.
+	RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error)
+	// Hold keeps work away from a builder, or gives it work again.
+	Hold(context.Context, *connect.Request[v1.HoldRequest]) (*connect.Response[v1.HoldResponse], error)
+	// SetTeam changes a team's share and limits.
+	SetTeam(context.Context, *connect.Request[v1.SetTeamRequest]) (*connect.Response[v1.SetTeamResponse], error)
+	// Token makes a join token.
+	Token(context.Context, *connect.Request[v1.TokenRequest]) (*connect.Response[v1.TokenResponse], error)
+	// Backup streams the whole state.
+	Backup(context.Context, *connect.Request[v1.BackupRequest]) (*connect.ServerStreamForClient[v1.BackupResponse], error)
+	// Restore replaces the whole state by that of a backup.
+	Restore(context.Context) *connect.ClientStreamForClient[v1.RestoreRequest, v1.RestoreResponse]
+}
+
+// NewAdminServiceClient constructs a client for the kiln.v1.AdminService service. By default, it
+// uses the Connect protocol with the binary Protobuf Codec, asks for gzipped responses, and sends
+// uncompressed requests. To use the gRPC or gRPC-Web protocols, supply the connect.WithGRPC() or
+// connect.WithGRPCWeb() options.
+//
+// The URL supplied here should be the base URL for the Connect or gRPC server (for example,
+// http://api.acme.com or https://acme.com/grpc).
+func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...connect.ClientOption) AdminServiceClient {
+	baseURL = strings.TrimRight(baseURL, "/")
+	adminServiceMethods := v1.File_kiln_v1_farm_proto.Services().ByName("AdminService").Methods()
+	return &adminServiceClient{
+		topology: connect.NewClient[v1.TopologyRequest, v1.TopologyResponse](
+			httpClient,
+			baseURL+AdminServiceTopologyProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Topology")),
+			connect.WithClientOptions(opts...),
+		),
+		announce: connect.NewClient[v1.AnnounceRequest, v1.AnnounceResponse](
+			httpClient,
+			baseURL+AdminServiceAnnounceProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Announce")),
+			connect.WithClientOptions(opts...),
+		),
+		removeMember: connect.NewClient[v1.RemoveMemberRequest, v1.RemoveMemberResponse](
+			httpClient,
+			baseURL+AdminServiceRemoveMemberProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("RemoveMember")),
+			connect.WithClientOptions(opts...),
+		),
+		hold: connect.NewClient[v1.HoldRequest, v1.HoldResponse](
+			httpClient,
+			baseURL+AdminServiceHoldProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Hold")),
+			connect.WithClientOptions(opts...),
+		),
+		setTeam: connect.NewClient[v1.SetTeamRequest, v1.SetTeamResponse](
+			httpClient,
+			baseURL+AdminServiceSetTeamProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("SetTeam")),
+			connect.WithClientOptions(opts...),
+		),
+		token: connect.NewClient[v1.TokenRequest, v1.TokenResponse](
+			httpClient,
+			baseURL+AdminServiceTokenProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Token")),
+			connect.WithClientOptions(opts...),
+		),
+		backup: connect.NewClient[v1.BackupRequest, v1.BackupResponse](
+			httpClient,
+			baseURL+AdminServiceBackupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Backup")),
+			connect.WithClientOptions(opts...),
+		),
+		restore: connect.NewClient[v1.RestoreRequest, v1.RestoreResponse](
+			httpClient,
+			baseURL+AdminServiceRestoreProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Restore")),
+			connect.WithClientOptions(opts...),
+		),
+	}
+}
+
+// adminServiceClient implements AdminServiceClient.
+type adminServiceClient struct {
+	topology     *connect.Client[v1.TopologyRequest, v1.TopologyResponse]
+	announce     *connect.Client[v1.AnnounceRequest, v1.AnnounceResponse]
+	removeMember *connect.Client[v1.RemoveMemberRequest, v1.RemoveMemberResponse]
+	hold         *connect.Client[v1.HoldRequest, v1.HoldResponse]
+	setTeam      *connect.Client[v1.SetTeamRequest, v1.SetTeamResponse]
+	token        *connect.Client[v1.TokenRequest, v1.TokenResponse]
+	backup       *connect.Client[v1.BackupRequest, v1.BackupResponse]
+	restore      *connect.Client[v1.RestoreRequest, v1.RestoreResponse]
+}
+
+// Topology calls kiln.v1.AdminService.Topology.
+func (c *adminServiceClient) Topology(ctx context.Context, req *connect.Request[v1.TopologyRequest]) (*connect.Response[v1.TopologyResponse], error) {
+	return c.topology.CallUnary(ctx, req)
+}
+
+// Announce calls kiln.v1.AdminService.Announce.
+func (c *adminServiceClient) Announce(ctx context.Context, req *connect.Request[v1.AnnounceRequest]) (*connect.Response[v1.AnnounceResponse], error) {
+	return c.announce.CallUnary(ctx, req)
+}
+
+// RemoveMember calls kiln.v1.AdminService.RemoveMember.
+func (c *adminServiceClient) RemoveMember(ctx context.Context, req *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error) {
+	return c.removeMember.CallUnary(ctx, req)
+}
+
+// Hold calls kiln.v1.AdminService.Hold.
+func (c *adminServiceClient) Hold(ctx context.Context, req *connect.Request[v1.HoldRequest]) (*connect.Response[v1.HoldResponse], error) {
+	return c.hold.CallUnary(ctx, req)
+}
+
+// SetTeam calls kiln.v1.AdminService.SetTeam.
+func (c *adminServiceClient) SetTeam(ctx context.Context, req *connect.Request[v1.SetTeamRequest]) (*connect.Response[v1.SetTeamResponse], error) {
+	return c.setTeam.CallUnary(ctx, req)
+}
+
+// Token calls kiln.v1.AdminService.Token.
+func (c *adminServiceClient) Token(ctx context.Context, req *connect.Request[v1.TokenRequest]) (*connect.Response[v1.TokenResponse], error) {
+	return c.token.CallUnary(ctx, req)
+}
+
+// Backup calls kiln.v1.AdminService.Backup.
+func (c *adminServiceClient) Backup(ctx context.Context, req *connect.Request[v1.BackupRequest]) (*connect.ServerStreamForClient[v1.BackupResponse], error) {
+	return c.backup.CallServerStream(ctx, req)
+}
+
+// Restore calls kiln.v1.AdminService.Restore.
+func (c *adminServiceClient) Restore(ctx context.Context) *connect.ClientStreamForClient[v1.RestoreRequest, v1.RestoreResponse] {
+	return c.restore.CallClientStream(ctx)
+}
+
+// AdminServiceHandler is an implementation of the kiln.v1.AdminService service.
+type AdminServiceHandler interface {
+	// Topology tells any part of the farm where the others are.
+	Topology(context.Context, *connect.Request[v1.TopologyRequest]) (*connect.Response[v1.TopologyResponse], error)
+	// Announce adds the coordinator that asks to the farm, or changes what is known of it. Role coordinator.
+	Announce(context.Context, *connect.Request[v1.AnnounceRequest]) (*connect.Response[v1.AnnounceResponse], error)
+	// RemoveMember removes a coordinator. The farm keeps a majority, or refuses.
+	RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error)
+	// Hold keeps work away from a builder, or gives it work again.
+	Hold(context.Context, *connect.Request[v1.HoldRequest]) (*connect.Response[v1.HoldResponse], error)
+	// SetTeam changes a team's share and limits.
+	SetTeam(context.Context, *connect.Request[v1.SetTeamRequest]) (*connect.Response[v1.SetTeamResponse], error)
+	// Token makes a join token.
+	Token(context.Context, *connect.Request[v1.TokenRequest]) (*connect.Response[v1.TokenResponse], error)
+	// Backup streams the whole state.
+	Backup(context.Context, *connect.Request[v1.BackupRequest], *connect.ServerStream[v1.BackupResponse]) error
+	// Restore replaces the whole state by that of a backup.
+	Restore(context.Context, *connect.ClientStream[v1.RestoreRequest]) (*connect.Response[v1.RestoreResponse], error)
+}
+
+// NewAdminServiceHandler builds an HTTP handler from the service implementation. It returns the
+// path on which to mount the handler and the handler itself.
+//
+// By default, handlers support the Connect, gRPC, and gRPC-Web protocols with the binary Protobuf
+// and JSON codecs. They also support gzip compression.
+func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
+	adminServiceMethods := v1.File_kiln_v1_farm_proto.Services().ByName("AdminService").Methods()
+	adminServiceTopologyHandler := connect.NewUnaryHandler(
+		AdminServiceTopologyProcedure,
+		svc.Topology,
+		connect.WithSchema(adminServiceMethods.ByName("Topology")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceAnnounceHandler := connect.NewUnaryHandler(
+		AdminServiceAnnounceProcedure,
+		svc.Announce,
+		connect.WithSchema(adminServiceMethods.ByName("Announce")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceRemoveMemberHandler := connect.NewUnaryHandler(
+		AdminServiceRemoveMemberProcedure,
+		svc.RemoveMember,
+		connect.WithSchema(adminServiceMethods.ByName("RemoveMember")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceHoldHandler := connect.NewUnaryHandler(
+		AdminServiceHoldProcedure,
+		svc.Hold,
+		connect.WithSchema(adminServiceMethods.ByName("Hold")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceSetTeamHandler := connect.NewUnaryHandler(
+		AdminServiceSetTeamProcedure,
+		svc.SetTeam,
+		connect.WithSchema(adminServiceMethods.ByName("SetTeam")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceTokenHandler := connect.NewUnaryHandler(
+		AdminServiceTokenProcedure,
+		svc.Token,
+		connect.WithSchema(adminServiceMethods.ByName("Token")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceBackupHandler := connect.NewServerStreamHandler(
+		AdminServiceBackupProcedure,
+		svc.Backup,
+		connect.WithSchema(adminServiceMethods.ByName("Backup")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceRestoreHandler := connect.NewClientStreamHandler(
+		AdminServiceRestoreProcedure,
+		svc.Restore,
+		connect.WithSchema(adminServiceMethods.ByName("Restore")),
+		connect.WithHandlerOptions(opts...),
+	)
+	return "/kiln.v1.AdminService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case AdminServiceTopologyProcedure:
+			adminServiceTopologyHandler.ServeHTTP(w, r)
+		case AdminServiceAnnounceProcedure:
+			adminServiceAnnounceHandler.ServeHTTP(w, r)
+		case AdminServiceRemoveMemberProcedure:
+			adminServiceRemoveMemberHandler.ServeHTTP(w, r)
+		case AdminServiceHoldProcedure:
+			adminServiceHoldHandler.ServeHTTP(w, r)
+		case AdminServiceSetTeamProcedure:
+			adminServiceSetTeamHandler.ServeHTTP(w, r)
+		case AdminServiceTokenProcedure:
+			adminServiceTokenHandler.ServeHTTP(w, r)
+		case AdminServiceBackupProcedure:
+			adminServiceBackupHandler.ServeHTTP(w, r)
+		case AdminServiceRestoreProcedure:
+			adminServiceRestoreHandler.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// UnimplementedAdminServiceHandler returns CodeUnimplemented from all methods.
+type UnimplementedAdminServiceHandler struct{}
+
+func (UnimplementedAdminServiceHandler) Topology(context.Context, *connect.Request[v1.TopologyRequest]) (*connect.Response[v1.TopologyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.AdminService.Topology is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Announce(context.Context, *connect.Request[v1.AnnounceRequest]) (*connect.Response[v1.AnnounceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.AdminService.Announce is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.AdminService.RemoveMember is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Hold(context.Context, *connect.Request[v1.HoldRequest]) (*connect.Response[v1.HoldResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.AdminService.Hold is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) SetTeam(context.Context, *connect.Request[v1.SetTeamRequest]) (*connect.Response[v1.SetTeamResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.AdminService.SetTeam is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Token(context.Context, *connect.Request[v1.TokenRequest]) (*connect.Response[v1.TokenResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.AdminService.Token is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Backup(context.Context, *connect.Request[v1.BackupRequest], *connect.ServerStream[v1.BackupResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.AdminService.Backup is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Restore(context.Context, *connect.ClientStream[v1.RestoreRequest]) (*connect.Response[v1.RestoreResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.AdminService.Restore is not implemented"))
+}
+
+// JoinServiceClient is a client for the kiln.v1.JoinService service.
+type JoinServiceClient interface {
+	// Join signs a certificate for the owner of a join token, or a new one for the owner of one that is still valid.
+	Join(context.Context, *connect.Request[v1.JoinRequest]) (*connect.Response[v1.JoinResponse], error)
+}
+
+// NewJoinServiceClient constructs a client for the kiln.v1.JoinService service. By default, it uses
+// the Connect protocol with the binary Protobuf Codec, asks for gzipped responses, and sends
+// uncompressed requests. To use the gRPC or gRPC-Web protocols, supply the connect.WithGRPC() or
+// connect.WithGRPCWeb() options.
+//
+// The URL supplied here should be the base URL for the Connect or gRPC server (for example,
+// http://api.acme.com or https://acme.com/grpc).
+func NewJoinServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...connect.ClientOption) JoinServiceClient {
+	baseURL = strings.TrimRight(baseURL, "/")
+	joinServiceMethods := v1.File_kiln_v1_farm_proto.Services().ByName("JoinService").Methods()
+	return &joinServiceClient{
+		join: connect.NewClient[v1.JoinRequest, v1.JoinResponse](
+			httpClient,
+			baseURL+JoinServiceJoinProcedure,
+			connect.WithSchema(joinServiceMethods.ByName("Join")),
+			connect.WithClientOptions(opts...),
+		),
+	}
+}
+
+// joinServiceClient implements JoinServiceClient.
+type joinServiceClient struct {
+	join *connect.Client[v1.JoinRequest, v1.JoinResponse]
+}
+
+// Join calls kiln.v1.JoinService.Join.
+func (c *joinServiceClient) Join(ctx context.Context, req *connect.Request[v1.JoinRequest]) (*connect.Response[v1.JoinResponse], error) {
+	return c.join.CallUnary(ctx, req)
+}
+
+// JoinServiceHandler is an implementation of the kiln.v1.JoinService service.
+type JoinServiceHandler interface {
+	// Join signs a certificate for the owner of a join token, or a new one for the owner of one that is still valid.
+	Join(context.Context, *connect.Request[v1.JoinRequest]) (*connect.Response[v1.JoinResponse], error)
+}
+
+// NewJoinServiceHandler builds an HTTP handler from the service implementation. It returns the path
+// on which to mount the handler and the handler itself.
+//
+// By default, handlers support the Connect, gRPC, and gRPC-Web protocols with the binary Protobuf
+// and JSON codecs. They also support gzip compression.
+func NewJoinServiceHandler(svc JoinServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
+	joinServiceMethods := v1.File_kiln_v1_farm_proto.Services().ByName("JoinService").Methods()
+	joinServiceJoinHandler := connect.NewUnaryHandler(
+		JoinServiceJoinProcedure,
+		svc.Join,
+		connect.WithSchema(joinServiceMethods.ByName("Join")),
+		connect.WithHandlerOptions(opts...),
+	)
+	return "/kiln.v1.JoinService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case JoinServiceJoinProcedure:
+			joinServiceJoinHandler.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// UnimplementedJoinServiceHandler returns CodeUnimplemented from all methods.
+type UnimplementedJoinServiceHandler struct{}
+
+func (UnimplementedJoinServiceHandler) Join(context.Context, *connect.Request[v1.JoinRequest]) (*connect.Response[v1.JoinResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.JoinService.Join is not implemented"))
 }
