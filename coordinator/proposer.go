@@ -24,7 +24,7 @@ type proposer struct {
 	apply    func(data []byte, timeout time.Duration) raft.ApplyFuture
 	applied  func(changes []state.Change) // called in the log's order, before the callers hear
 	now      func() time.Time
-	mu       sync.Mutex                   // guards what follows
+	mu       sync.Mutex // guards what follows
 	queue    []proposal
 	closed   bool
 	wake     chan struct{} // holds one token when queue is not empty

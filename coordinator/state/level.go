@@ -77,6 +77,12 @@ func (m *Machine) Members() []*kilnv1.Member {
 // Member returns one coordinator, or nil.
 func (m *Machine) Member(id string) *kilnv1.Member { return m.members[id] }
 
+// Barred says that a coordinator was sent away for good.
+func (m *Machine) Barred(id string) bool { return slices.Contains(m.barred, id) }
+
+// maxBarred is how many ids of coordinators that were sent away are remembered.
+const maxBarred = 1000
+
 // member adds, changes or removes a member. One whose program is too old for what is written already is refused; one
 // that comes to the address of another takes its place, since no address has two.
 func (m *Machine) member(c *kilnv1.MemberCommand) Result {
@@ -90,8 +96,13 @@ func (m *Machine) member(c *kilnv1.MemberCommand) Result {
 			return Result{Refused: RefusedUnknown}
 		}
 		delete(m.members, id)
+		if c.GetBar() && !m.Barred(id) {
+			m.barred = append(m.barred[max(0, len(m.barred)-maxBarred+1):], id)
+		}
 		m.note(Change{Kind: MembersChanged})
 		return Result{}
+	case m.Barred(id):
+		return Result{Refused: RefusedBarred}
 	case in.GetLevel() < m.level:
 		return Result{Refused: RefusedOld}
 	}

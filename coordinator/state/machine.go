@@ -19,6 +19,7 @@ type Machine struct {
 	tasks   map[string]*Task
 	seen    []seen // ids of builds that have left, oldest first
 	members map[string]*kilnv1.Member
+	barred  []string // ids of members that may not come back, oldest first
 	teams   map[string]*kilnv1.Team
 	holds   map[string]*kilnv1.HoldCommand // by builder
 
@@ -47,6 +48,7 @@ type Refusal string
 const (
 	RefusedInvalid  Refusal = "the command is not valid"
 	RefusedLevel    Refusal = "the command needs a newer feature level"
+	RefusedBarred   Refusal = "it was removed from the farm for good"
 	RefusedOld      Refusal = "its program is older than what the farm has written already"
 	RefusedUnknown  Refusal = "no such build or task is in the state"
 	RefusedStale    Refusal = "the lease is not current"
@@ -148,6 +150,7 @@ func (m *Machine) freeze() *Machine {
 	frozen.tasks = maps.Clone(m.tasks)
 	frozen.members, frozen.teams, frozen.holds = maps.Clone(m.members), maps.Clone(m.teams), maps.Clone(m.holds)
 	m.seen = m.seen[:len(m.seen):len(m.seen)]
+	m.barred = m.barred[:len(m.barred):len(m.barred)]
 	m.generation++
 	return &frozen
 }

@@ -126,7 +126,7 @@ func (w *world) govern() {
 	switch w.r.IntN(6) {
 	case 0, 1:
 		w.apply(&kilnv1.Command{Command: &kilnv1.Command_Member{Member: &kilnv1.MemberCommand{
-			Member: &kilnv1.Member{Id: name, Address: fmt.Sprint("host", w.r.IntN(3)), Level: uint32(1 + w.r.IntN(2))}, Remove: w.r.IntN(4) == 0,
+			Member: &kilnv1.Member{Id: name, Address: fmt.Sprint("host", w.r.IntN(3)), Level: uint32(1 + w.r.IntN(2))}, Remove: w.r.IntN(4) == 0, Bar: w.r.IntN(8) == 0,
 		}}})
 	case 2:
 		before, next := w.m.FeatureLevel(), w.m.NextLevel()

@@ -37,6 +37,9 @@ func (s *Snapshot) Write(w io.Writer) error {
 	for _, member := range m.Members() {
 		out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Member{Member: member}})
 	}
+	for _, id := range m.barred {
+		out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Barred{Barred: id}})
+	}
 	for _, t := range m.Teams() {
 		out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Team{Team: t}})
 	}
@@ -138,6 +141,8 @@ func (m *Machine) restore(record *kilnv1.SnapshotRecord) error {
 		m.seen = append(m.seen, seen{r.Seen.Build, r.Seen.At})
 	case *kilnv1.SnapshotRecord_Member:
 		m.members[r.Member.GetId()] = r.Member
+	case *kilnv1.SnapshotRecord_Barred:
+		m.barred = append(m.barred, r.Barred)
 	case *kilnv1.SnapshotRecord_Team:
 		m.teams[r.Team.GetName()] = r.Team
 	case *kilnv1.SnapshotRecord_Hold:

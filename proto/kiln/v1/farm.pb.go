@@ -333,6 +333,7 @@ func (x *TopologyResponse) GetMembers() []*MemberStatus {
 type AnnounceRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Applied       uint64                 `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"` // index of raft's log up to which it has come: it votes once it has caught up
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -374,9 +375,18 @@ func (x *AnnounceRequest) GetMember() *Member {
 	return nil
 }
 
+func (x *AnnounceRequest) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
 type AnnounceResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Members       []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"` // all of them
+	Commit        uint64                 `protobuf:"varint,2,opt,name=commit,proto3" json:"commit,omitempty"`  // index that is committed
+	Voter         bool                   `protobuf:"varint,3,opt,name=voter,proto3" json:"voter,omitempty"`    // the coordinator that asks votes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -416,6 +426,20 @@ func (x *AnnounceResponse) GetMembers() []*Member {
 		return x.Members
 	}
 	return nil
+}
+
+func (x *AnnounceResponse) GetCommit() uint64 {
+	if x != nil {
+		return x.Commit
+	}
+	return 0
+}
+
+func (x *AnnounceResponse) GetVoter() bool {
+	if x != nil {
+		return x.Voter
+	}
+	return false
 }
 
 type RemoveMemberRequest struct {
@@ -2714,11 +2738,14 @@ const file_kiln_v1_farm_proto_rawDesc = "" +
 	"\fcoordinators\x18\x02 \x03(\tR\fcoordinators\x12\x14\n" +
 	"\x05buses\x18\x03 \x03(\tR\x05buses\x12\x14\n" +
 	"\x05store\x18\x04 \x01(\tR\x05store\x12/\n" +
-	"\amembers\x18\x05 \x03(\v2\x15.kiln.v1.MemberStatusR\amembers\":\n" +
+	"\amembers\x18\x05 \x03(\v2\x15.kiln.v1.MemberStatusR\amembers\"T\n" +
 	"\x0fAnnounceRequest\x12'\n" +
-	"\x06member\x18\x01 \x01(\v2\x0f.kiln.v1.MemberR\x06member\"=\n" +
+	"\x06member\x18\x01 \x01(\v2\x0f.kiln.v1.MemberR\x06member\x12\x18\n" +
+	"\aapplied\x18\x02 \x01(\x04R\aapplied\"k\n" +
 	"\x10AnnounceResponse\x12)\n" +
-	"\amembers\x18\x01 \x03(\v2\x0f.kiln.v1.MemberR\amembers\"%\n" +
+	"\amembers\x18\x01 \x03(\v2\x0f.kiln.v1.MemberR\amembers\x12\x16\n" +
+	"\x06commit\x18\x02 \x01(\x04R\x06commit\x12\x14\n" +
+	"\x05voter\x18\x03 \x01(\bR\x05voter\"%\n" +
 	"\x13RemoveMemberRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x16\n" +
 	"\x14RemoveMemberResponse\"p\n" +

@@ -1168,6 +1168,7 @@ type MemberCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
 	Remove        bool                   `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"` // the one with that id
+	Bar           bool                   `protobuf:"varint,3,opt,name=bar,proto3" json:"bar,omitempty"`       // with remove: and do not let it come back
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1212,6 +1213,13 @@ func (x *MemberCommand) GetMember() *Member {
 func (x *MemberCommand) GetRemove() bool {
 	if x != nil {
 		return x.Remove
+	}
+	return false
+}
+
+func (x *MemberCommand) GetBar() bool {
+	if x != nil {
+		return x.Bar
 	}
 	return false
 }
@@ -1533,6 +1541,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Member
 	//	*SnapshotRecord_Team
 	//	*SnapshotRecord_Hold
+	//	*SnapshotRecord_Barred
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1647,6 +1656,15 @@ func (x *SnapshotRecord) GetHold() *HoldCommand {
 	return nil
 }
 
+func (x *SnapshotRecord) GetBarred() string {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Barred); ok {
+			return x.Barred
+		}
+	}
+	return ""
+}
+
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -1683,6 +1701,10 @@ type SnapshotRecord_Hold struct {
 	Hold *HoldCommand `protobuf:"bytes,8,opt,name=hold,proto3,oneof"`
 }
 
+type SnapshotRecord_Barred struct {
+	Barred string `protobuf:"bytes,9,opt,name=barred,proto3,oneof"` // id of a coordinator that may not come back
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Build) isSnapshotRecord_Record() {}
@@ -1698,6 +1720,8 @@ func (*SnapshotRecord_Member) isSnapshotRecord_Record() {}
 func (*SnapshotRecord_Team) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Hold) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Barred) isSnapshotRecord_Record() {}
 
 type SnapshotHeader struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2381,10 +2405,11 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x03bus\x18\x03 \x01(\tR\x03bus\x12\x1b\n" +
 	"\tbus_peers\x18\x04 \x01(\tR\bbusPeers\x12\x14\n" +
 	"\x05level\x18\x05 \x01(\rR\x05level\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\tR\aversion\"P\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\"b\n" +
 	"\rMemberCommand\x12'\n" +
 	"\x06member\x18\x01 \x01(\v2\x0f.kiln.v1.MemberR\x06member\x12\x16\n" +
-	"\x06remove\x18\x02 \x01(\bR\x06remove\"$\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x10\n" +
+	"\x03bar\x18\x03 \x01(\bR\x03bar\"$\n" +
 	"\fLevelCommand\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\"p\n" +
 	"\x04Team\x12\x12\n" +
@@ -2408,7 +2433,7 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\aoutputs\x18\x03 \x03(\v2\x14.kiln.v1.BuildOutputR\aoutputs\x12\x1e\n" +
 	"\n" +
 	"references\x18\x04 \x03(\tR\n" +
-	"references\"\xfd\x02\n" +
+	"references\"\x97\x03\n" +
 	"\x0eSnapshotRecord\x121\n" +
 	"\x06header\x18\x01 \x01(\v2\x17.kiln.v1.SnapshotHeaderH\x00R\x06header\x12.\n" +
 	"\x05build\x18\x02 \x01(\v2\x16.kiln.v1.SnapshotBuildH\x00R\x05build\x12+\n" +
@@ -2417,7 +2442,8 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x03end\x18\x05 \x01(\v2\x14.kiln.v1.SnapshotEndH\x00R\x03end\x12)\n" +
 	"\x06member\x18\x06 \x01(\v2\x0f.kiln.v1.MemberH\x00R\x06member\x12#\n" +
 	"\x04team\x18\a \x01(\v2\r.kiln.v1.TeamH\x00R\x04team\x12*\n" +
-	"\x04hold\x18\b \x01(\v2\x14.kiln.v1.HoldCommandH\x00R\x04holdB\b\n" +
+	"\x04hold\x18\b \x01(\v2\x14.kiln.v1.HoldCommandH\x00R\x04hold\x12\x18\n" +
+	"\x06barred\x18\t \x01(\tH\x00R\x06barredB\b\n" +
 	"\x06record\"\x94\x01\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x10\n" +
@@ -2619,6 +2645,7 @@ func file_kiln_v1_state_proto_init() {
 		(*SnapshotRecord_Member)(nil),
 		(*SnapshotRecord_Team)(nil),
 		(*SnapshotRecord_Hold)(nil),
+		(*SnapshotRecord_Barred)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
