@@ -34,9 +34,9 @@ const (
 	retryMost   = 2 * time.Second
 )
 
-// Fetcher brings a blob into the cache from where a source says it is.
+// Fetcher brings a blob into the cache from where a source says it is, with the mirrors and the logins of a build.
 type Fetcher interface {
-	Fetch(ctx context.Context, source *kilnv1.Source, mirrors map[string]string) error
+	Fetch(ctx context.Context, source *kilnv1.Source, build *kilnv1.BuildSpec) error
 }
 
 // Config of a builder.

@@ -119,7 +119,7 @@ func (b *Builder) fetch(ctx context.Context, lease *kilnv1.Lease, inputs []step.
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(fetchLimit)
 	for _, d := range missing {
-		group.Go(func() error { return b.cfg.Fetcher.Fetch(ctx, sources[d.String()], lease.GetBuild().GetMirrors()) })
+		group.Go(func() error { return b.cfg.Fetcher.Fetch(ctx, sources[d.String()], lease.GetBuild()) })
 	}
 	return group.Wait()
 }

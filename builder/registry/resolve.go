@@ -73,7 +73,7 @@ func (r *Registry) resolve(ctx context.Context, req Request, ref linuxkit.Refere
 			return out, nil
 		}
 	}
-	src, err := r.locate(ref.Name, req.Mirrors)
+	src, err := r.locate(ref.Name, req.Team, req.Mirrors)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +188,7 @@ func (r *Registry) locked(ctx context.Context, req Request, ref linuxkit.Referen
 }
 
 func (r *Registry) restore(ctx context.Context, req Request, ref linuxkit.Reference, image *kilnv1.ResolvedImage) error {
-	src, err := r.locate(ref.Name, req.Mirrors)
+	src, err := r.locate(ref.Name, req.Team, req.Mirrors)
 	if err != nil {
 		return err
 	}

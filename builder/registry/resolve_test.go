@@ -227,7 +227,7 @@ func TestAMirrorStandsForItsRegistry(t *testing.T) {
 		t.Errorf("the mirror shows in the lock: %v", image)
 	}
 	layer := image.GetLayers()[0]
-	check(t, w.Fetch(context.Background(), &kilnv1.Source{Digest: layer.GetDigest(), Reference: image.GetReference(), Size: layer.GetSize()}, req.Mirrors))
+	check(t, w.Fetch(context.Background(), &kilnv1.Source{Digest: layer.GetDigest(), Reference: image.GetReference(), Size: layer.GetSize()}, &kilnv1.BuildSpec{Mirrors: req.Mirrors}))
 	w.wantBlobs(layer.GetDigest())
 }
 

@@ -1,0 +1,115 @@
+package registry
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/types"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/kiln-farm/kiln/image/step"
+)
+
+// teams are the logins and mirrors of the teams that share a builder:
+//
+//	DIR/TEAM/config.json   logins, in docker's form
+//	DIR/TEAM/mirrors.json  registry to URL: {"docker.io": "https://mirror.example.com"}
+//
+// With no directory there is one set of logins for everybody: that of docker's own configuration. With one, a team
+// that has no files there pulls what is public. Files are read when they are needed, so that a change needs no
+// restart.
+type teams struct{ dir string }
+
+// place is the directory of a team; empty when it has none. The team's name comes from a client, so it is compared
+// with what is there and never becomes part of a path.
+func (t teams) place(team string) (string, error) {
+	entries, err := os.ReadDir(t.dir)
+	if err != nil {
+		return "", fmt.Errorf("logins of teams: %w", err)
+	}
+	for _, entry := range entries {
+		if entry.Name() == team {
+			return filepath.Join(t.dir, entry.Name()), nil
+		}
+	}
+	return "", nil
+}
+
+// mirrors are those of a build and, for other registries, those of its team.
+func (t teams) mirrors(team string, own map[string]string) (map[string]string, error) {
+	if t.dir == "" {
+		return own, nil
+	}
+	dir, err := t.place(team)
+	if err != nil || dir == "" {
+		return own, err
+	}
+	path := filepath.Join(dir, "mirrors.json")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return own, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("mirrors of team %s: %w", team, err)
+	}
+	all := map[string]string{}
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, step.Failf("the mirrors of team %s (%s) cannot be read: %w; write {\"docker.io\": \"https://HOST\"}", team, path, err)
+	}
+	maps.Copy(all, own)
+	return all, nil
+}
+
+// keychain finds the logins of a team.
+func (t teams) keychain(team string) authn.Keychain {
+	if t.dir == "" {
+		return authn.DefaultKeychain
+	}
+	return &teamKeychain{teams: t, team: team}
+}
+
+type teamKeychain struct {
+	teams teams
+	team  string
+	mu    sync.Mutex // docker's configuration is not made for several at a time
+}
+
+// Resolve implements authn.Keychain.
+func (k *teamKeychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	dir, err := k.teams.place(k.team)
+	if err != nil || dir == "" {
+		return authn.Anonymous, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, config.ConfigFileName)); errors.Is(err, fs.ErrNotExist) {
+		return authn.Anonymous, nil
+	}
+	logins, err := config.Load(dir)
+	if err != nil {
+		return nil, step.Failf("the logins of team %s cannot be read: %w", k.team, err)
+	}
+	for _, key := range []string{target.String(), target.RegistryStr()} {
+		if key == name.DefaultRegistry {
+			key = authn.DefaultAuthKey
+		}
+		login, err := logins.GetAuthConfig(key)
+		if err != nil {
+			return nil, step.Failf("the login of team %s for %s cannot be read: %w", k.team, target.RegistryStr(), err)
+		}
+		login.ServerAddress = "" // it is set in any case
+		if login != (types.AuthConfig{}) {
+			return authn.FromConfig(authn.AuthConfig{Username: login.Username, Password: login.Password, Auth: login.Auth,
+				IdentityToken: login.IdentityToken, RegistryToken: login.RegistryToken}), nil
+		}
+	}
+	return authn.Anonymous, nil
+}
