@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/image/plan"
@@ -31,18 +33,41 @@ const (
 
 // Handler is the API: Connect RPC, /v1/blobs/ and /healthz.
 func (c *Coordinator) Handler() http.Handler {
+	options := []connect.HandlerOption{connect.WithReadMaxBytes(maxMessage), connect.WithCompressMinBytes(minCompress)}
+	rpc := http.NewServeMux()
+	rpc.Handle(kilnv1connect.NewFarmServiceHandler(&api{c: c}, options...))
+	rpc.Handle(kilnv1connect.NewAdminServiceHandler(&admin{c}, options...))
+	rpc.Handle(kilnv1connect.NewJoinServiceHandler(&join{c}, options...))
 	mux := http.NewServeMux()
-	rpcPath, rpc := kilnv1connect.NewFarmServiceHandler(&api{c: c}, connect.WithReadMaxBytes(maxMessage), connect.WithCompressMinBytes(minCompress))
-	mux.Handle(rpcPath, traced(rpc))
-	mux.Handle("/v1/blobs/{digest}", &blobHandler{c.cfg.Store, c.cfg.Blobs, c.cfg.Log})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if l, _ := c.current(); l == nil {
-			http.Error(w, "this coordinator does not lead", http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
+	for _, service := range []string{kilnv1connect.FarmServiceName, kilnv1connect.AdminServiceName, kilnv1connect.JoinServiceName} {
+		mux.Handle("/"+service+"/", traced(c.identified(permitted(c.forwarded(rpc)))))
+	}
+	mux.Handle("/v1/blobs/{digest}", c.identified(&blobHandler{c.cfg.Store, c.cfg.Blobs, c.cfg.Log}))
+	mux.HandleFunc("GET /healthz", c.healthz)
 	return mux
+}
+
+// Streams are the protocols beside HTTP that come to the API's port: give them to http.Server.TLSNextProto. Empty
+// when this is no cluster.
+func (c *Coordinator) Streams() map[string]func(*http.Server, *tls.Conn, http.Handler) {
+	if c.node.streams == nil {
+		return nil
+	}
+	return map[string]func(*http.Server, *tls.Conn, http.Handler){protocolRaft: c.node.streams.serve}
+}
+
+// healthz answers 200 while the farm has a leader that this coordinator knows, so that a load balancer may send
+// clients here.
+func (c *Coordinator) healthz(w http.ResponseWriter, _ *http.Request) {
+	if l, _ := c.current(); l != nil {
+		fmt.Fprintln(w, "ok")
+		return
+	}
+	if address, _ := c.node.LeaderWithID(); c.cfg.Cluster != nil && address != "" && address != raft.ServerAddress(c.cfg.Cluster.Advertise) {
+		fmt.Fprintln(w, "ok")
+		return
+	}
+	http.Error(w, "the farm has no leader now", http.StatusServiceUnavailable)
 }
 
 // traced takes the caller's trace context from the headers.
@@ -54,10 +79,7 @@ func traced(next http.Handler) http.Handler {
 }
 
 // api implements kilnv1connect.FarmServiceHandler.
-type api struct {
-	kilnv1connect.UnimplementedFarmServiceHandler
-	c *Coordinator
-}
+type api struct{ c *Coordinator }
 
 var _ kilnv1connect.FarmServiceHandler = (*api)(nil)
 
@@ -65,13 +87,21 @@ var _ kilnv1connect.FarmServiceHandler = (*api)(nil)
 func (a *api) leader() (*leader, <-chan struct{}, error) {
 	l, changed := a.c.current()
 	if l == nil {
-		_, id := a.c.node.LeaderWithID()
-		if id == "" {
-			id = "unknown"
-		}
-		return nil, nil, connect.NewError(connect.CodeUnavailable, fmt.Errorf("this coordinator does not lead the farm (the leader is %s): ask it, or try again in a moment", id))
+		return nil, nil, connect.NewError(connect.CodeUnavailable, errNotLeading)
 	}
 	return l, changed, nil
+}
+
+// surely is leader for answers that must not be of the past: another coordinator may lead by now and know more.
+func (a *api) surely(ctx context.Context) (*leader, error) {
+	l, _, err := a.leader()
+	if err != nil || a.c.cfg.Cluster == nil {
+		return l, err
+	}
+	if err := l.verify.wait(ctx); err != nil {
+		return nil, unavailable(fmt.Errorf("%w: %w", errNotLeading, err))
+	}
+	return l, nil
 }
 
 // Submit takes a build.
@@ -84,6 +114,10 @@ func (a *api) Submit(ctx context.Context, req *connect.Request[kilnv1.SubmitRequ
 	if err := checkSpec(spec); err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
+	if err := mayUse(ctx, spec.GetTeam()); err != nil {
+		return nil, err
+	}
+	spec.User = callerOf(ctx).Name
 	answer := connect.NewResponse(&kilnv1.SubmitResponse{Id: spec.GetId()})
 	here := false
 	l.fsm.view(func(m *state.Machine) { here = m.Seen(spec.GetId()) })
@@ -161,7 +195,7 @@ func checkSpec(s *kilnv1.BuildSpec) error {
 			}
 		}
 	}
-	words := append([]string{s.GetTeam(), s.GetName(), s.GetOptions().GetCompress()}, s.GetPlatforms()...)
+	words := append([]string{s.GetTeam(), s.GetName(), s.GetResourceClass(), s.GetOptions().GetCompress()}, s.GetPlatforms()...)
 	words = append(words, s.GetFormats()...)
 	for registry, url := range s.GetMirrors() {
 		words = append(words, registry, url)
@@ -184,6 +218,9 @@ func (a *api) Cancel(ctx context.Context, req *connect.Request[kilnv1.CancelRequ
 	if reason == "" {
 		reason = "canceled"
 	}
+	if err := a.mayTouch(ctx, req.Msg.GetId()); err != nil {
+		return nil, err
+	}
 	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Cancel{Cancel: &kilnv1.CancelCommand{Build: req.Msg.GetId(), Reason: reason}}})
 	if err != nil {
 		return nil, unavailable(err)
@@ -194,6 +231,18 @@ func (a *api) Cancel(ctx context.Context, req *connect.Request[kilnv1.CancelRequ
 		}
 	}
 	return connect.NewResponse(&kilnv1.CancelResponse{}), nil
+}
+
+// mayTouch refuses to act on a build of a team that the caller does not belong to.
+func (a *api) mayTouch(ctx context.Context, id string) error {
+	if callerOf(ctx).Team == "" {
+		return nil
+	}
+	r, err := a.record(ctx, callerOf(ctx).Team, id)
+	if err != nil {
+		return err
+	}
+	return mayUse(ctx, r.GetSpec().GetTeam())
 }
 
 // MissingBlobs says which of the digests the farm does not hold.
@@ -217,26 +266,6 @@ func (a *api) MissingBlobs(ctx context.Context, req *connect.Request[kilnv1.Miss
 	for _, d := range absent {
 		answer.Digests = append(answer.Digests, d.String())
 	}
-	return connect.NewResponse(answer), nil
-}
-
-// Status tells what the farm is doing now.
-func (a *api) Status(context.Context, *connect.Request[kilnv1.StatusRequest]) (*connect.Response[kilnv1.StatusResponse], error) {
-	l, _, err := a.leader()
-	if err != nil {
-		return nil, err
-	}
-	answer := &kilnv1.StatusResponse{Version: a.c.cfg.Version, Leader: a.c.cfg.NodeID, Ready: uint32(l.sched.ready())}
-	l.fsm.view(func(m *state.Machine) {
-		for _, b := range m.Builds() {
-			if !b.Ended() {
-				answer.Builds++
-			}
-		}
-	})
-	leased, builders := l.leases.count()
-	slices.Sort(builders)
-	answer.Leased, answer.Builders = uint32(leased), builders
 	return connect.NewResponse(answer), nil
 }
 

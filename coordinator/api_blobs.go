@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
@@ -22,6 +23,13 @@ type blobHandler struct {
 }
 
 func (h *blobHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if who := callerOf(r.Context()); who.Role == "" {
+		http.Error(w, "this farm wants to know who you are: get credentials with kiln login", http.StatusUnauthorized)
+		return
+	} else if r.Method == http.MethodPut && !slices.Contains(users, who.Role) {
+		http.Error(w, fmt.Sprintf("the role %s may not store blobs here", who.Role), http.StatusForbidden)
+		return
+	}
 	digest, err := cache.ParseDigest(r.PathValue("digest"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

@@ -22,6 +22,9 @@ func (a *api) Watch(ctx context.Context, req *connect.Request[kilnv1.WatchReques
 		return err
 	}
 	id, after := req.Msg.GetId(), req.Msg.GetAfter()
+	if err := a.mayTouch(ctx, id); err != nil {
+		return err
+	}
 	send := func(e *kilnv1.BuildEvent) error { return stream.Send(&kilnv1.WatchResponse{Event: e}) }
 	f := l.feeds.of(id)
 	if f == nil {
@@ -64,7 +67,14 @@ func (a *api) summary(ctx context.Context, l *leader, id string) (events []*kiln
 
 // GetBuild returns the record of a build, finished or not.
 func (a *api) GetBuild(ctx context.Context, req *connect.Request[kilnv1.GetBuildRequest]) (*connect.Response[kilnv1.GetBuildResponse], error) {
-	r, err := a.record(ctx, req.Msg.GetTeam(), req.Msg.GetId())
+	if _, err := a.surely(ctx); err != nil {
+		return nil, err
+	}
+	team := req.Msg.GetTeam()
+	if own := callerOf(ctx).Team; own != "" {
+		team = own
+	}
+	r, err := a.record(ctx, team, req.Msg.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -132,11 +142,17 @@ func (a *api) ListBuilds(ctx context.Context, req *connect.Request[kilnv1.ListBu
 	}
 	limit = min(limit, maxBuildList)
 	team, name := req.Msg.GetTeam(), req.Msg.GetName()
+	if err := mayUse(ctx, team); err != nil {
+		return nil, err
+	}
+	if _, err := a.surely(ctx); err != nil {
+		return nil, err
+	}
 	var found []*kilnv1.BuildRecord
 	here := map[string]bool{}
 	a.c.fsm.view(func(m *state.Machine) {
 		for _, b := range m.Builds() {
-			if b.Spec.GetTeam() == team {
+			if b.Spec.GetTeam() == team && !(req.Msg.GetRunning() && b.Ended()) {
 				here[b.Spec.GetId()] = true
 				if name == "" || b.Spec.GetName() == name {
 					found = append(found, recordOf(b))
@@ -146,6 +162,9 @@ func (a *api) ListBuilds(ctx context.Context, req *connect.Request[kilnv1.ListBu
 	})
 	slices.Reverse(found)
 
+	if req.Msg.GetRunning() {
+		return connect.NewResponse(slimmed(found, limit)), nil
+	}
 	prefix := strings.TrimSuffix(cache.BuildKey(team, "x").String(), "x")
 	var keys []cache.Key
 	err := a.c.cfg.Store.List(ctx, prefix, func(e cache.Entry) error {
@@ -174,11 +193,16 @@ func (a *api) ListBuilds(ctx context.Context, req *connect.Request[kilnv1.ListBu
 			found = append(found, r)
 		}
 	}
+	return connect.NewResponse(slimmed(found, limit)), nil
+}
+
+// slimmed is the first builds without their nodes.
+func slimmed(found []*kilnv1.BuildRecord, limit int) *kilnv1.ListBuildsResponse {
 	answer := &kilnv1.ListBuildsResponse{}
 	for _, r := range found[:min(limit, len(found))] {
 		slim := proto.CloneOf(r)
 		slim.Nodes = nil
 		answer.Builds = append(answer.Builds, slim)
 	}
-	return connect.NewResponse(answer), nil
+	return answer
 }

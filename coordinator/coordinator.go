@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -21,8 +22,11 @@ type Config struct {
 	Blobs   cache.Blobs  // for blobs
 	Bus     *nats.Conn   // stays the caller's to close, after Close
 	DataDir string       // of the raft log; empty: everything is in memory
+	Cluster *Cluster     // nil: the only coordinator of its farm
 	Log     *slog.Logger // slog.Default when nil
 	Version string       // of the program, for Status
+	// BlobURL makes a URL by which a client reads a blob from the cache; nil when there is no such way.
+	BlobURL func(ctx context.Context, d cache.Digest, life time.Duration) (string, error)
 	// Leased, when set, is told of every lease how long its task was ready before it was committed. For measuring.
 	Leased func(wait time.Duration)
 	// Now is the wall clock, time.Now when nil. Nothing but the times that people read depends on it.
@@ -34,16 +38,21 @@ type Coordinator struct {
 	cfg   Config
 	fsm   *fsm
 	node  *node
-	index *index // of results; survives a change of leaders, since results never change
+	index *index       // of results; survives a change of leaders, since results never change
+	peers *http.Client // to other coordinators; nil when there are none
 
 	stop      func()       // closes stopped, once
 	closeNode func() error // once
 	stopped   chan struct{}
-	done      chan struct{} // closed when the goroutine that follows leadership has ended
+	done      chan struct{}   // closed when the goroutine that follows leadership has ended
+	again     chan chan error // asks that goroutine to lay down and take up leadership anew
+	cluster   sync.WaitGroup  // goroutines that deal with the other coordinators
 
 	mu      sync.Mutex    // guards what follows
 	leader  *leader       // nil while another one leads
 	changed chan struct{} // closed when leader changes
+	fault   error         // why this coordinator cannot go on
+	failed  chan struct{} // closed when fault is set
 }
 
 // New starts a coordinator.
@@ -54,6 +63,7 @@ func New(cfg Config) (*Coordinator, error) {
 	c := &Coordinator{
 		cfg: cfg, fsm: newFSM(), index: newIndex(indexBytes),
 		stopped: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
+		again: make(chan chan error), failed: make(chan struct{}),
 	}
 	c.stop = sync.OnceFunc(func() { close(c.stopped) })
 	var err error
@@ -62,7 +72,32 @@ func New(cfg Config) (*Coordinator, error) {
 	}
 	c.closeNode = sync.OnceValue(c.node.Close)
 	go c.follow()
+	if cfg.Cluster != nil {
+		c.peers = cfg.Cluster.client()
+		ctx, cancel := context.WithCancel(context.Background())
+		c.cluster.Go(func() { c.announce(ctx) })
+		c.cluster.Go(func() { c.followMembers(); cancel() })
+	}
 	return c, nil
+}
+
+// Failed is closed when this coordinator cannot go on; Fault says why then.
+func (c *Coordinator) Failed() <-chan struct{} { return c.failed }
+
+// Fault is why this coordinator cannot go on; nil while it can.
+func (c *Coordinator) Fault() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fault
+}
+
+func (c *Coordinator) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fault == nil {
+		c.fault = err
+		close(c.failed)
+	}
 }
 
 // follow takes up the leader's duties when raft says so, and lays them down.
@@ -70,6 +105,7 @@ func (c *Coordinator) follow() {
 	defer close(c.done)
 	defer c.setLeader(nil)
 	var retry <-chan time.Time
+	var asked chan error
 	for {
 		select {
 		case <-c.stopped:
@@ -79,9 +115,15 @@ func (c *Coordinator) follow() {
 			if retry = nil; !leads {
 				continue
 			}
+		case asked = <-c.again:
+			c.setLeader(nil)
 		case <-retry:
 		}
 		l, err := lead(&c.cfg, c.node, c.fsm, c.index)
+		if asked != nil {
+			asked <- err
+			asked = nil
+		}
 		if err != nil {
 			c.cfg.Log.Error("leadership could not be taken up; trying again", "node", c.cfg.NodeID, "error", err)
 			retry = time.After(leadRetry)
@@ -132,6 +174,10 @@ func (c *Coordinator) Ready(ctx context.Context) error {
 func (c *Coordinator) Close() error {
 	c.stop()
 	<-c.done
+	c.cluster.Wait()
+	if c.node.streams != nil {
+		_ = c.node.streams.Close() // raft waits for its connections
+	}
 	if err := c.closeNode(); err != nil {
 		return fmt.Errorf("stop coordinator %s: %w", c.cfg.NodeID, err)
 	}
@@ -156,6 +202,15 @@ func (c *Config) fill() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Cluster != nil {
+		if c.Cluster.ElectionTimeout == 0 {
+			c.Cluster.ElectionTimeout = electionTimeout
+		}
+		if c.Cluster.RemoveDead == 0 {
+			c.Cluster.RemoveDead = removeDead
+		}
+		return c.Cluster.check()
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -12,9 +13,11 @@ import (
 type fsm struct {
 	mu      sync.RWMutex // guards machine
 	machine *state.Machine
+
+	members chan struct{} // holds a token when members may have changed
 }
 
-func newFSM() *fsm { return &fsm{machine: state.New()} }
+func newFSM() *fsm { return &fsm{machine: state.New(), members: make(chan struct{}, 1)} }
 
 // Apply implements raft.FSM. Its answer is a state.Outcome.
 func (f *fsm) Apply(log *raft.Log) any {
@@ -24,7 +27,18 @@ func (f *fsm) Apply(log *raft.Log) any {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.machine.Apply(entry)
+	out := f.machine.Apply(entry)
+	if slices.ContainsFunc(out.Changes, func(c state.Change) bool { return c.Kind == state.MembersChanged }) {
+		f.membersChanged()
+	}
+	return out
+}
+
+func (f *fsm) membersChanged() {
+	select {
+	case f.members <- struct{}{}:
+	default:
+	}
 }
 
 // view calls look with the machine as it is now. What look takes out of it must not be changed and, but for
@@ -36,10 +50,12 @@ func (f *fsm) view(look func(m *state.Machine)) {
 }
 
 // Snapshot implements raft.FSM.
-func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) { return fsmSnapshot{f.snapshot()}, nil }
+
+func (f *fsm) snapshot() *state.Snapshot {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return fsmSnapshot{f.machine.Snapshot()}, nil
+	return f.machine.Snapshot()
 }
 
 // Restore implements raft.FSM.
@@ -52,6 +68,7 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.machine = machine
+	f.membersChanged()
 	return nil
 }
 

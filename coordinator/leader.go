@@ -20,6 +20,7 @@ import (
 type leader struct {
 	cfg      *Config
 	log      *slog.Logger
+	node     *node
 	fsm      *fsm
 	proposer *proposer
 	sched    *scheduler
@@ -32,6 +33,9 @@ type leader struct {
 	services []*bus.Service
 	finals   finals
 	pending  pending
+	verify   verifier
+	silence  silence    // of other coordinators
+	placing  sync.Mutex // held while raft's configuration changes
 
 	ctx   context.Context // ends with leadership
 	stop  context.CancelFunc
@@ -46,7 +50,9 @@ func lead(cfg *Config, node *node, machine *fsm, found *index) (*leader, error) 
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	l := &leader{
-		cfg: cfg, log: cfg.Log, fsm: machine, ctx: ctx, stop: stop,
+		cfg: cfg, log: cfg.Log, node: node, fsm: machine, ctx: ctx, stop: stop,
+		verify:   verifier{ask: func() raft.Future { return node.VerifyLeader() }},
+		silence:  silence{since: map[raft.ServerID]time.Time{}},
 		results:  &results{store: cfg.Store, blobs: cfg.Blobs, index: found, log: cfg.Log},
 		feeds:    &feeds{feeds: map[string]*feed{}},
 		leases:   newLeases(),
@@ -68,6 +74,10 @@ func lead(cfg *Config, node *node, machine *fsm, found *index) (*leader, error) 
 		return nil, err
 	}
 	l.spawn(l.watchLeases)
+	if cfg.Cluster != nil {
+		l.spawn(l.listenToPeers)
+		l.spawn(l.tendMembers)
+	}
 	return l, nil
 }
 
@@ -75,6 +85,9 @@ func lead(cfg *Config, node *node, machine *fsm, found *index) (*leader, error) 
 func (l *leader) takeOver() error {
 	var epoch uint64
 	l.fsm.view(func(m *state.Machine) { epoch = m.Epoch() })
+	if err := l.raiseAlone(); err != nil {
+		return err
+	}
 	if epoch == 0 {
 		first := &kilnv1.Command{Command: &kilnv1.Command_Epoch{Epoch: &kilnv1.EpochCommand{Epoch: uint64(l.cfg.Now().UnixMilli())}}}
 		if _, err := l.proposer.propose(l.ctx, first); err != nil {

@@ -111,6 +111,13 @@ func (l *leases) overdue(now time.Time) map[*kilnv1.LeaseRef]string {
 	return late
 }
 
+// hears says that a builder of that name was heard of lately.
+func (l *leases) hears(builder string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Since(l.seen[builder]) < leaseTTL+leaseGrace
+}
+
 // count is how many leases there are, and which builders were heard of lately.
 func (l *leases) count() (leased int, builders []string) {
 	l.mu.Lock()

@@ -36,5 +36,19 @@ const (
 	ringBytes    = 4 << 20 // of events of one build that a watcher may still ask for
 	keptFeeds    = 64      // ended builds whose events are kept
 	applyTimeout = 10 * time.Second
-	closeTimeout = 10 * time.Second
+
+	electionTimeout = 400 * time.Millisecond // until a follower that hears no leader stands for election
+	peerTimeout     = 3 * time.Second        // to connect to another coordinator, and for its answers to raft
+	peerPing        = 2 * time.Second        // of silence on a connection to another coordinator, then it is asked
+	peerConns       = 3                      // of raft kept open to each other coordinator
+	announceEvery   = 10 * time.Second       // how often a coordinator looks whether it is still a member
+	announceRetry   = 200 * time.Millisecond // while it is not
+	announceTimeout = 5 * time.Second
+	leaderLook      = 50 * time.Millisecond // how often raft is asked who leads, while a request waits for that
+	caughtUp        = 256                   // entries that one who joins may lag behind and yet vote
+	leaderPatience  = 3 * time.Second       // that a follower waits for a new leader before it refuses a request
+	removeReplaced  = 30 * time.Second      // of silence, then a coordinator goes whose place another has taken
+	removeDead      = 72 * time.Hour        // of silence, then it goes anyway
+	fullFarm        = 3                     // voters without which the loss of one is not survived
+	closeTimeout    = 10 * time.Second
 )

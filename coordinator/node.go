@@ -24,70 +24,127 @@ const (
 	durableThreshold = 100_000
 	memoryThreshold  = 8192
 	memoryTrailing   = 256
+	logCache         = 512 // entries
 )
 
 // node is this coordinator's part in raft.
 type node struct {
 	*raft.Raft
-	leads  chan bool   // raft says here when leadership comes and goes
-	closer []io.Closer // what to close after raft, in order
+	leads   chan bool   // raft says here when leadership comes and goes
+	streams *streams    // of a cluster
+	closer  []io.Closer // what to close after raft, in order
 }
 
-// openNode starts raft for a farm of one coordinator, in memory when there is no directory.
+// stores are where raft keeps things.
+type stores struct {
+	logs      raft.LogStore
+	stable    raft.StableStore
+	snapshots raft.SnapshotStore
+	closer    []io.Closer
+}
+
+// openNode starts raft: in memory when there is no directory, and for a farm of one when there is no cluster.
 func openNode(cfg *Config, machine raft.FSM) (*node, error) {
 	n := &node{leads: make(chan bool, 16)}
-	conf := raft.DefaultConfig()
-	conf.LocalID = raft.ServerID(cfg.NodeID)
-	conf.Logger = raftLogger(cfg.Log)
+	conf := raftConfig(cfg)
 	conf.NotifyCh = n.leads
-	conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = aloneTimeout, aloneTimeout, aloneTimeout
-	conf.MaxAppendEntries = 64
-	conf.NoLegacyTelemetry = true
-	address, transport := raft.NewInmemTransport(raft.ServerAddress(cfg.NodeID))
-	n.closer = append(n.closer, transport)
-
-	var logs raft.LogStore
-	var stable raft.StableStore
-	var snapshots raft.SnapshotStore
-	if cfg.DataDir == "" {
-		memory := raft.NewInmemStore()
-		logs, stable, snapshots = memory, memory, raft.NewDiscardSnapshotStore()
-		conf.SnapshotThreshold, conf.TrailingLogs = memoryThreshold, memoryTrailing
-	} else {
-		dir := filepath.Join(cfg.DataDir, "raft")
-		wal := filepath.Join(dir, "wal")
-		if err := os.MkdirAll(wal, 0o700); err != nil {
-			return nil, fmt.Errorf("data directory %s cannot be made: %w", cfg.DataDir, err)
-		}
-		lock, err := lockDir(dir) // the log waits for ever for a file that another process has open
-		if err != nil {
-			return nil, fmt.Errorf("data directory %s: %w", cfg.DataDir, err)
-		}
-		meta := &metadb.BoltMetaDB{}
-		store, err := raftwal.Open(wal, raftwal.WithMetaStore(meta))
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("open the log in %s: %w", wal, err), meta.Close(), lock.Close())
-		}
-		n.closer = append(n.closer, store, meta, lock) // closing the log leaves its meta file open (v0.4.0)
-		logs, stable = store, store
-		if snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, keptSnapshots, conf.Logger); err != nil {
-			return nil, errors.Join(fmt.Errorf("open the snapshots in %s: %w", dir, err), n.closeAll())
-		}
-		conf.SnapshotThreshold, conf.TrailingLogs = durableThreshold, durableThreshold
+	st, err := openStores(cfg.DataDir, conf)
+	if err != nil {
+		return nil, err
 	}
-	known, err := raft.HasExistingState(logs, stable, snapshots)
-	if err == nil && !known {
-		err = raft.BootstrapCluster(conf, logs, stable, snapshots, transport, raft.Configuration{
+	address, transport := n.transport(cfg, conf)
+	n.closer = append([]io.Closer{transport}, st.closer...)
+	known, err := raft.HasExistingState(st.logs, st.stable, st.snapshots)
+	if err == nil && !known && (cfg.Cluster == nil || len(cfg.Cluster.Join) == 0) {
+		err = raft.BootstrapCluster(conf, st.logs, st.stable, st.snapshots, transport, raft.Configuration{
 			Servers: []raft.Server{{ID: conf.LocalID, Address: address}},
 		})
 	}
 	if err == nil {
-		n.Raft, err = raft.NewRaft(conf, machine, logs, stable, snapshots, transport)
+		n.Raft, err = raft.NewRaft(conf, machine, st.logs, st.stable, st.snapshots, transport)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start raft: %w", err), n.closeAll())
 	}
 	return n, nil
+}
+
+func raftConfig(cfg *Config) *raft.Config {
+	conf := raft.DefaultConfig()
+	conf.LocalID = raft.ServerID(cfg.NodeID)
+	conf.Logger = raftLogger(cfg.Log)
+	conf.MaxAppendEntries = 64
+	conf.NoLegacyTelemetry = true
+	if cfg.Cluster == nil {
+		conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = aloneTimeout, aloneTimeout, aloneTimeout
+	} else {
+		patience := cfg.Cluster.ElectionTimeout
+		conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = patience, patience, patience*3/4
+		conf.ShutdownOnRemove = false // one that was removed may announce itself again
+	}
+	if cfg.DataDir == "" {
+		conf.SnapshotThreshold, conf.TrailingLogs = memoryThreshold, memoryTrailing
+	} else {
+		conf.SnapshotThreshold, conf.TrailingLogs = durableThreshold, durableThreshold
+	}
+	return conf
+}
+
+func (n *node) transport(cfg *Config, conf *raft.Config) (raft.ServerAddress, interface {
+	raft.Transport
+	io.Closer
+}) {
+	if cfg.Cluster == nil {
+		address, transport := raft.NewInmemTransport(raft.ServerAddress(cfg.NodeID))
+		return address, transport
+	}
+	n.streams = newStreams(cfg.Cluster)
+	return raft.ServerAddress(cfg.Cluster.Advertise), raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: n.streams, MaxPool: peerConns, Timeout: peerTimeout, Logger: conf.Logger,
+	})
+}
+
+// openStores opens the log and the snapshots in a data directory, or in memory when there is none.
+func openStores(dataDir string, conf *raft.Config) (*stores, error) {
+	if dataDir == "" {
+		memory := raft.NewInmemStore()
+		return &stores{logs: memory, stable: memory, snapshots: raft.NewDiscardSnapshotStore()}, nil
+	}
+	dir := filepath.Join(dataDir, "raft")
+	wal := filepath.Join(dir, "wal")
+	if err := os.MkdirAll(wal, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory %s cannot be made: %w", dataDir, err)
+	}
+	lock, err := lockDir(dir) // the log waits for ever for a file that another process has open
+	if err != nil {
+		return nil, fmt.Errorf("data directory %s: %w", dataDir, err)
+	}
+	meta := &metadb.BoltMetaDB{}
+	log, err := raftwal.Open(wal, raftwal.WithMetaStore(meta))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", wal, err), meta.Close(), lock.Close())
+	}
+	st := &stores{stable: log, closer: []io.Closer{log, meta, lock}} // closing the log leaves its meta file open (v0.4.0)
+	if st.logs, err = raft.NewLogCache(logCache, log); err == nil {  // followers are sent what was just written
+		st.snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, keptSnapshots, conf.Logger)
+	}
+	if err != nil {
+		err = fmt.Errorf("open the snapshots in %s: %w", dir, err)
+		for _, c := range st.closer {
+			err = errors.Join(err, c.Close())
+		}
+		return nil, err
+	}
+	return st, nil
+}
+
+// servers is raft's configuration as this coordinator knows it.
+func (n *node) servers() []raft.Server {
+	future := n.GetConfiguration()
+	if future.Error() != nil {
+		return nil // raft is shut down
+	}
+	return future.Configuration().Servers
 }
 
 // Close ends raft and closes its files.

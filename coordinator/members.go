@@ -1,0 +1,248 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/hashicorp/raft"
+	"github.com/kiln-farm/kiln/coordinator/state"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// silence is since when the leader has not heard other coordinators.
+type silence struct {
+	mu    sync.Mutex // guards since
+	since map[raft.ServerID]time.Time
+}
+
+func (s *silence) set(id raft.ServerID, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at.IsZero() {
+		delete(s.since, id)
+	} else if s.since[id].IsZero() {
+		s.since[id] = at
+	}
+}
+
+// of is how long a coordinator has been silent; 0 when it is heard.
+func (s *silence) of(id raft.ServerID) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at := s.since[id]; !at.IsZero() {
+		return time.Since(at)
+	}
+	return 0
+}
+
+// listenToPeers notes which other coordinators raft hears, until leadership ends.
+func (l *leader) listenToPeers() {
+	seen := make(chan raft.Observation, 64)
+	observer := raft.NewObserver(seen, false, func(o *raft.Observation) bool {
+		switch o.Data.(type) {
+		case raft.FailedHeartbeatObservation, raft.ResumedHeartbeatObservation:
+			return true
+		}
+		return false
+	})
+	l.node.RegisterObserver(observer)
+	defer l.node.DeregisterObserver(observer)
+	for {
+		select {
+		case o := <-seen:
+			switch heard := o.Data.(type) {
+			case raft.FailedHeartbeatObservation:
+				l.silence.set(heard.PeerID, time.Now())
+			case raft.ResumedHeartbeatObservation:
+				l.silence.set(heard.PeerID, time.Time{})
+			}
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}
+
+// tendMembers raises the feature level when all members' programs allow it, and removes members that are gone.
+func (l *leader) tendMembers() {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		if err := l.tendOnce(); err != nil && l.ctx.Err() == nil {
+			l.log.Warn("the farm's members could not be looked after; trying again", "error", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}
+
+func (l *leader) tendOnce() error {
+	var next uint32
+	l.fsm.view(func(m *state.Machine) { next = m.NextLevel() })
+	if next > 0 {
+		raise := &kilnv1.Command{Command: &kilnv1.Command_Level{Level: &kilnv1.LevelCommand{Level: next}}}
+		if _, err := l.proposer.propose(l.ctx, raise); err != nil {
+			return err
+		}
+		l.log.Info("the farm's feature level is raised: all coordinators' programs apply it", "level", next)
+	}
+	if dead := deadServer(l.node.servers(), raft.ServerID(l.cfg.NodeID), l.silence.of, l.cfg.Cluster.RemoveDead); dead != "" {
+		l.log.Warn("a coordinator is removed since it has not been heard of", "node", dead, "silent", l.silence.of(dead).Round(time.Second))
+		return l.removeMember(string(dead), false)
+	}
+	return nil
+}
+
+// raiseAlone gives a farm of one coordinator the feature level of its program, since nobody else has a say.
+func (l *leader) raiseAlone() error {
+	behind := false
+	l.fsm.view(func(m *state.Machine) { behind = m.FeatureLevel() < state.Level() })
+	if l.cfg.Cluster != nil || !behind {
+		return nil
+	}
+	_, err := l.proposer.propose(l.ctx,
+		&kilnv1.Command{Command: &kilnv1.Command_Member{Member: &kilnv1.MemberCommand{Member: &kilnv1.Member{Id: l.cfg.NodeID, Level: state.Level(), Version: l.cfg.Version}}}},
+		&kilnv1.Command{Command: &kilnv1.Command_Level{Level: &kilnv1.LevelCommand{Level: state.Level()}}})
+	return err
+}
+
+// deadServer is one that is to be removed: one whose place another has taken, or one that was silent for very long.
+// Nothing is removed while it would leave fewer than a majority that is heard.
+func deadServer(servers []raft.Server, self raft.ServerID, silent func(raft.ServerID) time.Duration, longest time.Duration) raft.ServerID {
+	voters, heard := 0, 0
+	for _, s := range servers {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		if s.ID == self || silent(s.ID) == 0 {
+			heard++
+		}
+	}
+	for _, s := range servers {
+		quiet := silent(s.ID)
+		if s.ID == self || quiet == 0 {
+			continue
+		}
+		left := voters
+		if s.Suffrage == raft.Voter {
+			left--
+		}
+		if heard <= left/2 {
+			continue
+		}
+		if quiet > longest || quiet > removeReplaced && heard >= fullFarm && s.Suffrage == raft.Voter {
+			return s.ID
+		}
+	}
+	return ""
+}
+
+// announced takes a coordinator in, or notes what has changed of it. It votes once it has come near to what is
+// committed, so that one that is far behind or that disappears again does not hold the others up.
+func (l *leader) announced(ctx context.Context, req *kilnv1.AnnounceRequest) (*kilnv1.AnnounceResponse, error) {
+	in := req.GetMember()
+	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Member{Member: &kilnv1.MemberCommand{Member: in}}})
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	switch r := results[0].Refused; r {
+	case "":
+	case state.RefusedOld:
+		return nil, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf(
+			"coordinator %s runs release %s, which is too old for this farm (it applies feature level %d): install the release that the others run", in.GetId(), in.GetVersion(), in.GetLevel()))
+	case state.RefusedBarred:
+		return nil, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf(
+			"coordinator %s was removed from the farm: to bring this host back, join it with an empty data directory and a new token", in.GetId()))
+	default:
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("coordinator %.80q is refused: %s", in.GetId(), r))
+	}
+	voter, err := l.place(raft.ServerID(in.GetId()), raft.ServerAddress(in.GetAddress()), req.GetApplied())
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("%w: %w", errNotLeading, err))
+	}
+	answer := &kilnv1.AnnounceResponse{Commit: l.node.CommitIndex(), Voter: voter}
+	l.fsm.view(func(m *state.Machine) { answer.Members = m.Members() })
+	return answer, nil
+}
+
+// place gives a coordinator its place in raft.
+func (l *leader) place(id raft.ServerID, address raft.ServerAddress, applied uint64) (voter bool, err error) {
+	l.placing.Lock() // a change of raft's configuration at a time
+	defer l.placing.Unlock()
+	here := false
+	for _, s := range l.node.servers() {
+		switch {
+		case s.ID == id && s.Address == address && s.Suffrage == raft.Voter:
+			return true, nil
+		case s.ID == id:
+			here = s.Address == address
+		case s.Address == address: // it lost its disk and comes back under a new name
+			l.log.Warn("a coordinator takes the place of another at its address", "node", id, "last", s.ID, "address", address)
+			if err := l.node.RemoveServer(s.ID, 0, applyTimeout).Error(); err != nil {
+				return false, err
+			}
+		}
+	}
+	if here && applied+caughtUp >= l.node.CommitIndex() {
+		l.log.Info("a coordinator votes from now on", "node", id, "address", address)
+		return true, l.node.AddVoter(id, address, 0, applyTimeout).Error()
+	}
+	if !here {
+		l.log.Info("a coordinator joins", "node", id, "address", address)
+		return false, l.node.AddNonvoter(id, address, 0, applyTimeout).Error()
+	}
+	return false, nil
+}
+
+// errLastMajority: the change would leave the farm without a majority.
+var errLastMajority = errors.New("the farm would be left without a majority of coordinators that answer")
+
+// removeMember takes a coordinator out of raft and of the state; with bar it may not come back by itself.
+func (l *leader) removeMember(id string, bar bool) error {
+	l.placing.Lock()
+	defer l.placing.Unlock()
+	voters, heard := 0, 0
+	for _, s := range l.node.servers() {
+		if s.Suffrage == raft.Voter && s.ID != raft.ServerID(id) {
+			voters++
+			if s.ID == raft.ServerID(l.cfg.NodeID) || l.silence.of(s.ID) == 0 {
+				heard++
+			}
+		}
+	}
+	if heard <= voters/2 {
+		return errLastMajority
+	}
+	command := &kilnv1.Command{Command: &kilnv1.Command_Member{Member: &kilnv1.MemberCommand{Member: &kilnv1.Member{Id: id}, Remove: true, Bar: bar}}}
+	if _, err := l.proposer.propose(l.ctx, command); err != nil {
+		return err
+	}
+	return l.node.RemoveServer(raft.ServerID(id), 0, applyTimeout).Error()
+}
+
+// members is what the leader knows of all coordinators.
+func (l *leader) members() []*kilnv1.MemberStatus {
+	var all []*kilnv1.MemberStatus
+	votes := map[string]raft.Server{}
+	for _, s := range l.node.servers() {
+		votes[string(s.ID)] = s
+	}
+	l.fsm.view(func(m *state.Machine) {
+		for _, member := range m.Members() {
+			s, here := votes[member.GetId()]
+			quiet := l.silence.of(s.ID)
+			all = append(all, &kilnv1.MemberStatus{
+				Member: member, Leader: member.GetId() == l.cfg.NodeID, Voter: here && s.Suffrage == raft.Voter,
+				Alive: here && quiet == 0, SilentMs: quiet.Milliseconds(),
+			})
+		}
+	})
+	return all
+}
