@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"context"
+	"errors"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -14,12 +17,14 @@ func newBuild(env Env) *cobra.Command {
 as LinuxKit merges them. The outputs have LinuxKit's names: NAME-kernel, NAME-initrd.img, NAME-cmdline, NAME.tar,
 in DIR, or in DIR/ARCH when there is more than one architecture.
 
-Without --farm the whole farm runs inside this process, with its cache in --cache.`,
+Without --farm the whole farm runs inside this process, with its cache in --cache.
+On a farm, a build ends when the command that waits for it does, unless it was begun with --detach.`,
 		Example: `  kiln build hello.yml
   kiln build --arch amd64,arm64 --format tar,kernel+initrd --dir out base.yml site.yml
   kiln build --format tar -o - hello.yml | tar -t
   kiln build --locked --metadata-file meta.json hello.yml
-  kiln build --farm http://127.0.0.1:7300 hello.yml
+  kiln build --farm https://kiln1:7300,https://kiln2:7300 hello.yml
+  id=$(kiln build --detach --farm https://kiln1:7300 hello.yml) && kiln build wait $id && kiln build fetch $id
   kiln build --mirror docker.io=http://127.0.0.1:5000 hello.yml`,
 		Args: between(1, -1, "a FILE.yml"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -27,33 +32,17 @@ Without --farm the whole farm runs inside this process, with its cache in --cach
 			if err != nil {
 				return err
 			}
-			return runBuild(cmd.Context(), env, o)
+			err = runBuild(cmd.Context(), env, o)
+			if errors.Is(err, context.Canceled) {
+				return errBuildStopped
+			}
+			return err
 		},
 	}
 	f.add(cmd.Flags())
 	addRefused(cmd.Flags())
+	cmd.AddCommand(newBuildShow(env), newBuildWait(env), newBuildFetch(env))
 	return cmd
-}
-
-// farmFlags say which farm a command talks to.
-type farmFlags struct {
-	farm, cache, team string
-}
-
-func (f *farmFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.farm, "farm", "", "URL of a farm; none: a farm inside this process (KILN_FARM)")
-	flags.StringVar(&f.cache, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
-	flags.StringVar(&f.team, "team", "default", "whose build it is, where a farm is shared")
-}
-
-// fill takes what no flag said from the environment.
-func (f *farmFlags) fill(env Env) {
-	if f.farm == "" {
-		f.farm = env.Getenv("KILN_FARM")
-	}
-	if f.cache == "" {
-		f.cache = env.cacheDir()
-	}
 }
 
 type buildFlags struct {
@@ -65,7 +54,9 @@ type buildFlags struct {
 	compress, progress   string
 	pull, noSBOM, dryRun bool
 	decompress, locked   bool
+	detach, json         bool
 	priority             int32
+	class                string
 }
 
 func (f *buildFlags) add(flags *pflag.FlagSet) {
@@ -86,4 +77,7 @@ func (f *buildFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.locked, "locked", false, "use the images of NAME.lock beside the last FILE, as kiln lock wrote it")
 	flags.StringVar(&f.lock, "lock", "", "use the images of this lock file")
 	flags.Int32Var(&f.priority, "priority", 0, "higher goes first among the builds of a team")
+	flags.StringVar(&f.class, "class", "", "run the steps only on builders of this class")
+	flags.BoolVar(&f.detach, "detach", false, "print the build's id and leave; kiln build wait and kiln build fetch go on from there")
+	flags.BoolVar(&f.json, "json", false, "with --detach: print JSON")
 }

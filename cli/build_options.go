@@ -24,6 +24,8 @@ type buildOptions struct {
 	progress         string
 	dryRun           bool
 	priority         int32
+	class            string
+	detach, json     bool
 	shape            *kilnv1.BuildOptions
 	outputs          []target
 }
@@ -32,7 +34,7 @@ func (f *buildFlags) options(env Env, args []string) (*buildOptions, error) {
 	f.fill(env)
 	o := &buildOptions{
 		farmFlags: f.farmFlags, files: args, name: f.name, dir: f.dir, output: f.output, metadata: f.metadata,
-		lock: f.lock, progress: f.progress, dryRun: f.dryRun, priority: f.priority,
+		lock: f.lock, progress: f.progress, dryRun: f.dryRun, priority: f.priority, class: f.class, detach: f.detach, json: f.json,
 		shape: &kilnv1.BuildOptions{Compress: f.compress, NoSbom: f.noSBOM, DecompressKernel: f.decompress, Pull: f.pull},
 	}
 	if o.name == "" {
@@ -44,6 +46,7 @@ func (f *buildFlags) options(env Env, args []string) (*buildOptions, error) {
 		func() error { return o.setMirrors(f.mirrors) },
 		o.checkName,
 		func() error { return o.setLock(f.locked) },
+		o.checkFarm,
 	} {
 		if err := check(); err != nil {
 			return nil, err
@@ -123,8 +126,21 @@ func (o *buildOptions) checkName() error {
 		return usagef("--name %q: it begins the names of the outputs, so it cannot be empty or have a slash; --dir says where they go", o.name)
 	case o.output != "" && o.dir != "":
 		return usagef("--output names the file with its directory: leave --dir out")
-	case o.team == "":
-		return usagef("--team cannot be empty: leave it out")
+	}
+	return nil
+}
+
+// checkFarm refuses what only makes sense on a farm, or when somebody waits for the outputs.
+func (o *buildOptions) checkFarm() error {
+	switch {
+	case o.detach && o.farm == "":
+		return usagef("--detach needs a farm that goes on without this command: name it with --farm or KILN_FARM")
+	case o.class != "" && o.farm == "":
+		return usagef("--class chooses among the builders of a farm: name the farm with --farm or KILN_FARM")
+	case o.json && !o.detach:
+		return usagef("--json goes with --detach; --metadata-file writes what was made as JSON, and --progress json what happens")
+	case o.detach && (o.output != "" || o.dir != "" || o.metadata != ""):
+		return usagef("--detach leaves before there are outputs: leave --output, --dir and --metadata-file to kiln build fetch")
 	}
 	return nil
 }

@@ -45,8 +45,10 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 		return err
 	}
 	files := newFiles(env.Stdout, o)
-	if err := files.check(); err != nil {
-		return err
+	if !o.detach {
+		if err := files.check(); err != nil {
+			return err
+		}
 	}
 	spec, blobs, err := prepare(ctx, store, o, bundle)
 	if err != nil {
@@ -59,6 +61,10 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeFarm()) }()
+	spec.Team = o.team // which may be the one of the credentials
+	if o.detach {
+		return detach(ctx, env, f, o, spec, blobs, store)
+	}
 	display, err := progress.Open(o.progress, env.Stderr, env.Getenv("NO_COLOR") != "")
 	if err != nil {
 		return usagef("%w", err)
@@ -109,6 +115,7 @@ func prepare(ctx context.Context, store *cache.Dir, o *buildOptions, bundle *kil
 	spec := &kilnv1.BuildSpec{
 		Team: o.team, Name: o.name, Config: config, Platforms: o.platforms(), Formats: o.formatNames(),
 		Options: o.shape, Mirrors: o.mirrors, Priority: o.priority,
+		ResourceClass: o.class, Detached: o.detach,
 	}
 	if o.lock != "" {
 		lock, err := readLock(o.lock)
@@ -134,22 +141,47 @@ func storeMessage(ctx context.Context, store *cache.Dir, m proto.Message) (cache
 
 // buildOnce runs the build to its end, with an id of its own.
 func buildOnce(ctx context.Context, f *farm.Farm, spec *kilnv1.BuildSpec, display progress.Display) (*kilnv1.StateChanged, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("make an id for the build: %w", err)
+	if err := newID(spec); err != nil {
+		return nil, err
 	}
-	spec.Id = id.String()
 	end, err := f.Build(ctx, spec, display.Event)
 	if err != nil {
 		return nil, err
 	}
-	switch end.GetState() {
-	case kilnv1.BuildState_BUILD_STATE_DONE:
-		return end, nil
-	case kilnv1.BuildState_BUILD_STATE_CANCELED:
-		return nil, &buildError{"the build was canceled: " + end.GetError()}
+	return end, ended(end.GetState(), end.GetError())
+}
+
+// newID gives a build an id: a UUIDv7, so that ids sort by the time of their making (RFC 9562 §5.7).
+func newID(spec *kilnv1.BuildSpec) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("make an id for the build: %w", err)
 	}
-	return nil, &buildError{end.GetError()}
+	spec.Id = id.String()
+	return nil
+}
+
+// detach submits a build and leaves it to the farm.
+func detach(ctx context.Context, env Env, f *farm.Farm, o *buildOptions, spec *kilnv1.BuildSpec, blobs []cache.Digest, store *cache.Dir) error {
+	if err := f.Blobs.Upload(ctx, store, blobs); err != nil {
+		return err
+	}
+	if err := newID(spec); err != nil {
+		return err
+	}
+	if err := f.Submit(ctx, spec); err != nil {
+		return err
+	}
+	if !o.json {
+		_, err := fmt.Fprintln(env.Stdout, spec.GetId())
+		return err
+	}
+	return writeJSON(env.Stdout, struct {
+		Build string `json:"build"`
+		Team  string `json:"team"`
+		Name  string `json:"name"`
+		Farm  string `json:"farm"`
+	}{spec.GetId(), spec.GetTeam(), spec.GetName(), f.Where()})
 }
 
 func endSpan(span trace.Span, err error) {

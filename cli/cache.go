@@ -126,7 +126,7 @@ func newCachePrune(env Env, open func() (*cache.Dir, error)) *cobra.Command {
   kiln cache prune --max-size 0`,
 		Args: between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			most, err := parseSize(size)
+			most, err := parseSize("--max-size", size)
 			if err != nil {
 				return err
 			}
@@ -148,12 +148,12 @@ func newCachePrune(env Env, open func() (*cache.Dir, error)) *cobra.Command {
 }
 
 // parseSize reads "20G", "500MiB", "1048576": powers of 1024.
-func parseSize(s string) (int64, error) {
+func parseSize(flag, s string) (int64, error) {
 	digits := strings.TrimRight(s, "KMGTiBkmgtb")
 	shift, ok := map[string]uint{"": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40}[strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(s[len(digits):]), "B"), "I")]
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || !ok || n < 0 || n > math.MaxInt64>>shift {
-		return 0, usagef("--max-size %q: it is a size such as 500M or 20G", s)
+		return 0, usagef("%s %q: it is a size such as 500M or 20G", flag, s)
 	}
 	return n << shift, nil
 }

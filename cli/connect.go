@@ -4,25 +4,94 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"net/http"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/embedded"
 	"github.com/kiln-farm/kiln/cli/farm"
 )
 
-// stopGrace is how long steps may take to notice that their build is canceled.
-const stopGrace = 2 * time.Second
+const (
+	// stopGrace is how long steps may take to notice that their build is canceled.
+	stopGrace = 2 * time.Second
+	// askPatience is how long a question waits for a farm that has no leader now. Builds wait longer.
+	askPatience = 15 * time.Second
+
+	defaultTeam = "default"
+)
+
+// farmFlags say which farm a command talks to, and as whom.
+type farmFlags struct {
+	farm, credentials, team string
+	cache                   string // for what works without a farm
+}
+
+// add adds the flags of commands that work with a farm and without.
+func (f *farmFlags) add(flags *pflag.FlagSet) {
+	f.addFarm(flags)
+	flags.Lookup("farm").Usage = "URL of a farm, or several with commas between; none: a farm inside this process (KILN_FARM)"
+	flags.StringVar(&f.cache, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
+	f.addTeam(flags)
+}
+
+// addFarm adds the flags of commands that need a farm.
+func (f *farmFlags) addFarm(flags *pflag.FlagSet) {
+	flags.StringVar(&f.farm, "farm", "", "URL of the farm, or several with commas between (KILN_FARM)")
+	flags.StringVar(&f.credentials, "credentials", "", "file with your certificate (KILN_CREDENTIALS; default: what kiln login saved)")
+}
+
+func (f *farmFlags) addTeam(flags *pflag.FlagSet) {
+	flags.StringVar(&f.team, "team", "", "whose build it is, where a farm is shared (KILN_TEAM; default: your certificate's team, or \"default\")")
+}
+
+// fill takes what no flag said from the environment.
+func (f *farmFlags) fill(env Env) {
+	for _, v := range []struct {
+		flag *string
+		name string
+	}{{&f.farm, "KILN_FARM"}, {&f.credentials, "KILN_CREDENTIALS"}, {&f.team, "KILN_TEAM"}} {
+		if *v.flag == "" {
+			*v.flag = env.Getenv(v.name)
+		}
+	}
+	if f.cache == "" {
+		f.cache = env.cacheDir()
+	}
+	if f.team == "" && f.farm == "" {
+		f.team = defaultTeam
+	}
+}
+
+// dial makes a client of the farm that the flags name, and fills in the team of the credentials.
+func (f *farmFlags) dial(env Env, patience time.Duration) (*farm.Farm, error) {
+	if f.farm == "" {
+		return nil, usagef("this needs a farm: name it with --farm or KILN_FARM")
+	}
+	urls, err := farm.ParseURLs(f.farm)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	opts := farm.Options{Patience: patience}
+	if err := f.identify(env, urls, &opts); err != nil {
+		return nil, err
+	}
+	if f.team == "" {
+		f.team = defaultTeam
+	}
+	client, err := farm.Dial(f.farm, opts)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return client, nil
+}
 
 // connectFarm gives the farm that the flags name: the one at a URL, or one that starts here and ends with close.
 func connectFarm(ctx context.Context, env Env, flags *farmFlags, store *cache.Dir) (f *farm.Farm, close func() error, err error) {
 	if flags.farm != "" {
-		f, err := farm.Dial(flags.farm, &http.Client{})
-		if err != nil {
-			return nil, nil, usagef("%w", err)
-		}
-		return f, func() error { return nil }, nil
+		f, err := flags.dial(env, 0)
+		return f, func() error { return nil }, err
 	}
 	house, err := embedded.Start(ctx, embedded.Config{Cache: store, Builder: true, Grace: stopGrace, Log: env.quiet()})
 	if err != nil {

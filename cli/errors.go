@@ -10,6 +10,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/image/linuxkit"
+	"github.com/kiln-farm/kiln/internal/pki"
 )
 
 // Exit codes, as scripts rely on them.
@@ -35,8 +36,14 @@ type buildError struct{ text string }
 
 func (e *buildError) Error() string { return e.text }
 
-// errStopped: the user stopped the command.
-var errStopped = errors.New("stopped; the build is canceled")
+var (
+	// errStopped: the user stopped the command.
+	errStopped = errors.New("stopped")
+	// errBuildStopped: and the build with it.
+	errBuildStopped = errors.New("stopped; the build is canceled")
+	// errLeft: the user stopped a command that only looked on.
+	errLeft = errors.New("stopped; a detached build goes on, kiln build wait follows it again")
+)
 
 // exitCode is what the process ends with.
 func exitCode(err error) int {
@@ -47,9 +54,20 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.Is(err, farm.ErrUnreachable):
 		return exitUnreachable
-	case errors.As(err, &usage), errors.Is(err, linuxkit.ErrInput):
+	case errors.As(err, &usage), errors.Is(err, linuxkit.ErrInput), errors.Is(err, farm.ErrCredentials), errors.Is(err, pki.ErrToken):
 		return exitUsage
-	case errors.As(err, &api) && api.Code == connect.CodeInvalidArgument:
+	case errors.As(err, &api):
+		return apiCode(api.Code)
+	}
+	return exitFailed
+}
+
+// apiCode is the exit code for what a farm said.
+func apiCode(code connect.Code) int {
+	switch code {
+	case connect.CodeUnavailable, connect.CodeDeadlineExceeded: // no leader, no quorum
+		return exitUnreachable
+	case connect.CodeInvalidArgument, connect.CodeUnauthenticated, connect.CodePermissionDenied, connect.CodeAlreadyExists, connect.CodeNotFound:
 		return exitUsage
 	}
 	return exitFailed

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kiln-farm/kiln/cache"
-	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -63,9 +62,14 @@ func checkDir(dir string) error {
 	return nil
 }
 
+// artifacts is what files are written out of.
+type artifacts interface {
+	WriteArtifact(ctx context.Context, description, want cache.Digest, w io.Writer) error
+}
+
 // write fetches the outputs, and when all of them are there gives them their names: a fault leaves what was there
 // before the build.
-func (f *files) write(ctx context.Context, blobs farm.Blobs, outputs []*kilnv1.BuildOutput) ([]progress.File, error) {
+func (f *files) write(ctx context.Context, blobs artifacts, outputs []*kilnv1.BuildOutput) ([]progress.File, error) {
 	var written []progress.File
 	var ready []*stagedFile
 	defer func() {

@@ -46,7 +46,7 @@ kiln build --locked uses exactly those images.`,
 	flags.BoolVar(&f.pull, "pull", false, "ask registries again what references mean")
 	flags.StringVar(&f.lock, "lock", "", "file to write (default: FILE.lock)")
 	flags.StringVar(&f.cache, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
-	flags.StringVar(&f.team, "team", "default", "whose build it is, where a farm is shared")
+	f.addTeam(flags)
 	return cmd
 }
 

@@ -103,7 +103,7 @@ func (f *Farm) startBuilder(ctx context.Context, cfg Config) error {
 	all[step.Resolve] = reg
 	var free func() error
 	if cfg.Careful {
-		free = func() error { return room(cfg.Cache.Path()) }
+		free = func() error { return Room(cfg.Cache.Path()) }
 	}
 	b, err := builder.New(builder.Config{
 		Farm: farmName, ID: "here-" + uuid.NewString()[:8], Store: cfg.Cache, Blobs: cfg.Cache, Bus: conn,

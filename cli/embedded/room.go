@@ -10,8 +10,8 @@ import (
 // of the steps that run already.
 const leastRoom = 1 << 30
 
-// room says why the disk below dir is too full for more work.
-func room(dir string) error {
+// Room says why the disk below dir is too full for more work.
+func Room(dir string) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return nil // a file system that does not say has room

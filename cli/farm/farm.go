@@ -2,32 +2,20 @@ package farm
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
 
 	"github.com/kiln-farm/kiln/cache"
-	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"github.com/kiln-farm/kiln/proto/kiln/v1/kilnv1connect"
-)
-
-// ErrUnreachable: nobody answers where the farm should be.
-var ErrUnreachable = errors.New("the farm cannot be reached")
-
-const (
-	// patience is how long a farm that answered before may be away: a coordinator restarts in less.
-	patience   = 60 * time.Second
-	firstDelay = 50 * time.Millisecond
-	maxDelay   = 2 * time.Second
-	// cancelTime is how long a client that is told to stop tries to tell the farm.
-	cancelTime = 5 * time.Second
 )
 
 // Blobs is where a farm keeps its blobs.
@@ -37,183 +25,99 @@ type Blobs interface {
 	// WriteArtifact writes the artifact described by the blob to w, verified. A blob that is missing is
 	// cache.ErrNotFound.
 	WriteArtifact(ctx context.Context, description, want cache.Digest, w io.Writer) error
+	// WriteBlob writes a blob to w, verified. One that is missing is cache.ErrNotFound.
+	WriteBlob(ctx context.Context, d cache.Digest, w io.Writer) error
 }
 
 // Farm is a connection to a farm.
 type Farm struct {
 	API   kilnv1connect.FarmServiceClient
+	Admin kilnv1connect.AdminServiceClient
+	Join  kilnv1connect.JoinServiceClient
 	Blobs Blobs
-	where string // for messages
+
+	where    string // for messages
+	patience time.Duration
+	dialer   *dialer     // nil inside the process
+	heard    atomic.Bool // somebody answered once
+	secure   bool
+	stranger string // sentence for when what answers is not of the farm
 }
 
-// Dial makes a client of the farm at a URL. It does not connect yet.
-func Dial(address string, client *http.Client) (*Farm, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("--farm %q: it is a URL like http://127.0.0.1:7300", address)
+// Options say how a farm is reached.
+type Options struct {
+	TLS      *tls.Config   // for https; it shows the client's certificate and verifies the farm's
+	Patience time.Duration // how long a farm that answered before may be away; 0: 60 s
+	// Stranger is the sentence for when what answers is not of the farm; empty: one that says kiln login.
+	Stranger string
+}
+
+// Protocols are what a client of a farm speaks over TLS (ALPN, RFC 7301).
+func Protocols() []string { return []string{"h2", "http/1.1"} }
+
+// Dial makes a client of the farm at a URL, or at several of them with commas between: its coordinators, any of
+// which will do. It does not connect yet.
+func Dial(addresses string, opts Options) (*Farm, error) {
+	urls, err := ParseURLs(addresses)
+	if err != nil {
+		return nil, err
 	}
-	base := strings.TrimRight(address, "/")
-	client = withTrace(client)
-	api := kilnv1connect.NewFarmServiceClient(client, base)
-	return &Farm{API: api, Blobs: &remote{api: api, base: base, http: client}, where: base}, nil
+	f := &Farm{where: strings.Join(urls, ", "), patience: opts.Patience, stranger: opts.Stranger, secure: strings.HasPrefix(urls[0], "https:")}
+	if f.patience == 0 {
+		f.patience = patience
+	}
+	if f.secure && opts.TLS == nil {
+		return nil, fmt.Errorf("there are no credentials for %s", f.where)
+	}
+	if !f.secure {
+		opts.TLS = nil
+	}
+	f.dialer = newDialer(urls, opts.TLS)
+	client := withTrace(&http.Client{Transport: f.dialer.transport()})
+	f.API = kilnv1connect.NewFarmServiceClient(client, urls[0])
+	f.Admin = kilnv1connect.NewAdminServiceClient(client, urls[0])
+	f.Join = kilnv1connect.NewJoinServiceClient(client, urls[0])
+	f.Blobs = &remote{farm: f, base: urls[0], http: client}
+	return f, nil
+}
+
+// ParseURLs reads a list of URLs, such as "https://a:7300,https://b:7300", and gives each without a slash at its end.
+func ParseURLs(addresses string) ([]string, error) {
+	var urls []string
+	for one := range strings.SplitSeq(addresses, ",") {
+		one = strings.TrimRight(strings.TrimSpace(one), "/")
+		u, err := url.Parse(one)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" || u.RawQuery != "" || u.User != nil {
+			return nil, fmt.Errorf("--farm %q: it is a URL like https://kiln1:7300 or http://127.0.0.1:7300, or several of them with commas between", one)
+		}
+		if len(urls) > 0 && !strings.HasPrefix(urls[0], u.Scheme+":") {
+			return nil, fmt.Errorf("--farm %q: one URL is http and another https, but a farm is one of the two", addresses)
+		}
+		urls = append(urls, one)
+	}
+	return urls, nil
 }
 
 // Local is a farm inside the process, whose handler the client reaches and whose blobs are in blobs.
 func Local(client *http.Client, blobs cache.Blobs) *Farm {
+	client = withTrace(client)
 	return &Farm{
-		API:   kilnv1connect.NewFarmServiceClient(withTrace(client), "http://farm", connect.WithAcceptCompression("gzip", nil, nil)),
-		Blobs: local{blobs},
-		where: "inside this process",
+		API:      kilnv1connect.NewFarmServiceClient(client, "http://farm", connect.WithAcceptCompression("gzip", nil, nil)),
+		Admin:    kilnv1connect.NewAdminServiceClient(client, "http://farm"),
+		Blobs:    LocalBlobs(blobs),
+		where:    "inside this process",
+		patience: patience,
 	}
 }
 
-// Build submits spec and calls on for each event until the build has ended; it returns the last event's change.
-// When ctx ends first, the build is canceled on the farm.
-func (f *Farm) Build(ctx context.Context, spec *kilnv1.BuildSpec, on func(*kilnv1.BuildEvent)) (*kilnv1.StateChanged, error) {
-	err := f.submit(ctx, spec)
-	var end *kilnv1.StateChanged
-	if err == nil {
-		end, err = f.follow(ctx, spec.GetId(), on)
-	}
-	if ctx.Err() != nil {
-		f.cancel(ctx, spec.GetId())
-		return nil, context.Cause(ctx)
-	}
-	return end, err
-}
+// LocalBlobs are blobs in a cache that this process reads itself.
+func LocalBlobs(blobs cache.Blobs) Blobs { return local{blobs} }
 
-// submit may be repeated: the same id is the same build.
-func (f *Farm) submit(ctx context.Context, spec *kilnv1.BuildSpec) error {
-	var wait backoff
-	for {
-		_, err := f.API.Submit(ctx, connect.NewRequest(&kilnv1.SubmitRequest{Spec: spec}))
-		if err == nil {
-			return nil
-		}
-		if !f.answered(err) || !again(err) || !wait.sleep(ctx) {
-			return f.explain("submit the build", err)
-		}
-	}
-}
+// Where is the farm's address or addresses, for messages.
+func (f *Farm) Where() string { return f.where }
 
-// follow watches until the end, over as many connections as it takes.
-func (f *Farm) follow(ctx context.Context, id string, on func(*kilnv1.BuildEvent)) (*kilnv1.StateChanged, error) {
-	var last uint64
-	var wait backoff
-	for {
-		end, err := f.watch(ctx, id, &last, func(e *kilnv1.BuildEvent) {
-			wait = backoff{}
-			on(e)
-		})
-		if end != nil {
-			return end, nil
-		}
-		if err != nil && !again(err) || !wait.sleep(ctx) {
-			return nil, f.explain("follow the build", err)
-		}
-	}
-}
+// ErrUnreachable: nobody answers where the farm should be.
+var ErrUnreachable = errors.New("the farm cannot be reached")
 
-func (f *Farm) watch(ctx context.Context, id string, last *uint64, on func(*kilnv1.BuildEvent)) (*kilnv1.StateChanged, error) {
-	stream, err := f.API.Watch(ctx, connect.NewRequest(&kilnv1.WatchRequest{Id: id, After: *last}))
-	if err != nil {
-		return nil, err
-	}
-	defer stream.Close()
-	for stream.Receive() {
-		event := stream.Msg().GetEvent()
-		*last = max(*last, event.GetSequence())
-		on(event)
-		if change := event.GetState(); change.GetState() >= kilnv1.BuildState_BUILD_STATE_DONE {
-			return change, nil
-		}
-	}
-	return nil, stream.Err()
-}
-
-// cancel tells the farm that nobody waits for the build any more. What it does not hear it finds out by itself.
-func (f *Farm) cancel(ctx context.Context, id string) {
-	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
-	defer done()
-	_, _ = f.API.Cancel(ctx, connect.NewRequest(&kilnv1.CancelRequest{Id: id, Reason: "stopped by its user"}))
-}
-
-// explain makes a sentence of what an API call said.
-func (f *Farm) explain(what string, err error) error {
-	if err == nil {
-		return fmt.Errorf("%s: the connection to the farm at %s broke and did not come back: %w", what, f.where, ErrUnreachable)
-	}
-	if !f.answered(err) {
-		return fmt.Errorf("%w at %s (%s): is kiln server running there?", ErrUnreachable, f.where, cause(err))
-	}
-	return &APIError{What: what, Code: connect.CodeOf(err), Text: text(err)}
-}
-
-// APIError is what the farm said to a call that it refused.
-type APIError struct {
-	What string
-	Code connect.Code
-	Text string
-}
-
-func (e *APIError) Error() string { return e.Text }
-
-// answered says that there was a farm on the other side.
-func (f *Farm) answered(err error) bool {
-	var ce *connect.Error
-	if !errors.As(err, &ce) {
-		return false
-	}
-	return connect.IsWireError(ce)
-}
-
-// again says that the same call may go well later: there is no leader now, or the connection broke.
-func again(err error) bool {
-	switch connect.CodeOf(err) {
-	case connect.CodeUnavailable, connect.CodeAborted, connect.CodeUnknown, connect.CodeInternal:
-		return true
-	}
-	return false
-}
-
-func text(err error) string {
-	var ce *connect.Error
-	if errors.As(err, &ce) {
-		return ce.Message()
-	}
-	return err.Error()
-}
-
-// cause is the end of the chain of errors, which names no URL twice.
-func cause(err error) string {
-	var ue *url.Error
-	if errors.As(err, &ue) {
-		return ue.Err.Error()
-	}
-	return text(err)
-}
-
-// backoff waits longer each time, with jitter, and gives up when its patience ends.
-type backoff struct {
-	tries int
-	since time.Time
-}
-
-func (b *backoff) sleep(ctx context.Context) bool {
-	if b.tries == 0 {
-		b.since = time.Now()
-	}
-	if time.Since(b.since) > patience {
-		return false
-	}
-	delay := min(firstDelay<<min(b.tries, 10), maxDelay)
-	b.tries++
-	timer := time.NewTimer(delay/2 + rand.N(delay/2))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
+// ErrCredentials: the farm and the client's certificate do not fit.
+var ErrCredentials = errors.New("the credentials do not fit")

@@ -34,6 +34,16 @@ func (l local) WriteArtifact(ctx context.Context, description, _ cache.Digest, w
 	return errors.Join(err, r.Close())
 }
 
+// WriteBlob implements Blobs.
+func (l local) WriteBlob(ctx context.Context, d cache.Digest, w io.Writer) error {
+	f, err := l.blobs.Open(ctx, d)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, f.Section(0, f.Size))
+	return errors.Join(err, f.Close())
+}
+
 // decode reads a description of that size.
 func decode(r io.Reader, size int64) (*cache.Artifact, error) {
 	if size > cache.MaxArtifactEncoding {

@@ -10,18 +10,36 @@ import (
 
 // Record returns the record of a build.
 func (f *Farm) Record(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error) {
-	resp, err := f.API.GetBuild(ctx, connect.NewRequest(&kilnv1.GetBuildRequest{Team: team, Id: id}))
-	if err != nil {
-		return nil, f.explain("read the build", err)
-	}
-	return resp.Msg.GetBuild(), nil
+	resp, err := Ask(ctx, f, "read the build", f.API.GetBuild, &kilnv1.GetBuildRequest{Team: team, Id: id})
+	return resp.GetBuild(), err
 }
 
-// Records returns a team's last builds of that name, or of all when name is empty, newest first.
-func (f *Farm) Records(ctx context.Context, team, name string, limit uint32) ([]*kilnv1.BuildRecord, error) {
-	resp, err := f.API.ListBuilds(ctx, connect.NewRequest(&kilnv1.ListBuildsRequest{Team: team, Name: name, Limit: limit}))
-	if err != nil {
-		return nil, f.explain("list builds", err)
-	}
-	return resp.Msg.GetBuilds(), nil
+// Records returns builds of a team, newest first, without what is known of their steps.
+func (f *Farm) Records(ctx context.Context, req *kilnv1.ListBuildsRequest) ([]*kilnv1.BuildRecord, error) {
+	resp, err := Ask(ctx, f, "list builds", f.API.ListBuilds, req)
+	return resp.GetBuilds(), err
+}
+
+// Queue tells what waits, and why.
+func (f *Farm) Queue(ctx context.Context, req *kilnv1.QueueRequest) (*kilnv1.QueueResponse, error) {
+	return Ask(ctx, f, "read the queue", f.API.Queue, req)
+}
+
+// Status tells what the farm is doing now.
+func (f *Farm) Status(ctx context.Context) (*kilnv1.StatusResponse, error) {
+	return Ask(ctx, f, "read the farm's status", f.API.Status, &kilnv1.StatusRequest{})
+}
+
+// Ask makes one of the farm's calls, with the patience and the sentences of all of them. what is what the user wants:
+// "drain the builder".
+func Ask[Q, R any](ctx context.Context, f *Farm, what string, call func(context.Context, *connect.Request[Q]) (*connect.Response[R], error), req *Q) (*R, error) {
+	var answer *R
+	err := f.call(ctx, what, func() error {
+		resp, err := call(ctx, connect.NewRequest(req))
+		if err == nil {
+			answer = resp.Msg
+		}
+		return err
+	})
+	return answer, err
 }

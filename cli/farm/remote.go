@@ -14,12 +14,11 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
-	"github.com/kiln-farm/kiln/proto/kiln/v1/kilnv1connect"
 )
 
 // remote: the farm's blobs are behind its blob API.
 type remote struct {
-	api  kilnv1connect.FarmServiceClient
+	farm *Farm
 	base string
 	http *http.Client
 }
@@ -36,18 +35,17 @@ func (r *remote) Upload(ctx context.Context, from cache.Blobs, digests []cache.D
 			req.Digests = append(req.Digests, d.String())
 		}
 		digests = digests[n:]
-		resp, err := r.api.MissingBlobs(ctx, connect.NewRequest(req))
+		resp, err := Ask(ctx, r.farm, "ask for missing blobs", r.farm.API.MissingBlobs, req)
 		if err != nil {
-			f := &Farm{where: r.base}
-			return f.explain("ask for missing blobs", err)
+			return err
 		}
-		for _, s := range resp.Msg.GetDigests() {
+		for _, s := range resp.GetDigests() {
 			d, err := cache.ParseDigest(s)
 			if err == nil {
-				err = r.put(ctx, from, d)
+				err = r.again(ctx, func() error { return r.put(ctx, from, d) })
 			}
 			if err != nil {
-				return fmt.Errorf("upload to the farm at %s: %w", r.base, err)
+				return fmt.Errorf("upload to the farm at %s: %w", r.farm.where, err)
 			}
 		}
 	}
@@ -67,11 +65,11 @@ func (r *remote) put(ctx context.Context, from cache.Blobs, d cache.Digest) erro
 	req.ContentLength = f.Size
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("%w: %s", ErrUnreachable, cause(err))
+		return r.broken(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("blob %s: %s", d, refusal(resp))
+		return &statusError{resp.StatusCode, fmt.Sprintf("blob %s: %s", d, refusal(resp))}
 	}
 	return nil
 }
@@ -83,32 +81,94 @@ func (r *remote) WriteArtifact(ctx context.Context, description, want cache.Dige
 		return err
 	}
 	hash := sha256.New()
-	source := &streams{ctx: ctx, open: r.get}
+	source := &streams{ctx: ctx, open: r.open}
 	defer source.close()
 	if err := source.write(io.MultiWriter(w, hash), artifact.Extents); err != nil {
 		return err
 	}
 	if got := cache.FromSum([sha256.Size]byte(hash.Sum(nil))); got != want {
-		return fmt.Errorf("the farm at %s sent %s for artifact %s: %w", r.base, got, want, cache.ErrMismatch)
+		return fmt.Errorf("the farm at %s sent %s for artifact %s: %w", r.farm.where, got, want, cache.ErrMismatch)
+	}
+	return nil
+}
+
+// WriteBlob implements Blobs.
+func (r *remote) WriteBlob(ctx context.Context, d cache.Digest, w io.Writer) error {
+	body, err := r.open(ctx, d, 0)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(w, hash), body); err != nil {
+		return fmt.Errorf("fetch %s from the farm at %s: %w", d, r.farm.where, err)
+	}
+	if cache.FromSum([sha256.Size]byte(hash.Sum(nil))) != d {
+		return fmt.Errorf("the farm at %s sent other bytes for %s: %w", r.farm.where, d, cache.ErrMismatch)
 	}
 	return nil
 }
 
 func (r *remote) describe(ctx context.Context, d cache.Digest) (*cache.Artifact, error) {
-	body, err := r.get(ctx, d, 0)
+	body, err := r.open(ctx, d, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
 	b, err := io.ReadAll(io.LimitReader(body, cache.MaxArtifactEncoding+1))
 	if err != nil {
-		return nil, fmt.Errorf("fetch %s from the farm at %s: %w", d, r.base, err)
+		return nil, fmt.Errorf("fetch %s from the farm at %s: %w", d, r.farm.where, err)
 	}
 	if cache.SumBytes(b) != d {
-		return nil, fmt.Errorf("the farm at %s sent other bytes for %s: %w", r.base, d, cache.ErrMismatch)
+		return nil, fmt.Errorf("the farm at %s sent other bytes for %s: %w", r.farm.where, d, cache.ErrMismatch)
 	}
 	return decode(bytes.NewReader(b), int64(len(b)))
 }
+
+// open reads a blob from offset to its end, over as many connections as it takes.
+func (r *remote) open(ctx context.Context, d cache.Digest, offset int64) (io.ReadCloser, error) {
+	body := &resuming{ctx: ctx, remote: r, blob: d, at: offset}
+	if err := body.connect(); err != nil {
+		return nil, err
+	}
+	return body, nil
+}
+
+// resuming is a blob that is read on from where a connection broke.
+type resuming struct {
+	ctx    context.Context
+	remote *remote
+	blob   cache.Digest
+	at     int64
+	body   io.ReadCloser
+	breaks int
+}
+
+// maxBreaks is how often one blob's connection may break after it was made.
+const maxBreaks = 5
+
+func (b *resuming) connect() error {
+	return b.remote.again(b.ctx, func() (err error) {
+		b.body, err = b.remote.get(b.ctx, b.blob, b.at)
+		return err
+	})
+}
+
+// Read implements io.Reader.
+func (b *resuming) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	b.at += int64(n)
+	if err == nil || err == io.EOF || b.ctx.Err() != nil || b.breaks == maxBreaks {
+		return n, err
+	}
+	b.breaks++
+	b.body.Close()
+	b.body = http.NoBody
+	return n, b.connect()
+}
+
+// Close implements io.Closer.
+func (b *resuming) Close() error { return b.body.Close() }
 
 // get opens a blob from offset to its end.
 func (r *remote) get(ctx context.Context, d cache.Digest, offset int64) (io.ReadCloser, error) {
@@ -121,17 +181,65 @@ func (r *remote) get(ctx context.Context, d cache.Digest, offset int64) (io.Read
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("fetch %s: %w at %s (%s)", d, ErrUnreachable, r.base, cause(err))
+		return nil, r.broken(err)
 	}
 	switch {
 	case resp.StatusCode == http.StatusPartialContent, resp.StatusCode == http.StatusOK && offset == 0:
 		return resp.Body, nil
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable: // it ends there
+		return http.NoBody, resp.Body.Close()
 	case resp.StatusCode == http.StatusNotFound:
-		err = fmt.Errorf("fetch %s from the farm at %s: %w", d, r.base, cache.ErrNotFound)
+		err = fmt.Errorf("fetch %s from the farm at %s: %w", d, r.farm.where, cache.ErrNotFound)
 	default:
-		err = fmt.Errorf("fetch %s from the farm at %s: %s", d, r.base, refusal(resp))
+		err = &statusError{resp.StatusCode, fmt.Sprintf("fetch %s from the farm at %s: %s", d, r.farm.where, refusal(resp))}
 	}
 	return nil, errors.Join(err, resp.Body.Close())
+}
+
+// again repeats a request for a blob like a call of the API.
+func (r *remote) again(ctx context.Context, do func() error) error {
+	wait := backoff{most: r.farm.patience}
+	for {
+		err := do()
+		var status *statusError
+		var broken *brokenError
+		switch {
+		case err == nil || errors.Is(err, cache.ErrNotFound):
+			r.farm.heard.Store(true)
+			return err
+		case errors.As(err, &status) && status.code >= http.StatusInternalServerError: // it may be better elsewhere
+		case !errors.As(err, &broken):
+			return err
+		case !r.farm.passing(broken.err):
+			return r.farm.explain("move a blob", broken.err)
+		}
+		if ctx.Err() != nil || !wait.sleep(ctx) {
+			if broken != nil {
+				return r.farm.explain("move a blob", broken.err)
+			}
+			return err
+		}
+		r.farm.elsewhere()
+	}
+}
+
+// statusError is an answer of the blob API that is no blob.
+type statusError struct {
+	code int
+	text string
+}
+
+func (e *statusError) Error() string { return e.text }
+
+// brokenError is a request that got no answer.
+type brokenError struct{ err error }
+
+func (e *brokenError) Error() string { return e.err.Error() }
+func (e *brokenError) Unwrap() error { return e.err }
+
+// broken makes the same of a request for a blob as of a call of the API.
+func (r *remote) broken(err error) error {
+	return &brokenError{connect.NewError(connect.CodeUnavailable, err)}
 }
 
 func (r *remote) url(d cache.Digest) string { return r.base + "/v1/blobs/" + d.String() }
@@ -139,7 +247,7 @@ func (r *remote) url(d cache.Digest) string { return r.base + "/v1/blobs/" + d.S
 // refusal is the status and the first line of what the server said.
 func refusal(resp *http.Response) string {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, 512)) // the status says enough without it
-	line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
+	line := firstLine(strings.TrimSpace(string(b)))
 	if line == "" {
 		return resp.Status
 	}

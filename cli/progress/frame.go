@@ -54,7 +54,7 @@ func headline(t *Track, screen Screen, now time.Time) string {
 	}
 	line := "[+] " + verb
 	if !t.Begun.IsZero() {
-		line += " " + duration(now.Sub(t.Begun))
+		line += " " + Duration(now.Sub(t.Begun))
 	}
 	if total > 0 {
 		line += fmt.Sprintf(" (%d/%d)", done+hit, total)
@@ -99,7 +99,7 @@ func stepLine(step *Step, screen Screen, now time.Time) string {
 	case Canceled:
 		color, mark = faint, "CANCELED "
 	}
-	right := fmt.Sprintf(" %7s", duration(took))
+	right := fmt.Sprintf(" %7s", Duration(took))
 	if step.Bytes > 0 {
 		right = fmt.Sprintf(" %10s", Size(step.Bytes)) + right
 	}

@@ -42,7 +42,7 @@ func (p *Plain) begun(event *kilnv1.BuildEvent) *Step {
 func (p *Plain) step(step *Step, lines []string, at time.Time) {
 	if len(lines) > 0 {
 		for _, line := range lines {
-			fmt.Fprintf(p.out, "#%d %s %s\n", step.Number, duration(at.Sub(step.Started)), line)
+			fmt.Fprintf(p.out, "#%d %s %s\n", step.Number, Duration(at.Sub(step.Started)), line)
 		}
 		return
 	}
@@ -54,11 +54,11 @@ func (p *Plain) step(step *Step, lines []string, at time.Time) {
 	case Hit:
 		fmt.Fprintf(p.out, "#%d %s\n#%d CACHED\n", step.Number, step.Label, step.Number)
 	case Done:
-		fmt.Fprintf(p.out, "#%d DONE %s%s\n", step.Number, duration(step.Took), stepSize(step))
+		fmt.Fprintf(p.out, "#%d DONE %s%s\n", step.Number, Duration(step.Took), stepSize(step))
 	case Failed:
 		fmt.Fprintf(p.out, "#%d ERROR %s\n", step.Number, step.Error)
 	case Canceled:
-		fmt.Fprintf(p.out, "#%d CANCELED %s\n", step.Number, duration(step.Took))
+		fmt.Fprintf(p.out, "#%d CANCELED %s\n", step.Number, Duration(step.Took))
 	}
 }
 

@@ -29,7 +29,7 @@ func (s *Summary) Lines(t *Track) []string {
 	if s == nil {
 		return nil
 	}
-	lines := []string{fmt.Sprintf("%s: done in %s, %s", clean(s.Name), precise(s.Took), work(t))}
+	lines := []string{fmt.Sprintf("%s: done in %s, %s", Clean(s.Name), precise(s.Took), work(t))}
 	if top := longest(t); len(top) > 1 {
 		var parts []string
 		for _, step := range top {
@@ -38,7 +38,7 @@ func (s *Summary) Lines(t *Track) []string {
 		lines = append(lines, "  longest: "+strings.Join(parts, ", "))
 	}
 	for _, f := range s.Files {
-		lines = append(lines, fmt.Sprintf("  %10s  %s", Size(f.Size), clean(f.Path)))
+		lines = append(lines, fmt.Sprintf("  %10s  %s", Size(f.Size), Clean(f.Path)))
 	}
 	return lines
 }
@@ -82,5 +82,5 @@ func precise(d time.Duration) string {
 	if d < time.Second {
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}
-	return duration(d)
+	return Duration(d)
 }

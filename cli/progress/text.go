@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// clean makes one printable line of text that others wrote: no escape sequences, no line breaks.
-func clean(s string) string {
+// Clean makes one printable line of text that others wrote: no escape sequences, no line breaks.
+func Clean(s string) string {
 	plain := true
 	for _, r := range s {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -44,8 +44,8 @@ func fit(s string, width int) string {
 	return string(runes[:width-1]) + "…"
 }
 
-// duration is like "0.3s", "12.4s", "2m03s".
-func duration(d time.Duration) string {
+// Duration is like "0.3s", "12.4s", "2m03s".
+func Duration(d time.Duration) string {
 	if d < time.Minute {
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	}

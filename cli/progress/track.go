@@ -67,7 +67,7 @@ func (t *Track) Apply(event *kilnv1.BuildEvent, at time.Time) (step *Step, lines
 	case *kilnv1.BuildEvent_Log:
 		if step := t.node(e.Log.GetNode()); step != nil {
 			for _, line := range e.Log.GetLines() {
-				lines = append(lines, clean(line))
+				lines = append(lines, Clean(line))
 			}
 			step.Logs = append(step.Logs, lines...)
 			step.Logs = step.Logs[max(0, len(step.Logs)-keptLogs):]
@@ -118,10 +118,10 @@ func (t *Track) phase(change *kilnv1.StateChanged, at time.Time) *Step {
 		t.Outputs = change.GetOutputs()
 		ended = t.endAll(Done, at)
 	case kilnv1.BuildState_BUILD_STATE_FAILED:
-		t.Error = clean(change.GetError())
+		t.Error = Clean(change.GetError())
 		ended = t.endAll(Canceled, at)
 	case kilnv1.BuildState_BUILD_STATE_CANCELED:
-		t.Error = clean(change.GetError())
+		t.Error = Clean(change.GetError())
 		ended = t.endAll(Canceled, at)
 	}
 	return ended
@@ -152,9 +152,9 @@ func (t *Track) graph(graph *kilnv1.GraphKnown) {
 	}
 	t.nodes = make([]Step, len(graph.GetLabels()))
 	for i, label := range graph.GetLabels() {
-		t.nodes[i].Label = clean(label)
+		t.nodes[i].Label = Clean(label)
 		if i < len(graph.GetKinds()) {
-			t.nodes[i].Kind = clean(graph.GetKinds()[i])
+			t.nodes[i].Kind = Clean(graph.GetKinds()[i])
 		}
 		if t.nodes[i].Label == "" {
 			t.nodes[i].Label = t.nodes[i].Kind
@@ -179,7 +179,7 @@ func (t *Track) change(step *Step, change *kilnv1.NodeChanged, at time.Time) {
 		t.number(step)
 		step.State, step.Logs = Waiting, nil
 		step.Retries++
-		step.Error = clean(change.GetError())
+		step.Error = Clean(change.GetError())
 		return
 	case kilnv1.NodeState_NODE_STATE_DONE:
 		step.State = Done
@@ -191,7 +191,7 @@ func (t *Track) change(step *Step, change *kilnv1.NodeChanged, at time.Time) {
 		return
 	}
 	t.number(step)
-	step.Error = clean(change.GetError())
+	step.Error = Clean(change.GetError())
 	if makesBytes(step.Kind) {
 		step.Bytes = change.GetBytes()
 	}

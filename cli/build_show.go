@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kiln-farm/kiln/cli/report"
+)
+
+func newBuildShow(env Env) *cobra.Command {
+	var flags farmFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show [flags] BUILD",
+		Short: "Show one build: its state, its steps, its outputs",
+		Long:  "Show one build: what was asked for, what ran, and what came out. " + whichBuild,
+		Example: `  kiln build show last
+  kiln build show --farm https://kiln1:7300 hello
+  kiln build show --json 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11`,
+		Args: between(1, 1, buildArg),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flags.fill(env)
+			h, err := openHistory(env, &flags)
+			if err != nil {
+				return err
+			}
+			build, err := h.find(cmd.Context(), args[0], "")
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeMessage(env.Stdout, build)
+			}
+			return writeLines(env.Stdout, report.BuildPage(build, env.style(), time.Now()))
+		},
+	}
+	flags.add(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the record as JSON")
+	return cmd
+}

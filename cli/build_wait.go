@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kiln-farm/kiln/cli/progress"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+func newBuildWait(env Env) *cobra.Command {
+	var flags farmFlags
+	var mode string
+	cmd := &cobra.Command{
+		Use:   "wait [flags] BUILD",
+		Short: "Follow a build to its end",
+		Long: `Follow a build to its end, and end as it does: with exit code 0 when it is done, with 1 when it failed or was
+canceled. A detached build goes on when this command is stopped. ` + whichBuild,
+		Example: `  kiln build wait --farm https://kiln1:7300 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11
+  kiln build wait hello && kiln build fetch hello`,
+		Args: between(1, 1, buildArg),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flags.fill(env)
+			h, err := openHistory(env, &flags)
+			if err != nil {
+				return err
+			}
+			build, err := h.find(cmd.Context(), args[0], "")
+			if err != nil {
+				return err
+			}
+			if h.farm == nil {
+				return ended(build.GetState(), build.GetError())
+			}
+			display, err := progress.Open(mode, env.Stderr, env.Getenv("NO_COLOR") != "")
+			if err != nil {
+				return usagef("%w", err)
+			}
+			return wait(cmd.Context(), h, build, display)
+		},
+	}
+	flags.add(cmd.Flags())
+	cmd.Flags().StringVar(&mode, "progress", "auto", "auto, tty, plain or json; on standard error")
+	return cmd
+}
+
+func wait(ctx context.Context, h *history, build *kilnv1.BuildRecord, display progress.Display) error {
+	var summary *progress.Summary
+	defer func() { display.Close(summary) }()
+	spec := build.GetSpec()
+	end, err := h.farm.Follow(ctx, spec.GetId(), display.Event)
+	if err != nil {
+		if ctx.Err() != nil {
+			return errLeft
+		}
+		return err
+	}
+	if err := ended(end.GetState(), end.GetError()); err != nil {
+		return err
+	}
+	took := time.Duration(0)
+	if record, err := h.get(ctx, spec.GetTeam(), spec.GetId()); err == nil { // the summary can do without
+		took = time.UnixMilli(record.GetFinishedUnixMs()).Sub(time.UnixMilli(record.GetSubmittedUnixMs()))
+	}
+	summary = &progress.Summary{Name: spec.GetName(), Took: took}
+	return nil
+}

@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+func newCancel(env Env) *cobra.Command {
+	var flags farmFlags
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "cancel [flags] BUILD…",
+		Short: "End builds that have not ended",
+		Long: `End builds that have not ended. Steps that only they wait for are stopped; what is made already stays in the cache.
+A build that has ended is left as it is. ` + whichBuild,
+		Example: `  kiln cancel --farm https://kiln1:7300 last
+  kiln cancel --reason "wrong branch" 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11`,
+		Args: between(1, -1, buildArg),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flags.fill(env)
+			h, err := openFarmHistory(env, &flags)
+			if err != nil {
+				return err
+			}
+			for _, arg := range args {
+				build, err := h.find(cmd.Context(), arg, "")
+				if err != nil {
+					return err
+				}
+				id, what := build.GetSpec().GetId(), "canceled"
+				if build.GetState() >= kilnv1.BuildState_BUILD_STATE_DONE {
+					what = "had ended"
+				} else if err := h.farm.Cancel(cmd.Context(), id, reason); err != nil {
+					return err
+				}
+				if _, err := fmt.Fprintf(env.Stdout, "%s %s\n", id, what); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	flags.addFarm(cmd.Flags())
+	flags.addTeam(cmd.Flags())
+	cmd.Flags().StringVar(&reason, "reason", "canceled by its user", "what those who wait for the build are told")
+	return cmd
+}

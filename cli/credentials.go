@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/internal/pki"
+)
+
+// identify fills in what shows a farm who asks, and the team of the credentials when no other was named.
+func (f *farmFlags) identify(env Env, urls []string, opts *farm.Options) error {
+	if !strings.HasPrefix(urls[0], "https:") {
+		return nil
+	}
+	path, err := f.credentialsFor(env, urls)
+	if err != nil {
+		return err
+	}
+	credentials, err := loadCredentials(path)
+	if err != nil {
+		return err
+	}
+	opts.TLS = credentials.ClientTLS(farm.Protocols()...)
+	if f.team == "" {
+		f.team = credentials.Identity().Team
+	}
+	return nil
+}
+
+// loadCredentials reads credentials that are valid now.
+func loadCredentials(path string) (*pki.Credentials, error) {
+	credentials, err := pki.LoadCredentials(path)
+	if err == nil {
+		err = credentials.Check(time.Now())
+	}
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return credentials, nil
+}
+
+// credentialsFor finds the file with the credentials for a farm.
+func (f *farmFlags) credentialsFor(env Env, urls []string) (string, error) {
+	if f.credentials != "" {
+		return f.credentials, nil
+	}
+	for _, one := range urls {
+		path := credentialsPath(env, one)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", usagef("there are no credentials for %s: ask an operator of the farm for a token, who makes it with kiln farm token --role submit, and run kiln login %s --token TOKEN",
+		urls[0], urls[0])
+}
+
+// credentialsPath is where kiln login keeps the credentials for a farm's URL (XDG base directory specification).
+func credentialsPath(env Env, address string) string {
+	dir := env.Getenv("XDG_CONFIG_HOME")
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(env.Getenv("HOME"), ".config")
+	}
+	name := "unknown"
+	if u, err := url.Parse(address); err == nil {
+		name = fileName(u)
+	}
+	return filepath.Join(dir, "kiln", "credentials", name+".pem")
+}
+
+// fileName is host_port, with what no file name should have made harmless: IPv6 addresses have colons.
+func fileName(u *url.URL) string {
+	_, port, err := net.SplitHostPort(u.Host)
+	if err != nil || port == "" {
+		port = "443"
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.', r == '-':
+			return r
+		}
+		return '-'
+	}, strings.ToLower(u.Hostname())) + "_" + port
+}

@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/report"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+func newFarm(env Env) *cobra.Command {
+	return group("farm", "Look after a farm: who takes part, who may, what works for whom",
+		newFarmStatus(env), newFarmMembers(env), newFarmBuilders(env),
+		newFarmToken(env), newFarmJoin(env), newFarmLeave(env),
+		newFarmDrain(env), newFarmUndrain(env), newFarmTeam(env),
+		newFarmBackup(env), newFarmRestore(env))
+}
+
+// farmCommand fills in what all commands below kiln farm share: the flags that name the farm, and its client.
+func farmCommand(env Env, cmd *cobra.Command, run func(ctx context.Context, f *farm.Farm, args []string) error) *cobra.Command {
+	var flags farmFlags
+	flags.addFarm(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		flags.fill(env)
+		f, err := flags.dial(env, askPatience)
+		if err != nil {
+			return err
+		}
+		return run(cmd.Context(), f, args)
+	}
+	return cmd
+}
+
+// watchEvery is how often --watch asks.
+const watchEvery = 2 * time.Second
+
+func newFarmStatus(env Env) *cobra.Command {
+	var asJSON, watch bool
+	cmd := farmCommand(env, &cobra.Command{
+		Use:   "status",
+		Short: "Show who leads, what the farm does, and who takes part",
+		Example: `  kiln farm status --farm https://kiln1:7300
+  kiln farm status --watch
+  kiln farm status --json`,
+		Args: between(0, 0, "no argument"),
+	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
+		for {
+			status, err := f.Status(ctx)
+			switch {
+			case err != nil:
+				return err
+			case asJSON:
+				err = writeMessage(env.Stdout, status)
+			default:
+				style := env.style()
+				if watch && style.Color { // a terminal: each page in the place of the last one
+					fmt.Fprint(env.Stdout, "\x1b[H\x1b[2J")
+				}
+				err = writeLines(env.Stdout, report.Status(status, style))
+			}
+			if err != nil || !watch {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(watchEvery):
+			}
+		}
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it anew every two seconds")
+	return cmd
+}
+
+func newFarmMembers(env Env) *cobra.Command {
+	return farmList(env, "members", "List the coordinators", func(s *kilnv1.StatusResponse) proto.Message {
+		return &kilnv1.StatusResponse{Farm: s.GetFarm(), Leader: s.GetLeader(), Level: s.GetLevel(), Epoch: s.GetEpoch(), Members: s.GetMembers()}
+	}, func(s *kilnv1.StatusResponse, style report.Style) []string {
+		if len(s.GetMembers()) == 0 {
+			return []string{"the farm is one process: kiln server"}
+		}
+		return report.Members(s.GetMembers(), style)
+	})
+}
+
+func newFarmBuilders(env Env) *cobra.Command {
+	return farmList(env, "builders", "List the builders, and what each does", func(s *kilnv1.StatusResponse) proto.Message {
+		return &kilnv1.StatusResponse{Farm: s.GetFarm(), Leader: s.GetLeader(), Builders: s.GetBuilders(), Workers: s.GetWorkers()}
+	}, func(s *kilnv1.StatusResponse, style report.Style) []string {
+		if len(s.GetWorkers()) == 0 {
+			return []string{"no builder works for this farm: start one with kiln builder"}
+		}
+		return report.Builders(s.GetWorkers(), style)
+	})
+}
+
+// farmList is a command that shows a part of the farm's status.
+func farmList(env Env, use, short string, part func(*kilnv1.StatusResponse) proto.Message, page func(*kilnv1.StatusResponse, report.Style) []string) *cobra.Command {
+	var asJSON bool
+	cmd := farmCommand(env, &cobra.Command{
+		Use:     use,
+		Short:   short,
+		Example: fmt.Sprintf("  kiln farm %s --farm https://kiln1:7300\n  kiln farm %s --json", use, use),
+		Args:    between(0, 0, "no argument"),
+	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
+		status, err := f.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return writeMessage(env.Stdout, part(status))
+		}
+		return writeLines(env.Stdout, page(status, env.style()))
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}

@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kiln-farm/kiln/cli/farm"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+func newFarmDrain(env Env) *cobra.Command {
+	var reason string
+	var during time.Duration
+	cmd := farmCommand(env, &cobra.Command{
+		Use:   "drain BUILDER…",
+		Short: "Give builders no more work; what they do they finish",
+		Example: `  kiln farm drain b7 --reason "kernel upgrade"
+  kiln farm drain b7 b8 --for 30m`,
+		Args: between(1, -1, "the id of a builder"),
+	}, func(ctx context.Context, f *farm.Farm, args []string) error {
+		if during < 0 {
+			return usagef("--for %s: it is how long the builder gets no work, such as 30m", during)
+		}
+		return hold(ctx, env, f, args, "drains", &kilnv1.HoldRequest{Reason: reason, ForMs: during.Milliseconds()})
+	})
+	cmd.Flags().StringVar(&reason, "reason", "drained by an operator", "what kiln farm status and kiln queue show")
+	cmd.Flags().DurationVar(&during, "for", 0, "how long (default: until kiln farm undrain)")
+	return cmd
+}
+
+func newFarmUndrain(env Env) *cobra.Command {
+	return farmCommand(env, &cobra.Command{
+		Use:     "undrain BUILDER…",
+		Short:   "Give builders work again: drained ones, and those that the farm found faulty",
+		Example: `  kiln farm undrain b7 b8`,
+		Args:    between(1, -1, "the id of a builder"),
+	}, func(ctx context.Context, f *farm.Farm, args []string) error {
+		return hold(ctx, env, f, args, "gets work again", &kilnv1.HoldRequest{Release: true})
+	})
+}
+
+func hold(ctx context.Context, env Env, f *farm.Farm, builders []string, what string, req *kilnv1.HoldRequest) error {
+	for _, builder := range builders {
+		req.Builder = builder
+		if _, err := farm.Ask(ctx, f, "drain the builder", f.Admin.Hold, req); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(env.Stdout, "%s %s\n", builder, what); err != nil {
+			return err
+		}
+	}
+	return nil
+}

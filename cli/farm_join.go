@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/internal/pki"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+func newFarmJoin(env Env) *cobra.Command {
+	var opts nodeFlags
+	var role string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "join --data DIR --join ADDR --token TOKEN --role coordinator|builder",
+		Short: "Get this host a certificate of a farm, and start nothing",
+		Long: `Get this host a certificate of a farm and keep it in DIR, so that kiln coordinator or kiln builder can be started later,
+by a service manager, without a token.`,
+		Example: `  kiln farm join --data /var/lib/kiln --join kiln1:7300 --token-file token.txt --role builder
+  systemctl start kiln-builder`,
+		Args: between(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			parsed, err := pki.ParseRole(role)
+			if err != nil || parsed != pki.RoleCoordinator && parsed != pki.RoleBuilder {
+				return usagef("--role %q: it is coordinator or builder; people and CI use kiln login", role)
+			}
+			n, err := opts.open(cmd.Context(), env, parsed, askPatience)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, n.Close()) }()
+			who := n.credentials.Identity()
+			if asJSON {
+				return writeJSON(env.Stdout, whoIs(who, n.Credentials()))
+			}
+			_, err = fmt.Fprintf(env.Stdout, "%s is a %s of farm %s until %s\nstart it with kiln %s --data %s\n",
+				who.Name, who.Role, who.Farm, who.Expires.Format(dateOnly), who.Role, opts.data)
+			return err
+		},
+	}
+	opts.add(cmd.Flags())
+	cmd.Flags().StringVar(&role, "role", "", "coordinator or builder")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func newFarmLeave(env Env) *cobra.Command {
+	cmd := farmCommand(env, &cobra.Command{
+		Use:   "leave COORDINATOR",
+		Short: "Take a coordinator out of the farm for good",
+		Long: `Take a coordinator out of the farm for good: one that is to be switched off, or one that is lost. It may not come back
+under its name: a host that lost its disk joins as a new coordinator, with a new name. The farm refuses to lose so many
+that it could not go on.`,
+		Example: `  kiln farm leave --farm https://kiln1:7300 c3`,
+		Args:    between(1, 1, "the id of a coordinator"),
+	}, func(ctx context.Context, f *farm.Farm, args []string) error {
+		if _, err := farm.Ask(ctx, f, "remove the coordinator", f.Admin.RemoveMember, &kilnv1.RemoveMemberRequest{Id: args[0]}); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(env.Stdout, "%s is not a coordinator of this farm any more: stop it, and remove its data directory\n", args[0])
+		return err
+	})
+	return cmd
+}

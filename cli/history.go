@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"connectrpc.com/connect"
+	"github.com/google/uuid"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cli/farm"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const (
+	// searchBuilds is how many of the last builds are looked through for one of a name.
+	searchBuilds = 200
+
+	whichBuild = "BUILD is an id, the name of a\nbuild for its newest one, or last for the newest of all."
+	buildArg   = "the id or the name of a build, or last"
+)
+
+// history finds builds: in the cache, or at a farm.
+type history struct {
+	team  string
+	farm  *farm.Farm // nil: the cache of this machine
+	get   func(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error)
+	list  func(ctx context.Context, req *kilnv1.ListBuildsRequest) ([]*kilnv1.BuildRecord, error) // newest first, perhaps of other names too
+	blobs farm.Blobs
+}
+
+func openHistory(env Env, flags *farmFlags) (*history, error) {
+	if flags.farm == "" {
+		return openCacheHistory(flags)
+	}
+	return openFarmHistory(env, flags)
+}
+
+// openFarmHistory is for commands that need a farm.
+func openFarmHistory(env Env, flags *farmFlags) (*history, error) {
+	f, err := flags.dial(env, askPatience)
+	if err != nil {
+		return nil, err
+	}
+	return &history{team: flags.team, farm: f, get: f.Record, list: f.Records, blobs: f.Blobs}, nil
+}
+
+func openCacheHistory(flags *farmFlags) (*history, error) {
+	if _, err := os.Stat(flags.cache); err != nil {
+		return nil, usagef("cache directory %s: %w; nothing was built with it yet (--farm looks at a farm's builds)", flags.cache, cause(err))
+	}
+	store, err := cache.OpenDir(flags.cache)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	h := &history{team: flags.team, blobs: farm.LocalBlobs(store)}
+	h.get = func(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error) {
+		return cache.GetBuild(ctx, store, team, id)
+	}
+	h.list = func(ctx context.Context, req *kilnv1.ListBuildsRequest) ([]*kilnv1.BuildRecord, error) {
+		return cache.ListBuilds(ctx, store, req.GetTeam(), int(req.GetLimit()))
+	}
+	return h, nil
+}
+
+// find returns the build that a command's argument means: an id, a name, or last; the last one of name when that is
+// not empty.
+func (h *history) find(ctx context.Context, arg, name string) (*kilnv1.BuildRecord, error) {
+	if id, err := uuid.Parse(arg); err == nil {
+		return h.record(ctx, id.String())
+	}
+	if arg != "last" {
+		name = arg
+	}
+	builds, err := h.list(ctx, &kilnv1.ListBuildsRequest{Team: h.team, Name: name, Limit: searchBuilds})
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range builds {
+		if name == "" || b.GetSpec().GetName() == name {
+			return h.record(ctx, b.GetSpec().GetId())
+		}
+	}
+	if name == "" {
+		return nil, usagef("team %s has no builds yet", h.team)
+	}
+	return nil, usagef("there is no build called %q of team %s among the last %d", name, h.team, searchBuilds)
+}
+
+// before returns the build of the same name before one that ended well, nil when there is none.
+func (h *history) before(ctx context.Context, build *kilnv1.BuildRecord) (*kilnv1.BuildRecord, error) {
+	spec := build.GetSpec()
+	builds, err := h.list(ctx, &kilnv1.ListBuildsRequest{Team: spec.GetTeam(), Name: spec.GetName(), Limit: searchBuilds})
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range builds {
+		if b.GetSpec().GetName() == spec.GetName() && b.GetSpec().GetId() < spec.GetId() && b.GetState() == kilnv1.BuildState_BUILD_STATE_DONE {
+			return h.record(ctx, b.GetSpec().GetId())
+		}
+	}
+	return nil, nil
+}
+
+// record reads a build of the team. At a farm an id is enough: it is found whichever team it is of.
+func (h *history) record(ctx context.Context, id string) (*kilnv1.BuildRecord, error) {
+	build, err := h.get(ctx, h.team, id)
+	if missing(err) && h.farm != nil {
+		build, err = h.get(ctx, "", id)
+	}
+	if missing(err) {
+		return nil, usagef("there is no build %s of team %s", id, h.team)
+	}
+	return build, err
+}
+
+func missing(err error) bool {
+	var api *farm.APIError
+	return errors.Is(err, cache.ErrNotFound) || errors.As(err, &api) && api.Code == connect.CodeNotFound
+}
+
+// ended says how a build ended, as the error that the command which waited for it ends with.
+func ended(state kilnv1.BuildState, text string) error {
+	switch state {
+	case kilnv1.BuildState_BUILD_STATE_DONE:
+		return nil
+	case kilnv1.BuildState_BUILD_STATE_CANCELED:
+		return &buildError{fmt.Sprintf("the build was canceled: %s", text)}
+	}
+	return &buildError{text}
+}

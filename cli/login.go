@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kiln-farm/kiln/cli/enroll"
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/internal/pki"
+)
+
+// maxToken bounds a token that is read from a file, in bytes.
+const maxToken = 64 << 10
+
+// tokenFlags are where a join token comes from.
+type tokenFlags struct{ token, file string }
+
+func (t *tokenFlags) add(add func(p *string, name, value, usage string)) {
+	add(&t.token, "token", "", "join token of the farm (KILN_TOKEN)")
+	add(&t.file, "token-file", "", "file with the join token, or - for standard input")
+}
+
+// read gives the token; empty when there is none.
+func (t *tokenFlags) read(env Env) (string, error) {
+	switch {
+	case t.token != "" && t.file != "":
+		return "", usagef("--token and --token-file both name a token: leave one of them out")
+	case t.file == "" && t.token == "":
+		return strings.TrimSpace(env.Getenv("KILN_TOKEN")), nil
+	case t.file == "":
+		return strings.TrimSpace(t.token), nil
+	}
+	r, err := openInput(env, t.file)
+	if err != nil {
+		return "", usagef("--token-file %s: %w", t.file, err)
+	}
+	defer r.Close()
+	text, err := io.ReadAll(io.LimitReader(r, maxToken))
+	if err != nil {
+		return "", usagef("--token-file %s: %w", t.file, cause(err))
+	}
+	if strings.TrimSpace(string(text)) == "" {
+		return "", usagef("--token-file %s: it is empty", t.file)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+func newLogin(env Env) *cobra.Command {
+	var token tokenFlags
+	var path, id string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "login [flags] URL",
+		Short: "Get credentials for a farm with a token",
+		Long: `Get a certificate for a farm, for a person or for CI, and keep it where every command that takes --farm finds it:
+~/.config/kiln/credentials. An operator makes the token with kiln farm token --role submit, or --role admin.
+Without a token it gets a new certificate for the one that is there.`,
+		Example: `  kiln login https://kiln1:7300 --token-file token.txt
+  KILN_TOKEN=… kiln login https://kiln1:7300,https://kiln2:7300 --credentials ci.pem`,
+		Args: between(1, 1, "the URL of a farm"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := token.read(env)
+			if err != nil {
+				return err
+			}
+			if path == "" {
+				path = env.Getenv("KILN_CREDENTIALS")
+			}
+			return login(cmd.Context(), env, args[0], text, path, id, asJSON)
+		},
+	}
+	token.add(cmd.Flags().StringVar)
+	cmd.Flags().StringVar(&path, "credentials", "", "file to keep the certificate in (KILN_CREDENTIALS)")
+	cmd.Flags().StringVar(&id, "id", "", "name that the farm shows for what you do (default USER@HOST)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func login(ctx context.Context, env Env, address, token, path, id string, asJSON bool) error {
+	urls, err := farm.ParseURLs(address)
+	if err != nil {
+		return usagef("%s", strings.Replace(err.Error(), "--farm", "URL", 1))
+	}
+	if !strings.HasPrefix(urls[0], "https:") {
+		return usagef("%s: a farm at http asks for no credentials; one with credentials is at https", urls[0])
+	}
+	req := enroll.Request{Addresses: urls, Token: token, ID: id, Roles: []pki.Role{pki.RoleSubmit, pki.RoleAdmin}, Patience: askPatience}
+	if req.ID == "" {
+		req.ID = userName(env)
+	}
+	joined, err := obtain(ctx, env, path, req)
+	if err != nil {
+		return err
+	}
+	paths := []string{path}
+	if path == "" {
+		paths = paths[:0]
+		for _, one := range append(urls, coordinatorURLs(joined.Response.GetTopology().GetCoordinators())...) {
+			paths = append(paths, credentialsPath(env, one))
+		}
+	}
+	for _, path := range paths {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return fmt.Errorf("keep the credentials: %w", diskError(filepath.Dir(path), err))
+		}
+		if err := joined.Credentials.Save(path); err != nil {
+			return fmt.Errorf("keep the credentials: %w", err)
+		}
+	}
+	who := joined.Credentials.Identity()
+	if asJSON {
+		return writeJSON(env.Stdout, whoIs(who, paths[0]))
+	}
+	team := ""
+	if who.Team != "" {
+		team = ", team " + who.Team
+	}
+	_, err = fmt.Fprintf(env.Stdout, "logged in to farm %s as %s (%s%s) until %s\n%s\n", who.Farm, who.Name, who.Role, team, who.Expires.Format(time.DateOnly), paths[0])
+	return err
+}
+
+// identity is who a certificate says one is, for scripts.
+type identity struct {
+	Farm    string    `json:"farm"`
+	Name    string    `json:"name"`
+	Role    pki.Role  `json:"role"`
+	Team    string    `json:"team,omitempty"`
+	Expires time.Time `json:"expires"`
+	Path    string    `json:"path"`
+}
+
+func whoIs(who pki.Identity, path string) identity {
+	return identity{who.Farm, who.Name, who.Role, who.Team, who.Expires.UTC(), path}
+}
+
+// obtain gets a certificate for the token, or without one a new certificate for the one that is there.
+func obtain(ctx context.Context, env Env, path string, req enroll.Request) (*enroll.Joined, error) {
+	if req.Token != "" {
+		return enroll.Join(ctx, req)
+	}
+	flags := farmFlags{credentials: path}
+	path, err := flags.credentialsFor(env, req.Addresses)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := loadCredentials(path)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := enroll.Renew(ctx, credentials, req)
+	return &enroll.Joined{Credentials: credentials, Response: resp}, err
+}
+
+// coordinatorURLs are the URLs of a farm's coordinators.
+func coordinatorURLs(addresses []string) []string {
+	var urls []string
+	for _, address := range addresses {
+		urls = append(urls, "https://"+address)
+	}
+	return urls
+}
+
+// userName is USER@HOST, for the farm's people to see who did what.
+func userName(env Env) string {
+	user := env.Getenv("USER")
+	if user == "" {
+		user = "somebody"
+	}
+	if host, err := os.Hostname(); err == nil {
+		return user + "@" + host
+	}
+	return user
+}

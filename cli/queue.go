@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/kiln-farm/kiln/cli/report"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+func newQueue(env Env) *cobra.Command {
+	var flags farmFlags
+	var asJSON bool
+	var team string
+	var limit uint32
+	cmd := &cobra.Command{
+		Use:   "queue",
+		Short: "Say which steps wait, and why",
+		Long:  `List the steps that could run and do not, in the order in which they would go, each with the reason.`,
+		Example: `  kiln queue --farm https://kiln1:7300
+  kiln queue --team web --json`,
+		Args: between(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			flags.fill(env)
+			f, err := flags.dial(env, askPatience)
+			if err != nil {
+				return err
+			}
+			queue, err := f.Queue(cmd.Context(), &kilnv1.QueueRequest{Team: team, Limit: limit})
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeMessage(env.Stdout, queue)
+			}
+			return writeLines(env.Stdout, report.Queue(queue, env.style()))
+		},
+	}
+	flags.addFarm(cmd.Flags())
+	cmd.Flags().StringVar(&team, "team", "", "only steps of this team (default: of all)")
+	cmd.Flags().Uint32Var(&limit, "limit", 50, "how many at most")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
