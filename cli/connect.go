@@ -74,6 +74,11 @@ func (f *farmFlags) dial(env Env, patience time.Duration) (*farm.Farm, error) {
 		return nil, usagef("%w", err)
 	}
 	opts := farm.Options{Patience: patience}
+	if text := env.Getenv("KILN_PATIENCE"); text != "" {
+		if opts.Patience, err = time.ParseDuration(text); err != nil || opts.Patience <= 0 {
+			return nil, usagef("KILN_PATIENCE %q: it is how long to wait for a farm that has no leader, such as 30s", text)
+		}
+	}
 	if err := f.identify(env, urls, &opts); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ func newFarm(env Env) *cobra.Command {
 		newFarmStatus(env), newFarmMembers(env), newFarmBuilders(env),
 		newFarmToken(env), newFarmJoin(env), newFarmLeave(env),
 		newFarmDrain(env), newFarmUndrain(env), newFarmTeam(env),
-		newFarmBackup(env), newFarmRestore(env))
+		newFarmBackup(env), newFarmRestore(env), newFarmRecover(env))
 }
 
 // farmCommand fills in what all commands below kiln farm share: the flags that name the farm, and its client.

@@ -168,7 +168,12 @@ func Teams(teams []*kilnv1.TeamStatus, style Style) []string {
 	return t.lines(style, "")
 }
 
-func silent(ms int64) string { return "silent for " + Span(time.Duration(ms)*time.Millisecond) }
+func silent(ms int64) string {
+	if ms < time.Second.Milliseconds() {
+		return "silent"
+	}
+	return "silent for " + Span(time.Duration(ms)*time.Millisecond)
+}
 
 func sorted[T any](list []T, name func(T) string) []T {
 	return slices.SortedFunc(slices.Values(list), func(a, b T) int { return cmp.Compare(name(a), name(b)) })
