@@ -194,7 +194,7 @@ func (a *answers) run(ctx context.Context) {
 		credits <- struct{}{}
 		free := cap(credits) - len(credits) + 1
 		var reply kilnv1.LeaseReply
-		err := bus.Request(ctx, a.f.conn, subjects.Lease(), &kilnv1.LeaseRequest{Builder: info, Credits: uint32(free), WaitMs: 1000}, &reply)
+		err := bus.Request(ctx, a.f.conn, subjects.Lease(info.Id), &kilnv1.LeaseRequest{Builder: info, Credits: uint32(free), WaitMs: 1000}, &reply)
 		<-credits
 		if err != nil {
 			time.Sleep(time.Millisecond)
@@ -242,7 +242,7 @@ func (a *answers) complete(ctx context.Context, subjects bus.Subjects, info *kil
 		a.mu.Unlock()
 	}
 	var reply kilnv1.CompleteReply
-	if err := bus.Request(ctx, a.f.conn, subjects.Complete(), req, &reply); err == nil && isStep {
+	if err := bus.Request(ctx, a.f.conn, subjects.Complete(info.Id), req, &reply); err == nil && isStep {
 		a.mu.Lock()
 		a.last = time.Now()
 		a.mu.Unlock()

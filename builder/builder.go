@@ -190,7 +190,7 @@ func (b *Builder) ask(ctx context.Context, credits int) ([]*kilnv1.Lease, time.D
 	defer cancel()
 	req := &kilnv1.LeaseRequest{Builder: b.info(), Credits: uint32(credits), WaitMs: pollWait.Milliseconds()}
 	var reply kilnv1.LeaseReply
-	if err := bus.Request(polling, b.cfg.Bus, b.subjects.Lease(), req, &reply); err != nil {
+	if err := bus.Request(polling, b.cfg.Bus, b.subjects.Lease(b.cfg.ID), req, &reply); err != nil {
 		return nil, 0, err
 	}
 	if len(reply.Leases) > credits {
@@ -262,7 +262,7 @@ func (b *Builder) heartbeats(running, ctx context.Context) {
 		beat, cancel := context.WithTimeout(ctx, heartbeatEvery)
 		req := &kilnv1.HeartbeatRequest{Builder: b.info(), Leases: b.leases(), Draining: running.Err() != nil}
 		var reply kilnv1.HeartbeatReply
-		err := bus.Request(beat, b.cfg.Bus, b.subjects.Heartbeat(), req, &reply)
+		err := bus.Request(beat, b.cfg.Bus, b.subjects.Heartbeat(b.cfg.ID), req, &reply)
 		cancel()
 		if err != nil {
 			b.cfg.Log.Debug("no answer to a heartbeat", "error", err)
@@ -283,7 +283,7 @@ func (b *Builder) giveBack(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, releaseWait)
 	defer cancel()
 	var reply kilnv1.ReleaseReply
-	if err := bus.Request(ctx, b.cfg.Bus, b.subjects.Release(), &kilnv1.ReleaseRequest{Builder: b.cfg.ID, Leases: refs}, &reply); err != nil {
+	if err := bus.Request(ctx, b.cfg.Bus, b.subjects.Release(b.cfg.ID), &kilnv1.ReleaseRequest{Builder: b.cfg.ID, Leases: refs}, &reply); err != nil {
 		b.cfg.Log.Warn("leases could not be given back and will expire", "leases", len(refs), "error", err)
 	}
 }

@@ -53,10 +53,10 @@ func newLeader(t *testing.T) *leader {
 	t.Cleanup(l.bus.Close)
 	subjects := bus.For(farm)
 	for _, serve := range []func() (*bus.Service, error){
-		func() (*bus.Service, error) { return bus.Serve(conn, subjects.Lease(), 8, l.lease) },
-		func() (*bus.Service, error) { return bus.Serve(conn, subjects.Complete(), 8, l.complete) },
-		func() (*bus.Service, error) { return bus.Serve(conn, subjects.Heartbeat(), 8, l.heartbeat) },
-		func() (*bus.Service, error) { return bus.Serve(conn, subjects.Release(), 8, l.release) },
+		func() (*bus.Service, error) { return bus.Serve(conn, subjects.AllLeases(), 8, l.lease) },
+		func() (*bus.Service, error) { return bus.Serve(conn, subjects.AllCompletes(), 8, l.complete) },
+		func() (*bus.Service, error) { return bus.Serve(conn, subjects.AllHeartbeats(), 8, l.heartbeat) },
+		func() (*bus.Service, error) { return bus.Serve(conn, subjects.AllReleases(), 8, l.release) },
 		func() (*bus.Service, error) {
 			return bus.Subscribe(conn, subjects.AllLogs(), func(_ context.Context, c *kilnv1.LogChunk) { l.logs <- c })
 		},

@@ -99,7 +99,7 @@ func (l *stepLog) send() {
 	chunk := &kilnv1.LogChunk{Task: l.task, Number: l.num, Sequence: l.sequence, Lines: l.pending}
 	l.sequence++
 	l.pending, l.bytes = nil, 0
-	if err := bus.Publish(context.Background(), l.b.cfg.Bus, l.b.subjects.Log(l.task), chunk); err != nil {
+	if err := bus.Publish(context.Background(), l.b.cfg.Bus, l.b.subjects.Log(l.b.cfg.ID, l.task), chunk); err != nil {
 		l.b.cfg.Log.Debug("log lines were lost", "step", l.task, "error", err)
 	}
 }

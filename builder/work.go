@@ -171,7 +171,7 @@ func (b *Builder) complete(ctx context.Context, report *kilnv1.CompleteRequest) 
 	for wait := retryFirst; ; wait = min(wait*2, retryMost) {
 		try, stop := context.WithTimeout(ctx, completeTry)
 		var reply kilnv1.CompleteReply
-		err := bus.Request(try, b.cfg.Bus, b.subjects.Complete(), report, &reply)
+		err := bus.Request(try, b.cfg.Bus, b.subjects.Complete(b.cfg.ID), report, &reply)
 		stop()
 		if err == nil {
 			if !reply.GetAccepted() {

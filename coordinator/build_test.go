@@ -231,7 +231,7 @@ func TestACanceledBuildStopsItsStep(t *testing.T) {
 	// A builder that missed the message learns it from its next heartbeat.
 	reply := &kilnv1.HeartbeatReply{}
 	held := []*kilnv1.LeaseRef{{Epoch: lease.Epoch, Number: lease.Number, Task: lease.Task}}
-	if err := bus.Request(f.ctx(), f.nc, bus.For("kiln").Heartbeat(), &kilnv1.HeartbeatRequest{Builder: &kilnv1.BuilderInfo{Id: "b", Session: "1"}, Leases: held}, reply); err != nil {
+	if err := bus.Request(f.ctx(), f.nc, bus.For("kiln").Heartbeat("b"), &kilnv1.HeartbeatRequest{Builder: &kilnv1.BuilderInfo{Id: "b", Session: "1"}, Leases: held}, reply); err != nil {
 		t.Fatal(err)
 	}
 	if len(reply.Stop) != 1 {
@@ -257,7 +257,7 @@ func TestADurableCoordinatorGoesOnAfterARestart(t *testing.T) {
 	done := b.step(&kilnv1.Lease{Node: &kilnv1.Node{Kind: "segment"}, Task: lease.Task})
 	done.Builder, done.Epoch, done.Number, done.Task = "b", lease.Epoch, lease.Number, lease.Task
 	reply := &kilnv1.CompleteReply{}
-	if err := bus.Request(f.ctx(), f.nc, bus.For("kiln").Complete(), done, reply); err != nil {
+	if err := bus.Request(f.ctx(), f.nc, bus.For("kiln").Complete("b"), done, reply); err != nil {
 		t.Fatal(err)
 	}
 	if !reply.Accepted {
@@ -275,11 +275,11 @@ func TestLogLinesReachTheWatcher(t *testing.T) {
 	f.builder("b", chain(2, ""), func(l *kilnv1.Lease) *kilnv1.CompleteRequest {
 		if l.Node.Kind == "segment" {
 			chunk := &kilnv1.LogChunk{Task: l.Task, Number: l.Number, Lines: []string{"hello from " + l.Node.Label}}
-			if err := bus.Publish(context.Background(), f.nc, bus.For("kiln").Log(l.Task), chunk); err != nil {
+			if err := bus.Publish(context.Background(), f.nc, bus.For("kiln").Log("b", l.Task), chunk); err != nil {
 				t.Error(err)
 			}
 			stale := &kilnv1.LogChunk{Task: l.Task, Number: l.Number + 1000, Lines: []string{"stale"}}
-			if err := bus.Publish(context.Background(), f.nc, bus.For("kiln").Log(l.Task), stale); err != nil {
+			if err := bus.Publish(context.Background(), f.nc, bus.For("kiln").Log("b", l.Task), stale); err != nil {
 				t.Error(err)
 			}
 			if err := f.nc.Flush(); err != nil {

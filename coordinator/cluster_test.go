@@ -358,7 +358,7 @@ func TestABackupBringsBackWhatItHeldAndFencesOldLeases(t *testing.T) {
 	stale := &kilnv1.CompleteReply{}
 	late := &kilnv1.CompleteRequest{Builder: "builder", Session: "1", Epoch: old.GetEpoch(), Number: old.GetNumber(), Task: old.GetTask(), Completion: kilnv1.Completion_COMPLETION_FAILED, Error: "late"}
 	c.wait("the leader listens again", func() bool {
-		return bus.Request(c.ctx(), c.nc, bus.For("kiln").Complete(), late, stale) == nil
+		return bus.Request(c.ctx(), c.nc, bus.For("kiln").Complete("builder"), late, stale) == nil
 	})
 	if stale.GetAccepted() {
 		t.Error("a lease from before the restore was completed")

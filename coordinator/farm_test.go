@@ -196,7 +196,7 @@ func (b *builder) run(ctx context.Context) {
 	defer busy.Wait()
 	for ctx.Err() == nil {
 		reply := &kilnv1.LeaseReply{}
-		if err := bus.Request(ctx, b.f.nc, subjects.Lease(), &kilnv1.LeaseRequest{Builder: b.info(), Credits: 64, WaitMs: 10_000}, reply); err != nil {
+		if err := bus.Request(ctx, b.f.nc, subjects.Lease(b.id), &kilnv1.LeaseRequest{Builder: b.info(), Credits: 64, WaitMs: 10_000}, reply); err != nil {
 			time.Sleep(5 * time.Millisecond)
 			continue
 		}
@@ -223,7 +223,7 @@ func (b *builder) run(ctx context.Context) {
 
 func (b *builder) complete(ctx context.Context, lease *kilnv1.Lease, done *kilnv1.CompleteRequest) {
 	done.Builder, done.Session, done.Epoch, done.Number, done.Task = b.id, "1", lease.Epoch, lease.Number, lease.Task
-	for ctx.Err() == nil && bus.Request(ctx, b.f.nc, bus.For("kiln").Complete(), done, &kilnv1.CompleteReply{}) != nil {
+	for ctx.Err() == nil && bus.Request(ctx, b.f.nc, bus.For("kiln").Complete(b.id), done, &kilnv1.CompleteReply{}) != nil {
 		time.Sleep(5 * time.Millisecond)
 	}
 }

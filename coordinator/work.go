@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/kiln-farm/kiln/coordinator/state"
@@ -22,18 +23,29 @@ func (l *leader) listen() error {
 		}
 		l.services = append(l.services, s)
 	}
-	keep(bus.Serve(l.cfg.Bus, l.subjects.Complete(), busRequests, l.complete))
-	keep(bus.Serve(l.cfg.Bus, l.subjects.Heartbeat(), busRequests, l.heartbeat))
-	keep(bus.Serve(l.cfg.Bus, l.subjects.Release(), busRequests, l.release))
+	keep(bus.Serve(l.cfg.Bus, l.subjects.AllCompletes(), busRequests, l.complete))
+	keep(bus.Serve(l.cfg.Bus, l.subjects.AllHeartbeats(), busRequests, l.heartbeat))
+	keep(bus.Serve(l.cfg.Bus, l.subjects.AllReleases(), busRequests, l.release))
 	keep(bus.Subscribe(l.cfg.Bus, l.subjects.AllLogs(), l.logged))
-	keep(bus.Serve(l.cfg.Bus, l.subjects.Lease(), busRequests, l.lease))
+	keep(bus.Serve(l.cfg.Bus, l.subjects.AllLeases(), busRequests, l.lease))
 	return all
+}
+
+// claims refuses what a builder says in the name of another.
+func claims(ctx context.Context, builder string) error {
+	if from := bus.Sender(ctx); from != builder {
+		return fmt.Errorf("builder %.80q speaks for %.80q", from, builder)
+	}
+	return nil
 }
 
 // lease holds a builder's request until there is work for it.
 func (l *leader) lease(ctx context.Context, req *kilnv1.LeaseRequest) (*kilnv1.LeaseReply, error) {
 	if req.GetBuilder().GetId() == "" || req.GetCredits() == 0 {
 		return nil, errors.New("a request for work needs a builder's id and at least one credit")
+	}
+	if err := claims(ctx, req.GetBuilder().GetId()); err != nil {
+		return nil, err
 	}
 	l.leases.heard(req.GetBuilder().GetId(), time.Now())
 	wait := min(max(time.Duration(req.GetWaitMs())*time.Millisecond, 0), maxLeaseWait)
@@ -115,6 +127,9 @@ func (l *leader) leaseOf(m *state.Machine, t *state.Task) (*kilnv1.Lease, error)
 }
 
 func (l *leader) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*kilnv1.CompleteReply, error) {
+	if err := claims(ctx, req.GetBuilder()); err != nil {
+		return nil, err
+	}
 	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Complete{Complete: req}})
 	if err != nil {
 		return nil, err
@@ -126,7 +141,10 @@ func (l *leader) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*ki
 	return &kilnv1.CompleteReply{Accepted: results[0].Refused == ""}, nil
 }
 
-func (l *leader) heartbeat(_ context.Context, req *kilnv1.HeartbeatRequest) (*kilnv1.HeartbeatReply, error) {
+func (l *leader) heartbeat(ctx context.Context, req *kilnv1.HeartbeatRequest) (*kilnv1.HeartbeatReply, error) {
+	if err := claims(ctx, req.GetBuilder().GetId()); err != nil {
+		return nil, err
+	}
 	unknown, lost := l.leases.beat(req.GetBuilder().GetId(), req.GetBuilder().GetSession(), req.GetLeases(), time.Now())
 	var commands []*kilnv1.Command
 	for _, ref := range lost {
@@ -137,10 +155,17 @@ func (l *leader) heartbeat(_ context.Context, req *kilnv1.HeartbeatRequest) (*ki
 }
 
 func (l *leader) release(ctx context.Context, req *kilnv1.ReleaseRequest) (*kilnv1.ReleaseReply, error) {
-	var commands []*kilnv1.Command
-	for _, ref := range req.GetLeases() {
-		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Release{Release: ref}})
+	if err := claims(ctx, req.GetBuilder()); err != nil {
+		return nil, err
 	}
+	var commands []*kilnv1.Command
+	l.fsm.view(func(m *state.Machine) {
+		for _, ref := range req.GetLeases() {
+			if t := m.Task(ref.GetTask()); t != nil && t.Builder == req.GetBuilder() {
+				commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Release{Release: ref}})
+			}
+		}
+	})
 	if len(commands) > 0 {
 		if _, err := l.proposer.propose(ctx, commands...); err != nil {
 			return nil, err

@@ -33,7 +33,7 @@ func (m *Machine) Holds(epoch, number uint64, task string) bool {
 }
 
 func (m *Machine) complete(c *kilnv1.CompleteRequest) Result {
-	if !m.Holds(c.GetEpoch(), c.GetNumber(), c.GetTask()) {
+	if !m.Holds(c.GetEpoch(), c.GetNumber(), c.GetTask()) || m.tasks[c.GetTask()].Builder != c.GetBuilder() {
 		return Result{Refused: RefusedStale}
 	}
 	t := m.task(c.GetTask())

@@ -204,7 +204,7 @@ func (w *world) work(t *Task) {
 
 func (w *world) finish(t *Task) {
 	ref := &kilnv1.LeaseRef{Epoch: w.m.Epoch(), Number: t.Lease, Task: t.Key}
-	c := &kilnv1.CompleteRequest{Epoch: ref.Epoch, Number: ref.Number, Task: ref.Task, Completion: kilnv1.Completion_COMPLETION_DONE, Outputs: outputs(t.Key), Error: "e"}
+	c := &kilnv1.CompleteRequest{Builder: "b", Epoch: ref.Epoch, Number: ref.Number, Task: ref.Task, Completion: kilnv1.Completion_COMPLETION_DONE, Outputs: outputs(t.Key), Error: "e"}
 	how := w.r.IntN(12)
 	if w.done {
 		how = 11

@@ -46,7 +46,7 @@ func (d *driver) lease(key string) *kilnv1.CompleteRequest {
 		d.must(&kilnv1.Command{Command: &kilnv1.Command_Looked{Looked: &kilnv1.LookedCommand{Task: key}}})
 	}
 	r := d.must(&kilnv1.Command{Command: &kilnv1.Command_Lease{Lease: &kilnv1.LeaseCommand{Task: key, Builder: "b"}}})
-	return &kilnv1.CompleteRequest{Epoch: d.m.Epoch(), Number: r.Lease, Task: key}
+	return &kilnv1.CompleteRequest{Builder: "b", Epoch: d.m.Epoch(), Number: r.Lease, Task: key}
 }
 
 func complete(c *kilnv1.CompleteRequest) *kilnv1.Command {

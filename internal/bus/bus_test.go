@@ -128,7 +128,7 @@ func TestMessagesArriveInOrder(t *testing.T) {
 	}
 	defer s.Close()
 	for i := range uint64(100) {
-		if err := Publish(within(t), nc, For("f").Log("a.b"), &kilnv1.LogChunk{Sequence: i}); err != nil {
+		if err := Publish(within(t), nc, For("f").Log("b", "a.b"), &kilnv1.LogChunk{Sequence: i}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -145,7 +145,7 @@ func TestAServerListens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	nc, err := Dial(s.URL(), "test")
+	nc, err := Dial(DialOptions{URLs: []string{s.URL()}, Name: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,13 +37,15 @@ type RemoteError struct{ Text string }
 
 func (e *RemoteError) Error() string { return e.Text }
 
-// Request sends req and waits for the answer, which it puts into reply, until ctx ends. A ctx without a deadline
-// waits as long as it takes.
+// Request sends req and waits for the answer, which it puts into reply, until ctx ends; at most for maxRequest, since
+// whoever was to answer may have died.
 func Request(ctx context.Context, nc *nats.Conn, subject string, req, reply proto.Message) error {
 	m, err := encode(ctx, subject, req)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, maxRequest)
+	defer cancel()
 	if deadline, ok := ctx.Deadline(); ok {
 		m.Header.Set(headerWait, strconv.FormatInt(max(time.Until(deadline).Milliseconds(), 1), 10))
 	}
@@ -94,11 +96,24 @@ func encode(ctx context.Context, subject string, msg proto.Message) (*nats.Msg, 
 // contextOf is parent with the trace and the deadline that m carries.
 func contextOf(parent context.Context, m *nats.Msg) (context.Context, context.CancelFunc) {
 	ctx := propagation.TraceContext{}.Extract(parent, propagation.HeaderCarrier(http.Header(m.Header)))
+	ctx = context.WithValue(ctx, senderKey{}, senderOf(m.Subject))
 	if ms, err := strconv.ParseInt(m.Header.Get(headerWait), 10, 64); err == nil && ms > 0 && ms <= int64(maxWait/time.Millisecond) {
 		return context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
 	}
 	return context.WithCancel(ctx)
 }
 
-// maxWait bounds what a sender may claim.
-const maxWait = time.Hour
+type senderKey struct{}
+
+// Sender is, in a handler, the name of the builder that the message's subject says it is from.
+func Sender(ctx context.Context) string {
+	name, _ := ctx.Value(senderKey{}).(string)
+	return name
+}
+
+const (
+	// maxWait bounds what a sender may claim.
+	maxWait = time.Hour
+	// maxRequest bounds how long an answer is waited for.
+	maxRequest = 2 * time.Minute
+)
