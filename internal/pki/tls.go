@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // ClientTLS is for connections to a coordinator of the farm; next are the protocols that are asked for (ALPN).
@@ -90,39 +91,28 @@ func PinnedTLS(ca [sha256.Size]byte, next ...string) *tls.Config {
 func Explain(err error) error {
 	var unknown x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
-	var alert tls.AlertError
 	switch {
-	case errors.Is(err, errPinned):
+	case err == nil, errors.Is(err, errPinned):
 		return err
 	case errors.As(err, &unknown):
 		return fmt.Errorf("the server is of another farm than your credentials: check the address, or get credentials of that farm with kiln login: %w", err)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Errorf("the server's certificate has expired, or this machine's clock is wrong: %w", err)
-	case errors.As(err, &alert):
-		return explainAlert(alert, err)
+	}
+	for _, alert := range alerts {
+		if strings.Contains(err.Error(), "remote error: tls: "+alert.text) {
+			return fmt.Errorf("%s: %w", alert.means, err)
+		}
 	}
 	return err
 }
 
-// Alerts that servers send (RFC 8446 §6).
-const (
-	alertBadCertificate  = tls.AlertError(42)
-	alertExpired         = tls.AlertError(45)
-	alertUnknownCA       = tls.AlertError(48)
-	alertAccessDenied    = tls.AlertError(49)
-	alertCertificateNeed = tls.AlertError(116)
-)
-
-func explainAlert(alert tls.AlertError, err error) error {
-	switch alert {
-	case alertExpired:
-		return fmt.Errorf("your certificate has expired: get a new one with kiln login, or kiln farm join for a part of the farm: %w", err)
-	case alertUnknownCA:
-		return fmt.Errorf("your certificate is of another farm than the server: get credentials of that farm with kiln login: %w", err)
-	case alertBadCertificate, alertAccessDenied:
-		return fmt.Errorf("the server does not take your certificate: it is of another farm, or for another role: %w", err)
-	case alertCertificateNeed:
-		return fmt.Errorf("the server wants a certificate of its farm: get credentials with kiln login: %w", err)
-	}
-	return err
+// alerts are what servers send when they refuse a client (RFC 8446 §6.2), as crypto/tls words them: it exports no
+// type for them.
+var alerts = []struct{ text, means string }{
+	{"expired certificate", "your certificate has expired: get a new one with kiln login, or kiln farm join for a part of the farm"},
+	{"unknown certificate authority", "your certificate is of another farm than the server: get credentials of that farm with kiln login"},
+	{"bad certificate", "the server does not take your certificate: it is of another farm, or for another role"},
+	{"access denied", "the server does not take your certificate: it is of another farm, or for another role"},
+	{"certificate required", "the server wants a certificate of its farm: get credentials with kiln login"},
 }
