@@ -147,7 +147,7 @@ func (l *leader) keepResult(m *state.Machine, t *state.Task) {
 // keepRecord writes the record of an ended build, and lets the build leave the state.
 func (l *leader) keepRecord(id string) {
 	l.spawn(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), recordTimeout)
+		ctx, cancel := context.WithTimeout(l.writing, recordTimeout)
 		defer cancel()
 		var r *kilnv1.BuildRecord
 		var final *kilnv1.Final

@@ -103,7 +103,7 @@ func (c *Coordinator) fail(err error) {
 // follow takes up the leader's duties when raft says so, and lays them down.
 func (c *Coordinator) follow() {
 	defer close(c.done)
-	defer c.setLeader(nil)
+	defer c.setLeader(nil, closeTimeout)
 	var retry <-chan time.Time
 	var asked chan error
 	for {
@@ -111,12 +111,12 @@ func (c *Coordinator) follow() {
 		case <-c.stopped:
 			return
 		case leads := <-c.node.leads:
-			c.setLeader(nil)
+			c.setLeader(nil, 0)
 			if retry = nil; !leads {
 				continue
 			}
 		case asked = <-c.again:
-			c.setLeader(nil)
+			c.setLeader(nil, 0)
 		case <-retry:
 		}
 		l, err := lead(&c.cfg, c.node, c.fsm, c.index)
@@ -130,11 +130,11 @@ func (c *Coordinator) follow() {
 			continue
 		}
 		retry = nil
-		c.setLeader(l)
+		c.setLeader(l, 0)
 	}
 }
 
-func (c *Coordinator) setLeader(next *leader) {
+func (c *Coordinator) setLeader(next *leader, grace time.Duration) {
 	c.mu.Lock()
 	last := c.leader
 	c.leader = next
@@ -142,7 +142,7 @@ func (c *Coordinator) setLeader(next *leader) {
 	c.changed = make(chan struct{})
 	c.mu.Unlock()
 	if last != nil {
-		last.close()
+		last.close(grace)
 	}
 }
 

@@ -37,10 +37,14 @@ type leader struct {
 	silence  silence    // of other coordinators
 	placing  sync.Mutex // held while raft's configuration changes
 
-	ctx   context.Context // ends with leadership
-	stop  context.CancelFunc
-	tasks sync.WaitGroup      // goroutines that stop waits for
-	jobs  *semaphore.Weighted // of builds: graphs and outputs are large
+	ctx  context.Context // ends with leadership
+	stop context.CancelFunc
+	// writing is the context of records. It outlives ctx for a while when the coordinator is closed; when another one
+	// leads it does not, since a slow cache must not hold up what comes next.
+	writing  context.Context
+	stopSave context.CancelFunc
+	tasks    sync.WaitGroup      // goroutines that stop waits for
+	jobs     *semaphore.Weighted // of builds: graphs and outputs are large
 }
 
 // lead takes up leadership: the log so far is applied when it returns, and builders are listened to.
@@ -61,16 +65,17 @@ func lead(cfg *Config, node *node, machine *fsm, found *index) (*leader, error) 
 		jobs:     semaphore.NewWeighted(buildJobs),
 		finals:   finals{byBuild: map[string]*kilnv1.Final{}},
 	}
-	l.recorder = newRecorder(cfg.Store, cfg.Log)
+	l.writing, l.stopSave = context.WithCancel(context.Background())
+	l.recorder = newRecorder(l.writing, cfg.Store, cfg.Log)
 	l.sched = newScheduler(l.commitLeases)
 	l.proposer = newProposer(func(data []byte, timeout time.Duration) raft.ApplyFuture { return node.Apply(data, timeout) }, l.applied, cfg.Now)
 	l.spawn(func() { l.proposer.run(ctx.Done()) })
 	if err := l.takeOver(); err != nil {
-		l.close()
+		l.close(0)
 		return nil, err
 	}
 	if err := l.listen(); err != nil {
-		l.close()
+		l.close(0)
 		return nil, err
 	}
 	l.spawn(l.watchLeases)
@@ -125,8 +130,10 @@ func (l *leader) takeOver() error {
 	return nil
 }
 
-// close gives leadership's duties up and waits until that is done. Records under way are still written.
-func (l *leader) close() {
+// close gives leadership's duties up and waits until that is done. For a grace records are still written.
+func (l *leader) close(grace time.Duration) {
+	defer time.AfterFunc(grace, l.stopSave).Stop()
+	defer l.stopSave()
 	for _, s := range l.services {
 		s.Close() // first: "no responders" tells builders to look for the next leader
 	}

@@ -11,6 +11,7 @@ import (
 
 // recorder writes records behind the leader's back, in no order.
 type recorder struct {
+	ctx   context.Context // of writing
 	store cache.Store
 	log   *slog.Logger
 
@@ -26,8 +27,8 @@ type record struct {
 	value proto.Message
 }
 
-func newRecorder(store cache.Store, log *slog.Logger) *recorder {
-	r := &recorder{store: store, log: log}
+func newRecorder(ctx context.Context, store cache.Store, log *slog.Logger) *recorder {
+	r := &recorder{ctx: ctx, store: store, log: log}
 	r.cond = sync.NewCond(&r.mu)
 	for range recordWorkers {
 		r.workers.Add(1)
@@ -50,7 +51,7 @@ func (r *recorder) keep(key cache.Key, value proto.Message) {
 	}
 }
 
-// close writes what is in the queue and waits for it.
+// close writes what is in the queue and waits for it, unless the context of writing ends first.
 func (r *recorder) close() {
 	r.mu.Lock()
 	r.closed = true
@@ -66,7 +67,10 @@ func (r *recorder) work() {
 		if !ok {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
+		if r.ctx.Err() != nil {
+			continue // another leader finds in the state what is to be written
+		}
+		ctx, cancel := context.WithTimeout(r.ctx, recordTimeout)
 		if err := putRecord(ctx, r.store, next.key, next.value, cache.IfAbsent); err != nil {
 			r.log.Warn("a record was not kept; the work behind it will be done again", "key", next.key.String(), "error", err)
 		}
