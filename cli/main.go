@@ -63,7 +63,7 @@ Exit codes: 0 done, 1 the build failed, 2 the command or its input is wrong, 3 t
 	root.AddCommand(
 		newBuild(env), newBuilds(env), newLogs(env), newExplain(env), newCancel(env), newQueue(env), newLock(env),
 		newCache(env), newImage(env),
-		newLogin(env), newInit(env), newFarm(env), newServer(env), newEdge(env), newVersion(env),
+		newLogin(env), newInit(env), newCoordinator(env), newBuilder(env), newFarm(env), newServer(env), newEdge(env), newVersion(env),
 	)
 	return root
 }

@@ -169,9 +169,11 @@ func (m *member) coordinators() []string {
 }
 
 const (
-	followEvery = 30 * time.Second
-	askTimeout  = 10 * time.Second
-	locateRetry = 2 * time.Second
+	// joinPatience is how long a node that joins waits for a farm that has no leader now.
+	joinPatience = 30 * time.Second
+	followEvery  = 30 * time.Second
+	askTimeout   = 10 * time.Second
+	locateRetry  = 2 * time.Second
 )
 
 // locate gives where the farm is: as it was when the node last heard, or as it says now, however long it is away.

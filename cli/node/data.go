@@ -71,8 +71,8 @@ func (d *Data) PKI() string { return d.Path(pkiDir) }
 // Credentials is the file with the node's certificate and key.
 func (d *Data) Credentials() string { return d.Path(pkiDir, nodeFile) }
 
-// ID is the node's name, the same at every start: the one that is kept, else what was asked for, else the name of the
-// host and four random hex digits, which is kept at once.
+// ID is the node's name: the one that is kept, else what was asked for, else the name of the host and four random hex
+// digits. KeepID keeps it, once it is the node's.
 func (d *Data) ID(asked string) (string, error) {
 	text, err := d.read(idFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -87,11 +87,7 @@ func (d *Data) ID(asked string) (string, error) {
 	case asked != "":
 		return asked, CheckID(asked)
 	}
-	id, err := newID()
-	if err != nil {
-		return "", err
-	}
-	return id, d.KeepID(id)
+	return newID()
 }
 
 // KeepID makes a name the one that the directory belongs to.

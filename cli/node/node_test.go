@@ -47,6 +47,9 @@ func TestAnIDIsKept(t *testing.T) {
 	if err != nil || !regexp.MustCompile(`^[A-Za-z0-9._-]+-[0-9a-f]{4}$`).MatchString(id) {
 		t.Fatalf("id %q, %v", id, err)
 	}
+	if err := d.KeepID(id); err != nil {
+		t.Fatal(err)
+	}
 	if again, err := d.ID(""); again != id || err != nil {
 		t.Errorf("the second time it is %q, %v; want %q", again, err, id)
 	}

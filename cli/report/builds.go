@@ -69,10 +69,13 @@ func Builds(builds []Build, style Style, now time.Time) []string {
 	return t.lines(style, "")
 }
 
-// seconds is precise for what is short: "0.4s", "12.3s", "3m 02s".
+// seconds is precise for what is short: "400 ms", "12.3s", "3m 02s".
 func seconds(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", max(d, 0).Milliseconds())
+	}
 	if d < time.Minute {
-		return fmt.Sprintf("%.1fs", max(d, 0).Seconds())
+		return fmt.Sprintf("%.1fs", d.Seconds())
 	}
 	return Span(d)
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// ErrUnreachable: no server answers at any of the addresses.
+var ErrUnreachable = errors.New("nothing answers at the bus address")
+
 // DialOptions say how to reach a bus.
 type DialOptions struct {
 	URLs            []string    // of its servers: nats:// or tls://, with a user and a password where an external bus wants them
@@ -42,7 +45,7 @@ func Dial(o DialOptions) (*nats.Conn, error) {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
 		return nil, fmt.Errorf("the bus at %s does not let %s in: a NATS of your own needs a user and a password (--nats nats://USER:PASSWORD@HOST:4222) or --nats-creds FILE; a farm's own needs a certificate of the farm", where, o.Name)
 	case errors.Is(err, nats.ErrNoServers):
-		return nil, fmt.Errorf("nothing answers at the bus address %s: is the farm up?", where)
+		return nil, fmt.Errorf("%w %s: is the farm up?", ErrUnreachable, where)
 	case errors.Is(err, nats.ErrSecureConnRequired):
 		return nil, fmt.Errorf("the bus at %s wants TLS: use tls:// in its URL", where)
 	case errors.Is(err, nats.ErrSecureConnWanted):

@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"github.com/kiln-farm/kiln/builder"
+	"github.com/kiln-farm/kiln/builder/registry"
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cli/embedded"
+	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/image/plan"
+	"github.com/kiln-farm/kiln/image/runners"
+	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/internal/bus"
+	"github.com/kiln-farm/kiln/internal/pki"
+)
+
+type builderFlags struct {
+	nodeFlags
+	storeFlags
+	busFlags
+	slots              int
+	classes, platforms []string
+	teams              string
+	deadline, grace    time.Duration
+}
+
+func newBuilder(env Env) *cobra.Command {
+	var f builderFlags
+	cmd := &cobra.Command{
+		Use:   "builder --data DIR --join HOST:PORT --token TOKEN",
+		Short: "Run steps for a farm",
+		Long: `Run steps for a farm. The first time it joins with a token; after that --data is all it needs. Where the bus and the
+shared cache are it learns from the coordinators; credentials for S3 it takes from the environment, like any S3 client.
+SIGTERM drains: no new steps begin, running ones end; a second signal ends at once.`,
+		Example: `  kiln builder --data /var/lib/kiln --join kiln1:7300 --token-file token.txt
+  kiln builder --data /var/lib/kiln --slots 8 --class big --teams /etc/kiln/teams`,
+		Args: between(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runBuilder(cmd.Context(), env, &f) },
+	}
+	flags := cmd.Flags()
+	f.nodeFlags.add(flags)
+	f.storeFlags.add(flags)
+	f.busFlags.add(flags, "URLs of the farm's NATS, when it needs a password (default: what the coordinators say)")
+	flags.IntVar(&f.slots, "slots", max(2, runtime.NumCPU()), "steps at a time")
+	flags.StringSliceVar(&f.classes, "class", nil, "resource class that it offers; repeatable")
+	flags.StringSliceVar(&f.platforms, "platform", []string{"linux/" + runtime.GOARCH}, "platform that it can run programs of; repeatable")
+	flags.StringVar(&f.teams, "teams", "", "directory with TEAM/config.json (docker's logins) and TEAM/mirrors.json")
+	flags.DurationVar(&f.deadline, "step-deadline", 0, "longest time for one step (default: what the leader says)")
+	flags.DurationVar(&f.grace, "grace", 0, "how long running steps may go on at the end (default 30s)")
+	return cmd
+}
+
+func (f *builderFlags) check() error {
+	if f.slots < 1 {
+		return usagef("--slots %d: it is how many steps run at a time, one or more", f.slots)
+	}
+	for _, p := range f.platforms {
+		os, arch, _ := strings.Cut(p, "/")
+		if os != "linux" {
+			return usagef("--platform %q: it is linux/ and an architecture, such as linux/arm64", p)
+		}
+		if err := checkArch(arch); err != nil {
+			return err
+		}
+	}
+	for _, c := range f.classes {
+		if node.CheckID(c) != nil {
+			return usagef("--class %q: a class has letters, digits, dots, dashes and underscores", c)
+		}
+	}
+	return nil
+}
+
+func runBuilder(ctx context.Context, env Env, f *builderFlags) (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
+	m, err := f.nodeFlags.open(ctx, env, pki.RoleBuilder, joinPatience)
+	if err != nil {
+		return err
+	}
+	var clean closers
+	defer func() { err = errors.Join(err, clean.close()) }()
+	clean.add(m.Close)
+	log := env.logger(slog.LevelInfo)
+	place, err := m.locate(ctx, log)
+	if err != nil {
+		return err
+	}
+	store, err := f.storeFlags.open(ctx, m.Data, log)
+	if err != nil {
+		return err
+	}
+	conn, err := f.dialBus(ctx, m, place, log)
+	if err != nil {
+		return err
+	}
+	clean.add(func() error { conn.Close(); return nil })
+	b, err := f.build(m, store, conn, log)
+	if err != nil {
+		return err
+	}
+	clean.run(ctx, func(ctx context.Context) { m.keepValid(ctx, log) })
+	clean.run(ctx, func(ctx context.Context) {
+		m.follow(ctx, log, func(p node.Place) { f.moved(conn, p, log) })
+	})
+	log.Info("ready", "builder", m.id, "farm", place.Farm, "slots", f.slots, "bus", conn.ConnectedUrlRedacted())
+	env.notify(log, node.Ready)
+	context.AfterFunc(ctx, func() {
+		log.Info("draining: running steps end, no new ones begin")
+		env.notify(log, node.Stopping)
+	})
+	return b.Run(ctx)
+}
+
+func (f *builderFlags) dialBus(ctx context.Context, m *member, place node.Place, log *slog.Logger) (*nats.Conn, error) {
+	if f.list() == nil && len(place.Buses) == 0 {
+		return nil, usagef("farm %s told no bus: name its NATS with --nats", place.Farm)
+	}
+	return f.dial(ctx, bus.DialOptions{URLs: place.Buses, Name: m.id, TLS: m.credentials.ClientTLS(), Inbox: bus.Inbox(m.id)}, log)
+}
+
+func (f *builderFlags) build(m *member, store *cache.Dir, conn *nats.Conn, log *slog.Logger) (*builder.Builder, error) {
+	reg, err := registry.New(registry.Config{Store: store, Blobs: store, Teams: f.teams, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(runners.All())
+	all[step.Plan] = plan.Runner{}
+	all[step.Resolve] = reg
+	return builder.New(builder.Config{
+		Farm: m.credentials.Identity().Farm, ID: m.id, Store: store, Blobs: store, Bus: conn, Slots: f.slots, Runners: all, Fetcher: reg,
+		Grace: f.grace, Room: func() error { return embedded.Room(f.dir(m.Data)) }, Log: log,
+	})
+}
+
+// moved follows the farm's buses to where they are now.
+func (f *builderFlags) moved(conn *nats.Conn, p node.Place, log *slog.Logger) {
+	if f.list() != nil || len(p.Buses) == 0 {
+		return
+	}
+	if err := conn.SetServerPool(p.Buses); err != nil {
+		log.Warn("the bus could not be followed", "buses", p.Buses, "error", err)
+	}
+}

@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/pflag"
+
+	"github.com/kiln-farm/kiln/internal/bus"
+)
+
+// busFlags name a bus that is not the coordinators' own.
+type busFlags struct{ urls, credentials string }
+
+func (f *busFlags) add(flags *pflag.FlagSet, usage string) {
+	flags.StringVar(&f.urls, "nats", "", usage)
+	flags.StringVar(&f.credentials, "nats-creds", "", "credentials file for that NATS")
+}
+
+func (f *busFlags) list() []string {
+	if f.urls == "" {
+		return nil
+	}
+	return strings.Split(f.urls, ",")
+}
+
+// dial connects, to a NATS of your own when the flags name one. A bus that does not answer is waited for: after a power
+// cut everything starts at once.
+func (f *busFlags) dial(ctx context.Context, opts bus.DialOptions, log *slog.Logger) (*nats.Conn, error) {
+	if own := f.list(); own != nil {
+		opts.URLs, opts.TLS, opts.CredentialsFile = own, nil, f.credentials
+	}
+	for {
+		conn, err := bus.Dial(opts)
+		if err == nil {
+			return conn, nil
+		}
+		if !errors.Is(err, bus.ErrUnreachable) {
+			return nil, usagef("%w", err)
+		}
+		log.Warn("the bus does not answer; trying again", "error", err)
+		select {
+		case <-time.After(locateRetry):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}

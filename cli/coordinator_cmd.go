@@ -1,0 +1,253 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/coordinator"
+	"github.com/kiln-farm/kiln/internal/bus"
+	"github.com/kiln-farm/kiln/internal/pki"
+	"github.com/kiln-farm/kiln/internal/version"
+)
+
+type coordinatorFlags struct {
+	nodeFlags
+	storeFlags
+	busFlags
+	listen, advertise         string
+	busListen, busPeersListen string
+}
+
+func newCoordinator(env Env) *cobra.Command {
+	var f coordinatorFlags
+	cmd := &cobra.Command{
+		Use:   "coordinator --data DIR [--join HOST:PORT --token TOKEN]",
+		Short: "Run one of a farm's coordinators: the API, the scheduler, the bus",
+		Long: `Run one of a farm's coordinators. The first one's data directory is made by kiln init; the others join with a token
+the first time, and after that need --data and their addresses alone. A farm goes on while more than half of its
+coordinators run: three of them may lose one, five may lose two.
+The bus is inside the coordinators, at the API's port and the two after it, unless --nats names a NATS of your own.
+SIGTERM hands leadership over and ends; a second signal ends at once.`,
+		Example: `  kiln init --data /var/lib/kiln && kiln coordinator --data /var/lib/kiln --listen 10.0.0.1:7300 --store s3://kiln?endpoint=https://s3.lab:9000
+  kiln coordinator --data /var/lib/kiln --listen 10.0.0.2:7300 --join 10.0.0.1:7300 --token-file token.txt
+  kiln coordinator --data /var/lib/kiln --listen 0.0.0.0:7300 --advertise kiln3.lab:7300 --nats tls://nats.lab:4222 --nats-creds kiln.creds`,
+		Args: between(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runCoordinator(cmd.Context(), env, &f) },
+	}
+	flags := cmd.Flags()
+	f.nodeFlags.add(flags)
+	f.storeFlags.add(flags)
+	f.busFlags.add(flags, "URLs of a NATS of your own, with commas between (default: the bus inside the coordinators)")
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:7300", "address of the API, for clients and for the other coordinators")
+	flags.StringVar(&f.advertise, "advertise", "", "HOST:PORT under which others reach the API (default: where it listens)")
+	flags.StringVar(&f.busListen, "bus-listen", "", "address of the bus for builders (default: the API's, one port on)")
+	flags.StringVar(&f.busPeersListen, "bus-peers-listen", "", "address of the bus for the other coordinators (default: the API's, two ports on)")
+	return cmd
+}
+
+func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err error) {
+	log := env.logger(slog.LevelInfo)
+	m, err := f.nodeFlags.open(ctx, env, pki.RoleCoordinator, joinPatience, hostsOf(f.advertise, f.listen)...)
+	if err != nil {
+		return err
+	}
+	var clean closers
+	defer func() { err = errors.Join(err, clean.close()) }()
+	clean.add(m.Close)
+	listener, err := listen(ctx, f.listen)
+	if err != nil {
+		return err
+	}
+	clean.add(func() error { _ = listener.Close(); return nil }) // the server has closed it, if there was one
+	if err := f.fill(listener.Addr().String()); err != nil {
+		return err
+	}
+	store, err := f.storeFlags.open(ctx, m.Data, log)
+	if err != nil {
+		return err
+	}
+	cluster := &coordinator.Cluster{
+		Credentials: m.credentials, Authority: m.authority, Advertise: f.advertise, Join: f.others(m),
+	}
+	conn, err := f.openBus(ctx, m, cluster, &clean, log)
+	if err != nil {
+		return err
+	}
+	config := coordinator.Config{
+		Farm: m.credentials.Identity().Farm, NodeID: m.id, Store: store, Blobs: store, Bus: conn, DataDir: m.Path(),
+		Cluster: cluster, Log: log, Version: version.String(),
+	}
+	c, err := coordinator.New(config)
+	if err != nil {
+		return err
+	}
+	clean.run(ctx, func(ctx context.Context) { m.keepValid(ctx, log, hostsOf(f.advertise)...) })
+	clean.run(ctx, func(ctx context.Context) { m.follow(ctx, log, func(node.Place) {}) })
+	log.Info("listening", "address", "https://"+f.advertise, "coordinator", m.id, "farm", config.Farm)
+	return f.serve(ctx, env, m, c, listener, log)
+}
+
+// serve answers until ctx ends or the coordinator cannot go on.
+func (f *coordinatorFlags) serve(ctx context.Context, env Env, m *member, c *coordinator.Coordinator, listener net.Listener, log *slog.Logger) error {
+	streams := c.Streams()
+	protocols := farm.Protocols()
+	for name := range streams {
+		protocols = append(protocols, name)
+	}
+	server := &http.Server{
+		Handler: c.Handler(), TLSConfig: m.credentials.ServerTLS(protocols...), TLSNextProto: streams,
+		ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Protocols: &http.Protocols{}, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 4096},
+	}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(true)
+	failed := make(chan error, 1)
+	go func() { failed <- server.ServeTLS(listener, "", "") }()
+	env.notify(log, node.Ready)
+	var fault error
+	select {
+	case fault = <-failed:
+		failed <- fault
+	case <-c.Failed():
+		fault = c.Fault()
+	case <-ctx.Done():
+		log.Info("ending")
+		env.notify(log, node.Stopping)
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close() }() // which ends raft's connections, that the server would wait for
+	err := server.Shutdown(grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	err = errors.Join(fault, err, <-closed)
+	<-failed
+	return err
+}
+
+// fill sets the addresses that no flag named, now that it is known where the API listens.
+func (f *coordinatorFlags) fill(listening string) error {
+	host, port, err := net.SplitHostPort(listening)
+	if err != nil {
+		return err
+	}
+	if f.advertise == "" {
+		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+			return usagef("--listen %s is no address that others can reach: say with --advertise HOST:PORT how they do", f.listen)
+		}
+		f.advertise = listening
+	}
+	if _, _, err := net.SplitHostPort(f.advertise); err != nil {
+		f.advertise = net.JoinHostPort(f.advertise, port)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return err
+	}
+	_, asked, _ := net.SplitHostPort(f.listen)
+	for i, address := range []*string{&f.busListen, &f.busPeersListen} {
+		if *address == "" && asked == "0" { // any port for the API: any for the others
+			*address = net.JoinHostPort(host, "0")
+		} else if *address == "" {
+			*address = net.JoinHostPort(host, strconv.Itoa(n+1+i))
+		}
+	}
+	return nil
+}
+
+// others are the addresses of the farm's other coordinators, as the flags and the last life of this one know them.
+func (f *coordinatorFlags) others(m *member) []string {
+	var all []string
+	for _, one := range m.coordinators() {
+		if address := strings.TrimPrefix(one, "https://"); address != f.advertise && !slices.Contains(all, address) {
+			all = append(all, address)
+		}
+	}
+	return all
+}
+
+// openBus connects to the bus of your own, or starts this coordinator's part of the farm's.
+func (f *coordinatorFlags) openBus(ctx context.Context, m *member, cluster *coordinator.Cluster, clean *closers, log *slog.Logger) (*nats.Conn, error) {
+	if urls := f.list(); urls != nil {
+		conn, err := f.dial(ctx, bus.DialOptions{Name: m.id}, log)
+		if err != nil {
+			return nil, err
+		}
+		clean.add(func() error { conn.Close(); return nil })
+		for _, one := range urls {
+			cluster.Buses = append(cluster.Buses, withoutPassword(one))
+		}
+		return conn, nil
+	}
+	name := m.credentials.Identity().Farm
+	client, server := m.credentials.PeerTLS()
+	b, err := bus.Start(bus.Options{
+		Name: m.id, Listen: f.busListen, TLS: m.credentials.ServerTLS(), Farm: name,
+		Peers: &bus.Peers{Cluster: name, Listen: f.busPeersListen, Client: client, Server: server},
+	})
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	clean.add(func() error { b.Close(); return nil })
+	conn, err := b.Connect(m.id)
+	if err != nil {
+		return nil, err
+	}
+	clean.add(func() error { conn.Close(); return nil })
+	cluster.Bus = atHost(f.advertise, b.URL())
+	cluster.BusPeers = atHost(f.advertise, b.PeersAddress())
+	cluster.Routes = b.SetRoutes
+	return conn, nil
+}
+
+// atHost is an address with the port of where something listens and the host under which others reach this one.
+func atHost(advertise, listens string) string {
+	if _, address, ok := strings.Cut(listens, "://"); ok {
+		listens = address
+	}
+	host, _, err := net.SplitHostPort(advertise)
+	_, port, err2 := net.SplitHostPort(listens)
+	if err != nil || err2 != nil {
+		return listens
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// withoutPassword leaves out of a URL who connects.
+func withoutPassword(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	u.User = nil
+	return u.String()
+}
+
+// hostsOf are the hosts of addresses under which others may reach this one, and its name.
+func hostsOf(addresses ...string) []string {
+	var hosts []string
+	for _, address := range addresses {
+		if host := hostOf(address); host != "" && !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	if name, err := os.Hostname(); err == nil && !slices.Contains(hosts, name) {
+		hosts = append(hosts, name)
+	}
+	return hosts
+}
