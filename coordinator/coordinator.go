@@ -171,7 +171,11 @@ func (c *Coordinator) Ready(ctx context.Context) error {
 }
 
 // Close ends the coordinator and waits until it has ended. What was committed is kept, and what was made is recorded.
+// A leader hands over first, so that the farm need not notice that it is gone.
 func (c *Coordinator) Close() error {
+	if l, _ := c.current(); l != nil && c.cfg.Cluster != nil {
+		_ = c.node.LeadershipTransfer().Error() // with nobody to take it, the others hold an election
+	}
 	c.stop()
 	<-c.done
 	c.cluster.Wait()
