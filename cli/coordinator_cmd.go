@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
@@ -22,6 +23,9 @@ import (
 	"github.com/kiln-farm/kiln/internal/pki"
 	"github.com/kiln-farm/kiln/internal/version"
 )
+
+// handOver is how long requests may go on when a coordinator ends: clients ask another one then.
+const handOver = 500 * time.Millisecond
 
 type coordinatorFlags struct {
 	nodeFlags
@@ -127,7 +131,7 @@ func (f *coordinatorFlags) serve(ctx context.Context, env Env, m *member, c *coo
 		log.Info("ending")
 		env.notify(log, node.Stopping)
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOver)
 	defer cancel()
 	closed := make(chan error, 1)
 	go func() { closed <- c.Close() }() // which ends raft's connections, that the server would wait for

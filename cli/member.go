@@ -231,6 +231,7 @@ func (m *member) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer f.Close()
 	topology, err := farm.Ask(ctx, f, "ask where the farm is", f.Admin.Topology, &kilnv1.TopologyRequest{})
 	if err != nil || len(topology.GetCoordinators()) == 0 {
 		return err

@@ -66,6 +66,7 @@ func Join(ctx context.Context, req Request) (*Joined, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer f.Close()
 	key, resp, err := sign(ctx, f, req)
 	if err != nil {
 		return nil, err
@@ -100,6 +101,7 @@ func Renew(ctx context.Context, credentials *pki.Credentials, req Request) (*kil
 		return nil, err
 	}
 	req.Token, req.ID = "", credentials.Identity().Name
+	defer f.Close()
 	key, resp, err := sign(ctx, f, req)
 	if err != nil {
 		return nil, err

@@ -25,13 +25,13 @@ const (
 
 // dialer connects to whichever of a farm's coordinators answers, and to the same one again the next time.
 type dialer struct {
-	tls  *tls.Config     // nil: without TLS
+	tls  *tls.Config // nil: without TLS
+	http *http.Transport
 	urls map[string]bool // host:port of the URLs that requests are made to
 
-	mu         sync.Mutex // guards what follows
-	addresses  []string   // host:port
-	next       int        // index of the one to begin with
-	transports []*http.Transport
+	mu        sync.Mutex // guards what follows
+	addresses []string   // host:port
+	next      int        // index of the one to begin with
 }
 
 func newDialer(urls []string, config *tls.Config) *dialer {
@@ -41,6 +41,7 @@ func newDialer(urls []string, config *tls.Config) *dialer {
 		d.urls[address] = true
 		d.add(address)
 	}
+	d.http = d.transport()
 	return d
 }
 
@@ -74,10 +75,10 @@ func (d *dialer) other() {
 		return
 	}
 	d.next = (d.next + 1) % len(d.addresses)
-	for _, t := range d.transports {
-		t.CloseIdleConnections()
-	}
+	d.http.CloseIdleConnections()
 }
+
+func (d *dialer) close() { d.http.CloseIdleConnections() }
 
 // transport reaches the farm at each of its URLs.
 func (d *dialer) transport() *http.Transport {
@@ -94,9 +95,6 @@ func (d *dialer) transport() *http.Transport {
 		t.ForceAttemptHTTP2 = true
 		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWait}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.transports = append(d.transports, t)
 	return t
 }
 

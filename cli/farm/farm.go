@@ -73,7 +73,7 @@ func Dial(addresses string, opts Options) (*Farm, error) {
 		opts.TLS = nil
 	}
 	f.dialer = newDialer(urls, opts.TLS)
-	client := withTrace(&http.Client{Transport: f.dialer.transport()})
+	client := withTrace(&http.Client{Transport: f.dialer.http})
 	f.API = kilnv1connect.NewFarmServiceClient(client, urls[0])
 	f.Admin = kilnv1connect.NewAdminServiceClient(client, urls[0])
 	f.Join = kilnv1connect.NewJoinServiceClient(client, urls[0])
@@ -112,6 +112,13 @@ func Local(client *http.Client, blobs cache.Blobs) *Farm {
 
 // LocalBlobs are blobs in a cache that this process reads itself.
 func LocalBlobs(blobs cache.Blobs) Blobs { return local{blobs} }
+
+// Close ends connections that are not used now.
+func (f *Farm) Close() {
+	if f.dialer != nil {
+		f.dialer.close()
+	}
+}
 
 // Where is the farm's address or addresses, for messages.
 func (f *Farm) Where() string { return f.where }
