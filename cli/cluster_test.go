@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/kiln-farm/kiln/internal/pki"
 )
 
@@ -257,6 +259,61 @@ func tampered(token string) string {
 	body := []byte(parts[1])
 	body[len(body)/2] ^= 1
 	return parts[0] + "." + string(body) + "." + parts[2]
+}
+
+// builder starts a builder that shares the cache directory "shared" with the rest of the farm.
+func (f *testFarm) builder(join *process, id string, args ...string) *process {
+	f.w.t.Helper()
+	return f.w.spawn(append([]string{"builder", "--data", id, "--id", id, "--join", join.address(), "--token", f.facts.Builder, "--cache", "shared"}, args...)...)
+}
+
+func TestAFarmWithCertificatesGivesTheSameAsABuildInOneProcess(t *testing.T) {
+	w := newWorld(t)
+	w.write("data.txt", strings.Repeat("a file of the client\n", 10000))
+	w.write("hello.yml", helloYAML+"files:\n  - path: etc/data\n    source: data.txt\n")
+	w.build("--format", "tar,kernel+initrd", "--dir", "here", "hello.yml").ok(t)
+
+	f := newTestFarm(w, "lab")
+	c := f.first("--cache", "shared")
+	f.builder(c, "b1")
+	f.forge("ada.pem", pki.Identity{Farm: "lab", Name: "ada", Role: pki.RoleSubmit, Team: "web"}, time.Now())
+	w.vars["KILN_CREDENTIALS"] = "ada.pem"
+	w.build("--cache", "client", "--format", "tar,kernel+initrd", "--dir", "there", "hello.yml").ok(t)
+	for _, file := range names(t, "here") {
+		if read(t, filepath.Join("here", file)) != read(t, filepath.Join("there", file)) {
+			t.Errorf("%s differs", file)
+		}
+	}
+	var builds []struct{ Team, User string }
+	check(t, json.Unmarshal([]byte(w.run("builds", "--json").ok(t).stdout), &builds))
+	if len(builds) != 1 || builds[0].Team != "web" || builds[0].User != "ada" {
+		t.Errorf("builds %+v, want one of team web by ada", builds)
+	}
+
+	t.Run("and its members come back without a token", func(t *testing.T) {
+		w.vars["KILN_CREDENTIALS"] = f.facts.Admin
+		builder := w.spawn("builder", "--data", "b2", "--id", "b2", "--join", c.address(), "--token", f.facts.Builder, "--cache", "shared")
+		builder.end()
+		w.spawn("builder", "--data", "b2", "--cache", "shared")
+		w.build("--cache", "client", "--name", "again", "--format", "tar", "--dir", "there", "hello.yml").ok(t)
+	})
+}
+
+func TestANATSOfOnesOwnThatWantsAPasswordSaysSo(t *testing.T) {
+	w := newWorld(t)
+	newTestFarm(w, "lab")
+	ns := must(server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: "kiln", Password: "secret", NoSigs: true, NoLog: true}))
+	ns.Start()
+	t.Cleanup(ns.Shutdown)
+	if !ns.ReadyForConnections(10 * time.Second) {
+		t.Fatal("NATS does not start")
+	}
+	got := w.run("coordinator", "--data", "lab-1", "--listen", "127.0.0.1:0", "--nats", "nats://"+ns.Addr().String())
+	want := "kiln: the bus at nats://" + ns.Addr().String() + " does not let lab-1 in: a NATS of your own needs a user and a password"
+	if got.code != exitUsage || !strings.HasPrefix(got.last(), want) {
+		t.Errorf("exit code %d and %q, want %q", got.code, got.last(), want)
+	}
+	w.spawn("coordinator", "--data", "lab-1", "--listen", "127.0.0.1:0", "--nats", "nats://kiln:secret@"+ns.Addr().String())
 }
 
 func TestPeopleLogInAndStayLoggedIn(t *testing.T) {

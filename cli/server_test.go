@@ -50,7 +50,7 @@ type lines struct {
 	ready chan string
 }
 
-var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
+var listening = regexp.MustCompile(`msg=(?:listening address|ready builder)=(\S+)`)
 
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
