@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -164,13 +165,38 @@ func (n *node) closeAll() error {
 // raftLogger passes raft's warnings and errors on; the rest is noise for everyone but raft's authors.
 func raftLogger(log *slog.Logger) hclog.Logger {
 	return hclog.New(&hclog.LoggerOptions{
-		Name: "raft", Level: hclog.Error, DisableTime: true, Output: logWriter{log},
+		Name: "raft", Level: hclog.Error, DisableTime: true, Output: &logWriter{log: log, said: map[string]time.Time{}},
 	})
 }
 
-type logWriter struct{ log *slog.Logger }
+// logWriter says the same only once in a while: raft complains of a peer that is away several times a second.
+type logWriter struct {
+	log  *slog.Logger
+	mu   sync.Mutex // guards said
+	said map[string]time.Time
+}
 
-func (w logWriter) Write(line []byte) (int, error) {
-	w.log.Warn(strings.TrimSpace(string(line)))
+const (
+	sayAgain = time.Minute
+	maxSaid  = 256 // kinds of lines that are remembered
+)
+
+func (w *logWriter) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	kind, _, _ := strings.Cut(text, "backoff time=") // what follows differs from line to line
+	w.mu.Lock()
+	quiet := time.Since(w.said[kind]) < sayAgain
+	if !quiet {
+		if len(w.said) >= maxSaid {
+			clear(w.said)
+		}
+		w.said[kind] = time.Now()
+	}
+	w.mu.Unlock()
+	if quiet {
+		w.log.Debug(text)
+	} else {
+		w.log.Warn(text)
+	}
 	return len(line), nil
 }
