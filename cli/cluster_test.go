@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +38,7 @@ type process struct {
 	stop context.CancelFunc
 	done chan struct{}
 	code int
+	want int // code that it is to end with
 }
 
 // spawn runs a command until the test ends, and waits until it says where it listens.
@@ -54,8 +57,8 @@ func (w *world) spawn(args ...string) *process {
 	}()
 	w.t.Cleanup(func() {
 		p.end()
-		if p.code != exitDone {
-			w.t.Errorf("kiln %s ended with %d:\n%s", args[0], p.code, p.log.text())
+		if p.code != p.want {
+			w.t.Errorf("kiln %s ended with %d, want %d:\n%s", args[0], p.code, p.want, p.log.text())
 		}
 	})
 	select {
@@ -133,6 +136,51 @@ func TestAFarmOfThreeCoordinatorsOutlivesOneAndNotTwo(t *testing.T) {
 			t.Errorf("the lost one is still a member:\n%s", got)
 		}
 	})
+}
+
+func TestACoordinatorThatTheFarmDoesNotTakeEndsWithTheReason(t *testing.T) {
+	w := newWorld(t)
+	f := newTestFarm(w, "lab")
+	c := f.first()
+	t.Run("one that was sent away", func(t *testing.T) {
+		second := w.spawn("coordinator", "--data", "lab-2", "--id", "lab-2", "--listen", "127.0.0.1:0", "--join", c.address(), "--token", f.facts.Coordinator)
+		w.wait("it votes", func() bool { return strings.Contains(w.run("farm", "members").stdout, " voter ") })
+		second.want = exitUsage
+		w.run("farm", "leave", "lab-2").ok(t)
+		<-second.done
+		want := "kiln: the farm does not take this coordinator: coordinator lab-2 was removed from the farm: to bring this host back, join it with an empty data directory and a new token"
+		if got := strings.TrimSpace(second.log.text()); !strings.HasSuffix(got, want) {
+			t.Errorf("it ended with %q, want %q", got, want)
+		}
+		if got := w.run("coordinator", "--data", "lab-2", "--listen", "127.0.0.1:0"); got.code != exitUsage || got.last() != want {
+			t.Errorf("a new start ends with %d and %q, want %q", got.code, got.last(), want)
+		}
+	})
+	t.Run("one of an older release", func(t *testing.T) {
+		old := filepath.Join(t.TempDir(), "kiln")
+		build := exec.Command("go", "build", "-ldflags", "-X github.com/kiln-farm/kiln/coordinator/state.levelCap=1", "-o", old, "github.com/kiln-farm/kiln/cli/kiln")
+		build.Dir = sources(t)
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build an older release: %v\n%s", err, out)
+		}
+		cmd := exec.CommandContext(t.Context(), old, "coordinator", "--data", "old", "--id", "old", "--listen", "127.0.0.1:0", "--join", c.address(), "--token", f.facts.Coordinator)
+		out, err := cmd.CombinedOutput()
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		want := regexp.MustCompile(`^kiln: the farm does not take this coordinator: coordinator old runs release \S+, which is too old for this farm \(it applies feature level 1\): install the release that the others run$`)
+		if cmd.ProcessState.ExitCode() != exitUsage || !want.MatchString(lines[len(lines)-1]) {
+			t.Errorf("%v and %q", err, lines[len(lines)-1])
+		}
+	})
+}
+
+// sources is the directory of this package's source files.
+func sources(t *testing.T) string {
+	t.Helper()
+	_, file, _, ok := runtime.Caller(0)
+	if !ok {
+		t.Fatal("where is this file?")
+	}
+	return filepath.Dir(file)
 }
 
 // forge makes credentials with the authority of a farm.

@@ -126,7 +126,7 @@ func (f *coordinatorFlags) serve(ctx context.Context, env Env, m *member, c *coo
 	case fault = <-failed:
 		failed <- fault
 	case <-c.Failed():
-		fault = c.Fault()
+		fault = usagef("%w", c.Fault()) // starting it again would not help
 	case <-ctx.Done():
 		log.Info("ending")
 		env.notify(log, node.Stopping)
