@@ -59,6 +59,7 @@ type Builder struct {
 	cfg      Config
 	session  string
 	subjects bus.Subjects
+	link     *link
 
 	mu      sync.Mutex
 	running map[leaseID]*work
@@ -97,7 +98,7 @@ func New(cfg Config) (*Builder, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	b := &Builder{cfg: cfg, session: uuid.NewString(), subjects: bus.For(cfg.Farm), running: map[leaseID]*work{}, free: make(chan struct{}, cfg.Slots)}
+	b := &Builder{cfg: cfg, session: uuid.NewString(), subjects: bus.For(cfg.Farm), link: newLink(), running: map[leaseID]*work{}, free: make(chan struct{}, cfg.Slots)}
 	for range cfg.Slots {
 		b.free <- struct{}{}
 	}
@@ -114,10 +115,16 @@ func (b *Builder) Run(ctx context.Context) error {
 		return err
 	}
 	defer stops.Close()
+	beacons, err := bus.Subscribe(b.cfg.Bus, b.subjects.Leader(), func(_ context.Context, l *kilnv1.LeaderBeacon) { b.link.beacon(l) })
+	if err != nil {
+		return err
+	}
+	defer beacons.Close()
 
 	var beats, leases sync.WaitGroup
 	beating, stopBeating := context.WithCancel(steps)
 	beats.Go(func() { b.heartbeats(ctx, beating) })
+	beats.Go(func() { b.watchLeader(beating) })
 	b.take(ctx, steps, &leases)
 
 	done := make(chan struct{})
@@ -144,14 +151,17 @@ func (b *Builder) take(ctx, steps context.Context, leases *sync.WaitGroup) {
 		if credits == 0 {
 			return
 		}
-		granted, pause, err := b.ask(ctx, credits)
+		polling, poll := b.link.begin(ctx)
+		granted, pause, err := b.ask(polling, credits, poll)
+		again := errors.Is(context.Cause(polling), errNewLeader)
 		for range credits - len(granted) {
 			b.free <- struct{}{}
 		}
 		for _, lease := range granted {
 			b.start(steps, lease, leases)
 		}
-		if err == nil {
+		b.link.end(err == nil)
+		if err == nil || again {
 			wait = retryFirst
 		} else if ctx.Err() == nil {
 			b.cfg.Log.Debug("no answer to a request for leases", "error", err)
@@ -179,8 +189,8 @@ func (b *Builder) acquire(ctx context.Context) int {
 	}
 }
 
-// ask is one long poll. A grant that is on its way when ctx ends is not seen; its lease expires and is granted again.
-func (b *Builder) ask(ctx context.Context, credits int) ([]*kilnv1.Lease, time.Duration, error) {
+// ask is one long poll. A grant that is on its way when ctx ends is not seen; the next heartbeat gives it back.
+func (b *Builder) ask(ctx context.Context, credits int, poll uint64) ([]*kilnv1.Lease, time.Duration, error) {
 	if b.cfg.Room != nil {
 		if err := b.cfg.Room(); err != nil {
 			return nil, 0, err
@@ -188,7 +198,7 @@ func (b *Builder) ask(ctx context.Context, credits int) ([]*kilnv1.Lease, time.D
 	}
 	polling, cancel := context.WithTimeout(ctx, pollWait+pollMargin)
 	defer cancel()
-	req := &kilnv1.LeaseRequest{Builder: b.info(), Credits: uint32(credits), WaitMs: pollWait.Milliseconds()}
+	req := &kilnv1.LeaseRequest{Builder: b.info(), Credits: uint32(credits), WaitMs: pollWait.Milliseconds(), Poll: poll}
 	var reply kilnv1.LeaseReply
 	if err := bus.Request(polling, b.cfg.Bus, b.subjects.Lease(b.cfg.ID), req, &reply); err != nil {
 		return nil, 0, err
@@ -256,11 +266,18 @@ func (b *Builder) leases() []*kilnv1.LeaseRef {
 // heartbeats tells the leader what runs, and stops what it no longer wants.
 func (b *Builder) heartbeats(running, ctx context.Context) {
 	for {
-		if !sleep(ctx, jitter(heartbeatEvery)) {
+		timer := time.NewTimer(jitter(heartbeatEvery))
+		select {
+		case <-timer.C:
+		case <-b.link.beat:
+			timer.Stop()
+		case <-ctx.Done():
+			timer.Stop()
 			return
 		}
 		beat, cancel := context.WithTimeout(ctx, heartbeatEvery)
-		req := &kilnv1.HeartbeatRequest{Builder: b.info(), Leases: b.leases(), Draining: running.Err() != nil}
+		term, poll := b.link.now() // before the leases: what comes later is not told as lost
+		req := &kilnv1.HeartbeatRequest{Builder: b.info(), Leases: b.leases(), Draining: running.Err() != nil, Term: term, Poll: poll}
 		var reply kilnv1.HeartbeatReply
 		err := bus.Request(beat, b.cfg.Bus, b.subjects.Heartbeat(b.cfg.ID), req, &reply)
 		cancel()

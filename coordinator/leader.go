@@ -21,6 +21,7 @@ type leader struct {
 	cfg      *Config
 	log      *slog.Logger
 	node     *node
+	term     uint64 // of raft
 	fsm      *fsm
 	proposer *proposer
 	sched    *scheduler
@@ -54,7 +55,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index) (*leader, error) 
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	l := &leader{
-		cfg: cfg, log: cfg.Log, node: node, fsm: machine, ctx: ctx, stop: stop,
+		cfg: cfg, log: cfg.Log, node: node, term: node.CurrentTerm(), fsm: machine, ctx: ctx, stop: stop,
 		verify:   verifier{ask: func() raft.Future { return node.VerifyLeader() }},
 		silence:  silence{since: map[raft.ServerID]time.Time{}},
 		results:  &results{store: cfg.Store, blobs: cfg.Blobs, index: found, log: cfg.Log},
@@ -78,6 +79,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index) (*leader, error) 
 		l.close(0)
 		return nil, err
 	}
+	l.spawn(l.shine)
 	l.spawn(l.watchLeases)
 	if cfg.Cluster != nil {
 		l.spawn(l.listenToPeers)
@@ -120,7 +122,7 @@ func (l *leader) takeOver() error {
 			case state.Ready:
 				changes = append(changes, state.Change{Kind: state.TaskReady, Task: t.Key})
 			case state.Leased:
-				l.leases.grant(&kilnv1.LeaseRef{Epoch: m.Epoch(), Number: t.Lease, Task: t.Key}, t.Builder, t.Session, time.Now(), stepDeadline)
+				l.leases.grant(&kilnv1.LeaseRef{Epoch: m.Epoch(), Number: t.Lease, Task: t.Key}, t.Builder, t.Session, 0, time.Now(), stepDeadline)
 			case state.Made:
 				changes = append(changes, state.Change{Kind: state.TaskMade, Task: t.Key})
 			}

@@ -18,6 +18,7 @@ type lease struct {
 	ref      *kilnv1.LeaseRef
 	builder  string
 	session  string
+	poll     uint64 // the request that it was granted to; 0: another leader's grant
 	granted  time.Time
 	expires  time.Time
 	deadline time.Time
@@ -27,11 +28,11 @@ func newLeases() *leases {
 	return &leases{byTask: map[string]*lease{}, seen: map[string]time.Time{}}
 }
 
-func (l *leases) grant(ref *kilnv1.LeaseRef, builder, session string, now time.Time, longest time.Duration) {
+func (l *leases) grant(ref *kilnv1.LeaseRef, builder, session string, poll uint64, now time.Time, longest time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.byTask[ref.GetTask()] = &lease{
-		ref: ref, builder: builder, session: session, granted: now,
+		ref: ref, builder: builder, session: session, poll: poll, granted: now,
 		expires: now.Add(leaseTTL + leaseGrace), deadline: now.Add(longest),
 	}
 }
@@ -60,13 +61,14 @@ func (l *leases) heard(builder string, now time.Time) {
 }
 
 // beat renews the leases that a builder says it works on. Unknown are those that it should stop; lost are those
-// that it holds and does not know of, since the answer that carried them was lost.
-func (l *leases) beat(builder, session string, held []*kilnv1.LeaseRef, now time.Time) (unknown, lost []*kilnv1.LeaseRef) {
+// that it holds and does not know of, since the answer that carried them was lost. Term is this leader's.
+func (l *leases) beat(req *kilnv1.HeartbeatRequest, term uint64, now time.Time) (unknown, lost []*kilnv1.LeaseRef) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	builder, session := req.GetBuilder().GetId(), req.GetBuilder().GetSession()
 	l.seen[builder] = now
-	works := make(map[string]bool, len(held))
-	for _, ref := range held {
+	works := make(map[string]bool, len(req.GetLeases()))
+	for _, ref := range req.GetLeases() {
 		have := l.byTask[ref.GetTask()]
 		if have == nil || have.ref.GetNumber() != ref.GetNumber() || have.ref.GetEpoch() != ref.GetEpoch() {
 			unknown = append(unknown, ref)
@@ -76,7 +78,10 @@ func (l *leases) beat(builder, session string, held []*kilnv1.LeaseRef, now time
 		have.expires = now.Add(leaseTTL + leaseGrace)
 	}
 	for task, have := range l.byTask {
-		if have.builder == builder && !works[task] && (have.session != session || now.Sub(have.granted) > leaseLostWait) {
+		// A builder takes up what an answer brings before it asks again, and gives up what it asked a leader when it
+		// hears of the next one.
+		passed := req.GetTerm() == term && have.poll < req.GetPoll()
+		if have.builder == builder && !works[task] && (have.session != session || passed || now.Sub(have.granted) > leaseLostWait) {
 			lost = append(lost, have.ref)
 		}
 	}

@@ -8,6 +8,7 @@ const (
 	leaseGrace    = 10 * time.Second // and this much longer before it is taken away: networks have bad seconds
 	leaseLostWait = 5 * time.Second  // a lease that its holder does not know of after this never reached it
 	tick          = time.Second      // how often leases are looked over
+	beaconEvery   = 500 * time.Millisecond
 
 	stepDeadline    = time.Hour             // longest time for a step
 	resolveDeadline = 15 * time.Minute      // for a resolve, which may pull images

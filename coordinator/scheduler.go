@@ -26,6 +26,7 @@ type scheduler struct {
 type ask struct {
 	info    *kilnv1.BuilderInfo
 	credits int
+	poll    uint64               // of the builder's session
 	granted chan []*kilnv1.Lease // gets one value once the ask was taken off the list
 	matched bool
 }
@@ -72,10 +73,19 @@ func (s *scheduler) remove(task string) {
 	}
 }
 
-// ask waits until there is work for a builder, up to wait.
-func (s *scheduler) ask(ctx context.Context, info *kilnv1.BuilderInfo, credits int, wait time.Duration) []*kilnv1.Lease {
-	a := &ask{info: info, credits: credits, granted: make(chan []*kilnv1.Lease, 1)}
+// ask waits until there is work for a builder, up to wait. What the builder asked before is not waited for any more:
+// it would not hear the answer.
+func (s *scheduler) ask(ctx context.Context, info *kilnv1.BuilderInfo, credits int, poll uint64, wait time.Duration) []*kilnv1.Lease {
+	a := &ask{info: info, credits: credits, poll: poll, granted: make(chan []*kilnv1.Lease, 1)}
 	s.mu.Lock()
+	s.asks = slices.DeleteFunc(s.asks, func(b *ask) bool {
+		old := poll > 0 && b.info.GetId() == info.GetId() && (b.info.GetSession() != info.GetSession() || b.poll < poll)
+		if old {
+			b.matched = true
+			b.granted <- nil
+		}
+		return old
+	})
 	s.asks = append(s.asks, a)
 	s.match()
 	s.mu.Unlock()

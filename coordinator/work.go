@@ -49,7 +49,7 @@ func (l *leader) lease(ctx context.Context, req *kilnv1.LeaseRequest) (*kilnv1.L
 	}
 	l.leases.heard(req.GetBuilder().GetId(), time.Now())
 	wait := min(max(time.Duration(req.GetWaitMs())*time.Millisecond, 0), maxLeaseWait)
-	return &kilnv1.LeaseReply{Leases: l.sched.ask(ctx, req.GetBuilder(), int(min(req.GetCredits(), maxBatch)), wait)}, nil
+	return &kilnv1.LeaseReply{Leases: l.sched.ask(ctx, req.GetBuilder(), int(min(req.GetCredits(), maxBatch)), req.GetPoll(), wait)}, nil
 }
 
 // commitLeases leases items to a builder: first in the log, then in the answer.
@@ -89,7 +89,7 @@ func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) 
 					longest = resolveDeadline
 				}
 				lease.DeadlineMs = longest.Milliseconds()
-				l.leases.grant(ref, t.Builder, t.Session, time.Now(), longest)
+				l.leases.grant(ref, t.Builder, t.Session, a.poll, time.Now(), longest)
 				granted = append(granted, lease)
 				if l.cfg.Leased != nil {
 					l.cfg.Leased(time.Since(items[i].since))
@@ -145,7 +145,7 @@ func (l *leader) heartbeat(ctx context.Context, req *kilnv1.HeartbeatRequest) (*
 	if err := claims(ctx, req.GetBuilder().GetId()); err != nil {
 		return nil, err
 	}
-	unknown, lost := l.leases.beat(req.GetBuilder().GetId(), req.GetBuilder().GetSession(), req.GetLeases(), time.Now())
+	unknown, lost := l.leases.beat(req, l.term, time.Now())
 	var commands []*kilnv1.Command
 	for _, ref := range lost {
 		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Release{Release: ref}})
@@ -175,6 +175,23 @@ func (l *leader) release(ctx context.Context, req *kilnv1.ReleaseRequest) (*kiln
 		}
 	}
 	return &kilnv1.ReleaseReply{}, nil
+}
+
+// shine tells builders again and again who leads, so that they ask anew when that has changed.
+func (l *leader) shine() {
+	beacon := &kilnv1.LeaderBeacon{Node: l.cfg.NodeID, Term: l.term}
+	ticker := time.NewTicker(beaconEvery)
+	defer ticker.Stop()
+	for {
+		if err := bus.Publish(l.ctx, l.cfg.Bus, l.subjects.Leader(), beacon); err != nil {
+			l.log.Debug("builders could not be told who leads", "error", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-l.ctx.Done():
+			return
+		}
+	}
 }
 
 // logged gives a step's lines to all builds that wait for it.

@@ -1,0 +1,108 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const (
+	// leaderSilence is how long no leader may be heard before the builder looks for one through another server.
+	leaderSilence = 3 * time.Second
+	// reconnectEvery is how often it does so.
+	reconnectEvery = 5 * time.Second
+)
+
+// errNewLeader ends a poll whose answer nobody gives any more.
+var errNewLeader = errors.New("another leader was heard of")
+
+// link is what a builder knows of its way to the leader.
+type link struct {
+	mu     sync.Mutex // guards what follows
+	term   uint64     // of the leader heard last
+	heard  time.Time  // when
+	poll   uint64     // the one under way, or the next one: earlier ones are over
+	cancel context.CancelCauseFunc
+	beat   chan struct{} // holds a token when a heartbeat should not wait
+}
+
+func newLink() *link { return &link{poll: 1, heard: time.Now(), beat: make(chan struct{}, 1)} }
+
+// beacon hears a leader. What was asked another one before is given up.
+func (l *link) beacon(b *kilnv1.LeaderBeacon) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// A leader that was cut off may shine a moment longer than the next one begins.
+	if b.GetTerm() < l.term && time.Since(l.heard) < leaderSilence {
+		return
+	}
+	l.heard = time.Now()
+	if l.term == b.GetTerm() {
+		return
+	}
+	first := l.term == 0
+	l.term = b.GetTerm()
+	if !first && l.cancel != nil {
+		l.cancel(errNewLeader)
+	}
+	l.hurry()
+}
+
+// begin starts a poll.
+func (l *link) begin(ctx context.Context) (context.Context, uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ctx, l.cancel = context.WithCancelCause(ctx)
+	return ctx, l.poll
+}
+
+// end says that a poll is over and that all it brought is taken up. When it brought no answer, the leader should hear
+// of that soon: it may have granted something.
+func (l *link) end(answered bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cancel(nil)
+	l.cancel = nil
+	l.poll++
+	if !answered {
+		l.hurry()
+	}
+}
+
+// hurry makes the next heartbeat go out at once. The caller holds the lock.
+func (l *link) hurry() {
+	select {
+	case l.beat <- struct{}{}:
+	default:
+	}
+}
+
+// now returns the term and the poll that a heartbeat tells. Whoever asks looks at the leases afterwards.
+func (l *link) now() (term, poll uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.term, l.poll
+}
+
+// silent is how long no leader was heard.
+func (l *link) silent() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Since(l.heard)
+}
+
+// watchLeader leaves a server of the bus through which no leader is heard: it may be cut off from the others.
+func (b *Builder) watchLeader(ctx context.Context) {
+	for sleep(ctx, jitter(leaderSilence/3)) {
+		if b.link.silent() < leaderSilence {
+			continue
+		}
+		if err := b.cfg.Bus.ForceReconnect(); err == nil {
+			b.cfg.Log.Info("no leader was heard for a while; looking for one through another server", "silent", b.link.silent().Round(time.Second))
+		}
+		sleep(ctx, jitter(reconnectEvery))
+	}
+}
