@@ -233,7 +233,7 @@ func TestEveryFaultOfAFarmGetsASentence(t *testing.T) {
 		{"a team that is not one's own", "builds --team db --credentials submit.pem", exitUsage,
 			"your credentials are for team \"web\", not \"db\": use --team web"},
 		{"TLS where there is none", "farm status --farm http://FARM", exitUnreachable,
-			"the farm cannot be reached at http://FARM .*"},
+			"the farm cannot be reached at http://FARM: what answers there wants TLS; write https:// if it is kiln coordinator"},
 		{"a token that is none", joins + "kiln1.abc.def", exitUsage,
 			"the join token is not accepted: .*"},
 		{"a token of another farm", joins + other.facts.Coordinator, exitUsage,

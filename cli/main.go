@@ -60,11 +60,21 @@ Exit codes: 0 done, 1 the build failed, 2 the command or its input is wrong, 3 t
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(
-		newBuild(env), newBuilds(env), newLogs(env), newExplain(env), newCancel(env), newQueue(env), newLock(env),
-		newCache(env), newImage(env),
-		newLogin(env), newInit(env), newCoordinator(env), newBuilder(env), newFarm(env), newServer(env), newEdge(env), newVersion(env),
-	)
+	for _, g := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Build images:", []*cobra.Command{newBuild(env), newLock(env), newExplain(env), newImage(env), newCache(env)}},
+		{"Look at builds:", []*cobra.Command{newBuilds(env), newLogs(env), newQueue(env), newCancel(env)}},
+		{"Run a farm:", []*cobra.Command{newServer(env), newInit(env), newCoordinator(env), newBuilder(env), newEdge(env), newFarm(env), newLogin(env)}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, cmd := range g.commands {
+			cmd.GroupID = g.title
+			root.AddCommand(cmd)
+		}
+	}
+	root.AddCommand(newVersion(env))
 	return root
 }
 

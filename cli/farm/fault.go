@@ -37,7 +37,11 @@ func (f *Farm) explain(what string, err error) error {
 		if f.secure {
 			program = "kiln coordinator"
 		}
-		return fmt.Errorf("%w at %s (%s): is %s running there?", ErrUnreachable, f.where, cause(err), program)
+		said := cause(err)
+		if !f.secure && said == "400 Bad Request" { // what a port for TLS says to a request without (net/http)
+			return fmt.Errorf("%w at %s: what answers there wants TLS; write https:// if it is kiln coordinator", ErrUnreachable, f.where)
+		}
+		return fmt.Errorf("%w at %s (%s): is %s running there?", ErrUnreachable, f.where, said, program)
 	}
 	return &APIError{What: what, Code: connect.CodeOf(err), Text: text(err)}
 }

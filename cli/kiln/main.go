@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/kiln-farm/kiln/cli"
@@ -19,10 +20,12 @@ const (
 )
 
 func main() {
-	if os.Getenv("GOMEMLIMIT") == "" {
+	// A coordinator and a builder of a large farm hold more, and collect as Go does.
+	large := len(os.Args) > 1 && slices.Contains([]string{"coordinator", "builder"}, os.Args[1])
+	if os.Getenv("GOMEMLIMIT") == "" && !large {
 		debug.SetMemoryLimit(memoryLimit)
 	}
-	if os.Getenv("GOGC") == "" {
+	if os.Getenv("GOGC") == "" && !large {
 		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
