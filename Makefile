@@ -15,7 +15,7 @@ E2E_PACKAGES  := qemu-system-arm qemu-efi-aarch64
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_CONNECT := connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1
 
-.PHONY: help build build-all demo test check e2e fuzz bench proto clean
+.PHONY: help build build-all tools demo test check e2e fuzz bench proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ build-all: ## build bin/kiln-linux-amd64 and bin/kiln-linux-arm64
 	GOOS=linux GOARCH=amd64 $(GOBUILD) -o bin/kiln-linux-amd64 ./cli/kiln
 	GOOS=linux GOARCH=arm64 $(GOBUILD) -o bin/kiln-linux-arm64 ./cli/kiln
 
+tools: ## build what tests need beside Kiln: a real S3 server
+	@deploy/tools.sh
+
 demo: ## build two images out of Debian packages and boot one from the network in QEMU
 	@deploy/packages.sh $(DEMO_PACKAGES)
 	@$(MAKE) --no-print-directory build
@@ -41,7 +44,7 @@ check: ## formatting and vet
 
 test: ## everything that is quick: checks, all tests under the race detector, a boot in QEMU
 	@deploy/packages.sh $(TEST_PACKAGES)
-	@$(MAKE) --no-print-directory build check
+	@$(MAKE) --no-print-directory build tools check
 	go test -race -timeout 20m ./...
 
 e2e: ## the long end-to-end tests: arm64 firmware, all compressions

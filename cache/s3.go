@@ -1,0 +1,286 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	s3Patience      = 2 * time.Minute  // that an operation is tried for while the server fails or is away
+	s3Stall         = 20 * time.Second // without a byte, then a transfer counts as broken
+	s3FirstWait     = 50 * time.Millisecond
+	s3MostWait      = 5 * time.Second
+	s3DialTimeout   = 5 * time.Second
+	s3AnswerTimeout = 30 * time.Second // from the end of a request to the begin of its answer
+	s3Connections   = 64
+	s3Lookups       = 32 // objects asked for at once by one Missing
+	s3CheckTimeout  = 15 * time.Second
+)
+
+// Errors of a store beyond a network that callers decide on.
+var (
+	// ErrUnavailable: the server failed, or did not answer, for as long as an operation is tried. Later it may go well.
+	ErrUnavailable = errors.New("the shared cache is not available")
+	// ErrRefused: the server refuses the operation, and will again: wrong credentials, no such bucket, no right to it.
+	ErrRefused = errors.New("the shared cache refuses")
+)
+
+// S3Config says where in which S3 server a cache is.
+type S3Config struct {
+	Endpoint string // host:port
+	Plain    bool   // HTTP without TLS
+	Region   string
+	Bucket   string
+	Prefix   string // of all keys; empty, or ends in a slash
+	// PublicEndpoint is the URL under which clients of the farm reach the server, for URLs that are given to them;
+	// empty: the same one.
+	PublicEndpoint string
+	// Credentials, when set, take the place of the usual chain: environment, shared credentials file, instance role.
+	Credentials *credentials.Credentials
+	Patience    time.Duration // that an operation is tried for; 2 min when 0
+	Log         *slog.Logger
+}
+
+// ParseS3URL reads s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME]; without an endpoint it is Amazon's.
+func ParseS3URL(text string) (S3Config, error) {
+	form := func(why string) (S3Config, error) {
+		return S3Config{}, fmt.Errorf("store %q: %s; it is like s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION", withoutUser(text), why)
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "s3" {
+		return form("it is not an s3:// URL")
+	}
+	c := S3Config{Bucket: u.Host, Prefix: strings.Trim(u.Path, "/"), Region: "us-east-1"}
+	if c.Prefix != "" {
+		c.Prefix += "/"
+	}
+	query := u.Query()
+	for name := range query {
+		if name != "endpoint" && name != "region" {
+			return form(fmt.Sprintf("it has an unknown part %q", name))
+		}
+	}
+	if r := query.Get("region"); r != "" {
+		c.Region = r
+	}
+	switch {
+	case c.Bucket == "":
+		return form("it names no bucket")
+	case u.User != nil:
+		return form("credentials do not belong into it: they come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the shared credentials file")
+	}
+	endpoint := query.Get("endpoint")
+	if endpoint == "" {
+		c.Endpoint = "s3." + c.Region + ".amazonaws.com"
+		return c, nil
+	}
+	e, err := url.Parse(endpoint)
+	if err != nil || e.Host == "" || e.Scheme != "http" && e.Scheme != "https" || strings.Trim(e.Path, "/") != "" || e.User != nil {
+		return form(fmt.Sprintf("its endpoint %q is no URL of a server", withoutUser(endpoint)))
+	}
+	c.Endpoint, c.Plain = e.Host, e.Scheme == "http"
+	return c, nil
+}
+
+func withoutUser(text string) string {
+	if u, err := url.Parse(text); err == nil {
+		return u.Redacted()
+	}
+	return "(unreadable)"
+}
+
+// S3 is a cache in a bucket of an S3 server: a Store. Any number of processes may use one at once. Its bytes come over
+// a network from a place that others write to: put a Verifying around it where blobs are read.
+//
+// Blobs that compress well are stored as seekable zstd (see packed.go); records have the trailer that they have in a
+// Dir. An operation that fails for a reason that may pass is tried again for a while, streams from where they broke.
+type S3 struct {
+	cfg    S3Config
+	core   minio.Core
+	public *minio.Client
+}
+
+// OpenS3 opens a cache and makes sure that its bucket is there.
+func OpenS3(ctx context.Context, cfg S3Config) (*S3, error) {
+	if cfg.Patience == 0 {
+		cfg.Patience = s3Patience
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Credentials == nil {
+		cfg.Credentials = credentials.NewChainCredentials([]credentials.Provider{
+			&credentials.EnvAWS{}, &credentials.EnvMinio{}, &credentials.FileAWSCredentials{},
+			&credentials.IAM{Client: &http.Client{Timeout: s3DialTimeout}},
+		})
+	}
+	s := &S3{cfg: cfg}
+	client, err := s.client(cfg.Endpoint, cfg.Plain)
+	if err != nil {
+		return nil, err
+	}
+	s.core = minio.Core{Client: client}
+	s.public = client
+	if cfg.PublicEndpoint != "" {
+		u, err := url.Parse(cfg.PublicEndpoint)
+		if err != nil || u.Host == "" {
+			return nil, fmt.Errorf("the public endpoint %q is no URL of a server", cfg.PublicEndpoint)
+		}
+		if s.public, err = s.client(u.Host, u.Scheme == "http"); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.Check(ctx)
+}
+
+func (s *S3) client(endpoint string, plain bool) (*minio.Client, error) {
+	dialer := &net.Dialer{Timeout: s3DialTimeout, KeepAlive: s3DialTimeout}
+	client, err := minio.New(endpoint, &minio.Options{
+		Creds: s.cfg.Credentials, Secure: !plain, Region: s.cfg.Region,
+		MaxRetries: 1, // what is tried again, and for how long, is decided here
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSHandshakeTimeout: s3DialTimeout,
+			ResponseHeaderTimeout: s3AnswerTimeout, MaxIdleConns: s3Connections, MaxIdleConnsPerHost: s3Connections,
+			IdleConnTimeout: time.Minute, DisableCompression: true, WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("S3 endpoint %q: %w", endpoint, err)
+	}
+	return client, nil
+}
+
+// String says where the cache is, without credentials.
+func (s *S3) String() string {
+	return "s3://" + s.cfg.Bucket + "/" + s.cfg.Prefix + " at " + s.cfg.Endpoint
+}
+
+// Check says why the bucket cannot be used.
+func (s *S3) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s3CheckTimeout)
+	defer cancel()
+	return s.retry(ctx, "open the shared cache", func(ctx context.Context) error {
+		// A listing needs credentials, the bucket and the right to it, and has an error that says which.
+		for object := range s.core.ListObjectsIter(ctx, s.cfg.Bucket, minio.ListObjectsOptions{Prefix: s.cfg.Prefix, MaxKeys: 1}) {
+			if answer := minio.ToErrorResponse(object.Err); answer.StatusCode == http.StatusNotFound && answer.Code != "NoSuchBucket" {
+				return minio.ErrorResponse{Code: "InvalidAccessKeyId", Message: answer.Message} // VersityGW's word for a user it does not know
+			}
+			return object.Err
+		}
+		return nil
+	})
+}
+
+// name is the object that holds key's value. Records' names end like those of their files in a Dir: an S3 server may
+// keep objects in files, too.
+func (s *S3) name(key Key) string {
+	if _, blob := key.Digest(); blob {
+		return s.cfg.Prefix + key.path
+	}
+	return s.cfg.Prefix + key.path + recordSuffix
+}
+
+// keyOf undoes name.
+func (s *S3) keyOf(name string) (Key, bool) {
+	rest, ok := strings.CutPrefix(name, s.cfg.Prefix)
+	key, err := ParseKey(strings.TrimSuffix(rest, recordSuffix))
+	if !ok || err != nil {
+		return Key{}, false
+	}
+	digest, blob := key.Digest()
+	return key, blob != strings.HasSuffix(rest, recordSuffix) && (!blob || BlobKey(digest) == key)
+}
+
+// Missing implements Store.
+func (s *S3) Missing(ctx context.Context, keys []Key) ([]Key, error) {
+	here := make([]bool, len(keys))
+	group, asking := errgroup.WithContext(ctx)
+	group.SetLimit(s3Lookups)
+	for i, key := range keys {
+		group.Go(func() (err error) {
+			here[i], err = s.present(asking, key)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var missing []Key
+	for i, key := range keys {
+		if !here[i] {
+			missing = append(missing, key)
+		}
+	}
+	return missing, nil
+}
+
+func (s *S3) present(ctx context.Context, key Key) (bool, error) {
+	err := s.retry(ctx, "look for "+key.String(), func(ctx context.Context) error {
+		_, err := s.core.StatObject(ctx, s.cfg.Bucket, s.name(key), minio.StatObjectOptions{})
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// List implements Store. Sizes are those of what is stored; a packed blob is larger.
+func (s *S3) List(ctx context.Context, prefix string, f func(Entry) error) error {
+	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
+		if _, err := ParseKey(prefix[:i]); err != nil {
+			return err
+		}
+	}
+	after, told := "", error(nil)
+	err := s.retry(ctx, "list "+prefix, func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		for object := range s.core.ListObjectsIter(ctx, s.cfg.Bucket, minio.ListObjectsOptions{Prefix: s.cfg.Prefix + prefix, Recursive: true, StartAfter: after}) {
+			if object.Err != nil {
+				return object.Err
+			}
+			after = object.Key // a listing that broke goes on from here
+			key, ok := s.keyOf(object.Key)
+			if !ok {
+				continue
+			}
+			size := object.Size
+			if _, blob := key.Digest(); !blob {
+				size = max(size-recordTrailer, 0)
+			}
+			if told = f(Entry{Key: key, Size: size, LastUse: object.LastModified}); told != nil {
+				return nil
+			}
+		}
+		return ctx.Err()
+	})
+	return errors.Join(told, err)
+}
+
+// Delete implements Store.
+func (s *S3) Delete(ctx context.Context, key Key) error {
+	return s.retry(ctx, "delete "+key.String(), func(ctx context.Context) error {
+		return s.core.RemoveObject(ctx, s.cfg.Bucket, s.name(key), minio.RemoveObjectOptions{})
+	})
+}
+
+// PresignGet makes a URL that reads a blob, as it is stored, for a while: DecodeStored undoes what is packed.
+func (s *S3) PresignGet(ctx context.Context, d Digest, life time.Duration) (string, error) {
+	u, err := s.public.PresignedGetObject(ctx, s.cfg.Bucket, s.name(BlobKey(d)), life, nil)
+	if err != nil {
+		return "", fmt.Errorf("make a URL for %s: %w", d, err)
+	}
+	return u.String(), nil
+}

@@ -1,0 +1,79 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// retry does op until it goes well, will never go well, or has failed for the store's patience. Op must be harmless
+// when it is done twice. What names it in errors.
+func (s *S3) retry(ctx context.Context, what string, op func(context.Context) error) error {
+	give := time.Now().Add(s.cfg.Patience)
+	for wait := s3FirstWait; ; wait = min(2*wait, s3MostWait) {
+		err := op(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if final := s.final(err); final != nil {
+			return fmt.Errorf("%s: %w", what, final)
+		}
+		pause := wait/2 + rand.N(wait)
+		if time.Now().Add(pause).After(give) {
+			return fmt.Errorf("%s: %w: %s did not do it for %s: %w", what, ErrUnavailable, s.cfg.Endpoint, s.cfg.Patience, err)
+		}
+		s.cfg.Log.Debug("the shared cache failed; trying again", "operation", what, "error", err)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// final is what an error means when trying again would not help, nil when it might.
+func (s *S3) final(err error) error {
+	if errors.Is(err, ErrMismatch) || errors.Is(err, ErrNotFound) || errors.Is(err, errSource) {
+		return err
+	}
+	answer := minio.ToErrorResponse(err)
+	refused := func(why string) error { return fmt.Errorf("%w: %s", ErrRefused, why) }
+	switch answer.Code {
+	case "NoSuchKey":
+		return ErrNotFound
+	case "NoSuchBucket":
+		return refused(fmt.Sprintf("there is no bucket %q at %s: make it, or correct the store's URL", s.cfg.Bucket, s.cfg.Endpoint))
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AuthorizationHeaderMalformed", "XMinioInvalidIAMCredentials":
+		return refused(fmt.Sprintf("%s does not know these credentials (%s): check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the shared credentials file", s.cfg.Endpoint, answer.Code))
+	case "RequestTimeTooSkewed":
+		return refused(fmt.Sprintf("the clocks of this machine and of %s differ too much: set this one right", s.cfg.Endpoint))
+	case "AccessDenied", "AllAccessDisabled", "AccountProblem":
+		return refused(fmt.Sprintf("these credentials have no right to that in the bucket %q at %s; a farm needs to list, get, put and delete", s.cfg.Bucket, s.cfg.Endpoint))
+	}
+	switch answer.StatusCode {
+	case http.StatusNotFound:
+		return ErrNotFound
+	case http.StatusForbidden: // a HEAD has no body that would say more
+		return refused(fmt.Sprintf("%s does not let these credentials do that in the bucket %q", s.cfg.Endpoint, s.cfg.Bucket))
+	case http.StatusBadRequest, http.StatusNotImplemented, http.StatusMethodNotAllowed:
+		if answer.Code != "BadDigest" && answer.Code != "IncompleteBody" && answer.Code != "RequestTimeout" && answer.Code != "XAmzContentSHA256Mismatch" {
+			return refused(answer.Error())
+		}
+	}
+	return nil
+}
+
+func exists(err error) bool {
+	answer := minio.ToErrorResponse(err)
+	return answer.Code == "PreconditionFailed" || answer.StatusCode == http.StatusPreconditionFailed
+}

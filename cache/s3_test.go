@@ -1,0 +1,224 @@
+package cache_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/cachetest"
+	"github.com/kiln-farm/kiln/cache/s3test"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+)
+
+func openS3(t *testing.T, s *s3test.Server, prefix, via string) *cache.S3 {
+	t.Helper()
+	c, err := s.Config(prefix, via)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Patience = 10 * time.Second
+	store, err := cache.OpenS3(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+func TestS3KeepsTheContractOfAStore(t *testing.T) {
+	s := s3test.New(t)
+	n := 0
+	open := func(t *testing.T) cache.Store {
+		n++
+		return cache.NewVerifying(openS3(t, s, fmt.Sprint("p", n), ""))
+	}
+	cachetest.Run(t, open)
+	cachetest.RunBlobs(t, func(t *testing.T) cache.Blobs { return cache.NewReadThrough(newDir(t), open(t)) })
+}
+
+// text compresses to about a third, noise does not.
+func text(n int) []byte {
+	r := rand.New(rand.NewPCG(1, 2))
+	out := make([]byte, n)
+	words := strings.Fields("the quick brown fox jumps over a lazy dog while many small images of the farm are built from one another")
+	for i := 0; i < n; {
+		i += copy(out[i:], words[r.IntN(len(words))]+" ")
+	}
+	return out
+}
+
+func noise(n int) []byte {
+	out := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{1})
+	_, _ = r.Read(out)
+	return out
+}
+
+func TestWhatCompressesIsPackedAndReadBackInRanges(t *testing.T) {
+	s := s3test.New(t)
+	store := openS3(t, s, "", "")
+	kernel := text(300 << 10)
+	copy(kernel[0x202:], "HdrS")
+	for _, c := range []struct {
+		name    string
+		data    []byte
+		unknown bool // its size is not told
+		packed  bool
+	}{
+		{"text of several frames", text(5<<20 + 123), false, true},
+		{"text of one frame", text(1 << 20), false, true},
+		{"text whose size is not known", text(3<<20 + 1), true, true},
+		{"text in many parts", text(40<<20 + 7), false, true},
+		{"noise in several parts", noise(20<<20 + 5), true, false},
+		{"noise", noise(200 << 10), false, false},
+		{"a little text", text(10 << 10), false, false},
+		{"a kernel", kernel, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := cache.SumBytes(c.data)
+			size := int64(len(c.data))
+			if c.unknown {
+				size = -1
+			}
+			if err := store.Put(t.Context(), cache.BlobKey(d), bytes.NewReader(c.data), size, cache.IfAbsent); err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Stat(filepath.Join(s.Dir(), cache.BlobKey(d).String()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if packed := info.Size() < int64(len(c.data)); packed != c.packed {
+				t.Errorf("%d bytes are stored as %d", len(c.data), info.Size())
+			}
+			for _, at := range [][2]int64{{0, -1}, {0, 1}, {1, 10}, {1<<20 - 1, 2}, {int64(len(c.data)) - 3, 100}, {int64(len(c.data)) / 2, -1}, {int64(len(c.data)) + 5, 5}, {3, 0}} {
+				from := min(at[0], int64(len(c.data)))
+				to := int64(len(c.data))
+				if at[1] >= 0 {
+					to = min(to, from+at[1])
+				}
+				got := readAll(t, store, d, at[0], at[1])
+				if !bytes.Equal(got, c.data[from:to]) {
+					t.Fatalf("range %v gives %d bytes, want %d, or others", at, len(got), to-from)
+				}
+			}
+			url, err := store.PresignGet(t.Context(), d, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.Get(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := cache.DecodeStored(res.Header, res.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer body.Close()
+			if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, c.data) {
+				t.Fatalf("the URL gives %d other bytes, or %v", len(got), err)
+			}
+		})
+	}
+}
+
+func readAll(t *testing.T, store cache.Store, d cache.Digest, offset, n int64) []byte {
+	t.Helper()
+	r, err := store.Get(t.Context(), cache.BlobKey(d), offset, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// Any zstd program reads a packed blob.
+func TestPackedBlobsAreZstd(t *testing.T) {
+	if _, err := exec.LookPath("zstd"); err != nil {
+		t.Fatalf("zstd is not installed: apt-get install zstd: %v", err)
+	}
+	s := s3test.New(t)
+	store := openS3(t, s, "", "")
+	data := text(3 << 20)
+	d := cache.SumBytes(data)
+	if err := store.Put(t.Context(), cache.BlobKey(d), bytes.NewReader(data), int64(len(data)), cache.IfAbsent); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("zstd", "-dc", filepath.Join(s.Dir(), cache.BlobKey(d).String())).Output()
+	if err != nil || !bytes.Equal(out, data) {
+		t.Errorf("zstd gives %d bytes, %v", len(out), err)
+	}
+}
+
+func TestWhyAStoreCannotBeOpenedIsTold(t *testing.T) {
+	s := s3test.New(t)
+	for _, c := range []struct {
+		name   string
+		change func(*cache.S3Config)
+		want   error
+		text   string
+	}{
+		{"wrong secret", func(c *cache.S3Config) { c.Credentials = credentials.NewStaticV4(s.AccessKey, "wrong", "") }, cache.ErrRefused, "does not know these credentials"},
+		{"unknown user", func(c *cache.S3Config) { c.Credentials = credentials.NewStaticV4("nobody", "wrong", "") }, cache.ErrRefused, "AWS_ACCESS_KEY_ID"},
+		{"no such bucket", func(c *cache.S3Config) { c.Bucket = "other" }, cache.ErrRefused, `there is no bucket "other"`},
+		{"nobody is there", func(c *cache.S3Config) { c.Endpoint = "127.0.0.1:1"; c.Patience = 200 * time.Millisecond }, cache.ErrUnavailable, "127.0.0.1:1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			conf, err := s.Config("", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.change(&conf)
+			_, err = cache.OpenS3(t.Context(), conf)
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("error %v, want %q in it", err, c.text)
+			}
+		})
+	}
+}
+
+func TestURLsOfStores(t *testing.T) {
+	for _, c := range []struct{ url, want, fault string }{
+		{"s3://bucket", "s3.us-east-1.amazonaws.com bucket ", ""},
+		{"s3://bucket/a/b/?endpoint=http://h:9&region=eu", "h:9 bucket a/b/", ""},
+		{"s3:///x", "", "names no bucket"},
+		{"https://h", "", "not an s3:// URL"},
+		{"s3://b?endpoint=h:9", "", "is no URL of a server"},
+		{"s3://b?colour=red", "", `unknown part "colour"`},
+		{"s3://user:secret-word@b", "", "credentials do not belong"},
+	} {
+		got, err := cache.ParseS3URL(c.url)
+		if c.fault != "" {
+			if err == nil || !strings.Contains(err.Error(), c.fault) || strings.Contains(err.Error(), "secret-word") {
+				t.Errorf("%s: error %v, want %q", c.url, err, c.fault)
+			}
+			continue
+		}
+		if text := got.Endpoint + " " + got.Bucket + " " + got.Prefix; err != nil || text != c.want {
+			t.Errorf("%s: %q, %v, want %q", c.url, text, err, c.want)
+		}
+	}
+}
+
+func TestACancelledReadEndsAtOnce(t *testing.T) {
+	s := s3test.New(t)
+	store := openS3(t, s, "", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := store.Get(ctx, cache.BlobKey(cache.SumBytes(nil)), 0, -1); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
