@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 )
 
 // ReadThrough puts a directory in front of a Store that others share. Blobs are fetched into the directory when
@@ -14,7 +15,12 @@ import (
 type ReadThrough struct {
 	local   *Dir
 	shared  Store
+	file    func(context.Context, *File) error // stores a verified file in shared; nil: Put does
+	strict  bool                               // a blob is missing when shared misses it, whatever is here
 	flights flights
+
+	mu      sync.Mutex
+	damaged map[Digest]bool // blobs of which shared was seen to have other bytes: a new copy replaces them
 }
 
 // NewReadThrough puts local in front of shared.
@@ -41,6 +47,7 @@ func (t *ReadThrough) Open(ctx context.Context, d Digest) (*File, error) {
 		err = t.fetch(ctx, d) // the fault may have been on the way
 	}
 	if errors.Is(err, ErrMismatch) {
+		t.condemn(d)
 		return nil, fmt.Errorf("%w: the shared cache holds other bytes under that digest: %w", ErrNotFound, err)
 	}
 	if err != nil {
@@ -85,17 +92,52 @@ func (t *ReadThrough) share(ctx context.Context, d Digest, size int64) error {
 		return err
 	}
 	defer f.Close()
-	if err := t.shared.Put(ctx, BlobKey(d), f, size, IfAbsent); err != nil {
+	if t.condemned(d) {
+		err = t.shared.Put(ctx, BlobKey(d), f.Section(0, f.Size), size, Replace)
+	} else if t.file != nil {
+		var absent []Key
+		if absent, err = t.shared.Missing(ctx, []Key{BlobKey(d)}); err == nil && len(absent) > 0 {
+			err = t.file(ctx, f)
+		}
+	} else {
+		err = t.shared.Put(ctx, BlobKey(d), f, size, IfAbsent)
+	}
+	if err != nil {
 		return fmt.Errorf("share blob %s: %w", d, err)
 	}
+	t.mu.Lock()
+	delete(t.damaged, d)
+	t.mu.Unlock()
 	return nil
 }
 
+// condemn notes that the shared store has other bytes under d. That is this reader's word only: nothing is deleted.
+func (t *ReadThrough) condemn(d Digest) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.damaged == nil || len(t.damaged) >= maxDamaged {
+		t.damaged = map[Digest]bool{}
+	}
+	t.damaged[d] = true
+}
+
+func (t *ReadThrough) condemned(d Digest) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.damaged[d]
+}
+
+// maxDamaged bounds how many damaged blobs are remembered.
+const maxDamaged = 10_000
+
 // MissingBlobs implements Blobs.
 func (t *ReadThrough) MissingBlobs(ctx context.Context, digests []Digest) ([]Digest, error) {
-	missing, err := t.local.MissingBlobs(ctx, digests)
-	if err != nil || len(missing) == 0 {
-		return nil, err
+	missing := slices.Clone(digests)
+	if !t.strict {
+		var err error
+		if missing, err = t.local.MissingBlobs(ctx, digests); err != nil || len(missing) == 0 {
+			return nil, err
+		}
 	}
 	var keys []Key
 	for _, d := range missing {

@@ -1,0 +1,100 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+)
+
+func TestTheLocalDiskStaysWithinItsLimit(t *testing.T) {
+	dir, err := OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	now := time.Now()
+	put := func(name string, size int, used time.Duration) Digest {
+		data := bytes.Repeat([]byte(name), size/len(name)+1)[:size]
+		d := SumBytes(data)
+		if err := dir.Put(ctx, BlobKey(d), bytes.NewReader(data), int64(size), IfAbsent); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(dir.blobFile(d), now.Add(-used), now.Add(-used)); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	var old []Digest
+	for i := range 10 {
+		old = append(old, put(fmt.Sprintf("o%d", i), 1000, time.Duration(100-i)*time.Hour))
+	}
+	fresh := put("fresh", 4000, time.Minute)
+	open, err := dir.Open(ctx, old[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	if err := os.Chtimes(dir.blobFile(old[0]), now.Add(-200*time.Hour), now.Add(-200*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := evictOnce(ctx, dir, 20_000, now); err != nil {
+		t.Fatal(err)
+	}
+	if missing, _ := dir.MissingBlobs(ctx, old); len(missing) != 0 {
+		t.Fatalf("%d are gone although there was room", len(missing))
+	}
+	for i, d := range old { // the look at them was a use
+		at := now.Add(-time.Duration(100-i) * time.Hour)
+		if err := os.Chtimes(dir.blobFile(d), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := evictOnce(ctx, dir, 10_000, now); err != nil {
+		t.Fatal(err)
+	}
+	missing, err := dir.MissingBlobs(ctx, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(missing) != 5 || missing[0] != old[0] || missing[4] != old[4] {
+		t.Errorf("%d are gone, want the five that were not used for longest", len(missing))
+	}
+	if missing, _ := dir.MissingBlobs(ctx, []Digest{fresh}); len(missing) != 0 {
+		t.Error("what was used just now is gone")
+	}
+	if data := make([]byte, 1000); func() int { n, _ := open.ReadAt(data, 0); return n }() != 1000 {
+		t.Error("an open file cannot be read any more")
+	}
+}
+
+func FuzzSeekTable(f *testing.F) {
+	var packed bytes.Buffer
+	if err := pack(&packed, bytes.NewReader(bytes.Repeat([]byte("kiln "), 500_000))); err != nil {
+		f.Fatal(err)
+	}
+	b := packed.Bytes()
+	size, err := seekTableSize(b[len(b)-seekFooter:])
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b[int64(len(b))-size:], int64(len(b)))
+	f.Fuzz(func(t *testing.T, last []byte, stored int64) {
+		frames, err := parseSeekTable(last, stored)
+		if err != nil {
+			return
+		}
+		var at, plain int64
+		for i, frame := range frames {
+			if frame.stored != at || frame.plain != plain || frame.size <= 0 || frame.length <= 0 {
+				t.Fatalf("frame %d does not follow the one before", i)
+			}
+			at, plain = at+frame.size, plain+frame.length
+		}
+		if at+int64(len(last)) != stored {
+			t.Fatal("the frames do not fill the object")
+		}
+	})
+}

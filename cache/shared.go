@@ -1,0 +1,189 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+const (
+	sharedOperations = 64               // under way at once
+	presenceLife     = 10 * time.Minute // that a blob is taken to be there still
+	presenceMost     = 1_000_000        // blobs, some 100 bytes each
+	evictEvery       = time.Minute
+	evictTo          = 90               // percent of the limit that eviction leaves
+	evictAge         = 10 * time.Minute // since its last use, then a blob may go
+)
+
+// SharedConfig says what the cache of one part of a farm is made of.
+type SharedConfig struct {
+	Dir      string // on the local disk
+	URL      string // s3://…; empty: the directory is all there is
+	MaxLocal int64  // bytes of blobs in the directory in front of a shared store; 0: no limit
+	// Presence is for those who ask for many blobs and read few, as coordinators do: what the shared store was seen to
+	// hold is remembered, and what lies in the directory alone does not count as there.
+	Presence       bool
+	PublicEndpoint string // see S3Config
+	Log            *slog.Logger
+	S3             func(*S3Config) // changes the configuration that the URL gives; for tests
+}
+
+// Shared is the cache of one part of a farm: a directory, and behind it what all parts share.
+type Shared struct {
+	Store
+	Blobs
+	local    *Dir
+	s3       *S3       // nil without a URL
+	presence *Presence // nil unless asked for
+	cfg      SharedConfig
+	stop     context.CancelFunc
+	done     sync.WaitGroup
+}
+
+// OpenShared opens a cache, and keeps its directory within its limit until Close.
+func OpenShared(ctx context.Context, cfg SharedConfig) (*Shared, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	local, err := OpenDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.URL == "" {
+		return &Shared{Store: local, Blobs: local, local: local, cfg: cfg, stop: func() {}}, nil
+	}
+	conf, err := ParseS3URL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	conf.PublicEndpoint, conf.Log = cfg.PublicEndpoint, cfg.Log
+	if cfg.S3 != nil {
+		cfg.S3(&conf)
+	}
+	s := &Shared{local: local, cfg: cfg}
+	if s.s3, err = OpenS3(ctx, conf); err != nil {
+		return nil, err
+	}
+	var shared Store = NewTraced(NewLimited(NewVerifying(s.s3), sharedOperations), "s3")
+	if cfg.Presence {
+		s.presence = NewPresence(shared, presenceLife, presenceMost)
+		shared = s.presence
+	}
+	through := NewReadThrough(local, shared)
+	through.file = s.s3.PutFile
+	through.strict = cfg.Presence
+	s.Store, s.Blobs = through, through
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	if cfg.MaxLocal > 0 {
+		s.done.Go(func() { s.evict(running) })
+	}
+	return s, nil
+}
+
+// Close ends what runs in the background.
+func (s *Shared) Close() error {
+	s.stop()
+	s.done.Wait()
+	return nil
+}
+
+// Local is the directory.
+func (s *Shared) Local() *Dir { return s.local }
+
+// BlobURL makes a URL by which a blob is read from the shared store itself, for a while; see DecodeStored.
+func (s *Shared) BlobURL(ctx context.Context, d Digest, life time.Duration) (string, error) {
+	if s.s3 == nil {
+		return "", errors.New("the cache is a directory: it has no URLs")
+	}
+	return s.s3.PresignGet(ctx, d, life)
+}
+
+// Forget makes the next question about a blob go to the shared store.
+func (s *Shared) Forget(d Digest) {
+	if s.presence != nil {
+		s.presence.Forget(d)
+	}
+}
+
+// Recheck is the second reader of a blob of which another one says that it is gone or damaged. It reads the shared
+// store's copy, past everything that is remembered or kept here. When that has other bytes, twice, it is deleted, so
+// that it can be made again. Gone says that the blob is not there, now if not before.
+func (s *Shared) Recheck(ctx context.Context, d Digest) (gone bool, err error) {
+	s.Forget(d)
+	if s.s3 == nil {
+		missing, err := s.local.MissingBlobs(ctx, []Digest{d}) // which reads it, and removes it, when it is in doubt
+		return len(missing) > 0, err
+	}
+	for range 2 {
+		err = s.readOnce(ctx, d)
+		if !errors.Is(err, ErrMismatch) {
+			break
+		}
+	}
+	switch {
+	case errors.Is(err, ErrMismatch):
+		s.cfg.Log.Error("a blob in the shared cache is damaged; two readers agree, so it is deleted and made again", "blob", d.String(), "store", s.s3.String(), "error", err)
+		return true, s.s3.Delete(ctx, BlobKey(d))
+	case errors.Is(err, ErrNotFound):
+		return true, nil
+	}
+	return false, err
+}
+
+func (s *Shared) readOnce(ctx context.Context, d Digest) error {
+	r, err := NewVerifying(s.s3).Get(ctx, BlobKey(d), 0, -1)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, r)
+	return errors.Join(err, r.Close())
+}
+
+// evict keeps the directory within its limit.
+func (s *Shared) evict(ctx context.Context) {
+	ticker := time.NewTicker(evictEvery)
+	defer ticker.Stop()
+	for {
+		if err := evictOnce(ctx, s.local, s.cfg.MaxLocal, time.Now()); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Warn("the local cache could not be kept within its limit; trying again", "directory", s.local.Path(), "error", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// evictOnce removes the blobs that were not used for longest when there is more than the limit. What was used just
+// now stays: it may be on its way into the shared store.
+func evictOnce(ctx context.Context, local *Dir, limit int64, now time.Time) error {
+	var entries []Entry
+	var total int64
+	err := local.List(ctx, BlobPrefix, func(e Entry) error {
+		total += e.Size
+		if now.Sub(e.LastUse) > evictAge {
+			entries = append(entries, e)
+		}
+		return nil
+	})
+	if err != nil || total <= limit {
+		return err
+	}
+	var old int64
+	for _, e := range entries {
+		old += e.Size
+	}
+	// planPrune goes by the sum of what it is given.
+	for _, e := range planPrune(entries, nil, max(limit*evictTo/100-(total-old), 0)) {
+		if err := local.Delete(ctx, e.Key); err != nil {
+			return fmt.Errorf("evict: %w", err)
+		}
+	}
+	return nil
+}
