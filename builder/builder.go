@@ -52,6 +52,10 @@ type Config struct {
 	Grace   time.Duration // for running steps when the builder is to end; 0: 30 s
 	Room    func() error  // says why there is no room for more work; nil: there always is
 	Log     *slog.Logger
+	// What steps it takes beside those of its runners: resource classes that it offers, platforms whose programs it runs.
+	Classes, Platforms []string
+	Version            string        // of the program, for people
+	StepDeadline       time.Duration // longest time for one step; 0: what the leader says
 }
 
 // Builder runs steps of one farm.
@@ -210,7 +214,7 @@ func (b *Builder) ask(ctx context.Context, credits int, poll uint64) ([]*kilnv1.
 }
 
 func (b *Builder) info() *kilnv1.BuilderInfo {
-	info := &kilnv1.BuilderInfo{Id: b.cfg.ID, Session: b.session, Slots: uint32(b.cfg.Slots)}
+	info := &kilnv1.BuilderInfo{Id: b.cfg.ID, Session: b.session, Slots: uint32(b.cfg.Slots), Platforms: b.cfg.Platforms, Classes: b.cfg.Classes, Version: b.cfg.Version}
 	for _, kind := range slices.Sorted(maps.Keys(b.cfg.Runners)) {
 		info.Kinds = append(info.Kinds, &kilnv1.StepKind{Kind: kind, Version: step.Versions[kind]})
 	}

@@ -45,14 +45,18 @@ func (b *Builder) work(ctx context.Context, lease *kilnv1.Lease) {
 	log := newStepLog(b, lease)
 	started := time.Now()
 	running := ctx
-	if d := lease.GetDeadlineMs(); d > 0 {
+	longest := time.Duration(lease.GetDeadlineMs()) * time.Millisecond
+	if own := b.cfg.StepDeadline; own > 0 && (longest == 0 || own < longest) {
+		longest = own
+	}
+	if longest > 0 {
 		var cancel context.CancelFunc
-		running, cancel = context.WithTimeoutCause(ctx, time.Duration(d)*time.Millisecond, errTooLong)
+		running, cancel = context.WithTimeoutCause(ctx, longest, errTooLong)
 		defer cancel()
 	}
 	res, err := b.run(running, lease, log)
 	if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(running), errTooLong) {
-		err = fmt.Errorf("%s %w: %s", lease.GetNode().GetLabel(), errTooLong, time.Duration(lease.GetDeadlineMs())*time.Millisecond)
+		err = fmt.Errorf("%s %w: %s", lease.GetNode().GetLabel(), errTooLong, longest)
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, errStopped) || errors.Is(cause, errDraining) {
 		log.close()
