@@ -22,6 +22,7 @@ import (
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/bus"
 	"github.com/kiln-farm/kiln/internal/pki"
+	"github.com/kiln-farm/kiln/internal/version"
 )
 
 type builderFlags struct {
@@ -49,7 +50,7 @@ SIGTERM drains: no new steps begin, running ones end; a second signal ends at on
 	}
 	flags := cmd.Flags()
 	f.nodeFlags.add(flags)
-	f.storeFlags.add(flags)
+	f.storeFlags.add(flags, "URL of the farm's shared cache (default: what the coordinators say)")
 	f.busFlags.add(flags, "URLs of the farm's NATS, when it needs a password (default: what the coordinators say)")
 	flags.IntVar(&f.slots, "slots", max(2, runtime.NumCPU()), "steps at a time")
 	flags.StringSliceVar(&f.classes, "class", nil, "resource class that it offers; repeatable")
@@ -97,10 +98,18 @@ func runBuilder(ctx context.Context, env Env, f *builderFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	store, err := f.storeFlags.open(ctx, m.Data, log)
+	url := f.store
+	if url == "" {
+		url = place.Store
+	}
+	if url == "" && f.cache == "" {
+		return usagef("farm %s has no shared cache: start its coordinators with --store s3://BUCKET, or name with --cache a directory that they and all builders share", place.Farm)
+	}
+	store, err := f.storeFlags.open(ctx, m.Data, url, false, log)
 	if err != nil {
 		return err
 	}
+	clean.add(store.Close)
 	conn, err := f.dialBus(ctx, m, place, log)
 	if err != nil {
 		return err
@@ -114,7 +123,7 @@ func runBuilder(ctx context.Context, env Env, f *builderFlags) (err error) {
 	clean.run(ctx, func(ctx context.Context) {
 		m.follow(ctx, log, func(p node.Place) { f.moved(conn, p, log) })
 	})
-	log.Info("ready", "builder", m.id, "farm", place.Farm, "slots", f.slots, "bus", conn.ConnectedUrlRedacted())
+	log.Info("ready", "builder", m.id, "farm", place.Farm, "slots", f.slots, "bus", conn.ConnectedUrlRedacted(), "store", url)
 	env.notify(log, node.Ready)
 	context.AfterFunc(ctx, func() {
 		log.Info("draining: running steps end, no new ones begin")
@@ -130,7 +139,7 @@ func (f *builderFlags) dialBus(ctx context.Context, m *member, place node.Place,
 	return f.dial(ctx, bus.DialOptions{URLs: place.Buses, Name: m.id, TLS: m.credentials.ClientTLS(), Inbox: bus.Inbox(m.id)}, log)
 }
 
-func (f *builderFlags) build(m *member, store *cache.Dir, conn *nats.Conn, log *slog.Logger) (*builder.Builder, error) {
+func (f *builderFlags) build(m *member, store *cache.Shared, conn *nats.Conn, log *slog.Logger) (*builder.Builder, error) {
 	reg, err := registry.New(registry.Config{Store: store, Blobs: store, Teams: f.teams, Log: log})
 	if err != nil {
 		return nil, err
@@ -140,7 +149,7 @@ func (f *builderFlags) build(m *member, store *cache.Dir, conn *nats.Conn, log *
 	all[step.Resolve] = reg
 	return builder.New(builder.Config{
 		Farm: m.credentials.Identity().Farm, ID: m.id, Store: store, Blobs: store, Bus: conn, Slots: f.slots, Runners: all, Fetcher: reg,
-		Grace: f.grace, Room: func() error { return embedded.Room(f.dir(m.Data)) }, Log: log,
+		Grace: f.grace, Classes: f.classes, Platforms: f.platforms, Version: version.String(), StepDeadline: f.deadline, Room: func() error { return embedded.Room(f.dir(m.Data)) }, Log: log,
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/kiln-farm/kiln/cache/s3test"
 	"github.com/kiln-farm/kiln/internal/pki"
 )
 
@@ -345,6 +346,41 @@ func TestAFarmWithCertificatesGivesTheSameAsABuildInOneProcess(t *testing.T) {
 		w.spawn("builder", "--data", "b2", "--cache", "shared")
 		w.build("--cache", "client", "--name", "again", "--format", "tar", "--dir", "there", "hello.yml").ok(t)
 	})
+}
+
+func TestAFarmOverS3GivesTheSameAndSaysWhatIsWrongWithAStore(t *testing.T) {
+	s3 := s3test.New(t)
+	w := newWorld(t)
+	w.build("--format", "tar,kernel+initrd", "--dir", "here", "hello.yml").ok(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", s3.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", s3.Secret)
+	f := newTestFarm(w, "lab")
+	c := f.first("--store", s3.URL("farm", ""))
+	w.spawn("builder", "--data", "b1", "--id", "b1", "--join", c.address(), "--token", f.facts.Builder)
+	w.build("--cache", "client", "--format", "tar,kernel+initrd", "--dir", "there", "hello.yml").ok(t)
+	for _, file := range names(t, "here") {
+		if read(t, filepath.Join("here", file)) != read(t, filepath.Join("there", file)) {
+			t.Errorf("%s differs", file)
+		}
+	}
+	if got := w.run("farm", "status").ok(t).stdout; !strings.Contains(got, s3.URL("farm", "")) {
+		t.Errorf("the status does not name the store:\n%s", got)
+	}
+	newTestFarm(w, "other")
+	missing := strings.Replace(s3.URL("farm", ""), "s3://", "s3://no-such-", 1)
+	for _, c := range []struct{ name, url, key, want string }{
+		{"a bucket that is not there", missing, s3.AccessKey, "bucket"},
+		{"a key that is not known", s3.URL("farm", ""), "nobody", "credentials"},
+		{"an address that is none", "s3:/bucket", s3.AccessKey, "s3://"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("AWS_ACCESS_KEY_ID", c.key)
+			got := w.run("coordinator", "--data", "other-1", "--listen", "127.0.0.1:0", "--store", c.url)
+			if got.code != exitUsage || !strings.Contains(got.last(), c.want) || strings.Contains(got.last(), s3.Secret) {
+				t.Errorf("exit code %d and %q, want %q in it", got.code, got.last(), c.want)
+			}
+		})
+	}
 }
 
 func TestANATSOfOnesOwnThatWantsAPasswordSaysSo(t *testing.T) {

@@ -53,8 +53,9 @@ SIGTERM hands leadership over and ends; a second signal ends at once.`,
 	}
 	flags := cmd.Flags()
 	f.nodeFlags.add(flags)
-	f.storeFlags.add(flags)
+	f.storeFlags.add(flags, "URL of the farm's shared cache, such as s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=R")
 	f.busFlags.add(flags, "URLs of a NATS of your own, with commas between (default: the bus inside the coordinators)")
+	flags.StringVar(&f.public, "store-public", "", "URL of the S3 server as clients of the farm reach it (default: the endpoint of --store)")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:7300", "address of the API, for clients and for the other coordinators")
 	flags.StringVar(&f.advertise, "advertise", "", "HOST:PORT under which others reach the API (default: where it listens)")
 	flags.StringVar(&f.busListen, "bus-listen", "", "address of the bus for builders (default: the API's, one port on)")
@@ -79,12 +80,13 @@ func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err erro
 	if err := f.fill(listener.Addr().String()); err != nil {
 		return err
 	}
-	store, err := f.storeFlags.open(ctx, m.Data, log)
+	store, err := f.storeFlags.open(ctx, m.Data, f.store, true, log)
 	if err != nil {
 		return err
 	}
+	clean.add(store.Close)
 	cluster := &coordinator.Cluster{
-		Credentials: m.credentials, Authority: m.authority, Advertise: f.advertise, Join: f.others(m),
+		Credentials: m.credentials, Authority: m.authority, Advertise: f.advertise, Store: f.store, Join: f.others(m),
 	}
 	conn, err := f.openBus(ctx, m, cluster, &clean, log)
 	if err != nil {
@@ -92,7 +94,10 @@ func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err erro
 	}
 	config := coordinator.Config{
 		Farm: m.credentials.Identity().Farm, NodeID: m.id, Store: store, Blobs: store, Bus: conn, DataDir: m.Path(),
-		Cluster: cluster, Log: log, Version: version.String(),
+		Cluster: cluster, Log: log, Version: version.String(), Now: env.now(),
+	}
+	if f.store != "" {
+		config.BlobURL = store.BlobURL
 	}
 	c, err := coordinator.New(config)
 	if err != nil {
@@ -100,7 +105,7 @@ func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err erro
 	}
 	clean.run(ctx, func(ctx context.Context) { m.keepValid(ctx, log, hostsOf(f.advertise)...) })
 	clean.run(ctx, func(ctx context.Context) { m.follow(ctx, log, func(node.Place) {}) })
-	log.Info("listening", "address", "https://"+f.advertise, "coordinator", m.id, "farm", config.Farm)
+	log.Info("listening", "address", "https://"+f.advertise, "coordinator", m.id, "farm", config.Farm, "store", f.store)
 	return f.serve(ctx, env, m, c, listener, log)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -52,7 +53,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, farm.ErrUnreachable):
+	case errors.Is(err, farm.ErrUnreachable), errors.Is(err, cache.ErrUnavailable):
 		return exitUnreachable
 	case errors.As(err, &usage), errors.Is(err, linuxkit.ErrInput), errors.Is(err, farm.ErrCredentials), errors.Is(err, pki.ErrToken):
 		return exitUsage

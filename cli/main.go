@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -122,6 +123,15 @@ func (e Env) logger(level slog.Level) *slog.Logger {
 		}
 	}
 	return slog.New(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// now is the wall clock of daemons: off by what KILN_CLOCK_OFFSET says, which tests set.
+func (e Env) now() func() time.Time {
+	offset, err := time.ParseDuration(e.Getenv("KILN_CLOCK_OFFSET"))
+	if err != nil {
+		return time.Now
+	}
+	return func() time.Time { return time.Now().Add(offset) }
 }
 
 // cacheDir is where Kiln keeps its cache when no flag says so (XDG base directory specification).

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/spf13/pflag"
@@ -11,10 +12,12 @@ import (
 )
 
 // storeFlags say where a node keeps bytes.
-type storeFlags struct{ cache string }
+type storeFlags struct{ store, public, cache, size string }
 
-func (f *storeFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.cache, "cache", "", "directory of the cache, the same for all coordinators and builders (default DATA/cache)")
+func (f *storeFlags) add(flags *pflag.FlagSet, usage string) {
+	flags.StringVar(&f.store, "store", "", usage)
+	flags.StringVar(&f.cache, "cache", "", "directory of the local cache; without --store the same one for all coordinators and builders (default DATA/cache)")
+	flags.StringVar(&f.size, "cache-size", "20G", "how large the local cache in front of --store may grow")
 }
 
 // dir is the directory of the local cache.
@@ -25,9 +28,19 @@ func (f *storeFlags) dir(data *node.Data) string {
 	return data.Path("cache")
 }
 
-// open opens the cache.
-func (f *storeFlags) open(_ context.Context, data *node.Data, _ *slog.Logger) (*cache.Dir, error) {
-	store, err := cache.OpenDir(f.dir(data))
+// open opens the cache: the directory, and the store behind it when url names one. Who asks for many blobs and reads
+// few, as coordinators do, has what the store holds remembered.
+func (f *storeFlags) open(ctx context.Context, data *node.Data, url string, asks bool, log *slog.Logger) (*cache.Shared, error) {
+	most, err := parseSize("--cache-size", f.size)
+	if err != nil {
+		return nil, err
+	}
+	store, err := cache.OpenShared(ctx, cache.SharedConfig{
+		Dir: f.dir(data), URL: url, MaxLocal: most, Presence: asks, PublicEndpoint: f.public, Log: log,
+	})
+	if errors.Is(err, cache.ErrUnavailable) { // later it may be there
+		return nil, err
+	}
 	if err != nil {
 		return nil, usagef("%w", err)
 	}

@@ -77,7 +77,7 @@ func Dial(addresses string, opts Options) (*Farm, error) {
 	f.API = kilnv1connect.NewFarmServiceClient(client, urls[0])
 	f.Admin = kilnv1connect.NewAdminServiceClient(client, urls[0])
 	f.Join = kilnv1connect.NewJoinServiceClient(client, urls[0])
-	f.Blobs = &remote{farm: f, base: urls[0], http: client}
+	f.Blobs = &remote{farm: f, base: urls[0], http: client, direct: newDirect(f)}
 	return f, nil
 }
 
