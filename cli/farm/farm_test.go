@@ -30,6 +30,7 @@ type coordinator struct {
 	submit func(n int) error
 	watch  func(n int, after uint64, send func(*kilnv1.BuildEvent) error) error
 	blob   http.HandlerFunc
+	urls   func(digests []string) map[string]string
 	calls  map[string]int
 }
 
