@@ -117,7 +117,7 @@ func recordOf(b *state.Build) *kilnv1.BuildRecord {
 		record := &kilnv1.NodeRecord{
 			Label: n.Spec.GetLabel(), Kind: n.Spec.GetKind(), Version: n.Spec.GetVersion(), Key: n.Key,
 			Params: n.Spec.GetParams(), Outputs: n.Result.GetOutputs(), Hit: n.Hit,
-			Builder: n.Result.GetBuilder(), DurationUs: n.Result.GetDurationUs(),
+			Builder: n.Result.GetBuilder(), DurationUs: n.Result.GetDurationUs(), Log: n.Result.GetLog(),
 		}
 		if n.Key != "" {
 			inputs, _ := b.Inputs(i) // a node with a key has its inputs

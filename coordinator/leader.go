@@ -69,6 +69,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index) (*leader, error) 
 	l.writing, l.stopSave = context.WithCancel(context.Background())
 	l.recorder = newRecorder(l.writing, cfg.Store, cfg.Log)
 	l.sched = newScheduler(l.commitLeases)
+	l.leases.ended = l.sched.ended
 	l.proposer = newProposer(func(data []byte, timeout time.Duration) raft.ApplyFuture { return node.Apply(data, timeout) }, l.applied, cfg.Now)
 	l.spawn(func() { l.proposer.run(ctx.Done()) })
 	if err := l.takeOver(); err != nil {
@@ -102,6 +103,7 @@ func (l *leader) takeOver() error {
 		}
 	}
 	l.fsm.view(func(m *state.Machine) {
+		l.sched.configure(m.Teams(), m.BuilderHolds())
 		var changes []state.Change
 		for _, b := range m.Builds() {
 			id := b.Spec.GetId()
@@ -123,6 +125,7 @@ func (l *leader) takeOver() error {
 				changes = append(changes, state.Change{Kind: state.TaskReady, Task: t.Key})
 			case state.Leased:
 				l.leases.grant(&kilnv1.LeaseRef{Epoch: m.Epoch(), Number: t.Lease, Task: t.Key}, t.Builder, t.Session, 0, time.Now(), stepDeadline)
+				l.sched.resume(itemOf(m, t))
 			case state.Made:
 				changes = append(changes, state.Change{Kind: state.TaskMade, Task: t.Key})
 			}
@@ -183,6 +186,8 @@ func (l *leader) act(m *state.Machine, changes []state.Change) {
 			}
 		case state.TaskGone:
 			l.gone(m, c)
+		case state.SharesChanged:
+			l.sched.configure(m.Teams(), m.BuilderHolds())
 		case state.PlanKnown:
 			l.job(c.Build, l.attachGraph)
 		case state.BuildComplete:
@@ -272,17 +277,22 @@ func (l *leader) job(build string, work func(ctx context.Context, build string) 
 // itemOf ranks a ready task by the builds that wait for it.
 func itemOf(m *state.Machine, t *state.Task) item {
 	var best item
+	free := false
 	now := time.Now()
 	for i, w := range t.Waiters {
 		b := m.Build(w.Build)
 		n := b.Nodes[w.Node].Spec
 		it := item{
-			task: t.Key, class: class{n.GetKind(), n.GetVersion(), n.GetPlatform()},
+			task: t.Key, team: b.Spec.GetTeam(), class: class{n.GetKind(), n.GetVersion(), n.GetPlatform(), b.Spec.GetResourceClass()},
 			priority: b.Spec.GetPriority(), order: b.Order, node: w.Node, since: now,
 		}
+		free = free || it.class.resource == ""
 		if i == 0 || before(it, best) {
 			best = it
 		}
+	}
+	if free {
+		best.class.resource = "" // one of the builds runs it anywhere, so all may
 	}
 	return best
 }

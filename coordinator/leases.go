@@ -11,7 +11,17 @@ import (
 type leases struct {
 	mu     sync.Mutex // guards what follows
 	byTask map[string]*lease
-	seen   map[string]time.Time // builders, and when they were heard of
+	seen   map[string]*worker    // builders that were heard of
+	ended  func(tasks ...string) // told of each lease that ends
+}
+
+// worker is what a builder said of itself.
+type worker struct {
+	at       time.Time
+	info     *kilnv1.BuilderInfo
+	draining bool
+	done     uint64
+	failed   uint64
 }
 
 type lease struct {
@@ -25,7 +35,7 @@ type lease struct {
 }
 
 func newLeases() *leases {
-	return &leases{byTask: map[string]*lease{}, seen: map[string]time.Time{}}
+	return &leases{byTask: map[string]*lease{}, seen: map[string]*worker{}, ended: func(...string) {}}
 }
 
 func (l *leases) grant(ref *kilnv1.LeaseRef, builder, session string, poll uint64, now time.Time, longest time.Duration) {
@@ -40,24 +50,56 @@ func (l *leases) grant(ref *kilnv1.LeaseRef, builder, session string, poll uint6
 // drop forgets the lease of a task, if it has one.
 func (l *leases) drop(task string) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	have := l.byTask[task]
 	delete(l.byTask, task)
+	l.mu.Unlock()
+	if have != nil {
+		l.ended(task)
+	}
 }
 
 // end forgets one lease, and leaves a later one of the same task alone.
 func (l *leases) end(task string, number uint64) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if have := l.byTask[task]; have != nil && have.ref.GetNumber() == number {
+	have := l.byTask[task]
+	mine := have != nil && have.ref.GetNumber() == number
+	if mine {
 		delete(l.byTask, task)
+	}
+	l.mu.Unlock()
+	if mine {
+		l.ended(task)
 	}
 }
 
 // heard notes that a builder is there.
-func (l *leases) heard(builder string, now time.Time) {
+func (l *leases) heard(info *kilnv1.BuilderInfo, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.seen[builder] = now
+	l.note(info, now)
+}
+
+func (l *leases) note(info *kilnv1.BuilderInfo, now time.Time) *worker {
+	w := l.seen[info.GetId()]
+	if w == nil {
+		w = &worker{}
+		l.seen[info.GetId()] = w
+	}
+	w.at, w.info = now, info
+	return w
+}
+
+// completed counts what came of a builder's step.
+func (l *leases) completed(builder string, done bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch w := l.seen[builder]; {
+	case w == nil:
+	case done:
+		w.done++
+	default:
+		w.failed++
+	}
 }
 
 // beat renews the leases that a builder says it works on. Unknown are those that it should stop; lost are those
@@ -66,7 +108,7 @@ func (l *leases) beat(req *kilnv1.HeartbeatRequest, term uint64, now time.Time) 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	builder, session := req.GetBuilder().GetId(), req.GetBuilder().GetSession()
-	l.seen[builder] = now
+	l.note(req.GetBuilder(), now).draining = req.GetDraining()
 	works := make(map[string]bool, len(req.GetLeases()))
 	for _, ref := range req.GetLeases() {
 		have := l.byTask[ref.GetTask()]
@@ -108,8 +150,8 @@ func (l *leases) overdue(now time.Time) map[*kilnv1.LeaseRef]string {
 		}
 		late[have.ref] = reason
 	}
-	for builder, at := range l.seen {
-		if now.Sub(at) > leaseTTL+leaseGrace+maxLeaseWait {
+	for builder, w := range l.seen {
+		if now.Sub(w.at) > leaseTTL+leaseGrace+maxLeaseWait {
 			delete(l.seen, builder)
 		}
 	}
@@ -120,7 +162,8 @@ func (l *leases) overdue(now time.Time) map[*kilnv1.LeaseRef]string {
 func (l *leases) hears(builder string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return time.Since(l.seen[builder]) < leaseTTL+leaseGrace
+	w := l.seen[builder]
+	return w != nil && time.Since(w.at) < leaseTTL+leaseGrace
 }
 
 // count is how many leases there are, and which builders were heard of lately.

@@ -48,14 +48,14 @@ func TestTheSchedulerTakesTheFirstThatTheBuilderCanRun(t *testing.T) {
 		}
 		done(nil)
 	})
-	kind := class{"segment", 1, ""}
+	kind := class{"segment", 1, "", ""}
 	s.add(
 		item{task: "second build", class: kind, order: 2},
 		item{task: "later in its graph", class: kind, order: 1, node: 5},
 		item{task: "first", class: kind, order: 1, node: 3},
 		item{task: "urgent", class: kind, order: 3, priority: 1},
-		item{task: "another platform", class: class{"segment", 1, "linux/arm64"}},
-		item{task: "another version", class: class{"segment", 2, ""}},
+		item{task: "another platform", class: class{"segment", 1, "linux/arm64", ""}},
+		item{task: "another version", class: class{"segment", 2, "", ""}},
 		item{task: "canceled", class: kind},
 	)
 	s.remove("canceled")

@@ -12,6 +12,7 @@ import (
 // item is a task that is ready.
 type item struct {
 	task     string
+	team     string // of the build that ranks first among those that wait for it
 	class    class
 	priority int32     // the highest of the builds that wait for it
 	order    uint64    // of the oldest of those builds
@@ -24,6 +25,7 @@ type class struct {
 	kind     string
 	version  uint32
 	platform string // empty: any
+	resource string // resource class; empty: any
 }
 
 // before says that a goes first. Priority is the user's word. Then builds are finished in the order in which
@@ -43,6 +45,9 @@ func before(a, b item) bool {
 // accepts says that a builder can run tasks of the class.
 func accepts(b *kilnv1.BuilderInfo, c class) bool {
 	if c.platform != "" && !slices.Contains(b.GetPlatforms(), c.platform) {
+		return false
+	}
+	if c.resource != "" && !slices.Contains(b.GetClasses(), c.resource) {
 		return false
 	}
 	return slices.ContainsFunc(b.GetKinds(), func(k *kilnv1.StepKind) bool {

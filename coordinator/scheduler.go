@@ -17,9 +17,17 @@ type scheduler struct {
 	commit func(ask *ask, items []item, done func(granted []*kilnv1.Lease))
 
 	mu     sync.Mutex // guards what follows, and the asks in it
-	queues map[class]*heapOf
-	queued map[string]bool // tasks in queues
-	asks   []*ask          // that wait for work, oldest first
+	queues map[line]*heapOf
+	shares *shares
+	holds  map[string]*kilnv1.HoldCommand // by builder
+	queued map[string]bool                // tasks in queues
+	asks   []*ask                         // that wait for work, oldest first
+}
+
+// line is where tasks of one team wait that the same builders can run.
+type line struct {
+	team  string
+	class class
 }
 
 // ask is a builder's request for work.
@@ -32,7 +40,7 @@ type ask struct {
 }
 
 func newScheduler(commit func(*ask, []item, func([]*kilnv1.Lease))) *scheduler {
-	return &scheduler{commit: commit, queues: map[class]*heapOf{}, queued: map[string]bool{}}
+	return &scheduler{commit: commit, queues: map[line]*heapOf{}, queued: map[string]bool{}, shares: newShares()}
 }
 
 // add queues ready tasks. One that is queued already stays where it is.
@@ -43,13 +51,15 @@ func (s *scheduler) add(items ...item) {
 		if s.queued[it.task] {
 			continue
 		}
-		q := s.queues[it.class]
+		at := line{it.team, it.class}
+		q := s.queues[at]
 		if q == nil {
 			q = &heapOf{}
-			s.queues[it.class] = q
+			s.queues[at] = q
 		}
 		heap.Push(q, it)
 		s.queued[it.task] = true
+		s.shares.wait(it.team)
 	}
 	s.match()
 }
@@ -65,6 +75,7 @@ func (s *scheduler) remove(task string) {
 	for c, q := range s.queues {
 		if i := slices.IndexFunc(*q, func(it item) bool { return it.task == task }); i >= 0 {
 			heap.Remove(q, i)
+			s.shares.leave(c.team)
 			if q.Len() == 0 {
 				delete(s.queues, c)
 			}
@@ -108,6 +119,56 @@ func (s *scheduler) ask(ctx context.Context, info *kilnv1.BuilderInfo, credits i
 	return <-a.granted // being committed: it comes, whatever becomes of it
 }
 
+// configure sets how teams share, and which builders get no work.
+func (s *scheduler) configure(teams []*kilnv1.Team, holds []*kilnv1.HoldCommand) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shares.configure(teams)
+	s.holds = map[string]*kilnv1.HoldCommand{}
+	for _, h := range holds {
+		s.holds[h.GetBuilder()] = h
+	}
+	s.match()
+}
+
+// hold returns why a builder gets no work now; nil when it does.
+func (s *scheduler) hold(builder string) *kilnv1.HoldCommand {
+	h := s.holds[builder]
+	if h == nil || h.GetUntil() != 0 && h.GetUntil() <= time.Now().UnixMilli() {
+		return nil
+	}
+	return h
+}
+
+// look makes the pairs that the passing of time allows: holds end.
+func (s *scheduler) look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.holds) > 0 {
+		s.match()
+	}
+}
+
+// resume counts a task that another leader leased.
+func (s *scheduler) resume(it item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shares.run(it, time.Now())
+}
+
+// ended counts that tasks do not run any more.
+func (s *scheduler) ended(tasks ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full := false
+	for _, task := range tasks {
+		full = s.shares.end(task, time.Now()) || full
+	}
+	if full {
+		s.match()
+	}
+}
+
 // ready is how many tasks are queued.
 func (s *scheduler) ready() int {
 	s.mu.Lock()
@@ -130,11 +191,14 @@ func (s *scheduler) match() {
 
 // take removes from the queues what a should get: the first tasks among those that its builder can run.
 func (s *scheduler) take(a *ask) []item {
+	if s.hold(a.info.GetId()) != nil {
+		return nil
+	}
 	var items []item
 	for len(items) < a.credits {
 		var best *heapOf
-		for c, q := range s.queues {
-			if accepts(a.info, c) && (best == nil || before((*q)[0], (*best)[0])) {
+		for at, q := range s.queues {
+			if s.shares.may(at.team) && accepts(a.info, at.class) && (best == nil || s.shares.before((*q)[0], (*best)[0])) {
 				best = q
 			}
 		}
@@ -144,8 +208,10 @@ func (s *scheduler) take(a *ask) []item {
 		it := heap.Pop(best).(item)
 		delete(s.queued, it.task)
 		if best.Len() == 0 {
-			delete(s.queues, it.class)
+			delete(s.queues, line{it.team, it.class})
 		}
+		s.shares.leave(it.team)
+		s.shares.run(it, time.Now())
 		items = append(items, it)
 	}
 	return items

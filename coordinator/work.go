@@ -47,7 +47,7 @@ func (l *leader) lease(ctx context.Context, req *kilnv1.LeaseRequest) (*kilnv1.L
 	if err := claims(ctx, req.GetBuilder().GetId()); err != nil {
 		return nil, err
 	}
-	l.leases.heard(req.GetBuilder().GetId(), time.Now())
+	l.leases.heard(req.GetBuilder(), time.Now())
 	wait := min(max(time.Duration(req.GetWaitMs())*time.Millisecond, 0), maxLeaseWait)
 	return &kilnv1.LeaseReply{Leases: l.sched.ask(ctx, req.GetBuilder(), int(min(req.GetCredits(), maxBatch)), req.GetPoll(), wait)}, nil
 }
@@ -65,6 +65,7 @@ func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) 
 			done(nil)
 			return
 		}
+		var unused []string
 		var granted []*kilnv1.Lease
 		var back []*kilnv1.Command
 		var early []string
@@ -76,11 +77,13 @@ func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) 
 				}
 				t := m.Task(items[i].task)
 				if r.Lease == 0 || t == nil || t.Lease != r.Lease {
+					unused = append(unused, items[i].task)
 					continue
 				}
 				lease, err := l.leaseOf(m, t)
 				ref := &kilnv1.LeaseRef{Epoch: m.Epoch(), Number: t.Lease, Task: t.Key}
 				if size += proto.Size(lease); err != nil || size > maxLeaseBytes && len(granted) > 0 {
+					unused = append(unused, items[i].task)
 					back = append(back, &kilnv1.Command{Command: &kilnv1.Command_Release{Release: ref}})
 					continue
 				}
@@ -96,6 +99,7 @@ func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) 
 				}
 			}
 		})
+		l.sched.ended(unused...)
 		for _, task := range early {
 			l.later(earlyWait, task)
 		}
@@ -136,6 +140,7 @@ func (l *leader) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*ki
 	}
 	if results[0].Refused == "" {
 		l.leases.end(req.GetTask(), req.GetNumber())
+		l.leases.completed(req.GetBuilder(), req.GetError() == "")
 		l.spans.step(req.GetNumber(), req.GetError())
 	}
 	return &kilnv1.CompleteReply{Accepted: results[0].Refused == ""}, nil
@@ -221,6 +226,7 @@ func (l *leader) watchLeases() {
 			return
 		case now := <-ticker.C:
 			l.expire(now)
+			l.sched.look()
 		}
 	}
 }
