@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"strconv"
 	"strings"
@@ -17,8 +19,12 @@ import (
 )
 
 func newCache(env Env) *cobra.Command {
-	var dir string
+	var dir, url string
+	shared := func(ctx context.Context) (*cache.Shared, error) { return openShared(ctx, env, dir, url) }
 	open := func() (*cache.Dir, error) {
+		if url != "" {
+			return nil, usagef("--store %s: that is for kiln cache import; a farm's shared cache is not looked at or made smaller from here", url)
+		}
 		if dir == "" {
 			dir = env.cacheDir()
 		}
@@ -29,23 +35,41 @@ func newCache(env Env) *cobra.Command {
 		return store, nil
 	}
 	cmd := group("cache", "Look at the cache, import images into it, make it smaller",
-		newCacheImport(env, open), newCacheList(env, open), newCachePrune(env, open))
+		newCacheImport(env, shared), newCacheList(env, open), newCachePrune(env, open))
 	cmd.PersistentFlags().StringVar(&dir, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
+	cmd.PersistentFlags().StringVar(&url, "store", env.Getenv("KILN_STORE"), storeUsage)
 	return cmd
 }
 
-func newCacheImport(env Env, open func() (*cache.Dir, error)) *cobra.Command {
+// storeUsage is the help of flags that name a farm's cache.
+const storeUsage = "URL of a farm's shared cache, for images that its builds use: s3://BUCKET/PREFIX?endpoint=URL (KILN_STORE)"
+
+// openShared opens the cache in a directory, and a farm's behind it when there is a URL.
+func openShared(ctx context.Context, env Env, dir, url string) (*cache.Shared, error) {
+	if dir == "" {
+		dir = env.cacheDir()
+	}
+	store, err := cache.OpenShared(ctx, cache.SharedConfig{Dir: dir, URL: url, Log: env.logger(slog.LevelWarn)})
+	if err != nil && !errors.Is(err, cache.ErrUnavailable) {
+		return nil, usagef("%w", err)
+	}
+	return store, err
+}
+
+func newCacheImport(env Env, open func(context.Context) (*cache.Shared, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:   "import FILE.tar…",
 		Short: "Import images from OCI layout or docker-save tars, under the names they have there",
 		Example: `  kiln cache import image.tar
-  docker save IMAGE | kiln cache import -`,
+  docker save IMAGE | kiln cache import -
+  kiln cache import --store s3://kiln?endpoint=https://s3.lab:9000 image.tar`,
 		Args: between(1, -1, "a FILE.tar"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := open()
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			store, err := open(cmd.Context())
 			if err != nil {
 				return err
 			}
+			defer func() { err = errors.Join(err, store.Close()) }()
 			for _, arg := range args {
 				if err := importFile(cmd.Context(), env, store, arg); err != nil {
 					return fmt.Errorf("import %s: %w", arg, err)
@@ -56,7 +80,7 @@ func newCacheImport(env Env, open func() (*cache.Dir, error)) *cobra.Command {
 	}
 }
 
-func importFile(ctx context.Context, env Env, store *cache.Dir, path string) error {
+func importFile(ctx context.Context, env Env, store *cache.Shared, path string) error {
 	r, err := openInput(env, path)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -8,7 +9,6 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
-	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/image/oci"
 )
 
@@ -18,9 +18,10 @@ func newImage(env Env) *cobra.Command {
 
 // packFlags are the flags of kiln image pack as they were given.
 type packFlags struct {
-	cache, ref, platform, workdir, user string
-	entrypoint, cmd, env, labels        []string
-	keepOwners                          bool
+	cache, store                 string
+	ref, platform, workdir, user string
+	entrypoint, cmd, env, labels []string
+	keepOwners                   bool
 }
 
 func newImagePack(env Env) *cobra.Command {
@@ -34,15 +35,16 @@ platform under the same name is added to it.`,
 		Example: `  kiln image pack --ref me/hello:1 --platform linux/amd64 --entrypoint /bin/hello root-amd64
   kiln image pack --ref me/hello:1 --platform linux/arm64 --entrypoint /bin/hello root-arm64`,
 		Args: between(1, 1, "a directory"),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			o, err := f.options(env, args[0])
 			if err != nil {
 				return err
 			}
-			store, err := cache.OpenDir(f.cache)
+			store, err := openShared(cmd.Context(), env, f.cache, f.store)
 			if err != nil {
-				return usagef("%w", err)
+				return err
 			}
+			defer func() { err = errors.Join(err, store.Close()) }()
 			packed, err := oci.Pack(cmd.Context(), store, store, o)
 			if err != nil {
 				return err
@@ -53,6 +55,7 @@ platform under the same name is added to it.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.cache, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
+	flags.StringVar(&f.store, "store", env.Getenv("KILN_STORE"), storeUsage)
 	flags.StringVar(&f.ref, "ref", "", "name of the image, such as me/hello:1")
 	flags.StringVar(&f.platform, "platform", "", "such as linux/arm64")
 	flags.StringArrayVar(&f.entrypoint, "entrypoint", nil, "a word of the entrypoint; repeatable")
@@ -66,9 +69,6 @@ platform under the same name is added to it.`,
 }
 
 func (f *packFlags) options(env Env, dir string) (oci.PackOptions, error) {
-	if f.cache == "" {
-		f.cache = env.cacheDir()
-	}
 	o := oci.PackOptions{Reference: f.ref, Platform: f.platform, Dir: dir, KeepOwners: f.keepOwners}
 	if f.ref == "" || f.platform == "" {
 		return o, usagef("kiln image pack needs --ref NAME and --platform OS/ARCH")
