@@ -1,0 +1,163 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// Role is what a node of the farm is.
+type Role string
+
+// Roles of nodes.
+const (
+	Coordinator Role = "coordinator"
+	Builder     Role = "builder"
+)
+
+// Node is a coordinator or a builder of the lab's farm. Its methods are not safe for concurrent use; those of different
+// nodes are.
+type Node struct {
+	Name string
+	Role Role
+	Data string // its data directory
+	Log  string // path of its output
+
+	// Binary is the program that the next start runs.
+	Binary string
+	// ClockOffset is how wrong its clock is from the next start on.
+	ClockOffset time.Duration
+	// Args are further flags of the next start.
+	Args []string
+	// Env are further variables of the next start.
+	Env []string
+
+	farm    *Farm
+	api     string // host:port, of coordinators
+	bus     string
+	peers   string
+	space   *namespace // nil: this process's network
+	disk    *Disk      // nil: as large as the machine's
+	process *process
+	joined  bool
+}
+
+// Address is where a coordinator's API listens, host:port.
+func (n *Node) Address() string { return n.api }
+
+// Pid is the node's process, 0 when it does not run.
+func (n *Node) Pid() int {
+	if !n.Running() {
+		return 0
+	}
+	return n.process.cmd.Process.Pid
+}
+
+// Running says whether the node's process is there, paused or not.
+func (n *Node) Running() bool { return n.process != nil && n.process.running() }
+
+// Ended is closed when the node's process has ended. The node must have been started.
+func (n *Node) Ended() <-chan struct{} { return n.process.done }
+
+// Start starts the node's process, and does not wait until it is of use; Farm.Await does.
+func (n *Node) Start() error {
+	if n.Running() {
+		return fmt.Errorf("%s runs already", n.Name)
+	}
+	args := append(n.command(), n.Args...)
+	if n.space != nil {
+		args = append(n.space.enter(), args...)
+	}
+	env := append(slices.Clone(n.farm.env), n.Env...)
+	env = append(env, "HOME="+n.Data)
+	if n.ClockOffset != 0 {
+		env = append(env, "KILN_CLOCK_OFFSET="+n.ClockOffset.String())
+	}
+	p, err := n.farm.launcher.run(n.Log, env, args...)
+	if err != nil {
+		return err
+	}
+	n.process, n.joined = p, true
+	return nil
+}
+
+// command is the program and its flags.
+func (n *Node) command() []string {
+	f := n.farm
+	args := []string{n.Binary, string(n.Role), "--data", n.Data, "--id", n.Name, "--cache-size", f.cacheSize}
+	first := f.coordinators[0]
+	if n != first && !n.joined {
+		token := f.tokens.Builder
+		if n.Role == Coordinator {
+			token = f.tokens.Coordinator
+		}
+		args = append(args, "--token", token)
+	}
+	if n != first {
+		args = append(args, "--join", f.addresses(n))
+	}
+	if n.Role == Coordinator {
+		args = append(args, "--listen", n.api, "--bus-listen", n.bus, "--bus-peers-listen", n.peers)
+		if f.store != "" {
+			args = append(args, "--store", f.store)
+		}
+	}
+	return args
+}
+
+// Kill ends the process at once (SIGKILL), as a crash would.
+func (n *Node) Kill() error {
+	if n.process == nil {
+		return fmt.Errorf("%s was never started", n.Name)
+	}
+	n.process.kill()
+	return nil
+}
+
+// Pause makes the process stand still (SIGSTOP), with all its connections open.
+func (n *Node) Pause() error { return n.send(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (n *Node) Resume() error { return n.send(syscall.SIGCONT) }
+
+func (n *Node) send(s syscall.Signal) error {
+	if n.process == nil {
+		return fmt.Errorf("%s was never started", n.Name)
+	}
+	if err := n.process.signal(s); err != nil {
+		return fmt.Errorf("%s: %w", n.Name, err)
+	}
+	return nil
+}
+
+// Terminate asks the node to end (SIGTERM) and waits until it has; how it ended is the error.
+func (n *Node) Terminate(ctx context.Context) error {
+	if n.process == nil {
+		return fmt.Errorf("%s was never started", n.Name)
+	}
+	if err := n.process.terminate(ctx); err != nil {
+		return fmt.Errorf("%s: %w; its log ends: %s", n.Name, err, lastOf(n.Log))
+	}
+	return nil
+}
+
+// Wipe empties the data directory of a node that does not run, as a new disk would.
+func (n *Node) Wipe() error {
+	if n.Running() {
+		return fmt.Errorf("%s runs: its disk cannot be wiped", n.Name)
+	}
+	entries, err := os.ReadDir(n.Data)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(n.Data, e.Name())))
+	}
+	n.joined = false
+	return err
+}
+
+// Said is the end of what the node logged.
+func (n *Node) Said() string { return lastOf(n.Log) }
