@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -198,9 +197,7 @@ func (f *coordinatorFlags) openBus(ctx context.Context, m *member, cluster *coor
 			return nil, err
 		}
 		clean.add(func() error { conn.Close(); return nil })
-		for _, one := range urls {
-			cluster.Buses = append(cluster.Buses, withoutPassword(one))
-		}
+		cluster.Buses = bus.Redacted(urls)
 		return conn, nil
 	}
 	name := m.credentials.Identity().Farm
@@ -235,16 +232,6 @@ func atHost(advertise, listens string) string {
 		return listens
 	}
 	return net.JoinHostPort(host, port)
-}
-
-// withoutPassword leaves out of a URL who connects.
-func withoutPassword(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return address
-	}
-	u.User = nil
-	return u.String()
 }
 
 // hostsOf are the hosts of addresses under which others may reach this one, and its name.

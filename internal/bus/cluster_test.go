@@ -196,6 +196,15 @@ func TestWhyTheBusCannotBeReachedIsTold(t *testing.T) {
 		t.Fatal("the external server did not start")
 	}
 	at := locked.Addr().String()
+	small, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, MaxPayload: 16 << 10, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	small.Start()
+	defer small.Shutdown()
+	if !small.ReadyForConnections(5 * time.Second) {
+		t.Fatal("the small server did not start")
+	}
 	for _, c := range []struct {
 		name string
 		o    DialOptions
@@ -206,6 +215,10 @@ func TestWhyTheBusCannotBeReachedIsTold(t *testing.T) {
 		{"no certificate", DialOptions{URLs: []string{s.URL()}, TLS: pki.PinnedTLS(x.a.Fingerprint())}, "does not let builder in"},
 		{"a password is wanted", DialOptions{URLs: []string{"nats://" + at}}, "needs a user and a password (--nats"},
 		{"the password is wrong", DialOptions{URLs: []string{"nats://u:guessed-word@" + at}}, "needs a user and a password"},
+		{"the password is wrong, and no scheme is there", DialOptions{URLs: []string{"u:guessed-word@" + at}}, "needs a user and a password"},
+		{"a token is wrong", DialOptions{URLs: []string{"nats://guessed-word@" + at}}, "needs a user and a password"},
+		{"the password has a sign that URLs cannot have", DialOptions{URLs: []string{"nats://u:guessed-word%zz@" + at}}, "URL number 1 cannot be read"},
+		{"messages may be small only", DialOptions{URLs: []string{"nats://" + small.Addr().String()}}, "raise max_payload"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.o.Name = "builder"

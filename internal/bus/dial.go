@@ -36,8 +36,17 @@ func Dial(o DialOptions) (*nats.Conn, error) {
 	if o.CredentialsFile != "" {
 		opts = append(opts, nats.UserCredentials(o.CredentialsFile))
 	}
-	nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
+	servers, err := parseURLs(o.URLs)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(strings.Join(servers, ","), opts...)
 	if err == nil {
+		if most := nc.MaxPayload(); most < MaxPayload+maxHeader {
+			nc.Close()
+			return nil, fmt.Errorf("the bus at %s takes messages of %d bytes at most, and a farm needs %d: raise max_payload in its configuration",
+				strings.Join(Redacted(o.URLs), ", "), most, MaxPayload+maxHeader)
+		}
 		return nc, nil
 	}
 	where := strings.Join(Redacted(o.URLs), ", ")
@@ -54,26 +63,53 @@ func Dial(o DialOptions) (*nats.Conn, error) {
 	return nil, fmt.Errorf("connect %s to the bus at %s: %s", o.Name, where, redact(pki.Explain(err).Error(), o.URLs))
 }
 
-// Redacted is URLs without their passwords.
+// parseURLs checks URLs, and gives those without a scheme the one that NATS would take. What cannot be read is not
+// repeated: there may be a password in it.
+func parseURLs(urls []string) ([]string, error) {
+	out := make([]string, len(urls))
+	for i, text := range urls {
+		if !strings.Contains(text, "://") {
+			text = "nats://" + text
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" {
+			return nil, fmt.Errorf("the bus's URL number %d cannot be read: it is like nats://HOST:4222 or tls://USER:PASSWORD@HOST:4222, with signs in the password written as %%XX", i+1)
+		}
+		out[i] = text
+	}
+	return out, nil
+}
+
+// Redacted is URLs without the users, passwords and tokens in them.
 func Redacted(urls []string) []string {
 	out := make([]string, len(urls))
 	for i, text := range urls {
-		if u, err := url.Parse(text); err == nil {
-			out[i] = u.Redacted()
-		} else {
+		one, err := parseURLs([]string{text})
+		if err != nil {
 			out[i] = "(a URL that cannot be read)"
+			continue
 		}
+		u, _ := url.Parse(one[0]) // parseURLs has
+		u.User = nil
+		out[i] = u.String()
 	}
 	return out
 }
 
-// redact takes the URLs' passwords out of text.
+// redact takes the URLs' secrets out of text.
 func redact(text string, urls []string) string {
 	for _, one := range urls {
-		if u, err := url.Parse(one); err == nil && u.User != nil {
-			if password, ok := u.User.Password(); ok && password != "" {
-				text = strings.ReplaceAll(text, password, "xxxxx")
-			}
+		if !strings.Contains(one, "://") {
+			one = "nats://" + one
+		}
+		u, err := url.Parse(one)
+		if err != nil || u.User == nil {
+			continue
+		}
+		if password, ok := u.User.Password(); ok && password != "" {
+			text = strings.ReplaceAll(text, password, "xxxxx")
+		} else {
+			text = strings.ReplaceAll(text, u.User.Username(), "xxxxx") // a token
 		}
 	}
 	return text

@@ -92,7 +92,9 @@ func Serve[Q any, PQ message[Q], R proto.Message](nc *nats.Conn, subject string,
 				respondError(m, err)
 				return
 			}
-			_ = m.RespondMsg(answer) // a lost answer is a lost message: the sender asks again
+			if err := m.RespondMsg(answer); errors.Is(err, nats.ErrMaxPayload) {
+				respondError(m, err) // an answer that is only lost is a lost message: the sender asks again
+			}
 		}()
 	})
 }

@@ -137,8 +137,14 @@ func (a *Authority) Sign(csr []byte, id Identity, hosts []string, now time.Time)
 	if _, err := ParseRole(string(id.Role)); err != nil || id.Name == "" {
 		return nil, errors.New("a certificate needs a name and a role")
 	}
+	if id.Team != "" && id.Role != RoleSubmit {
+		return nil, fmt.Errorf("a certificate for the role %s has no team", id.Role)
+	}
 	if id.Expires.IsZero() {
 		id.Expires = now.Add(nodeLife)
+	}
+	if id.Expires.After(a.certificate.NotAfter) {
+		id.Expires = a.certificate.NotAfter
 	}
 	template := &x509.Certificate{
 		Subject: subjectOf(id), NotBefore: now.Add(-backdate), NotAfter: id.Expires,
@@ -149,7 +155,7 @@ func (a *Authority) Sign(csr []byte, id Identity, hosts []string, now time.Time)
 		for _, host := range hosts {
 			if ip := net.ParseIP(host); ip != nil {
 				template.IPAddresses = append(template.IPAddresses, ip)
-			} else if host != "" && host != coordinatorName {
+			} else if host != "" && !strings.Contains(host, "*") && !strings.HasSuffix(strings.ToLower(host), ".kiln") {
 				template.DNSNames = append(template.DNSNames, host)
 			}
 		}
@@ -207,6 +213,12 @@ func writeFile(path string, data []byte, mode fs.FileMode) error {
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
+	}
+	if err == nil { // what was joined once must survive a power cut
+		var dir *os.File
+		if dir, err = os.Open(filepath.Dir(path)); err == nil {
+			err = errors.Join(dir.Sync(), dir.Close())
+		}
 	}
 	if err != nil {
 		_ = os.Remove(f.Name()) // the first fault is the one to tell

@@ -42,6 +42,12 @@ type tokenBody struct {
 // Token makes a join token: "kiln1.", what it claims, ".", the authority's signature. Whoever has it can join until
 // it expires, so it is a secret.
 func (a *Authority) Token(c Claims) (string, error) {
+	if _, err := ParseRole(string(c.Role)); err != nil {
+		return "", fmt.Errorf("make a join token: %w", err)
+	}
+	if c.Farm != a.Farm() || c.Team != "" && c.Role != RoleSubmit {
+		return "", fmt.Errorf("make a join token: the farm is %q, and only the role submit has a team", a.Farm())
+	}
 	ca := a.Fingerprint()
 	body := tokenBody{Farm: c.Farm, Role: c.Role, Team: c.Team, Expires: c.Expires.Unix(), CA: ca[:], Nonce: make([]byte, 12)}
 	if _, err := rand.Read(body.Nonce); err != nil {
