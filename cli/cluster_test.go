@@ -123,14 +123,14 @@ func TestAFarmOfThreeCoordinatorsOutlivesOneAndNotTwo(t *testing.T) {
 	delete(w.vars, "KILN_PATIENCE")
 
 	t.Run("and goes on when one comes back without a token", func(t *testing.T) {
-		back := w.spawn("coordinator", "--data", "lab-2", "--listen", others[0].address())
+		back := w.spawn("coordinator", "--data", "lab-2", "--listen", others[0].address(), "--bus-listen", "127.0.0.1:0", "--bus-peers-listen", "127.0.0.1:0")
 		w.wait("it takes commands again", func() bool { return w.run("farm", "team", "db", "--weight", "50").code == exitDone })
 		back.end()
 	})
 	t.Run("and one that is left is made the only one", func(t *testing.T) {
 		others[1].end()
 		w.run("farm", "recover", "--yes", "--data", "lab-3", "--advertise", others[1].address()).ok(t)
-		w.spawn("coordinator", "--data", "lab-3", "--listen", others[1].address())
+		w.spawn("coordinator", "--data", "lab-3", "--listen", others[1].address(), "--bus-listen", "127.0.0.1:0", "--bus-peers-listen", "127.0.0.1:0")
 		w.wait("it leads", func() bool { return strings.Contains(w.run("farm", "members").stdout, "leader") })
 		w.run("farm", "leave", "lab-1").ok(t)
 		if got := w.run("farm", "members").ok(t).stdout; strings.Contains(got, "lab-1") {

@@ -113,7 +113,7 @@ func TestCommandsCompleteInAShell(t *testing.T) {
 }
 
 func TestEveryCommandHasAnExampleOfItself(t *testing.T) {
-	root := newRoot(Env{})
+	root := newRoot(Env{Getenv: func(string) string { return "" }})
 	var walk func(path string)
 	walk = func(path string) {
 		cmd, _, err := root.Find(strings.Fields(path))

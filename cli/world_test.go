@@ -117,8 +117,9 @@ func (w *world) run(args ...string) result { return w.runContext(w.t.Context(), 
 
 func (w *world) runContext(ctx context.Context, args ...string) result {
 	w.t.Helper()
-	var stdout, stderr bytes.Buffer
-	env := Env{Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Getenv: func(name string) string {
+	var stdout bytes.Buffer
+	stderr := &lines{ready: make(chan string, 8)} // raft still says something when it has ended
+	env := Env{Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: stderr, Getenv: func(name string) string {
 		switch name {
 		case "HOME":
 			return w.dir
@@ -126,7 +127,7 @@ func (w *world) runContext(ctx context.Context, args ...string) result {
 		return w.vars[name]
 	}}
 	code := Main(ctx, env, args)
-	return result{code, stdout.String(), stderr.String()}
+	return result{code, stdout.String(), stderr.text()}
 }
 
 // build runs kiln build with the world's registry as the mirror of the default one.
