@@ -15,7 +15,7 @@ E2E_PACKAGES  := qemu-system-arm qemu-efi-aarch64
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_CONNECT := connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1
 
-.PHONY: help build build-all tools demo test check e2e fuzz bench proto clean
+.PHONY: help build build-all tools farm farm-down chaos demo test check e2e fuzz bench proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,6 +31,12 @@ build-all: ## build bin/kiln-linux-amd64 and bin/kiln-linux-arm64
 
 tools: ## build what tests need beside Kiln: a real S3 server
 	@deploy/tools.sh
+
+farm: build tools ## start a farm of processes on this machine: 3 coordinators, 4 builders, S3
+	@deploy/farm.sh up
+
+farm-down: ## end what make farm started
+	@deploy/farm.sh down
 
 demo: ## build two images out of Debian packages and boot one from the network in QEMU
 	@deploy/packages.sh $(DEMO_PACKAGES)
