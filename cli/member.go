@@ -171,9 +171,11 @@ func (m *member) coordinators() []string {
 const (
 	// joinPatience is how long a node that joins waits for a farm that has no leader now.
 	joinPatience = 30 * time.Second
-	followEvery  = 30 * time.Second
-	askTimeout   = 10 * time.Second
-	locateRetry  = 2 * time.Second
+	// followFirst is short: a farm that is being set up has more coordinators a moment later.
+	followFirst = time.Second
+	followEvery = 30 * time.Second
+	askTimeout  = 10 * time.Second
+	locateRetry = 2 * time.Second
 )
 
 // locate gives where the farm is: as it was when the node last heard, or as it says now, however long it is away.
@@ -200,7 +202,8 @@ func (m *member) locate(ctx context.Context, log *slog.Logger) (node.Place, erro
 
 // follow keeps up with where the farm is, until ctx ends, and says so when that changes.
 func (m *member) follow(ctx context.Context, log *slog.Logger, moved func(node.Place)) {
-	for last := m.Place(); ; {
+	wait := followFirst
+	for last := m.Place(); ; wait = min(2*wait, followEvery) {
 		if err := m.ask(ctx); err != nil && ctx.Err() == nil {
 			log.Debug("where the farm's coordinators are could not be asked", "error", err)
 		}
@@ -209,7 +212,7 @@ func (m *member) follow(ctx context.Context, log *slog.Logger, moved func(node.P
 			last = now
 			moved(now)
 		}
-		timer := time.NewTimer(followEvery)
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
