@@ -96,7 +96,7 @@ func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err erro
 		Cluster: cluster, Log: log, Version: version.String(), Now: env.now(),
 	}
 	if f.store != "" {
-		config.BlobURL = store.BlobURL
+		config.BlobURL, config.Recheck = store.BlobURL, store.Recheck
 	}
 	c, err := coordinator.New(config)
 	if err != nil {

@@ -99,6 +99,16 @@ func (c *Coordinator) leadAnew() error {
 	}
 }
 
+// anew is leadAnew for a leader of which something was not committed although raft still leads: what it knows beside
+// the state may not fit the state any more.
+func (c *Coordinator) anew() {
+	go func() {
+		if err := c.leadAnew(); err != nil {
+			c.cfg.Log.Info("leadership was not taken up anew", "node", c.cfg.NodeID, "error", err)
+		}
+	}()
+}
+
 // spill writes a snapshot of the state to a file that has no name, and goes to its begin.
 func spill(dir string, m *state.Machine) (*os.File, int64, error) {
 	file, err := os.CreateTemp(dir, "restore-")

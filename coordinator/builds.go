@@ -36,8 +36,7 @@ func (l *leader) attachGraph(ctx context.Context, id string) error {
 	}
 	data, err := readBlob(ctx, l.cfg.Blobs, graph, maxGraphBytes)
 	if errors.Is(err, cache.ErrNotFound) {
-		l.tell(&kilnv1.Command{Command: &kilnv1.Command_Lost{Lost: &kilnv1.LostCommand{Build: id, Digest: graph}}})
-		return nil
+		return l.lost(ctx, id, graph)
 	}
 	if err != nil {
 		return fmt.Errorf("read the plan: %w", err)
@@ -106,8 +105,7 @@ func (l *leader) gather(ctx context.Context, id string) error {
 		digest := state.OutputOf(makers[i].Result, t.GetFrom().GetName()).GetDigest()
 		data, err := readBlob(ctx, l.cfg.Blobs, digest, maxArtifactBytes)
 		if errors.Is(err, cache.ErrNotFound) {
-			l.tell(&kilnv1.Command{Command: &kilnv1.Command_Lost{Lost: &kilnv1.LostCommand{Build: id, Digest: digest}}})
-			return nil
+			return l.lost(ctx, id, digest)
 		}
 		if err != nil {
 			return fmt.Errorf("read the output %s of %s: %w", t.GetFile(), makers[i].Spec.GetLabel(), err)

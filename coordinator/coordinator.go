@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/nats-io/nats.go"
 )
@@ -27,6 +28,9 @@ type Config struct {
 	Version string       // of the program, for Status
 	// BlobURL makes a URL by which a client reads a blob from the cache; nil when there is no such way.
 	BlobURL func(ctx context.Context, d cache.Digest, life time.Duration) (string, error)
+	// Recheck is the second reader of a blob that somebody could not read: gone says that it is not there, now if not
+	// before, since a damaged one is removed. Nil: whoever says that a blob is gone is believed.
+	Recheck func(ctx context.Context, d cache.Digest) (gone bool, err error)
 	// Leased, when set, is told of every lease how long its task was ready before it was committed. For measuring.
 	Leased func(wait time.Duration)
 	// Now is the wall clock, time.Now when nil. Nothing but the times that people read depends on it.
@@ -119,14 +123,16 @@ func (c *Coordinator) follow() {
 			c.setLeader(nil, 0)
 		case <-retry:
 		}
-		l, err := lead(&c.cfg, c.node, c.fsm, c.index)
+		l, err := lead(&c.cfg, c.node, c.fsm, c.index, c.anew)
 		if asked != nil {
 			asked <- err
 			asked = nil
 		}
 		if err != nil {
-			c.cfg.Log.Error("leadership could not be taken up; trying again", "node", c.cfg.NodeID, "error", err)
-			retry = time.After(leadRetry)
+			if retry = nil; c.node.State() == raft.Leader {
+				c.cfg.Log.Error("leadership could not be taken up; trying again", "node", c.cfg.NodeID, "error", err)
+				retry = time.After(leadRetry)
+			}
 			continue
 		}
 		retry = nil

@@ -35,6 +35,7 @@ type leader struct {
 	finals   finals
 	pending  pending
 	verify   verifier
+	rechecks rechecks
 	silence  silence    // of other coordinators
 	placing  sync.Mutex // held while raft's configuration changes
 
@@ -49,7 +50,8 @@ type leader struct {
 }
 
 // lead takes up leadership: the log so far is applied when it returns, and builders are listened to.
-func lead(cfg *Config, node *node, machine *fsm, found *index) (*leader, error) {
+// Anew is called when the leader must begin again.
+func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*leader, error) {
 	if err := node.Barrier(applyTimeout).Error(); err != nil {
 		return nil, err
 	}
@@ -70,7 +72,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index) (*leader, error) 
 	l.recorder = newRecorder(l.writing, cfg.Store, cfg.Log)
 	l.sched = newScheduler(l.commitLeases)
 	l.leases.ended = l.sched.ended
-	l.proposer = newProposer(func(data []byte, timeout time.Duration) raft.ApplyFuture { return node.Apply(data, timeout) }, l.applied, cfg.Now)
+	l.proposer = newProposer(func(data []byte, timeout time.Duration) raft.ApplyFuture { return node.Apply(data, timeout) }, l.applied, cfg.Now, anew)
 	l.spawn(func() { l.proposer.run(ctx.Done()) })
 	if err := l.takeOver(); err != nil {
 		l.close(0)
@@ -263,6 +265,10 @@ func (l *leader) job(build string, work func(ctx context.Context, build string) 
 		}
 		defer l.jobs.Release(1)
 		err := work(l.ctx, build)
+		for try := 1; errors.Is(err, errUnread) && try < unreadTries && l.ctx.Err() == nil; try++ {
+			time.Sleep(unreadWait)
+			err = work(l.ctx, build)
+		}
 		if err == nil || l.ctx.Err() != nil {
 			return
 		}

@@ -24,6 +24,7 @@ type proposer struct {
 	apply    func(data []byte, timeout time.Duration) raft.ApplyFuture
 	applied  func(changes []state.Change) // called in the log's order, before the callers hear
 	now      func() time.Time
+	failed   func()     // called, once, when an entry was not committed for sure
 	mu       sync.Mutex // guards what follows
 	queue    []proposal
 	closed   bool
@@ -37,8 +38,8 @@ type proposal struct {
 	done     func([]state.Result, error) // on the proposer's goroutine: must not block
 }
 
-func newProposer(apply func([]byte, time.Duration) raft.ApplyFuture, applied func([]state.Change), now func() time.Time) *proposer {
-	return &proposer{apply: apply, applied: applied, now: now, wake: make(chan struct{}, 1), finished: make(chan struct{})}
+func newProposer(apply func([]byte, time.Duration) raft.ApplyFuture, applied func([]state.Change), now func() time.Time, failed func()) *proposer {
+	return &proposer{apply: apply, applied: applied, now: now, failed: sync.OnceFunc(failed), wake: make(chan struct{}, 1), finished: make(chan struct{})}
 }
 
 // propose commits commands together and returns the result of each.
@@ -122,6 +123,8 @@ func (p *proposer) commit(batch []proposal) {
 	outcome, err := p.enter(entry)
 	if err == nil {
 		p.applied(outcome.Changes)
+	} else {
+		p.failed()
 	}
 	results := outcome.Results
 	for _, b := range batch {

@@ -134,6 +134,10 @@ func (l *leader) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*ki
 	if err := claims(ctx, req.GetBuilder()); err != nil {
 		return nil, err
 	}
+	req, err := l.doubted(ctx, req)
+	if err != nil {
+		return nil, err
+	}
 	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Complete{Complete: req}})
 	if err != nil {
 		return nil, err
