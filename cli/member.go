@@ -5,18 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"os"
-	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/cli/enroll"
-	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -168,139 +164,8 @@ func (m *member) coordinators() []string {
 	return urls
 }
 
-const (
-	// joinPatience is how long a node that joins waits for a farm that has no leader now.
-	joinPatience = 30 * time.Second
-	// followFirst is short: a farm that is being set up has more coordinators a moment later.
-	followFirst = time.Second
-	followEvery = 30 * time.Second
-	askTimeout  = 10 * time.Second
-	locateRetry = 2 * time.Second
-)
-
-// locate gives where the farm is: as it was when the node last heard, or as it says now, however long it is away.
-func (m *member) locate(ctx context.Context, log *slog.Logger) (node.Place, error) {
-	for {
-		if p := m.Place(); len(p.Coordinators) > 0 {
-			return p, nil
-		}
-		err := m.ask(ctx)
-		if err == nil {
-			continue
-		}
-		if !errors.Is(err, farm.ErrUnreachable) && exitCode(err) != exitUnreachable {
-			return node.Place{}, err
-		}
-		log.Warn("the farm does not answer; trying again", "error", err)
-		select {
-		case <-time.After(locateRetry):
-		case <-ctx.Done():
-			return node.Place{}, ctx.Err()
-		}
-	}
-}
-
-// follow keeps up with where the farm is, until ctx ends, and says so when that changes.
-func (m *member) follow(ctx context.Context, log *slog.Logger, moved func(node.Place)) {
-	wait := followFirst
-	for last := m.Place(); ; wait = min(2*wait, followEvery) {
-		if err := m.ask(ctx); err != nil && ctx.Err() == nil {
-			log.Debug("where the farm's coordinators are could not be asked", "error", err)
-		}
-		if now := m.Place(); !reflect.DeepEqual(now, last) {
-			log.Info("the farm has changed", "coordinators", now.Coordinators, "buses", now.Buses)
-			last = now
-			moved(now)
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		}
-	}
-}
-
-// ask asks the farm where it is, and keeps the answer.
-func (m *member) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	urls := m.coordinators()
-	if len(urls) == 0 {
-		return usagef("%s does not know where the farm is: name a coordinator with --join", m.Path())
-	}
-	f, err := farm.Dial(strings.Join(urls, ","), farm.Options{TLS: m.credentials.ClientTLS(farm.Protocols()...), Patience: askTimeout})
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	topology, err := farm.Ask(ctx, f, "ask where the farm is", f.Admin.Topology, &kilnv1.TopologyRequest{})
-	if err != nil || len(topology.GetCoordinators()) == 0 {
-		return err
-	}
-	return m.remember(topology)
-}
-
-const (
-	renewEvery = 24 * time.Hour
-	renewWait  = time.Minute
-)
-
-// keepValid has the certificate renewed in time, until ctx ends. A farm that does not answer is asked again a day later;
-// there are months for that.
-func (m *member) keepValid(ctx context.Context, log *slog.Logger, hosts ...string) {
-	log = log.With("certificate", m.Credentials())
-	for {
-		if m.credentials.Worn(time.Now()) {
-			err := m.renew(ctx, hosts)
-			switch {
-			case err == nil:
-				log.Info("certificate renewed", "expires", m.credentials.Identity().Expires)
-			case ctx.Err() == nil:
-				log.Warn("the certificate could not be renewed; trying again tomorrow", "expires", m.credentials.Identity().Expires, "error", err)
-			}
-		}
-		timer := time.NewTimer(renewEvery)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		}
-	}
-}
-
-// renew gets a new certificate: coordinators sign their own, the others ask.
-func (m *member) renew(ctx context.Context, hosts []string) error {
-	if m.authority != nil {
-		if err := m.signOwn(hosts); err != nil {
-			return err
-		}
-	} else {
-		resp, err := enroll.Renew(ctx, m.credentials, enroll.Request{Addresses: m.coordinators(), Hosts: hosts, Patience: renewWait})
-		if err != nil {
-			return err
-		}
-		if err := m.remember(resp.GetTopology()); err != nil {
-			return err
-		}
-	}
-	return m.credentials.Save(m.Credentials())
-}
-
-func (m *member) signOwn(hosts []string) error {
-	key, csr, err := pki.NewRequest(m.id)
-	if err != nil {
-		return err
-	}
-	who := m.credentials.Identity()
-	certificate, err := m.authority.Sign(csr, pki.Identity{Farm: who.Farm, Name: who.Name, Role: who.Role}, hosts, time.Now())
-	if err != nil {
-		return err
-	}
-	return m.credentials.Replace(certificate, key)
-}
+// joinPatience is how long a node that joins waits for a farm that has no leader now.
+const joinPatience = 30 * time.Second
 
 // hostOf is what is before the port of an address; empty when that is no one host.
 func hostOf(address string) string {
