@@ -40,6 +40,7 @@ func (a *api) Watch(ctx context.Context, req *connect.Request[kilnv1.WatchReques
 		}
 		return nil
 	}
+	defer l.watchers.enter(id)()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.ctx, func() { cancel(errNotLeading) })()

@@ -32,6 +32,8 @@ type farm struct {
 	config string
 	data   string
 	close  func()
+
+	patience time.Duration // with clients that vanish
 }
 
 func newFarm(t testing.TB, dataDir string) *farm {
@@ -60,7 +62,7 @@ func newFarm(t testing.TB, dataDir string) *farm {
 func (f *farm) start() {
 	f.t.Helper()
 	var err error
-	f.coord, err = New(Config{Store: f.dir, Blobs: f.dir, Bus: f.nc, DataDir: f.data, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	f.coord, err = New(Config{Store: f.dir, Blobs: f.dir, Bus: f.nc, DataDir: f.data, ClientPatience: f.patience, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -277,4 +279,22 @@ func (b *builder) total() (n int) {
 		n += k
 	}
 	return n
+}
+
+func (f *farm) wait(what string, ok func() bool) {
+	f.t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			f.t.Fatalf("waited too long until %s", what)
+		}
+	}
+}
+
+func (f *farm) record(id string) *kilnv1.BuildRecord {
+	f.t.Helper()
+	r, err := f.client.GetBuild(f.ctx(), connect.NewRequest(&kilnv1.GetBuildRequest{Id: id}))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return r.Msg.GetBuild()
 }

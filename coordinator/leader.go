@@ -36,6 +36,7 @@ type leader struct {
 	pending  pending
 	verify   verifier
 	rechecks rechecks
+	watchers *watchers
 	silence  silence    // of other coordinators
 	placing  sync.Mutex // held while raft's configuration changes
 
@@ -61,6 +62,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 		verify:   verifier{ask: func() raft.Future { return node.VerifyLeader() }},
 		silence:  silence{since: map[raft.ServerID]time.Time{}},
 		results:  &results{store: cfg.Store, blobs: cfg.Blobs, index: found, log: cfg.Log},
+		watchers: newWatchers(),
 		feeds:    &feeds{feeds: map[string]*feed{}},
 		leases:   newLeases(),
 		spans:    newSpans(),
@@ -84,6 +86,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 	}
 	l.spawn(l.shine)
 	l.spawn(l.watchLeases)
+	l.spawn(l.watchWatchers)
 	if cfg.Cluster != nil {
 		l.spawn(l.listenToPeers)
 		l.spawn(l.tendMembers)

@@ -36,9 +36,10 @@ const (
 	maxRecordBytes   = 256 << 20 // of a record read from the cache
 	maxArtifactBytes = 64 << 20  // of an artifact description
 
-	ringBytes    = 4 << 20 // of events of one build that a watcher may still ask for
-	keptFeeds    = 64      // ended builds whose events are kept
-	applyTimeout = 10 * time.Second
+	ringBytes      = 4 << 20 // of events of one build that a watcher may still ask for
+	keptFeeds      = 64      // ended builds whose events are kept
+	applyTimeout   = 10 * time.Second
+	clientPatience = 30 * time.Second // that a build goes on while nobody watches it
 
 	electionTimeout = 400 * time.Millisecond // until a follower that hears no leader stands for election
 	peerTimeout     = 3 * time.Second        // to connect to another coordinator, and for its answers to raft

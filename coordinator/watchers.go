@@ -1,0 +1,92 @@
+package coordinator
+
+import (
+	"sync"
+	"time"
+
+	"github.com/kiln-farm/kiln/coordinator/state"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// watchers knows which builds somebody watches. A build that nobody watches any more and that was not submitted to go
+// on alone is canceled after a while: its client was stopped hard, or its machine died.
+type watchers struct {
+	mu   sync.Mutex // guards what follows
+	here map[string]int
+	gone map[string]time.Time // since when nobody watches
+}
+
+func newWatchers() *watchers { return &watchers{here: map[string]int{}, gone: map[string]time.Time{}} }
+
+// enter counts a watcher in; leave counts it out.
+func (w *watchers) enter(build string) (leave func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.here[build]++
+	delete(w.gone, build)
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.here[build]--; w.here[build] == 0 {
+			delete(w.here, build)
+			w.gone[build] = time.Now()
+		}
+	}
+}
+
+// left returns those of builds that nobody has watched for patience. A build that it sees for the first time has had
+// a watcher until now: its client is about to come, or to come back to a new leader.
+func (w *watchers) left(builds []string, patience time.Duration, now time.Time) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []string
+	still := make(map[string]time.Time, len(builds))
+	for _, id := range builds {
+		if w.here[id] > 0 {
+			continue
+		}
+		since, known := w.gone[id]
+		if !known {
+			since = now
+		}
+		still[id] = since
+		if now.Sub(since) > patience {
+			all = append(all, id)
+		}
+	}
+	w.gone = still
+	return all
+}
+
+// watchWatchers cancels builds whose clients went away.
+func (l *leader) watchWatchers() {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case now := <-ticker.C:
+			l.cancelLeft(now)
+		}
+	}
+}
+
+func (l *leader) cancelLeft(now time.Time) {
+	var attended []string // builds that somebody should attend
+	l.fsm.view(func(m *state.Machine) {
+		for _, b := range m.Builds() {
+			if !b.Ended() && !b.Spec.GetDetached() {
+				attended = append(attended, b.Spec.GetId())
+			}
+		}
+	})
+	var commands []*kilnv1.Command
+	for _, id := range l.watchers.left(attended, l.cfg.ClientPatience, now) {
+		l.log.Info("a build is canceled since nobody watches it", "build", id)
+		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Cancel{Cancel: &kilnv1.CancelCommand{
+			Build: id, Reason: "its client went away (a build that is to go on alone is submitted with --detach)",
+		}}})
+	}
+	l.tell(commands...)
+}
