@@ -64,12 +64,13 @@ func (c *Cluster) client() *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// self is what this coordinator tells of itself.
-func (c *Coordinator) self() *kilnv1.Member {
-	return &kilnv1.Member{
-		Id: c.cfg.NodeID, Address: c.cfg.Cluster.Advertise, Bus: c.cfg.Cluster.Bus, BusPeers: c.cfg.Cluster.BusPeers,
-		Level: state.Level(), Version: c.cfg.Version,
+// self is what a coordinator tells of itself.
+func (c *Config) self() *kilnv1.Member {
+	m := &kilnv1.Member{Id: c.NodeID, Level: state.Level(), Version: c.Version}
+	if c.Cluster != nil {
+		m.Address, m.Bus, m.BusPeers = c.Cluster.Advertise, c.Cluster.Bus, c.Cluster.BusPeers
 	}
+	return m
 }
 
 // announce makes this coordinator a member that votes, and keeps it one, until it is closed or sent away.
@@ -112,7 +113,7 @@ func (c *Coordinator) votes() bool {
 
 // announceOnce tells whoever answers; followers pass it on to the leader.
 func (c *Coordinator) announceOnce(ctx context.Context) (voter bool, err error) {
-	req := &kilnv1.AnnounceRequest{Member: c.self(), Applied: c.node.AppliedIndex()}
+	req := &kilnv1.AnnounceRequest{Member: c.cfg.self(), Applied: c.node.AppliedIndex()}
 	if l, _ := c.current(); l != nil {
 		res, err := l.announced(ctx, req)
 		return res.GetVoter(), err

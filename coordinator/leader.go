@@ -37,6 +37,7 @@ type leader struct {
 	verify   verifier
 	rechecks rechecks
 	watchers *watchers
+	strikes  *strikes
 	silence  silence    // of other coordinators
 	placing  sync.Mutex // held while raft's configuration changes
 
@@ -63,6 +64,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 		silence:  silence{since: map[raft.ServerID]time.Time{}},
 		results:  &results{store: cfg.Store, blobs: cfg.Blobs, index: found, log: cfg.Log},
 		watchers: newWatchers(),
+		strikes:  newStrikes(),
 		feeds:    &feeds{feeds: map[string]*feed{}},
 		leases:   newLeases(),
 		spans:    newSpans(),
@@ -98,7 +100,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 func (l *leader) takeOver() error {
 	var epoch uint64
 	l.fsm.view(func(m *state.Machine) { epoch = m.Epoch() })
-	if err := l.raiseAlone(); err != nil {
+	if err := l.raiseAlone(epoch == 0); err != nil {
 		return err
 	}
 	if epoch == 0 {
@@ -180,11 +182,12 @@ func (l *leader) act(m *state.Machine, changes []state.Change) {
 				if wait := time.Duration(t.NotBefore-m.Now()) * time.Millisecond; t.NotBefore > m.Now() {
 					l.later(wait, c.Task)
 				} else {
-					ready = append(ready, itemOf(m, t))
+					ready = append(ready, l.ready(m, t)...)
 				}
 			}
 		case state.TaskMade:
 			l.leases.drop(c.Task)
+			l.holdFaulty(l.strikes.done(c.Task, c.Builder, time.Now()))
 			l.spans.step(c.Lease, "")
 			if t := m.Task(c.Task); t != nil && t.Result != nil {
 				l.keepResult(m, t)
@@ -193,6 +196,7 @@ func (l *leader) act(m *state.Machine, changes []state.Change) {
 			l.gone(m, c)
 		case state.SharesChanged:
 			l.sched.configure(m.Teams(), m.BuilderHolds())
+			l.itsTurn(m, "")
 		case state.PlanKnown:
 			l.job(c.Build, l.attachGraph)
 		case state.BuildComplete:
@@ -215,6 +219,7 @@ func (l *leader) act(m *state.Machine, changes []state.Change) {
 
 // gone stops what runs for nobody.
 func (l *leader) gone(m *state.Machine, c state.Change) {
+	l.strikes.forget(c.Task)
 	l.sched.remove(c.Task)
 	l.leases.drop(c.Task)
 	if c.Lease == 0 {
@@ -236,6 +241,7 @@ func (l *leader) buildChanged(m *state.Machine, id string) {
 	l.feeds.start(id).add(stateEvent(b.State, b.Error, b.Outputs))
 	if b.Ended() {
 		l.spans.endBuild(id, b.Error)
+		l.itsTurn(m, b.Spec.GetTeam())
 		l.feeds.end(id)
 		l.keepRecord(id)
 	}
@@ -254,7 +260,7 @@ func (l *leader) later(wait time.Duration, task string) {
 		}
 		l.fsm.view(func(m *state.Machine) {
 			if t := m.Task(task); t != nil && t.State == state.Ready {
-				l.sched.add(itemOf(m, t))
+				l.sched.add(l.ready(m, t)...)
 			}
 		})
 	})
@@ -303,5 +309,69 @@ func itemOf(m *state.Machine, t *state.Task) item {
 	if free {
 		best.class.resource = "" // one of the builds runs it anywhere, so all may
 	}
+	best.inputs = inputsOf(m, t)
 	return best
+}
+
+// inputsOf says who made what a task takes.
+func inputsOf(m *state.Machine, t *state.Task) (all []input) {
+	b, n := m.NodeOf(t)
+	for _, in := range n.Spec.GetInputs() {
+		out := in.GetOutput()
+		if out == nil || t.Waiters[0].Node < state.GraphNode {
+			continue
+		}
+		made := b.Nodes[state.GraphNode+int(out.GetNode())].Result
+		if builder := made.GetBuilder(); builder != "" {
+			all = append(all, input{builder, state.OutputOf(made, out.GetName()).GetSize()})
+		}
+	}
+	return all
+}
+
+// ready is a task as the scheduler takes it; nothing while the builds that wait for it have to wait themselves.
+func (l *leader) ready(m *state.Machine, t *state.Task) []item {
+	if !mayRun(m, t) {
+		return nil
+	}
+	it := itemOf(m, t)
+	it.avoid = l.strikes.of(t.Key)
+	return []item{it}
+}
+
+// mayRun says that one of the builds that wait for a task is among those that its team may have under way.
+func mayRun(m *state.Machine, t *state.Task) bool {
+	for _, w := range t.Waiters {
+		if turn(m, m.Build(w.Build)) {
+			return true
+		}
+	}
+	return false
+}
+
+// turn says that a build is among the first of its team, as many as that may have under way.
+func turn(m *state.Machine, b *state.Build) bool {
+	most := m.Team(b.Spec.GetTeam()).GetMaxBuilds()
+	if most == 0 {
+		return true
+	}
+	var earlier uint32
+	for _, other := range m.Builds() {
+		if !other.Ended() && other.Order < b.Order && other.Spec.GetTeam() == b.Spec.GetTeam() {
+			earlier++
+		}
+	}
+	return earlier < most
+}
+
+// itsTurn queues what builds of a team may begin now.
+func (l *leader) itsTurn(m *state.Machine, team string) {
+	if team != "" && m.Team(team).GetMaxBuilds() == 0 {
+		return
+	}
+	for _, t := range m.Tasks() {
+		if t.State == state.Ready && t.NotBefore <= m.Now() {
+			l.sched.add(l.ready(m, t)...)
+		}
+	}
 }

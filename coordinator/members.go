@@ -99,15 +99,16 @@ func (l *leader) tendOnce() error {
 	return nil
 }
 
-// raiseAlone gives a farm of one coordinator the feature level of its program, since nobody else has a say.
-func (l *leader) raiseAlone() error {
+// raiseAlone gives a farm that nobody else has a say in the feature level of this program: one without a cluster, or
+// one that has just been born.
+func (l *leader) raiseAlone(born bool) error {
 	behind := false
 	l.fsm.view(func(m *state.Machine) { behind = m.FeatureLevel() < state.Level() })
-	if l.cfg.Cluster != nil || !behind {
+	if !behind || l.cfg.Cluster != nil && !born {
 		return nil
 	}
 	_, err := l.proposer.propose(l.ctx,
-		&kilnv1.Command{Command: &kilnv1.Command_Member{Member: &kilnv1.MemberCommand{Member: &kilnv1.Member{Id: l.cfg.NodeID, Level: state.Level(), Version: l.cfg.Version}}}},
+		&kilnv1.Command{Command: &kilnv1.Command_Member{Member: &kilnv1.MemberCommand{Member: l.cfg.self()}}},
 		&kilnv1.Command{Command: &kilnv1.Command_Level{Level: &kilnv1.LevelCommand{Level: state.Level()}}})
 	return err
 }

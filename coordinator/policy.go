@@ -18,6 +18,24 @@ type item struct {
 	order    uint64    // of the oldest of those builds
 	node     int       // its place in that build's graph
 	since    time.Time // when it became ready, by the leader's clock
+	avoid    []string  // builders that failed it
+	inputs   []input   // that other steps made
+}
+
+// input is how many bytes a builder made of what a task takes.
+type input struct {
+	builder string
+	bytes   int64
+}
+
+// near is how many bytes of what a task takes a builder has made itself, and so has on its disk.
+func (it item) near(builder string) (n int64) {
+	for _, in := range it.inputs {
+		if in.builder == builder {
+			n += in.bytes
+		}
+	}
+	return n
 }
 
 // class is what a builder must be able to do to run a task.

@@ -22,6 +22,7 @@ type scheduler struct {
 	holds  map[string]*kilnv1.HoldCommand // by builder
 	queued map[string]bool                // tasks in queues
 	asks   []*ask                         // that wait for work, oldest first
+	known  map[string]knownBuilder        // that asked lately
 }
 
 // line is where tasks of one team wait that the same builders can run.
@@ -40,7 +41,7 @@ type ask struct {
 }
 
 func newScheduler(commit func(*ask, []item, func([]*kilnv1.Lease))) *scheduler {
-	return &scheduler{commit: commit, queues: map[line]*heapOf{}, queued: map[string]bool{}, shares: newShares()}
+	return &scheduler{commit: commit, queues: map[line]*heapOf{}, queued: map[string]bool{}, shares: newShares(), known: map[string]knownBuilder{}}
 }
 
 // add queues ready tasks. One that is queued already stays where it is.
@@ -97,6 +98,7 @@ func (s *scheduler) ask(ctx context.Context, info *kilnv1.BuilderInfo, credits i
 		}
 		return old
 	})
+	s.met(info, time.Now())
 	s.asks = append(s.asks, a)
 	s.match()
 	s.mu.Unlock()
@@ -174,45 +176,4 @@ func (s *scheduler) ready() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.queued)
-}
-
-// match makes all pairs that can be made.
-func (s *scheduler) match() {
-	s.asks = slices.DeleteFunc(s.asks, func(a *ask) bool {
-		items := s.take(a)
-		if len(items) == 0 {
-			return false
-		}
-		a.matched = true
-		s.commit(a, items, func(granted []*kilnv1.Lease) { a.granted <- granted })
-		return true
-	})
-}
-
-// take removes from the queues what a should get: the first tasks among those that its builder can run.
-func (s *scheduler) take(a *ask) []item {
-	if s.hold(a.info.GetId()) != nil {
-		return nil
-	}
-	var items []item
-	for len(items) < a.credits {
-		var best *heapOf
-		for at, q := range s.queues {
-			if s.shares.may(at.team) && accepts(a.info, at.class) && (best == nil || s.shares.before((*q)[0], (*best)[0])) {
-				best = q
-			}
-		}
-		if best == nil {
-			break
-		}
-		it := heap.Pop(best).(item)
-		delete(s.queued, it.task)
-		if best.Len() == 0 {
-			delete(s.queues, line{it.team, it.class})
-		}
-		s.shares.leave(it.team)
-		s.shares.run(it, time.Now())
-		items = append(items, it)
-	}
-	return items
 }

@@ -99,7 +99,8 @@ func (l *leader) queue(team string, limit int) (steps []*kilnv1.QueuedStep, tota
 			}
 		}
 		for _, t := range m.Tasks() {
-			if t.State != state.Ready || t.NotBefore <= now.UnixMilli() {
+			later := t.NotBefore > now.UnixMilli()
+			if t.State != state.Ready || !later && mayRun(m, t) {
 				continue
 			}
 			it := itemOf(m, t)
@@ -108,6 +109,11 @@ func (l *leader) queue(team string, limit int) (steps []*kilnv1.QueuedStep, tota
 			}
 			if total++; len(steps) < limit {
 				s := queuedStep(m, t, it)
+				if !later {
+					s.Reason = fmt.Sprintf("team %s has its %d builds under way, and this one waits for its turn", it.team, m.Team(it.team).GetMaxBuilds())
+					steps = append(steps, s)
+					continue
+				}
 				s.Reason = fmt.Sprintf("it is tried again in %s", (time.Duration(t.NotBefore-now.UnixMilli()) * time.Millisecond).Round(time.Second/10))
 				steps = append(steps, s)
 			}

@@ -143,6 +143,9 @@ func (l *leader) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*ki
 		return nil, err
 	}
 	if results[0].Refused == "" {
+		if req.GetCompletion() == kilnv1.Completion_COMPLETION_INFRA {
+			l.strikes.failed(req.GetTask(), req.GetBuilder())
+		}
 		l.leases.end(req.GetTask(), req.GetNumber())
 		l.leases.completed(req.GetBuilder(), req.GetError() == "")
 		l.spans.step(req.GetNumber(), req.GetError())
