@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	connectrpc.com/connect v1.21.1
+	github.com/anishathalye/porcupine v1.0.2
 	github.com/containerd/containerd/v2 v2.1.3
 	github.com/docker/cli v29.7.2+incompatible
 	github.com/google/go-cmp v0.7.0
