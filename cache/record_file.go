@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -17,6 +18,8 @@ import (
 const (
 	recordMark    = 0x314b5243 // "CRK1"
 	recordTrailer = 4 + 4 + 8
+	// smallRecord is the size, in bytes, up to which a record is written in one piece.
+	smallRecord = 64 << 10
 )
 
 func newRecordSum() hash.Hash32 { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }
@@ -75,6 +78,20 @@ func checkRecord(f *os.File) (int64, error) {
 func (d *Dir) putRecord(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if mode == IfAbsent && size >= 0 && size <= smallRecord {
+		data := make([]byte, size, size+recordTrailer)
+		if _, err := io.ReadFull(r, data); err != nil {
+			return fmt.Errorf("store %s: %w", key, err)
+		}
+		sum := newRecordSum()
+		_, _ = sum.Write(data) // a hash takes everything
+		if ok, err := putUnnamed(d.file(key), appendTrailer(data, sum.Sum32(), size)); err != nil {
+			return d.writeError("store "+key.String(), err)
+		} else if ok {
+			return nil
+		}
+		r = bytes.NewReader(data)
 	}
 	f, err := d.temp()
 	if err != nil {
