@@ -80,8 +80,9 @@ func Start(opts Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	// Reloading compares the options that it is given with those of now, and changes both.
-	ns, err := server.NewServer(o.Clone())
+	// The server fills in what is not set. Reloading compares what it is given with that: where they differ, clients
+	// would lose their connections.
+	ns, err := server.NewServer(o)
 	if err != nil {
 		return nil, fmt.Errorf("start the bus: %w", err)
 	}
@@ -89,12 +90,6 @@ func Start(opts Options) (*Server, error) {
 	if !ns.ReadyForConnections(startTimeout) {
 		ns.Shutdown()
 		return nil, fmt.Errorf("start the bus: not ready after %s; is %q taken by another process?", startTimeout, opts.Listen)
-	}
-	if addr, ok := ns.Addr().(*net.TCPAddr); ok {
-		o.Port = addr.Port
-	}
-	if addr := ns.ClusterAddr(); addr != nil {
-		o.Cluster.Port = addr.Port
 	}
 	return &Server{ns: ns, options: o}, nil
 }
@@ -129,7 +124,8 @@ func routeURLs(routes []string) ([]*url.URL, error) {
 	return all, nil
 }
 
-// SetRoutes says where the other servers are now.
+// SetRoutes says where the other servers are now. Builders that are connected lose their connection for a moment when
+// that changes: reloading checks their rights anew.
 func (s *Server) SetRoutes(routes []string) error {
 	all, err := routeURLs(routes)
 	if err != nil {

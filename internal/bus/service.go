@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
@@ -122,7 +123,7 @@ func (s *Service) subscribe(nc *nats.Conn, subject string, handle nats.MsgHandle
 	sub, err := nc.Subscribe(subject, handle)
 	if err == nil {
 		s.sub = sub
-		err = nc.Flush() // the server knows of the subscription before anyone is told that it is there
+		err = flush(nc)
 	}
 	if err != nil {
 		s.cancel()
@@ -130,6 +131,22 @@ func (s *Service) subscribe(nc *nats.Conn, subject string, handle nats.MsgHandle
 	}
 	return s, nil
 }
+
+// flush returns when the server knows of a new subscription, so that nobody is told of it before. A connection that
+// breaks meanwhile comes back with all its subscriptions.
+func flush(nc *nats.Conn) error {
+	for end := time.Now().Add(flushTimeout); ; time.Sleep(flushRetry) {
+		err := nc.Flush()
+		if err == nil || nc.IsClosed() || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+const (
+	flushTimeout = 5 * time.Second
+	flushRetry   = 20 * time.Millisecond
+)
 
 // headerLine makes text fit for a header: one line.
 func headerLine(text string) string {
