@@ -37,6 +37,8 @@ func (a *api) Status(ctx context.Context, _ *connect.Request[kilnv1.StatusReques
 			}
 		}
 	})
+	p50, p99, leases := l.waits.quantiles()
+	answer.LeaseP50Us, answer.LeaseP99Us, answer.Leases = p50.Microseconds(), p99.Microseconds(), leases
 	leased, builders := l.leases.count()
 	slices.Sort(builders)
 	answer.Leased, answer.Builders = uint32(leased), builders

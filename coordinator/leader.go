@@ -38,6 +38,7 @@ type leader struct {
 	rechecks rechecks
 	watchers *watchers
 	strikes  *strikes
+	waits    waits
 	silence  silence    // of other coordinators
 	placing  sync.Mutex // held while raft's configuration changes
 

@@ -94,8 +94,10 @@ func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) 
 				lease.DeadlineMs = longest.Milliseconds()
 				l.leases.grant(ref, t.Builder, t.Session, a.poll, time.Now(), longest)
 				granted = append(granted, lease)
+				wait := time.Since(items[i].since)
+				l.waits.add(wait)
 				if l.cfg.Leased != nil {
-					l.cfg.Leased(time.Since(items[i].since))
+					l.cfg.Leased(wait)
 				}
 			}
 		})

@@ -2310,20 +2310,24 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 }
 
 type StatusResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	Leader        string                 `protobuf:"bytes,2,opt,name=leader,proto3" json:"leader,omitempty"`
-	Builds        uint32                 `protobuf:"varint,3,opt,name=builds,proto3" json:"builds,omitempty"`
-	Ready         uint32                 `protobuf:"varint,4,opt,name=ready,proto3" json:"ready,omitempty"`
-	Leased        uint32                 `protobuf:"varint,5,opt,name=leased,proto3" json:"leased,omitempty"`
-	Builders      []string               `protobuf:"bytes,6,rep,name=builders,proto3" json:"builders,omitempty"`
-	Farm          string                 `protobuf:"bytes,7,opt,name=farm,proto3" json:"farm,omitempty"`
-	Level         uint32                 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"` // the feature level that is committed
-	Epoch         uint64                 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Members       []*MemberStatus        `protobuf:"bytes,10,rep,name=members,proto3" json:"members,omitempty"`
-	Workers       []*BuilderStatus       `protobuf:"bytes,11,rep,name=workers,proto3" json:"workers,omitempty"`
-	Teams         []*TeamStatus          `protobuf:"bytes,12,rep,name=teams,proto3" json:"teams,omitempty"`
-	Store         string                 `protobuf:"bytes,13,opt,name=store,proto3" json:"store,omitempty"` // URL of the shared cache
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Version  string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	Leader   string                 `protobuf:"bytes,2,opt,name=leader,proto3" json:"leader,omitempty"`
+	Builds   uint32                 `protobuf:"varint,3,opt,name=builds,proto3" json:"builds,omitempty"`
+	Ready    uint32                 `protobuf:"varint,4,opt,name=ready,proto3" json:"ready,omitempty"`
+	Leased   uint32                 `protobuf:"varint,5,opt,name=leased,proto3" json:"leased,omitempty"`
+	Builders []string               `protobuf:"bytes,6,rep,name=builders,proto3" json:"builders,omitempty"`
+	Farm     string                 `protobuf:"bytes,7,opt,name=farm,proto3" json:"farm,omitempty"`
+	Level    uint32                 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"` // the feature level that is committed
+	Epoch    uint64                 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Members  []*MemberStatus        `protobuf:"bytes,10,rep,name=members,proto3" json:"members,omitempty"`
+	Workers  []*BuilderStatus       `protobuf:"bytes,11,rep,name=workers,proto3" json:"workers,omitempty"`
+	Teams    []*TeamStatus          `protobuf:"bytes,12,rep,name=teams,proto3" json:"teams,omitempty"`
+	Store    string                 `protobuf:"bytes,13,opt,name=store,proto3" json:"store,omitempty"` // URL of the shared cache
+	// Of the latest leases, at most 8192: µs from when a step was ready to when its lease was committed.
+	LeaseP50Us    int64  `protobuf:"varint,14,opt,name=lease_p50_us,json=leaseP50Us,proto3" json:"lease_p50_us,omitempty"`
+	LeaseP99Us    int64  `protobuf:"varint,15,opt,name=lease_p99_us,json=leaseP99Us,proto3" json:"lease_p99_us,omitempty"`
+	Leases        uint64 `protobuf:"varint,16,opt,name=leases,proto3" json:"leases,omitempty"` // since this leader leads
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2447,6 +2451,27 @@ func (x *StatusResponse) GetStore() string {
 		return x.Store
 	}
 	return ""
+}
+
+func (x *StatusResponse) GetLeaseP50Us() int64 {
+	if x != nil {
+		return x.LeaseP50Us
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetLeaseP99Us() int64 {
+	if x != nil {
+		return x.LeaseP99Us
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetLeases() uint64 {
+	if x != nil {
+		return x.Leases
+	}
+	return 0
 }
 
 type MemberStatus struct {
@@ -2859,7 +2884,7 @@ const file_kiln_v1_farm_proto_rawDesc = "" +
 	"\adigests\x18\x01 \x03(\tR\adigests\"0\n" +
 	"\x14MissingBlobsResponse\x12\x18\n" +
 	"\adigests\x18\x01 \x03(\tR\adigests\"\x0f\n" +
-	"\rStatusRequest\"\x88\x03\n" +
+	"\rStatusRequest\"\xe4\x03\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\tR\x06leader\x12\x16\n" +
@@ -2874,7 +2899,12 @@ const file_kiln_v1_farm_proto_rawDesc = "" +
 	" \x03(\v2\x15.kiln.v1.MemberStatusR\amembers\x120\n" +
 	"\aworkers\x18\v \x03(\v2\x16.kiln.v1.BuilderStatusR\aworkers\x12)\n" +
 	"\x05teams\x18\f \x03(\v2\x13.kiln.v1.TeamStatusR\x05teams\x12\x14\n" +
-	"\x05store\x18\r \x01(\tR\x05store\"\x98\x01\n" +
+	"\x05store\x18\r \x01(\tR\x05store\x12 \n" +
+	"\flease_p50_us\x18\x0e \x01(\x03R\n" +
+	"leaseP50Us\x12 \n" +
+	"\flease_p99_us\x18\x0f \x01(\x03R\n" +
+	"leaseP99Us\x12\x16\n" +
+	"\x06leases\x18\x10 \x01(\x04R\x06leases\"\x98\x01\n" +
 	"\fMemberStatus\x12'\n" +
 	"\x06member\x18\x01 \x01(\v2\x0f.kiln.v1.MemberR\x06member\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\bR\x06leader\x12\x14\n" +
