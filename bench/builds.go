@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// builder is kiln or linuxkit: how it imports images and builds with a cache of its own.
-type builder struct {
+// imageBuilder is kiln or linuxkit: how it imports images and builds with a cache of its own.
+type imageBuilder struct {
 	name  string
 	load  func(ctx context.Context, cache, image string) error
 	build func(ctx context.Context, cache, yaml, out string, args ...string) (sample, error)
@@ -35,7 +35,7 @@ func measureBuilds(ctx context.Context, o options) ([]table, error) {
 	if err != nil {
 		return nil, err
 	}
-	builders := []builder{kiln(o.kiln, o.work)}
+	builders := []imageBuilder{kiln(o.kiln, o.work)}
 	if o.linuxkit != "" {
 		builders = append(builders, linuxkit(o.linuxkit, o.work))
 	}
@@ -56,7 +56,7 @@ func measureBuilds(ctx context.Context, o options) ([]table, error) {
 	return []table{t}, nil
 }
 
-func measureBuilder(ctx context.Context, o options, b builder, images []string, t *table) error {
+func measureBuilder(ctx context.Context, o options, b imageBuilder, images []string, t *table) error {
 	out := filepath.Join(o.work, "out")
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
@@ -131,8 +131,8 @@ func measureBuilder(ctx context.Context, o options, b builder, images []string, 
 	return nil
 }
 
-func kiln(binary, work string) builder {
-	return builder{
+func kiln(binary, work string) imageBuilder {
+	return imageBuilder{
 		name: "kiln",
 		load: func(ctx context.Context, cache, image string) error {
 			_, err := command(ctx, work, binary, "cache", "import", "--cache", cache, image)
@@ -145,8 +145,8 @@ func kiln(binary, work string) builder {
 	}
 }
 
-func linuxkit(binary, work string) builder {
-	return builder{
+func linuxkit(binary, work string) imageBuilder {
+	return imageBuilder{
 		name: "linuxkit",
 		load: func(ctx context.Context, cache, image string) error {
 			_, err := command(ctx, work, binary, "--cache", cache, "cache", "import", image)

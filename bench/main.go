@@ -24,6 +24,8 @@ import (
 type options struct {
 	kiln, linuxkit string
 	runs, size     int
+	kills          int
+	finished       int
 	work           string
 }
 
@@ -40,10 +42,20 @@ func main() {
 	flag.StringVar(&o.linuxkit, "linuxkit", "", "a linuxkit to measure beside it")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each case")
 	flag.IntVar(&o.size, "size", 25, "MiB of each of the twelve images")
-	only := flag.String("only", "", "comma list of builds, scheduler; empty for all")
+	only := flag.String("only", "", "comma list of builds, scheduler, farm, failover, history, s3; empty for all")
 	jsonFile := flag.String("json", "", "write the tables to this file, too")
+	work := flag.String("worker", "", "be a builder of the bench (bench runs itself so)")
+	flag.IntVar(&o.kills, "kills", 100, "kills of the leader")
+	flag.IntVar(&o.finished, "finished", 100_000, "finished builds before the coordinators' memory is looked at")
 	images := flag.String("images", "", "only write the images into this directory (bench runs itself so: a process's peak memory counts for its children)")
 	flag.Parse()
+	if *work != "" {
+		if err := runWorker(*work); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if *images != "" {
 		if err := writeImages(*images, o.size, o.runs); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
@@ -77,6 +89,9 @@ func run(ctx context.Context, o options, only, jsonFile string) error {
 	}{
 		{"builds", measureBuilds},
 		{"scheduler", measureScheduler},
+		{"farm", measureFarm},
+		{"failover", measureFailover},
+		{"history", measureHistory},
 	}
 	out := report{CPUs: runtime.NumCPU(), Go: runtime.Version()}
 	for _, s := range suites {

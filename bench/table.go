@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 )
@@ -22,6 +23,7 @@ type row struct {
 }
 
 func (t *table) add(name string, figures map[string]float64, cells ...string) {
+	fmt.Fprintf(os.Stderr, "%s: %s\n", name, strings.Join(cells, " "))
 	t.Rows = append(t.Rows, row{Case: name, Figures: figures, Cells: cells})
 }
 

@@ -30,8 +30,11 @@ const (
 	drainGrace = 30 * time.Second
 	// releaseWait bounds giving leases back at the end.
 	releaseWait = 2 * time.Second
-	retryFirst  = 20 * time.Millisecond
-	retryMost   = 2 * time.Second
+	// maxPolls is how many requests for leases are under way at once.
+	maxPolls   = 4
+	farewell   = time.Second // for the last heartbeat
+	retryFirst = 20 * time.Millisecond
+	retryMost  = 2 * time.Second
 )
 
 // Fetcher brings a blob into the cache from where a source says it is, with the mirrors and the logins of a build.
@@ -144,19 +147,31 @@ func (b *Builder) Run(ctx context.Context) error {
 	}
 	stopBeating()
 	beats.Wait()
+	b.heartbeat(steps, farewell, true) // so that the leader does not lease anything to who is gone
 	return nil
 }
 
-// take asks for leases while there are free slots, until ctx ends.
+// take asks for leases while there are free slots, until ctx ends. Several requests are under way at once, each for
+// part of the slots: while one is answered and asked anew, others wait for what becomes ready.
 func (b *Builder) take(ctx, steps context.Context, leases *sync.WaitGroup) {
+	var polls sync.WaitGroup
+	n := min(maxPolls, b.cfg.Slots)
+	for range n {
+		polls.Go(func() { b.poll(ctx, steps, leases, (b.cfg.Slots+n-1)/n) })
+	}
+	polls.Wait()
+}
+
+// poll asks again and again, for at most so many leases.
+func (b *Builder) poll(ctx, steps context.Context, leases *sync.WaitGroup, most int) {
 	wait := retryFirst
 	for ctx.Err() == nil {
-		credits := b.acquire(ctx)
+		credits := b.acquire(ctx, most)
 		if credits == 0 {
 			return
 		}
-		polling, poll := b.link.begin(ctx)
-		granted, pause, err := b.ask(polling, credits, poll)
+		polling, poll, polls := b.link.begin(ctx)
+		granted, pause, err := b.ask(polling, credits, poll, polls)
 		again := errors.Is(context.Cause(polling), errNewLeader)
 		for range credits - len(granted) {
 			b.free <- struct{}{}
@@ -164,7 +179,7 @@ func (b *Builder) take(ctx, steps context.Context, leases *sync.WaitGroup) {
 		for _, lease := range granted {
 			b.start(steps, lease, leases)
 		}
-		b.link.end(err == nil)
+		b.link.end(poll, err == nil)
 		if err == nil || again {
 			wait = retryFirst
 		} else if ctx.Err() == nil {
@@ -175,18 +190,19 @@ func (b *Builder) take(ctx, steps context.Context, leases *sync.WaitGroup) {
 	}
 }
 
-// acquire waits for a free slot and takes all there are.
-func (b *Builder) acquire(ctx context.Context) int {
+// acquire waits for a free slot and takes up to most.
+func (b *Builder) acquire(ctx context.Context, most int) int {
 	select {
 	case <-b.free:
 	case <-ctx.Done():
 		return 0
 	}
-	credits := 1
-	for {
+	for credits := 1; ; credits++ {
+		if credits == most {
+			return credits
+		}
 		select {
 		case <-b.free:
-			credits++
 		default:
 			return credits
 		}
@@ -194,7 +210,7 @@ func (b *Builder) acquire(ctx context.Context) int {
 }
 
 // ask is one long poll. A grant that is on its way when ctx ends is not seen; the next heartbeat gives it back.
-func (b *Builder) ask(ctx context.Context, credits int, poll uint64) ([]*kilnv1.Lease, time.Duration, error) {
+func (b *Builder) ask(ctx context.Context, credits int, poll uint64, polls []uint64) ([]*kilnv1.Lease, time.Duration, error) {
 	if b.cfg.Room != nil {
 		if err := b.cfg.Room(); err != nil {
 			return nil, 0, err
@@ -202,7 +218,7 @@ func (b *Builder) ask(ctx context.Context, credits int, poll uint64) ([]*kilnv1.
 	}
 	polling, cancel := context.WithTimeout(ctx, pollWait+pollMargin)
 	defer cancel()
-	req := &kilnv1.LeaseRequest{Builder: b.info(), Credits: uint32(credits), WaitMs: pollWait.Milliseconds(), Poll: poll}
+	req := &kilnv1.LeaseRequest{Builder: b.info(), Credits: uint32(credits), WaitMs: pollWait.Milliseconds(), Poll: poll, Polls: polls}
 	var reply kilnv1.LeaseReply
 	if err := bus.Request(polling, b.cfg.Bus, b.subjects.Lease(b.cfg.ID), req, &reply); err != nil {
 		return nil, 0, err
@@ -279,19 +295,23 @@ func (b *Builder) heartbeats(running, ctx context.Context) {
 			timer.Stop()
 			return
 		}
-		beat, cancel := context.WithTimeout(ctx, heartbeatEvery)
-		term, poll := b.link.now() // before the leases: what comes later is not told as lost
-		req := &kilnv1.HeartbeatRequest{Builder: b.info(), Leases: b.leases(), Draining: running.Err() != nil, Term: term, Poll: poll}
-		var reply kilnv1.HeartbeatReply
-		err := bus.Request(beat, b.cfg.Bus, b.subjects.Heartbeat(b.cfg.ID), req, &reply)
-		cancel()
-		if err != nil {
-			b.cfg.Log.Debug("no answer to a heartbeat", "error", err)
-			continue
-		}
-		for _, ref := range reply.GetStop() {
-			b.stop(ref)
-		}
+		b.heartbeat(ctx, heartbeatEvery, running.Err() != nil)
+	}
+}
+
+// heartbeat is one of them.
+func (b *Builder) heartbeat(ctx context.Context, wait time.Duration, draining bool) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	term, poll, polls := b.link.now() // before the leases: what comes later is not told as lost
+	req := &kilnv1.HeartbeatRequest{Builder: b.info(), Leases: b.leases(), Draining: draining, Term: term, Poll: poll, Polls: polls}
+	var reply kilnv1.HeartbeatReply
+	if err := bus.Request(ctx, b.cfg.Bus, b.subjects.Heartbeat(b.cfg.ID), req, &reply); err != nil {
+		b.cfg.Log.Debug("no answer to a heartbeat", "error", err)
+		return
+	}
+	for _, ref := range reply.GetStop() {
+		b.stop(ref)
 	}
 }
 

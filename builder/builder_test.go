@@ -114,7 +114,7 @@ func TestACompletionNamesOutputsAndAllBlobs(t *testing.T) {
 func TestABuilderTellsWhatItCanDo(t *testing.T) {
 	f := start(t, func(context.Context, *step.Request) (*step.Response, error) { return &step.Response{}, nil }, nil)
 	got := next(t, f.leader.asked, "request for leases")
-	if got.GetCredits() != 2 || got.GetBuilder().GetSlots() != 2 || got.GetBuilder().GetSession() == "" {
+	if got.GetCredits() != 1 || got.GetBuilder().GetSlots() != 2 || got.GetBuilder().GetSession() == "" {
 		t.Errorf("got %v", got)
 	}
 	kinds := got.GetBuilder().GetKinds()

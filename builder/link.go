@@ -3,6 +3,8 @@ package builder
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,15 +23,17 @@ var errNewLeader = errors.New("another leader was heard of")
 
 // link is what a builder knows of its way to the leader.
 type link struct {
-	mu     sync.Mutex // guards what follows
-	term   uint64     // of the leader heard last
-	heard  time.Time  // when
-	poll   uint64     // the one under way, or the next one: earlier ones are over
-	cancel context.CancelCauseFunc
-	beat   chan struct{} // holds a token when a heartbeat should not wait
+	mu    sync.Mutex // guards what follows
+	term  uint64     // of the leader heard last
+	heard time.Time  // when
+	next  uint64     // number of the next poll
+	polls map[uint64]context.CancelCauseFunc
+	beat  chan struct{} // holds a token when a heartbeat should not wait
 }
 
-func newLink() *link { return &link{poll: 1, heard: time.Now(), beat: make(chan struct{}, 1)} }
+func newLink() *link {
+	return &link{next: 1, polls: map[uint64]context.CancelCauseFunc{}, heard: time.Now(), beat: make(chan struct{}, 1)}
+}
 
 // beacon hears a leader. What was asked another one before is given up.
 func (l *link) beacon(b *kilnv1.LeaderBeacon) {
@@ -45,28 +49,32 @@ func (l *link) beacon(b *kilnv1.LeaderBeacon) {
 	}
 	first := l.term == 0
 	l.term = b.GetTerm()
-	if !first && l.cancel != nil {
-		l.cancel(errNewLeader)
+	if !first {
+		for _, cancel := range l.polls {
+			cancel(errNewLeader)
+		}
 	}
 	l.hurry()
 }
 
-// begin starts a poll.
-func (l *link) begin(ctx context.Context) (context.Context, uint64) {
+// begin starts a poll, and says which are under way.
+func (l *link) begin(ctx context.Context) (polling context.Context, poll uint64, polls []uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ctx, l.cancel = context.WithCancelCause(ctx)
-	return ctx, l.poll
+	polling, cancel := context.WithCancelCause(ctx)
+	poll = l.next
+	l.next++
+	l.polls[poll] = cancel
+	return polling, poll, slices.Collect(maps.Keys(l.polls))
 }
 
 // end says that a poll is over and that all it brought is taken up. When it brought no answer, the leader should hear
 // of that soon: it may have granted something.
-func (l *link) end(answered bool) {
+func (l *link) end(poll uint64, answered bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cancel(nil)
-	l.cancel = nil
-	l.poll++
+	l.polls[poll](nil)
+	delete(l.polls, poll)
 	if !answered {
 		l.hurry()
 	}
@@ -80,11 +88,11 @@ func (l *link) hurry() {
 	}
 }
 
-// now returns the term and the poll that a heartbeat tells. Whoever asks looks at the leases afterwards.
-func (l *link) now() (term, poll uint64) {
+// now returns what a heartbeat tells. Whoever asks looks at the leases afterwards.
+func (l *link) now() (term, next uint64, polls []uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.term, l.poll
+	return l.term, l.next, slices.Collect(maps.Keys(l.polls))
 }
 
 // silent is how long no leader was heard.

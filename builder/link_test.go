@@ -11,7 +11,7 @@ import (
 func TestAPollEndsWhenAnotherLeaderIsHeard(t *testing.T) {
 	l := newLink()
 	l.beacon(&kilnv1.LeaderBeacon{Term: 1})
-	ctx, poll := l.begin(t.Context())
+	ctx, poll, _ := l.begin(t.Context())
 	l.beacon(&kilnv1.LeaderBeacon{Term: 1})
 	if ctx.Err() != nil {
 		t.Fatal("the same leader ends the poll")
@@ -20,12 +20,12 @@ func TestAPollEndsWhenAnotherLeaderIsHeard(t *testing.T) {
 	if !errors.Is(context.Cause(ctx), errNewLeader) {
 		t.Fatal("another leader does not end the poll")
 	}
-	if term, now := l.now(); term != 2 || now != poll {
-		t.Errorf("term %d and poll %d while the poll is not taken up, want 2 and %d", term, now, poll)
+	if term, next, polls := l.now(); term != 2 || next != poll+1 || len(polls) != 1 {
+		t.Errorf("term %d, next %d and polls %v while the poll is not taken up, want 2, %d and one", term, next, polls, poll+1)
 	}
-	l.end(false)
-	if _, now := l.now(); now != poll+1 {
-		t.Errorf("poll %d after the end, want %d", now, poll+1)
+	l.end(poll, false)
+	if _, _, polls := l.now(); len(polls) != 0 {
+		t.Errorf("polls %v after the end", polls)
 	}
 	select {
 	case <-l.beat:
@@ -38,7 +38,7 @@ func TestALeaderOfThePastIsNotHeard(t *testing.T) {
 	l := newLink()
 	l.beacon(&kilnv1.LeaderBeacon{Term: 5})
 	l.beacon(&kilnv1.LeaderBeacon{Term: 4})
-	if term, _ := l.now(); term != 5 {
+	if term, _, _ := l.now(); term != 5 {
 		t.Errorf("term %d, want 5", term)
 	}
 }

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ type lease struct {
 	builder  string
 	session  string
 	poll     uint64 // the request that it was granted to; 0: another leader's grant
+	known    bool   // its builder said that it works on it
 	granted  time.Time
 	expires  time.Time
 	deadline time.Time
@@ -117,12 +119,13 @@ func (l *leases) beat(req *kilnv1.HeartbeatRequest, term uint64, now time.Time) 
 			continue
 		}
 		works[ref.GetTask()] = true
+		have.known = true
 		have.expires = now.Add(leaseTTL + leaseGrace)
 	}
 	for task, have := range l.byTask {
 		// A builder takes up what an answer brings before it asks again, and gives up what it asked a leader when it
 		// hears of the next one.
-		passed := req.GetTerm() == term && have.poll < req.GetPoll()
+		passed := req.GetTerm() == term && have.poll < req.GetPoll() && !slices.Contains(req.GetPolls(), have.poll)
 		if have.builder == builder && !works[task] && (have.session != session || passed || now.Sub(have.granted) > leaseLostWait) {
 			lost = append(lost, have.ref)
 		}
@@ -140,6 +143,8 @@ func (l *leases) overdue(now time.Time) map[*kilnv1.LeaseRef]string {
 		switch {
 		case now.After(have.expires):
 			reason = "builder " + have.builder + " was not heard of any more"
+		case !have.known && now.Sub(have.granted) > leaseLostWait && l.silent(have.builder, now) > leaseLostWait:
+			reason = "builder " + have.builder + " was gone before it could begin"
 		case now.After(have.deadline):
 			reason = "it took longer than " + have.deadline.Sub(have.granted).String() + " on builder " + have.builder
 		default:
@@ -164,6 +169,15 @@ func (l *leases) hears(builder string) bool {
 	defer l.mu.Unlock()
 	w := l.seen[builder]
 	return w != nil && time.Since(w.at) < leaseTTL+leaseGrace
+}
+
+// silent is how long a builder was not heard of. The caller holds the lock.
+func (l *leases) silent(builder string, now time.Time) time.Duration {
+	w := l.seen[builder]
+	if w == nil {
+		return 0 // a new leader has not heard of anyone yet
+	}
+	return now.Sub(w.at)
 }
 
 // count is how many leases there are, and which builders were heard of lately.

@@ -14,16 +14,21 @@ func (s *scheduler) match() {
 	now := time.Now()
 	for {
 		var best *heapOf
-		for at, q := range s.queues {
-			if s.shares.may(at.team) && (best == nil || s.shares.before((*q)[0], (*best)[0])) && s.suits((*q)[0], given, now) != nil {
-				best = q
+		var at int // of the item in best
+		var to *ask
+		for l, q := range s.queues {
+			if !s.shares.may(l.team) {
+				continue
+			}
+			i, a := s.first(*q, given, now)
+			if a != nil && (best == nil || s.shares.before((*q)[i], (*best)[at])) {
+				best, at, to = q, i, a
 			}
 		}
 		if best == nil {
 			break
 		}
-		to := s.suits((*best)[0], given, now)
-		it := heap.Pop(best).(item)
+		it := heap.Remove(best, at).(item)
 		delete(s.queued, it.task)
 		if best.Len() == 0 {
 			delete(s.queues, line{it.team, it.class})
@@ -44,6 +49,26 @@ func (s *scheduler) match() {
 		s.commit(a, items, func(granted []*kilnv1.Lease) { a.granted <- granted })
 		return true
 	})
+}
+
+// lookPast is how many tasks of a line are looked at when the first one avoids all who ask.
+const lookPast = 32
+
+// first is the task of a line that goes first among those that somebody may have, and who should get it.
+func (s *scheduler) first(q heapOf, given map[*ask][]item, now time.Time) (int, *ask) {
+	if a := s.suits(q[0], given, now); a != nil || len(q[0].avoid) == 0 {
+		return 0, a
+	}
+	best, to := 0, (*ask)(nil)
+	for i := 1; i < min(len(q), lookPast); i++ {
+		if to != nil && !before(q[i], q[best]) {
+			continue
+		}
+		if a := s.suits(q[i], given, now); a != nil {
+			best, to = i, a
+		}
+	}
+	return best, to
 }
 
 // suits returns who should get a task: of those that may, the one that has most of its inputs on its disk, then the

@@ -160,3 +160,20 @@ func TestBuildsBeyondATeamsLimitWaitForTheirTurn(t *testing.T) {
 	f.builder("b", chain(2, "turn"), nil)
 	wantState(t, f.watch(second.Id, 0), kilnv1.BuildState_BUILD_STATE_DONE)
 }
+
+func TestATaskThatAvoidsWhoAsksHoldsNobodyUp(t *testing.T) {
+	var got []string
+	s := newScheduler(func(_ *ask, items []item, _ func([]*kilnv1.Lease)) {
+		for _, it := range items {
+			got = append(got, it.task)
+		}
+	})
+	kinds := []*kilnv1.StepKind{{Kind: "segment", Version: 1}}
+	s.met(&kilnv1.BuilderInfo{Id: "busy", Kinds: kinds}, time.Now())
+	s.asks = append(s.asks, &ask{info: &kilnv1.BuilderInfo{Id: "b", Kinds: kinds}, credits: 1, granted: make(chan []*kilnv1.Lease, 1)})
+	kind := class{kind: "segment", version: 1}
+	s.add(item{task: "failed on b", class: kind, avoid: []string{"b"}}, item{task: "another", class: kind, order: 1})
+	if fmt.Sprint(got) != "[another]" {
+		t.Errorf("got %v, want the other task", got)
+	}
+}

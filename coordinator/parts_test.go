@@ -60,8 +60,8 @@ func TestTheSchedulerTakesTheFirstThatTheBuilderCanRun(t *testing.T) {
 	)
 	s.remove("canceled")
 	info := &kilnv1.BuilderInfo{Id: "b", Platforms: []string{"linux/amd64"}, Kinds: []*kilnv1.StepKind{{Kind: "segment", Version: 1}}}
-	s.ask(context.Background(), info, 3, 0, time.Minute)
-	s.ask(context.Background(), info, 3, 0, time.Minute)
+	s.ask(context.Background(), info, 3, 0, nil, time.Minute)
+	s.ask(context.Background(), info, 3, 0, nil, time.Minute)
 	want := "[urgent first later in its graph second build]"
 	if fmt.Sprint(got) != want {
 		t.Errorf("got %v, want %v", got, want)
@@ -69,7 +69,7 @@ func TestTheSchedulerTakesTheFirstThatTheBuilderCanRun(t *testing.T) {
 	if s.ready() != 2 {
 		t.Errorf("%d are left, want 2", s.ready())
 	}
-	if leases := s.ask(context.Background(), info, 1, 0, time.Millisecond); leases != nil || len(s.asks) != 0 {
+	if leases := s.ask(context.Background(), info, 1, 0, nil, time.Millisecond); leases != nil || len(s.asks) != 0 {
 		t.Errorf("an ask that waited in vain: %v, %d asks are left", leases, len(s.asks))
 	}
 }

@@ -85,6 +85,9 @@ func (l *leader) doubted(ctx context.Context, req *kilnv1.CompleteRequest) (*kil
 	infra := proto.CloneOf(req)
 	infra.Completion, infra.Missing = kilnv1.Completion_COMPLETION_INFRA, ""
 	infra.Error = fmt.Sprintf("builder %s could not read the blob %s, which is there", req.GetBuilder(), req.GetMissing())
+	if err != nil {
+		infra.Error = fmt.Sprintf("builder %s could not read the blob %s, and the leader cannot look for it: %v", req.GetBuilder(), req.GetMissing(), err)
+	}
 	return infra, nil
 }
 

@@ -85,19 +85,16 @@ func (s *scheduler) remove(task string) {
 	}
 }
 
-// ask waits until there is work for a builder, up to wait. What the builder asked before is not waited for any more:
-// it would not hear the answer.
-func (s *scheduler) ask(ctx context.Context, info *kilnv1.BuilderInfo, credits int, poll uint64, wait time.Duration) []*kilnv1.Lease {
+// ask waits until there is work for a builder, up to wait. What the builder asked before and does not wait for any
+// more is forgotten: it would not hear the answer.
+func (s *scheduler) ask(ctx context.Context, info *kilnv1.BuilderInfo, credits int, poll uint64, polls []uint64, wait time.Duration) []*kilnv1.Lease {
 	a := &ask{info: info, credits: credits, poll: poll, granted: make(chan []*kilnv1.Lease, 1)}
 	s.mu.Lock()
-	s.asks = slices.DeleteFunc(s.asks, func(b *ask) bool {
-		old := poll > 0 && b.info.GetId() == info.GetId() && (b.info.GetSession() != info.GetSession() || b.poll < poll)
-		if old {
-			b.matched = true
-			b.granted <- nil
-		}
-		return old
-	})
+	if poll > 0 {
+		s.drop(info.GetId(), func(b *ask) bool {
+			return b.info.GetSession() != info.GetSession() || b.poll < poll && !slices.Contains(polls, b.poll)
+		})
+	}
 	s.met(info, time.Now())
 	s.asks = append(s.asks, a)
 	s.match()
@@ -119,6 +116,26 @@ func (s *scheduler) ask(ctx context.Context, info *kilnv1.BuilderInfo, credits i
 	}
 	s.mu.Unlock()
 	return <-a.granted // being committed: it comes, whatever becomes of it
+}
+
+// drop forgets requests of a builder. The caller holds the lock.
+func (s *scheduler) drop(builder string, which func(*ask) bool) {
+	s.asks = slices.DeleteFunc(s.asks, func(b *ask) bool {
+		old := b.info.GetId() == builder && which(b)
+		if old {
+			b.matched = true
+			b.granted <- nil
+		}
+		return old
+	})
+}
+
+// farewell forgets what a builder has asked that takes no more work.
+func (s *scheduler) farewell(builder string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop(builder, func(*ask) bool { return true })
+	delete(s.known, builder)
 }
 
 // configure sets how teams share, and which builders get no work.

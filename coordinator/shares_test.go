@@ -76,10 +76,10 @@ func TestLimitsAndHoldsKeepWorkBack(t *testing.T) {
 		do   func()
 		want string
 	}{
-		{"a held builder gets nothing", func() { s.ask(t.Context(), info("held", "large"), 9, 0, time.Millisecond) }, "[]"},
-		{"a team gets no more than its limit", func() { s.ask(t.Context(), info("small"), 9, 0, time.Millisecond) }, "[a]"},
-		{"a resource class goes where it is offered", func() { s.ask(t.Context(), info("large", "large"), 9, 0, time.Millisecond) }, "[a large]"},
-		{"what ends makes room", func() { s.ended("a"); s.ask(t.Context(), info("small"), 9, 0, time.Millisecond) }, "[a large b]"},
+		{"a held builder gets nothing", func() { s.ask(t.Context(), info("held", "large"), 9, 0, nil, time.Millisecond) }, "[]"},
+		{"a team gets no more than its limit", func() { s.ask(t.Context(), info("small"), 9, 0, nil, time.Millisecond) }, "[a]"},
+		{"a resource class goes where it is offered", func() { s.ask(t.Context(), info("large", "large"), 9, 0, nil, time.Millisecond) }, "[a large]"},
+		{"what ends makes room", func() { s.ended("a"); s.ask(t.Context(), info("small"), 9, 0, nil, time.Millisecond) }, "[a large b]"},
 	} {
 		if c.do(); fmt.Sprint(got) != c.want {
 			t.Errorf("%s: got %v, want %s", c.name, got, c.want)

@@ -49,7 +49,7 @@ func (l *leader) lease(ctx context.Context, req *kilnv1.LeaseRequest) (*kilnv1.L
 	}
 	l.leases.heard(req.GetBuilder(), time.Now())
 	wait := min(max(time.Duration(req.GetWaitMs())*time.Millisecond, 0), maxLeaseWait)
-	return &kilnv1.LeaseReply{Leases: l.sched.ask(ctx, req.GetBuilder(), int(min(req.GetCredits(), maxBatch)), req.GetPoll(), wait)}, nil
+	return &kilnv1.LeaseReply{Leases: l.sched.ask(ctx, req.GetBuilder(), int(min(req.GetCredits(), maxBatch)), req.GetPoll(), req.GetPolls(), wait)}, nil
 }
 
 // commitLeases leases items to a builder: first in the log, then in the answer.
@@ -158,6 +158,9 @@ func (l *leader) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*ki
 func (l *leader) heartbeat(ctx context.Context, req *kilnv1.HeartbeatRequest) (*kilnv1.HeartbeatReply, error) {
 	if err := claims(ctx, req.GetBuilder().GetId()); err != nil {
 		return nil, err
+	}
+	if req.GetDraining() {
+		l.sched.farewell(req.GetBuilder().GetId())
 	}
 	unknown, lost := l.leases.beat(req, l.term, time.Now())
 	var commands []*kilnv1.Command

@@ -226,11 +226,13 @@ func (x *StepKind) GetVersion() uint32 {
 
 // LeaseRequest asks for up to `credits` leases; the leader may hold it for wait_ms before answering with none.
 type LeaseRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Builder       *BuilderInfo           `protobuf:"bytes,1,opt,name=builder,proto3" json:"builder,omitempty"`
-	Credits       uint32                 `protobuf:"varint,2,opt,name=credits,proto3" json:"credits,omitempty"`
-	WaitMs        int64                  `protobuf:"varint,3,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
-	Poll          uint64                 `protobuf:"varint,4,opt,name=poll,proto3" json:"poll,omitempty"` // of this session, counted from 1: it takes the place of earlier ones that are not answered yet
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Builder *BuilderInfo           `protobuf:"bytes,1,opt,name=builder,proto3" json:"builder,omitempty"`
+	Credits uint32                 `protobuf:"varint,2,opt,name=credits,proto3" json:"credits,omitempty"`
+	WaitMs  int64                  `protobuf:"varint,3,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
+	Poll    uint64                 `protobuf:"varint,4,opt,name=poll,proto3" json:"poll,omitempty"` // of this session, counted from 1
+	// The requests of this session that are under way, this one included: the leader forgets others.
+	Polls         []uint64 `protobuf:"varint,5,rep,packed,name=polls,proto3" json:"polls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -291,6 +293,13 @@ func (x *LeaseRequest) GetPoll() uint64 {
 		return x.Poll
 	}
 	return 0
+}
+
+func (x *LeaseRequest) GetPolls() []uint64 {
+	if x != nil {
+		return x.Polls
+	}
+	return nil
 }
 
 type LeaseReply struct {
@@ -644,10 +653,11 @@ type HeartbeatRequest struct {
 	Builder  *BuilderInfo           `protobuf:"bytes,1,opt,name=builder,proto3" json:"builder,omitempty"`
 	Leases   []*LeaseRef            `protobuf:"bytes,2,rep,name=leases,proto3" json:"leases,omitempty"`
 	Draining bool                   `protobuf:"varint,3,opt,name=draining,proto3" json:"draining,omitempty"`
-	// The latest LeaseRequest, and the leader's term that the builder knew when it was sent: what was granted to earlier
-	// ones, or by earlier leaders, and is not among the leases never reached the builder.
-	Poll          uint64 `protobuf:"varint,4,opt,name=poll,proto3" json:"poll,omitempty"`
-	Term          uint64 `protobuf:"varint,5,opt,name=term,proto3" json:"term,omitempty"`
+	// The number of the next LeaseRequest, those that are under way, and the leader's term that the builder knew then:
+	// what was granted to others, or by earlier leaders, and is not among the leases never reached the builder.
+	Poll          uint64   `protobuf:"varint,4,opt,name=poll,proto3" json:"poll,omitempty"`
+	Term          uint64   `protobuf:"varint,5,opt,name=term,proto3" json:"term,omitempty"`
+	Polls         []uint64 `protobuf:"varint,6,rep,packed,name=polls,proto3" json:"polls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -715,6 +725,13 @@ func (x *HeartbeatRequest) GetTerm() uint64 {
 		return x.Term
 	}
 	return 0
+}
+
+func (x *HeartbeatRequest) GetPolls() []uint64 {
+	if x != nil {
+		return x.Polls
+	}
+	return nil
 }
 
 type LeaseRef struct {
@@ -1048,12 +1065,13 @@ const file_kiln_v1_bus_proto_rawDesc = "" +
 	"\aversion\x18\a \x01(\tR\aversion\"8\n" +
 	"\bStepKind\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\rR\aversion\"\x85\x01\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"\x9b\x01\n" +
 	"\fLeaseRequest\x12.\n" +
 	"\abuilder\x18\x01 \x01(\v2\x14.kiln.v1.BuilderInfoR\abuilder\x12\x18\n" +
 	"\acredits\x18\x02 \x01(\rR\acredits\x12\x17\n" +
 	"\await_ms\x18\x03 \x01(\x03R\x06waitMs\x12\x12\n" +
-	"\x04poll\x18\x04 \x01(\x04R\x04poll\"O\n" +
+	"\x04poll\x18\x04 \x01(\x04R\x04poll\x12\x14\n" +
+	"\x05polls\x18\x05 \x03(\x04R\x05polls\"O\n" +
 	"\n" +
 	"LeaseReply\x12&\n" +
 	"\x06leases\x18\x01 \x03(\v2\x0e.kiln.v1.LeaseR\x06leases\x12\x19\n" +
@@ -1090,13 +1108,14 @@ const file_kiln_v1_bus_proto_rawDesc = "" +
 	"durationUs\x12\x10\n" +
 	"\x03log\x18\r \x01(\tR\x03log\"+\n" +
 	"\rCompleteReply\x12\x1a\n" +
-	"\baccepted\x18\x01 \x01(\bR\baccepted\"\xb1\x01\n" +
+	"\baccepted\x18\x01 \x01(\bR\baccepted\"\xc7\x01\n" +
 	"\x10HeartbeatRequest\x12.\n" +
 	"\abuilder\x18\x01 \x01(\v2\x14.kiln.v1.BuilderInfoR\abuilder\x12)\n" +
 	"\x06leases\x18\x02 \x03(\v2\x11.kiln.v1.LeaseRefR\x06leases\x12\x1a\n" +
 	"\bdraining\x18\x03 \x01(\bR\bdraining\x12\x12\n" +
 	"\x04poll\x18\x04 \x01(\x04R\x04poll\x12\x12\n" +
-	"\x04term\x18\x05 \x01(\x04R\x04term\"L\n" +
+	"\x04term\x18\x05 \x01(\x04R\x04term\x12\x14\n" +
+	"\x05polls\x18\x06 \x03(\x04R\x05polls\"L\n" +
 	"\bLeaseRef\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x12\n" +
