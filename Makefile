@@ -58,6 +58,11 @@ e2e: ## the long end-to-end tests: arm64 firmware, all compressions
 	@$(MAKE) --no-print-directory build
 	KILN_E2E=full go test -count=1 -timeout 30m -v ./e2e/...
 
+CHAOS ?= 5m
+chaos: tools ## break a farm of processes for CHAOS (5m), and check what it did; the report goes to build/chaos
+	@mkdir -p build/chaos
+	KILN_CHAOS=$(CHAOS) KILN_CHAOS_REPORT=$(CURDIR)/build/chaos go test -count=1 -timeout 60m -v -run TestAFarmGoesOn ./e2e/chaos
+
 FUZZTIME ?= 30s
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@set -e; for package in $$(go list ./...); do \

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -16,8 +17,15 @@ import (
 	"time"
 )
 
-// buildPatience is how long one build may take, whatever happens to the farm meanwhile.
-const buildPatience = 4 * time.Minute
+const (
+	// buildPatience is how long one build may take, whatever happens to the farm meanwhile.
+	buildPatience = 4 * time.Minute
+	againWait     = time.Second
+	maxAgain      = 60
+)
+
+// errAgain: the farm took nothing, or the outputs were lost after the end, and said so: what CI does is to try again.
+var errAgain = errors.New("to be tried again")
 
 // load is many clients that build.
 type load struct {
@@ -29,6 +37,7 @@ type load struct {
 	next     int
 	Builds   int
 	Detached int
+	Again    int // tries that the farm refused with a sentence, and that were repeated
 	faults   []string
 	errors   []string // of builds that did not end well
 }
@@ -47,7 +56,15 @@ func (l *load) run(ctx context.Context, stop <-chan struct{}, client int) {
 		l.next++
 		n := l.next
 		l.mu.Unlock()
-		if err := l.one(ctx, client, n); err != nil && ctx.Err() == nil {
+		err := l.one(ctx, client, n)
+		for tries := 0; errors.Is(err, errAgain) && tries < maxAgain && ctx.Err() == nil; tries++ {
+			l.mu.Lock()
+			l.Again++
+			l.mu.Unlock()
+			time.Sleep(againWait)
+			err = l.one(ctx, client, n)
+		}
+		if err != nil && ctx.Err() == nil {
 			l.mu.Lock()
 			l.errors = append(l.errors, fmt.Sprintf("build %d: %v", n, err))
 			l.mu.Unlock()
@@ -144,6 +161,10 @@ func (l *load) command(ctx context.Context, args ...string) (string, error) {
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	if err := cmd.Run(); err != nil {
 		lines := strings.Split(strings.TrimSpace(complaint.String()), "\n")
+		last := lines[len(lines)-1]
+		if cmd.ProcessState.ExitCode() == 3 && !strings.Contains(complaint.String(), "#") || strings.Contains(last, "the cache has dropped outputs of build") {
+			err = fmt.Errorf("%w: %w", errAgain, err)
+		}
 		return "", fmt.Errorf("kiln %s: %w: %s", args[0], err, strings.Join(lines[max(0, len(lines)-4):], " / "))
 	}
 	return out.String(), nil

@@ -8,14 +8,16 @@ import (
 	"io"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/kiln-farm/kiln/cache"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // inspection is what a look at a whole store found.
 type inspection struct {
-	Blobs, Results, Compared int
-	faults                   []string
+	Blobs, Results, Finals, Compared int
+	faults                           []string
 }
 
 // inspect reads every blob of a store and checks it against its name, and every result against those of a reference
@@ -49,6 +51,11 @@ func inspect(ctx context.Context, store, reference cache.Store, accepted map[str
 		key, err := cache.ParseDigest("sha256:" + base(e.Key))
 		if err != nil {
 			return err
+		}
+		if final, ok := finalOf(ctx, store, e.Key); ok {
+			in.Finals++
+			in.faults = append(in.faults, in.judgeFinal(ctx, e.Key, final, reference)...)
+			return nil
 		}
 		r, err := cache.GetResult(ctx, store, key)
 		if err != nil {
@@ -93,6 +100,34 @@ func (in *inspection) judge(ctx context.Context, key string, r *kilnv1.Result, r
 		faults = append(faults, fmt.Sprintf("result %s (%s) is %s, and without a farm %s", key, r.GetKind(), got, text))
 	}
 	return faults
+}
+
+// finalOf reads the record of all that a plan's key leads to, which is kept among the results under a key made from it.
+func finalOf(ctx context.Context, store cache.Store, key cache.Key) (*kilnv1.Final, bool) {
+	r, err := store.Get(ctx, key, 0, -1)
+	if err != nil {
+		return nil, false
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
+	final := &kilnv1.Final{}
+	if err != nil || proto.Unmarshal(data, final) != nil {
+		return nil, false
+	}
+	return final, base(key) == fmt.Sprintf("%x", sha256.Sum256([]byte("final\x00"+final.GetPlanKey())))
+}
+
+// judgeFinal compares the outputs that a plan's key leads to with those of the reference.
+func (in *inspection) judgeFinal(ctx context.Context, key cache.Key, got *kilnv1.Final, reference cache.Store) []string {
+	want, ok := finalOf(ctx, reference, key)
+	if !ok {
+		return nil
+	}
+	in.Compared++
+	if a, b := (&kilnv1.Final{Outputs: got.GetOutputs()}), (&kilnv1.Final{Outputs: want.GetOutputs()}); !proto.Equal(a, b) {
+		return []string{fmt.Sprintf("plan %s leads to %v, and without a farm to %v", got.GetPlanKey(), a, b)}
+	}
+	return nil
 }
 
 // base is the last part of a key.

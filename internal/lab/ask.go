@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -125,15 +124,14 @@ func (f *Farm) await(ctx context.Context, missing func(*kilnv1.StatusResponse) s
 	for {
 		status, err := f.Status(ctx)
 		lack := ""
+		if fell := slices.IndexFunc(f.Nodes(), (*Node).Fell); fell >= 0 {
+			n := f.Nodes()[fell]
+			return fmt.Errorf("%s ended by itself: %s", n.Name, n.Said())
+		}
 		if err != nil {
 			lack = err.Error()
 		} else if lack = missing(status); lack == "" {
 			return nil
-		}
-		for _, n := range f.Nodes() {
-			if n.process != nil && !n.Running() && strings.HasPrefix(lack, n.Name+" ") {
-				return fmt.Errorf("%s ended: %s", n.Name, n.Said())
-			}
 		}
 		select {
 		case <-time.After(askEvery):

@@ -45,6 +45,7 @@ type Node struct {
 	disk    *Disk      // nil: as large as the machine's
 	process *process
 	joined  bool
+	stopped bool // it was meant to end
 }
 
 // Address is where a coordinator's API listens, host:port.
@@ -82,7 +83,7 @@ func (n *Node) Start() error {
 	if err != nil {
 		return err
 	}
-	n.process, n.joined = p, true
+	n.process, n.joined, n.stopped = p, true, false
 	return nil
 }
 
@@ -115,9 +116,13 @@ func (n *Node) Kill() error {
 	if n.process == nil {
 		return fmt.Errorf("%s was never started", n.Name)
 	}
+	n.stopped = true
 	n.process.kill()
 	return nil
 }
+
+// Fell says that the node's process ended by itself.
+func (n *Node) Fell() bool { return n.process != nil && !n.stopped && !n.Running() }
 
 // Pause makes the process stand still (SIGSTOP), with all its connections open.
 func (n *Node) Pause() error { return n.send(syscall.SIGSTOP) }
@@ -140,6 +145,7 @@ func (n *Node) Terminate(ctx context.Context) error {
 	if n.process == nil {
 		return fmt.Errorf("%s was never started", n.Name)
 	}
+	n.stopped = true
 	if err := n.process.terminate(ctx); err != nil {
 		return fmt.Errorf("%s: %w; its log ends: %s", n.Name, err, lastOf(n.Log))
 	}
