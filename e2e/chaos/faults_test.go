@@ -54,8 +54,8 @@ var faults = []fault{
 	{kind: "S3 away for a minute", store: true, long: true, inject: s3(s3test.Down, 1, time.Minute)},
 	{kind: "objects lost for good", store: true, long: true, inject: loseObjects},
 	{kind: "objects damaged for good", store: true, long: true, inject: damageObjects},
-	{kind: "coordinator's disk full", root: true, inject: fillCoordinator},
-	{kind: "builder's disk full", root: true, inject: fillBuilder},
+	{kind: "coordinator's disk full", root: true, long: true, inject: fillCoordinator},
+	{kind: "builder's disk full", root: true, long: true, inject: fillBuilder},
 	{kind: "leader's clock an hour ahead", inject: func(ctx context.Context, w *world) error { return wrongClock(ctx, w, oneHour) }},
 	{kind: "leader's clock an hour behind", inject: func(ctx context.Context, w *world) error { return wrongClock(ctx, w, -oneHour) }},
 }
