@@ -13,6 +13,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -77,6 +78,8 @@ func ParseS3URL(text string) (S3Config, error) {
 	switch {
 	case c.Bucket == "":
 		return form("it names no bucket")
+	case s3utils.CheckValidBucketNameStrict(c.Bucket) != nil:
+		return form(fmt.Sprintf("%q is no name of a bucket", c.Bucket))
 	case u.User != nil:
 		return form("credentials do not belong into it: they come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the shared credentials file")
 	}
@@ -166,11 +169,11 @@ func (s *S3) String() string {
 	return "s3://" + s.cfg.Bucket + "/" + s.cfg.Prefix + " at " + s.cfg.Endpoint
 }
 
-// Check says why the bucket cannot be used.
+// Check says why the bucket cannot be used. It tries for less long than other operations: somebody waits for it.
 func (s *S3) Check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s3CheckTimeout)
-	defer cancel()
-	return s.retry(ctx, "open the shared cache", func(ctx context.Context) error {
+	return s.retryFor(ctx, min(s.cfg.Patience, s3CheckTimeout), "open the shared cache", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, s3CheckTimeout)
+		defer cancel()
 		// A listing needs credentials, the bucket and the right to it, and has an error that says which.
 		for object := range s.core.ListObjectsIter(ctx, s.cfg.Bucket, minio.ListObjectsOptions{Prefix: s.cfg.Prefix, MaxKeys: 1}) {
 			if answer := minio.ToErrorResponse(object.Err); answer.StatusCode == http.StatusNotFound && answer.Code != "NoSuchBucket" {

@@ -14,7 +14,12 @@ import (
 // retry does op until it goes well, will never go well, or has failed for the store's patience. Op must be harmless
 // when it is done twice. What names it in errors.
 func (s *S3) retry(ctx context.Context, what string, op func(context.Context) error) error {
-	give := time.Now().Add(s.cfg.Patience)
+	return s.retryFor(ctx, s.cfg.Patience, what, op)
+}
+
+// retryFor is retry with another patience.
+func (s *S3) retryFor(ctx context.Context, patience time.Duration, what string, op func(context.Context) error) error {
+	give := time.Now().Add(patience)
 	for wait := s3FirstWait; ; wait = min(2*wait, s3MostWait) {
 		err := op(ctx)
 		if err == nil {
@@ -28,7 +33,7 @@ func (s *S3) retry(ctx context.Context, what string, op func(context.Context) er
 		}
 		pause := wait/2 + rand.N(wait)
 		if time.Now().Add(pause).After(give) {
-			return fmt.Errorf("%s: %w: %s did not do it for %s: %w", what, ErrUnavailable, s.cfg.Endpoint, s.cfg.Patience, err)
+			return fmt.Errorf("%s: %w: %s did not do it for %s: %w", what, ErrUnavailable, s.cfg.Endpoint, patience, err)
 		}
 		s.cfg.Log.Debug("the shared cache failed; trying again", "operation", what, "error", err)
 		timer := time.NewTimer(pause)
@@ -53,8 +58,12 @@ func (s *S3) final(err error) error {
 		return ErrNotFound
 	case "NoSuchBucket":
 		return refused(fmt.Sprintf("there is no bucket %q at %s: make it, or correct the store's URL", s.cfg.Bucket, s.cfg.Endpoint))
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AuthorizationHeaderMalformed", "XMinioInvalidIAMCredentials":
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "XMinioInvalidIAMCredentials":
 		return refused(fmt.Sprintf("%s does not know these credentials (%s): check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the shared credentials file", s.cfg.Endpoint, answer.Code))
+	case "AuthorizationHeaderMalformed":
+		return refused(fmt.Sprintf("%s is not in the region %q: name its region in the store's URL (region=…): %s", s.cfg.Endpoint, s.cfg.Region, answer.Message))
+	case "InvalidBucketName":
+		return refused(fmt.Sprintf("%q is no name of a bucket: correct the store's URL", s.cfg.Bucket))
 	case "RequestTimeTooSkewed":
 		return refused(fmt.Sprintf("the clocks of this machine and of %s differ too much: set this one right", s.cfg.Endpoint))
 	case "AccessDenied", "AllAccessDisabled", "AccountProblem":

@@ -174,6 +174,7 @@ func TestWhyAStoreCannotBeOpenedIsTold(t *testing.T) {
 		{"wrong secret", func(c *cache.S3Config) { c.Credentials = credentials.NewStaticV4(s.AccessKey, "wrong", "") }, cache.ErrRefused, "does not know these credentials"},
 		{"unknown user", func(c *cache.S3Config) { c.Credentials = credentials.NewStaticV4("nobody", "wrong", "") }, cache.ErrRefused, "AWS_ACCESS_KEY_ID"},
 		{"no such bucket", func(c *cache.S3Config) { c.Bucket = "other" }, cache.ErrRefused, `there is no bucket "other"`},
+		{"nobody is there for as long as opening may take", func(c *cache.S3Config) { c.Endpoint = "127.0.0.1:1" }, cache.ErrUnavailable, "connection refused"},
 		{"nobody is there", func(c *cache.S3Config) { c.Endpoint = "127.0.0.1:1"; c.Patience = 200 * time.Millisecond }, cache.ErrUnavailable, "127.0.0.1:1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -195,10 +196,11 @@ func TestURLsOfStores(t *testing.T) {
 		{"s3://bucket", "s3.us-east-1.amazonaws.com bucket ", ""},
 		{"s3://bucket/a/b/?endpoint=http://h:9&region=eu", "h:9 bucket a/b/", ""},
 		{"s3:///x", "", "names no bucket"},
+		{"s3://a_b", "", "is no name of a bucket"},
 		{"https://h", "", "not an s3:// URL"},
-		{"s3://b?endpoint=h:9", "", "is no URL of a server"},
-		{"s3://b?colour=red", "", `unknown part "colour"`},
-		{"s3://user:secret-word@b", "", "credentials do not belong"},
+		{"s3://bucket?endpoint=h:9", "", "is no URL of a server"},
+		{"s3://bucket?colour=red", "", `unknown part "colour"`},
+		{"s3://user:secret-word@bucket", "", "credentials do not belong"},
 	} {
 		got, err := cache.ParseS3URL(c.url)
 		if c.fault != "" {

@@ -128,7 +128,9 @@ func (s *Shared) Recheck(ctx context.Context, d Digest) (gone bool, err error) {
 	switch {
 	case errors.Is(err, ErrMismatch):
 		s.cfg.Log.Error("a blob in the shared cache is damaged; two readers agree, so it is deleted and made again", "blob", d.String(), "store", s.s3.String(), "error", err)
-		return true, s.s3.Delete(ctx, BlobKey(d))
+		err = s.s3.Delete(ctx, BlobKey(d))
+		s.Forget(d) // somebody may have asked for it meanwhile
+		return true, err
 	case errors.Is(err, ErrNotFound):
 		return true, nil
 	}
