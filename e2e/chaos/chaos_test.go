@@ -295,7 +295,11 @@ func (w *world) tellState(t *testing.T) {
 		t.Log(err)
 		return
 	}
+	t.Logf("the state's time is %s", time.UnixMilli(m.Now()).Format(time.RFC3339))
 	for _, task := range m.Tasks() {
+		if task.State == state.Made {
+			continue
+		}
 		build, node := m.NodeOf(task)
 		t.Logf("build %s (%s): %s %q is in state %d since lease %d at %q, not before %+d ms, attempts %d", build.Spec.GetName(), build.Spec.GetId(),
 			node.Spec.GetKind(), node.Spec.GetLabel(), task.State, task.Lease, task.Builder, task.NotBefore-m.Now(), task.Attempts)

@@ -56,7 +56,7 @@ var faults = []fault{
 	{kind: "objects damaged for good", store: true, long: true, inject: damageObjects},
 	{kind: "coordinator's disk full", root: true, long: true, inject: fillCoordinator},
 	{kind: "builder's disk full", root: true, long: true, inject: fillBuilder},
-	{kind: "leader's clock an hour ahead", inject: func(ctx context.Context, w *world) error { return wrongClock(ctx, w, oneHour) }},
+	{kind: "leader's clock an hour ahead", long: true, inject: func(ctx context.Context, w *world) error { return wrongClock(ctx, w, oneHour) }},
 	{kind: "leader's clock an hour behind", inject: func(ctx context.Context, w *world) error { return wrongClock(ctx, w, -oneHour) }},
 }
 
