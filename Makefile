@@ -70,7 +70,7 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 	    echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
 	  done; done
 
-bench: build ## time and memory of builds and of the scheduler; LINUXKIT=path adds LinuxKit to the tables
+bench: build tools ## time and memory of builds and of the scheduler; LINUXKIT=path adds LinuxKit to the tables
 	go run ./bench -kiln bin/kiln $(if $(LINUXKIT),-linuxkit $(LINUXKIT)) -json build/bench.json
 
 proto: ## generate the Go code of proto/kiln/v1

@@ -92,6 +92,7 @@ func run(ctx context.Context, o options, only, jsonFile string) error {
 		{"farm", measureFarm},
 		{"failover", measureFailover},
 		{"history", measureHistory},
+		{"s3", measureS3},
 	}
 	out := report{CPUs: runtime.NumCPU(), Go: runtime.Version()}
 	for _, s := range suites {
