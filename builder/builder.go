@@ -68,9 +68,10 @@ type Builder struct {
 	subjects bus.Subjects
 	link     *link
 
-	mu      sync.Mutex
-	running map[leaseID]*work
-	free    chan struct{} // a token for each free slot
+	mu       sync.Mutex
+	running  map[leaseID]*work
+	saidFull time.Time
+	free     chan struct{} // a token for each free slot
 }
 
 type leaseID struct{ epoch, number uint64 }
@@ -213,6 +214,7 @@ func (b *Builder) acquire(ctx context.Context, most int) int {
 func (b *Builder) ask(ctx context.Context, credits int, poll uint64, polls []uint64) ([]*kilnv1.Lease, time.Duration, error) {
 	if b.cfg.Room != nil {
 		if err := b.cfg.Room(); err != nil {
+			b.full(err)
 			return nil, 0, err
 		}
 	}
@@ -227,6 +229,19 @@ func (b *Builder) ask(ctx context.Context, credits int, poll uint64, polls []uin
 		reply.Leases = reply.Leases[:credits]
 	}
 	return reply.Leases, time.Duration(reply.RetryMs) * time.Millisecond, nil
+}
+
+// full says, once a minute, that there is no room for work.
+func (b *Builder) full(err error) {
+	b.mu.Lock()
+	quiet := time.Since(b.saidFull) < time.Minute
+	if !quiet {
+		b.saidFull = time.Now()
+	}
+	b.mu.Unlock()
+	if !quiet {
+		b.cfg.Log.Warn("no work is taken until there is room", "error", err)
+	}
 }
 
 func (b *Builder) info() *kilnv1.BuilderInfo {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -140,6 +141,8 @@ func (b *Builder) report(lease *kilnv1.Lease, res *step.Response, err error) *ki
 		return r
 	case errors.As(err, &missing):
 		r.Completion, r.Missing = kilnv1.Completion_COMPLETION_INPUT_MISSING, missing.Digest.String()
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT): // whatever the step made of it
+		r.Completion = kilnv1.Completion_COMPLETION_INFRA
 	case errors.As(err, &failure):
 		r.Completion = kilnv1.Completion_COMPLETION_FAILED
 	default:

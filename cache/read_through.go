@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"syscall"
 )
 
 // ReadThrough puts a directory in front of a Store that others share. Blobs are fetched into the directory when
@@ -43,7 +44,11 @@ func (t *ReadThrough) Open(ctx context.Context, d Digest) (*File, error) {
 	if !errors.Is(err, ErrNotFound) {
 		return f, err
 	}
-	if err = t.fetch(ctx, d); errors.Is(err, ErrMismatch) {
+	err = t.fetch(ctx, d)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return t.inMemory(ctx, d)
+	}
+	if errors.Is(err, ErrMismatch) {
 		err = t.fetch(ctx, d) // the fault may have been on the way
 	}
 	if errors.Is(err, ErrMismatch) {
@@ -126,6 +131,9 @@ func (t *ReadThrough) condemned(d Digest) bool {
 	defer t.mu.Unlock()
 	return t.damaged[d]
 }
+
+// maxInMemory is the size, in bytes, up to which a blob is read into memory when the local disk is full.
+const maxInMemory = 64 << 20
 
 // maxDamaged bounds how many damaged blobs are remembered.
 const maxDamaged = 10_000

@@ -111,19 +111,24 @@ func (s *Shared) Forget(d Digest) {
 }
 
 // Recheck is the second reader of a blob of which another one says that it is gone or damaged. It reads the shared
-// store's copy, past everything that is remembered or kept here. When that has other bytes, twice, it is deleted, so
-// that it can be made again. Gone says that the blob is not there, now if not before.
+// store's copy, past everything that is remembered or kept here. When that has other bytes, the same ones twice, it is
+// deleted, so that it can be made again. Gone says that the blob is not there, now if not before.
 func (s *Shared) Recheck(ctx context.Context, d Digest) (gone bool, err error) {
 	s.Forget(d)
 	if s.s3 == nil {
 		missing, err := s.local.MissingBlobs(ctx, []Digest{d}) // which reads it, and removes it, when it is in doubt
 		return len(missing) > 0, err
 	}
+	var first error
 	for range 2 {
-		err = s.readOnce(ctx, d)
-		if !errors.Is(err, ErrMismatch) {
+		if err = s.readOnce(ctx, d); !errors.Is(err, ErrMismatch) {
 			break
 		}
+		if first != nil && first.Error() != err.Error() {
+			// Other wrong bytes each time: it is the way here that spoils them.
+			return false, fmt.Errorf("%w: %s is read with other bytes each time", ErrUnavailable, d)
+		}
+		first = err
 	}
 	switch {
 	case errors.Is(err, ErrMismatch):

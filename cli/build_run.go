@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -76,6 +77,10 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 			return err
 		}
 		end, err := buildOnce(ctx, f, spec, display)
+		var refused *farm.APIError
+		if errors.As(err, &refused) && refused.Code == connect.CodeFailedPrecondition && try < maxBuilds {
+			continue // what was uploaded is gone again
+		}
 		if err != nil {
 			return err
 		}

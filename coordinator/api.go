@@ -42,7 +42,7 @@ func (c *Coordinator) Handler() http.Handler {
 	for _, service := range []string{kilnv1connect.FarmServiceName, kilnv1connect.AdminServiceName, kilnv1connect.JoinServiceName} {
 		mux.Handle("/"+service+"/", traced(c.identified(permitted(c.forwarded(rpc)))))
 	}
-	mux.Handle("/v1/blobs/{digest}", c.identified(&blobHandler{c.cfg.Store, c.cfg.Blobs, c.cfg.Log}))
+	mux.Handle("/v1/blobs/{digest}", c.identified(&blobHandler{c.cfg.Store, c.cfg.Blobs, c.cfg.Log, c.absent}))
 	mux.HandleFunc("GET /healthz", c.healthz)
 	return mux
 }

@@ -17,9 +17,10 @@ const maxUpload = 64 << 30
 
 // blobHandler is GET, HEAD and PUT of blobs, for clients that cannot reach the cache.
 type blobHandler struct {
-	store cache.Store
-	blobs cache.Blobs
-	log   *slog.Logger
+	store  cache.Store
+	blobs  cache.Blobs
+	log    *slog.Logger
+	absent func(w http.ResponseWriter, r *http.Request, d cache.Digest) // answers for a blob that is not there
 }
 
 func (h *blobHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -48,6 +49,10 @@ func (h *blobHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (h *blobHandler) get(w http.ResponseWriter, r *http.Request, digest cache.Digest) {
 	f, err := h.blobs.Open(r.Context(), digest)
+	if errors.Is(err, cache.ErrNotFound) {
+		h.absent(w, r, digest)
+		return
+	}
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -81,4 +86,18 @@ func (h *blobHandler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.log.Error("a blob could not be served", "method", r.Method, "path", r.URL.Path, "error", err)
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
+}
+
+// absent answers for a blob that this coordinator cannot read. The leader looks for it once more, and condemns it when
+// it is damaged, so that the next build which needs it makes it again.
+func (c *Coordinator) absent(w http.ResponseWriter, r *http.Request, d cache.Digest) {
+	c.forwarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if l, _ := c.current(); l != nil {
+			if _, err := l.recheck(r.Context(), d.String()); err != nil {
+				http.Error(w, fmt.Sprintf("look for the blob: %v", err), http.StatusServiceUnavailable)
+				return
+			}
+		}
+		http.Error(w, "no such blob", http.StatusNotFound)
+	})).ServeHTTP(w, r)
 }

@@ -77,7 +77,10 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 	l.recorder = newRecorder(l.writing, cfg.Store, cfg.Log)
 	l.sched = newScheduler(l.commitLeases)
 	l.leases.ended = l.sched.ended
-	l.proposer = newProposer(func(data []byte, timeout time.Duration) raft.ApplyFuture { return node.Apply(data, timeout) }, l.applied, cfg.Now, anew)
+	var base int64
+	machine.view(func(m *state.Machine) { base = m.Now() })
+	now := onward(cfg.Now, base)
+	l.proposer = newProposer(func(data []byte, timeout time.Duration) raft.ApplyFuture { return node.Apply(data, timeout) }, l.applied, now, anew)
 	l.spawn(func() { l.proposer.run(ctx.Done()) })
 	if err := l.takeOver(); err != nil {
 		l.close(0)
@@ -95,6 +98,19 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 		l.spawn(l.tendMembers)
 	}
 	return l, nil
+}
+
+// onward is a clock that goes on from a time of the state's: when that is ahead, since an earlier leader's clock was, it
+// still goes on, as fast as time does.
+func onward(wall func() time.Time, base int64) func() time.Time {
+	begun := time.Now()
+	return func() time.Time {
+		least := time.UnixMilli(base).Add(time.Since(begun))
+		if now := wall(); now.After(least) {
+			return now
+		}
+		return least
+	}
 }
 
 // takeOver starts what the state says is under way.
