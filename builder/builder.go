@@ -301,7 +301,7 @@ func (b *Builder) leases() []*kilnv1.LeaseRef {
 // heartbeats tells the leader what runs, and stops what it no longer wants.
 func (b *Builder) heartbeats(running, ctx context.Context) {
 	for {
-		timer := time.NewTimer(jitter(heartbeatEvery))
+		timer := time.NewTimer(jitter(b.link.every()))
 		select {
 		case <-timer.C:
 		case <-b.link.beat:
@@ -325,6 +325,7 @@ func (b *Builder) heartbeat(ctx context.Context, wait time.Duration, draining bo
 		b.cfg.Log.Debug("no answer to a heartbeat", "error", err)
 		return
 	}
+	b.link.unknown(reply.GetUnknownPolls())
 	for _, ref := range reply.GetStop() {
 		b.stop(ref)
 	}

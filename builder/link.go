@@ -16,6 +16,9 @@ const (
 	leaderSilence = 3 * time.Second
 	// reconnectEvery is how often it does so.
 	reconnectEvery = 5 * time.Second
+	// freshFor is how long a leader is new, and freshBeat how often heartbeats go out meanwhile.
+	freshFor  = 3 * time.Second
+	freshBeat = 250 * time.Millisecond
 )
 
 // errNewLeader ends a poll whose answer nobody gives any more.
@@ -28,7 +31,9 @@ type link struct {
 	heard time.Time  // when
 	next  uint64     // number of the next poll
 	polls map[uint64]context.CancelCauseFunc
-	beat  chan struct{} // holds a token when a heartbeat should not wait
+	lost  map[uint64]bool // polls that the leader did not know at the last heartbeat
+	fresh time.Time       // since when this leader is heard
+	beat  chan struct{}   // holds a token when a heartbeat should not wait
 }
 
 func newLink() *link {
@@ -48,6 +53,7 @@ func (l *link) beacon(b *kilnv1.LeaderBeacon) {
 		return
 	}
 	first := l.term == 0
+	l.fresh = l.heard
 	l.term = b.GetTerm()
 	if !first {
 		for _, cancel := range l.polls {
@@ -78,6 +84,32 @@ func (l *link) end(poll uint64, answered bool) {
 	if !answered {
 		l.hurry()
 	}
+}
+
+// unknown hears which polls the leader does not have. One that it does not have twice in a row was lost on its way:
+// servers of the bus may believe for a moment that somebody listens who is gone.
+func (l *link) unknown(polls []uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lost := map[uint64]bool{}
+	for _, poll := range polls {
+		if cancel := l.polls[poll]; cancel != nil && l.lost[poll] {
+			cancel(errNewLeader)
+		} else {
+			lost[poll] = true
+		}
+	}
+	l.lost = lost
+}
+
+// every is how often a heartbeat goes out: often while a leader is new, since much may have been lost.
+func (l *link) every() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.fresh) < freshFor {
+		return freshBeat
+	}
+	return heartbeatEvery
 }
 
 // hurry makes the next heartbeat go out at once. The caller holds the lock.

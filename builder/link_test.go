@@ -42,3 +42,17 @@ func TestALeaderOfThePastIsNotHeard(t *testing.T) {
 		t.Errorf("term %d, want 5", term)
 	}
 }
+
+func TestAPollThatTheLeaderDoesNotHaveTwiceIsLost(t *testing.T) {
+	l := newLink()
+	kept, keptPoll, _ := l.begin(t.Context())
+	lost, lostPoll, _ := l.begin(t.Context())
+	l.unknown([]uint64{keptPoll, lostPoll}) // they may be on their way
+	if kept.Err() != nil || lost.Err() != nil {
+		t.Fatal("a poll is given up at once")
+	}
+	l.unknown([]uint64{lostPoll})
+	if kept.Err() != nil || !errors.Is(context.Cause(lost), errNewLeader) {
+		t.Errorf("the one that is there: %v, the lost one: %v", kept.Err(), context.Cause(lost))
+	}
+}

@@ -118,6 +118,17 @@ func (s *scheduler) ask(ctx context.Context, info *kilnv1.BuilderInfo, credits i
 	return <-a.granted // being committed: it comes, whatever becomes of it
 }
 
+// unknown returns those of a builder's polls that are not here: they were lost, or are on their way, or answered.
+func (s *scheduler) unknown(builder, session string, polls []uint64) []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(polls), func(poll uint64) bool {
+		return slices.ContainsFunc(s.asks, func(a *ask) bool {
+			return a.poll == poll && a.info.GetId() == builder && a.info.GetSession() == session
+		})
+	})
+}
+
 // drop forgets requests of a builder. The caller holds the lock.
 func (s *scheduler) drop(builder string, which func(*ask) bool) {
 	s.asks = slices.DeleteFunc(s.asks, func(b *ask) bool {

@@ -168,7 +168,8 @@ func (l *leader) heartbeat(ctx context.Context, req *kilnv1.HeartbeatRequest) (*
 		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Release{Release: ref}})
 	}
 	l.tell(commands...)
-	return &kilnv1.HeartbeatReply{Stop: unknown}, nil
+	polls := l.sched.unknown(req.GetBuilder().GetId(), req.GetBuilder().GetSession(), req.GetPolls())
+	return &kilnv1.HeartbeatReply{Stop: unknown, UnknownPolls: polls}, nil
 }
 
 func (l *leader) release(ctx context.Context, req *kilnv1.ReleaseRequest) (*kilnv1.ReleaseReply, error) {

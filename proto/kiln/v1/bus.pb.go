@@ -797,6 +797,7 @@ func (x *LeaseRef) GetTask() string {
 type HeartbeatReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stop          []*LeaseRef            `protobuf:"bytes,1,rep,name=stop,proto3" json:"stop,omitempty"`
+	UnknownPolls  []uint64               `protobuf:"varint,2,rep,packed,name=unknown_polls,json=unknownPolls,proto3" json:"unknown_polls,omitempty"` // of those that are under way: the leader does not have them (yet)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -834,6 +835,13 @@ func (*HeartbeatReply) Descriptor() ([]byte, []int) {
 func (x *HeartbeatReply) GetStop() []*LeaseRef {
 	if x != nil {
 		return x.Stop
+	}
+	return nil
+}
+
+func (x *HeartbeatReply) GetUnknownPolls() []uint64 {
+	if x != nil {
+		return x.UnknownPolls
 	}
 	return nil
 }
@@ -1119,9 +1127,10 @@ const file_kiln_v1_bus_proto_rawDesc = "" +
 	"\bLeaseRef\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x12\n" +
-	"\x04task\x18\x03 \x01(\tR\x04task\"7\n" +
+	"\x04task\x18\x03 \x01(\tR\x04task\"\\\n" +
 	"\x0eHeartbeatReply\x12%\n" +
-	"\x04stop\x18\x01 \x03(\v2\x11.kiln.v1.LeaseRefR\x04stop\"U\n" +
+	"\x04stop\x18\x01 \x03(\v2\x11.kiln.v1.LeaseRefR\x04stop\x12#\n" +
+	"\runknown_polls\x18\x02 \x03(\x04R\funknownPolls\"U\n" +
 	"\x0eReleaseRequest\x12\x18\n" +
 	"\abuilder\x18\x01 \x01(\tR\abuilder\x12)\n" +
 	"\x06leases\x18\x02 \x03(\v2\x11.kiln.v1.LeaseRefR\x06leases\"\x0e\n" +
