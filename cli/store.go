@@ -29,20 +29,24 @@ func (f *storeFlags) dir(data *node.Data) string {
 }
 
 // open opens the cache: the directory, and the store behind it when url names one. Who asks for many blobs and reads
-// few, as coordinators do, has what the store holds remembered.
+// few, as coordinators do, has what the store holds remembered. A server that does not answer is waited for.
 func (f *storeFlags) open(ctx context.Context, data *node.Data, url string, asks bool, log *slog.Logger) (*cache.Shared, error) {
 	most, err := parseSize("--cache-size", f.size)
 	if err != nil {
 		return nil, err
 	}
-	store, err := cache.OpenShared(ctx, cache.SharedConfig{
-		Dir: f.dir(data), URL: url, MaxLocal: most, Presence: asks, PublicEndpoint: f.public, Log: log,
-	})
-	if errors.Is(err, cache.ErrUnavailable) { // later it may be there
-		return nil, err
+	for {
+		store, err := cache.OpenShared(ctx, cache.SharedConfig{
+			Dir: f.dir(data), URL: url, MaxLocal: most, Presence: asks, PublicEndpoint: f.public, Log: log,
+		})
+		switch {
+		case errors.Is(err, cache.ErrUnavailable) && ctx.Err() == nil:
+			// After a power cut everything starts at once.
+			log.Warn("the shared cache does not answer; trying again", "error", err)
+			continue
+		case err != nil:
+			return nil, usagef("%w", err)
+		}
+		return store, nil
 	}
-	if err != nil {
-		return nil, usagef("%w", err)
-	}
-	return store, nil
 }
