@@ -77,9 +77,8 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 			return err
 		}
 		end, err := buildOnce(ctx, f, spec, display)
-		var refused *farm.APIError
-		if errors.As(err, &refused) && refused.Code == connect.CodeFailedPrecondition && try < maxBuilds {
-			continue // what was uploaded is gone again
+		if lostUpload(err) && try < maxBuilds {
+			continue
 		}
 		if err != nil {
 			return err
@@ -166,16 +165,28 @@ func newID(spec *kilnv1.BuildSpec) error {
 	return nil
 }
 
+// lostUpload says that the farm does not have what was uploaded to it: it was lost meanwhile.
+func lostUpload(err error) bool {
+	var refused *farm.APIError
+	return errors.As(err, &refused) && refused.Code == connect.CodeFailedPrecondition
+}
+
 // detach submits a build and leaves it to the farm.
 func detach(ctx context.Context, env Env, f *farm.Farm, o *buildOptions, spec *kilnv1.BuildSpec, blobs []cache.Digest, store *cache.Dir) error {
-	if err := f.Blobs.Upload(ctx, store, blobs); err != nil {
-		return err
-	}
 	if err := newID(spec); err != nil {
 		return err
 	}
-	if err := f.Submit(ctx, spec); err != nil {
-		return err
+	for try := 1; ; try++ {
+		if err := f.Blobs.Upload(ctx, store, blobs); err != nil {
+			return err
+		}
+		err := f.Submit(ctx, spec)
+		if err == nil {
+			break
+		}
+		if !lostUpload(err) || try == maxBuilds {
+			return err
+		}
 	}
 	if !o.json {
 		_, err := fmt.Fprintln(env.Stdout, spec.GetId())

@@ -302,9 +302,13 @@ func addressOf(url string) string { return strings.TrimPrefix(url, "https://") }
 // tampered changes what a token claims.
 func tampered(token string) string {
 	parts := strings.Split(token, ".")
-	body := []byte(parts[1])
-	body[len(body)/2] ^= 1
-	return parts[0] + "." + string(body) + "." + parts[2]
+	signature := []byte(parts[2])
+	if at := &signature[len(signature)/2]; *at == 'A' {
+		*at = 'B'
+	} else {
+		*at = 'A'
+	}
+	return parts[0] + "." + parts[1] + "." + string(signature)
 }
 
 func TestPeopleLogInAndStayLoggedIn(t *testing.T) {

@@ -29,7 +29,7 @@ const (
 	busRequests      = 4096                   // requests from builders handled at once
 	recordTimeout    = 30 * time.Second
 	unreadTries      = 10 // times that a blob which is there is read
-	unreadWait       = 300 * time.Millisecond
+	unreadWait       = time.Second
 	maxGraphBytes    = 256 << 20 // of a graph's blob
 	maxGraphNodes    = 100_000
 	maxParams        = 64 << 10  // bytes of a node's parameters

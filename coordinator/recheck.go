@@ -62,7 +62,11 @@ func (l *leader) read(d cache.Digest, r *recheck) {
 	if r.err != nil {
 		l.log.Warn("a blob of which somebody says that it is gone could not be looked at", "blob", d.String(), "error", r.err)
 	}
-	time.AfterFunc(recheckKept, func() {
+	keep := recheckKept
+	if r.err != nil {
+		keep = 0 // who asks next may be luckier
+	}
+	time.AfterFunc(keep, func() {
 		l.rechecks.mu.Lock()
 		defer l.rechecks.mu.Unlock()
 		delete(l.rechecks.busy, d)
@@ -98,7 +102,7 @@ var errUnread = errors.New("a blob that is there could not be read")
 func (l *leader) lost(ctx context.Context, build, digest string) error {
 	gone, err := l.recheck(ctx, digest)
 	if err != nil {
-		return fmt.Errorf("read the blob %s: %w", digest, err)
+		return fmt.Errorf("%w: %s: %w", errUnread, digest, err)
 	}
 	if !gone {
 		return fmt.Errorf("%w: %s", errUnread, digest)
