@@ -10,7 +10,7 @@ import (
 )
 
 // inMemory reads a blob of the shared store into a file that is in memory alone: the way past a full disk for what is
-// small.
+// small. Larger ones, and those that cannot be had at once, are an error.
 func (t *ReadThrough) inMemory(ctx context.Context, d Digest) (*File, error) {
 	r, err := t.shared.Get(ctx, BlobKey(d), 0, -1)
 	if err != nil {
@@ -22,7 +22,7 @@ func (t *ReadThrough) inMemory(ctx context.Context, d Digest) (*File, error) {
 		return nil, fmt.Errorf("make a file in memory: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), d.String())
-	sum := newChecked(io.LimitReader(r, maxInMemory+1), d) // a longer one has another digest
+	sum := newChecked(io.LimitReader(r, maxInMemory), d) // a longer one has another digest
 	n, err := io.Copy(f, sum)
 	if err != nil {
 		f.Close()

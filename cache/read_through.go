@@ -46,7 +46,10 @@ func (t *ReadThrough) Open(ctx context.Context, d Digest) (*File, error) {
 	}
 	err = t.fetch(ctx, d)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return t.inMemory(ctx, d)
+		if f, small := t.inMemory(ctx, d); small == nil {
+			return f, nil
+		}
+		return nil, err
 	}
 	if errors.Is(err, ErrMismatch) {
 		err = t.fetch(ctx, d) // the fault may have been on the way
@@ -168,12 +171,18 @@ func (t *ReadThrough) Get(ctx context.Context, key Key, offset, n int64) (io.Rea
 	if !ok {
 		return t.shared.Get(ctx, key, offset, n)
 	}
+	if offset < 0 {
+		return nil, fmt.Errorf("read %s: negative offset %d", key, offset)
+	}
 	f, err := t.Open(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	f.Close()
-	return t.local.Get(ctx, key, offset, n)
+	rest := max(f.Size-offset, 0)
+	if n < 0 || n > rest {
+		n = rest
+	}
+	return &section{f.Section(offset, n), f}, nil
 }
 
 // Put implements Store.

@@ -8,10 +8,13 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 const (
 	sharedOperations = 64               // under way at once
+	sharedUploads    = 3                // of those: a large one holds some 20 MiB
 	presenceLife     = 10 * time.Minute // that a blob is taken to be there still
 	presenceMost     = 1_000_000        // blobs, some 100 bytes each
 	evictEvery       = time.Minute
@@ -74,7 +77,14 @@ func OpenShared(ctx context.Context, cfg SharedConfig) (*Shared, error) {
 		shared = s.presence
 	}
 	through := NewReadThrough(local, shared)
-	through.file = s.s3.PutFile
+	uploads := semaphore.NewWeighted(sharedUploads)
+	through.file = func(ctx context.Context, f *File) error {
+		if err := uploads.Acquire(ctx, 1); err != nil {
+			return err
+		}
+		defer uploads.Release(1)
+		return s.s3.PutFile(ctx, f)
+	}
 	through.strict = cfg.Presence
 	s.Store, s.Blobs = through, through
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -1,0 +1,59 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A blob in the shared store is read past a full local disk while it is small; a large one says that the disk is full.
+func TestSmallBlobsAreReadPastAFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounts a small disk; needs root")
+	}
+	ctx := context.Background()
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("no disk of a bounded size can be mounted here: %v", err)
+	}
+	defer func() {
+		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	shared, err := OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	local, err := OpenDir(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	through := NewReadThrough(local, shared)
+	put := func(n int) Digest {
+		data := bytes.Repeat([]byte{7}, n)
+		d := SumBytes(data)
+		if err := shared.Put(ctx, BlobKey(d), bytes.NewReader(data), int64(n), IfAbsent); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	small, large := put(3<<20), put(maxInMemory+1)
+	r, err := through.Get(ctx, BlobKey(small), 1<<20, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if data, err := io.ReadAll(r); err != nil || !bytes.Equal(data, bytes.Repeat([]byte{7}, 100)) {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	if _, err := through.Open(ctx, large); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("error %v, want that the disk is full", err)
+	}
+}
