@@ -2,8 +2,6 @@ package coordinator
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -281,14 +279,14 @@ func TestAMemberThatWasRemovedStaysAway(t *testing.T) {
 	// Of the two that are left none can go: one alone is no majority of what the farm was told to be.
 	left := c.follower()
 	c.kill(left)
-	_, err := c.admin(c.leading0()).RemoveMember(c.ctx(), connect.NewRequest(&kilnv1.RemoveMemberRequest{Id: "nobody"}))
+	_, err := c.admin(c.any()).RemoveMember(c.ctx(), connect.NewRequest(&kilnv1.RemoveMemberRequest{Id: "nobody"}))
 	if code := connect.CodeOf(err); code != connect.CodeUnavailable && code != connect.CodeNotFound {
 		t.Errorf("error %v, want unavailable or not found", err)
 	}
 }
 
-// leading0 is any member.
-func (c *cluster) leading0() *member {
+// any is one of the members.
+func (c *cluster) any() *member {
 	for _, m := range c.members {
 		return m
 	}
@@ -367,135 +365,6 @@ func TestABackupBringsBackWhatItHeldAndFencesOldLeases(t *testing.T) {
 	if n := len(c.leading().coord.node.servers()); n != 3 {
 		t.Errorf("raft has %d members, want 3", n)
 	}
-}
-
-func TestEachRoleMayDoItsPart(t *testing.T) {
-	c := newCluster(t, "a", "b", "c")
-	ctx := context.Background()
-	calls := map[string]func(*http.Client, string) error{
-		"submit": func(w *http.Client, base string) error {
-			_, err := kilnv1connect.NewFarmServiceClient(w, base).Submit(ctx, connect.NewRequest(&kilnv1.SubmitRequest{Spec: c.spec()}))
-			return err
-		},
-		"status": func(w *http.Client, base string) error {
-			_, err := kilnv1connect.NewFarmServiceClient(w, base).Status(ctx, connect.NewRequest(&kilnv1.StatusRequest{}))
-			return err
-		},
-		"token": func(w *http.Client, base string) error {
-			_, err := kilnv1connect.NewAdminServiceClient(w, base).Token(ctx, connect.NewRequest(&kilnv1.TokenRequest{Role: "builder"}))
-			return err
-		},
-		"announce": func(w *http.Client, base string) error {
-			_, err := kilnv1connect.NewAdminServiceClient(w, base).Announce(ctx, connect.NewRequest(&kilnv1.AnnounceRequest{Member: &kilnv1.Member{Id: "evil", Address: "127.0.0.1:1", Level: 9}}))
-			return err
-		},
-		"blob": func(w *http.Client, base string) error {
-			req, _ := http.NewRequestWithContext(ctx, http.MethodPut, base+"/v1/blobs/"+cache.SumBytes([]byte("x")).String(), strings.NewReader("x"))
-			res, err := w.Do(req)
-			if err != nil {
-				return err
-			}
-			defer res.Body.Close()
-			if res.StatusCode != http.StatusCreated {
-				return connect.NewError(map[int]connect.Code{401: connect.CodeUnauthenticated, 403: connect.CodePermissionDenied}[res.StatusCode], fmt.Errorf("%s", res.Status))
-			}
-			return nil
-		},
-	}
-	anyone := &http.Client{Transport: &http.Transport{TLSClientConfig: pinned(c.authority)}}
-	const ok = connect.Code(0)
-	for _, test := range []struct {
-		who  string
-		web  *http.Client
-		want map[string]connect.Code
-	}{
-		{"an administrator", c.web(pki.RoleAdmin, "ann", ""), map[string]connect.Code{"submit": ok, "status": ok, "token": ok, "announce": connect.CodePermissionDenied, "blob": ok}},
-		{"a submitter", c.web(pki.RoleSubmit, "ci", ""), map[string]connect.Code{"submit": ok, "status": ok, "token": connect.CodePermissionDenied, "announce": connect.CodePermissionDenied, "blob": ok}},
-		{"a submitter of that team", c.web(pki.RoleSubmit, "ci", "team"), map[string]connect.Code{"submit": ok}},
-		{"a submitter of another team", c.web(pki.RoleSubmit, "ci", "other"), map[string]connect.Code{"submit": connect.CodePermissionDenied}},
-		{"a builder", c.web(pki.RoleBuilder, "b1", ""), map[string]connect.Code{"submit": connect.CodePermissionDenied, "status": ok, "token": connect.CodePermissionDenied, "announce": connect.CodePermissionDenied, "blob": connect.CodePermissionDenied}},
-		{"a stranger", anyone, map[string]connect.Code{"submit": connect.CodeUnauthenticated, "status": connect.CodeUnauthenticated, "token": connect.CodeUnauthenticated, "announce": connect.CodeUnauthenticated, "blob": connect.CodeUnauthenticated}},
-	} {
-		for what, want := range test.want {
-			for _, at := range []*member{c.leading(), c.follower()} {
-				err := calls[what](test.web, "https://"+at.address)
-				if got := codeOf(err); got != want {
-					t.Errorf("%s, %s: %v (%v), want %v", test.who, what, got, err, want)
-				}
-			}
-		}
-	}
-}
-
-func codeOf(err error) connect.Code {
-	if err == nil {
-		return 0
-	}
-	return connect.CodeOf(err)
-}
-
-func TestACertificateComesForAToken(t *testing.T) {
-	c := newCluster(t, "a", "b", "c")
-	base := "https://" + c.follower().address
-	token := func(role string) string {
-		res, err := c.admin(c.follower()).Token(c.ctx(), connect.NewRequest(&kilnv1.TokenRequest{Role: role}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.Msg.GetToken()
-	}
-	stranger := &http.Client{Transport: &http.Transport{TLSClientConfig: pinned(c.authority)}}
-	foreign, err := pki.NewAuthority("other", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs, err := foreign.Token(pki.Claims{Farm: "other", Role: pki.RoleBuilder, Expires: time.Now().Add(time.Hour)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	late, err := c.authority.Token(pki.Claims{Farm: "kiln", Role: pki.RoleBuilder, Expires: time.Now().Add(-time.Hour)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, test := range []struct {
-		name, token, id string
-		want            connect.Code
-		withKey         bool
-	}{
-		{"a builder", token("builder"), "b1", 0, false},
-		{"a coordinator gets the authority's key", token("coordinator"), "d", 0, true},
-		{"a coordinator's id that is taken", token("coordinator"), "a", connect.CodeAlreadyExists, false},
-		{"no token and no certificate", "", "b2", connect.CodeUnauthenticated, false},
-		{"no token at all", "nonsense", "b2", connect.CodeUnauthenticated, false},
-		{"another farm's token", theirs, "b2", connect.CodeUnauthenticated, false},
-		{"a token that has expired", late, "b2", connect.CodeUnauthenticated, false},
-		{"an id with a slash", token("builder"), "a/b", connect.CodeInvalidArgument, false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			_, csr, err := pki.NewRequest(test.id)
-			if err != nil {
-				t.Fatal(err)
-			}
-			res, err := kilnv1connect.NewJoinServiceClient(stranger, base).Join(c.ctx(), connect.NewRequest(&kilnv1.JoinRequest{Token: test.token, Id: test.id, Csr: csr}))
-			if codeOf(err) != test.want {
-				t.Fatalf("error %v, want code %v", err, test.want)
-			}
-			if err != nil {
-				return
-			}
-			if (len(res.Msg.GetCaKey()) > 0) != test.withKey {
-				t.Errorf("the authority's key has %d bytes", len(res.Msg.GetCaKey()))
-			}
-			if n := len(res.Msg.GetTopology().GetCoordinators()); n != 3 {
-				t.Errorf("%d coordinators are told, want 3", n)
-			}
-		})
-	}
-}
-
-// pinned trusts the farm's authority by its digest, as one who has a token does.
-func pinned(a *pki.Authority) *tls.Config {
-	return pki.PinnedTLS([32]byte(cache.SumBytes(a.Certificate()).Sum()))
 }
 
 func TestDeadServersGoOnlyWhileAMajorityIsHeard(t *testing.T) {
