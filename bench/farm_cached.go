@@ -9,8 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
-
-	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // cached builds a graph of 1,000 steps again that was built before: under another name, so that its plan is new and
