@@ -305,3 +305,37 @@ func TestADataDirectoryHasOneCoordinator(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Builds that come while others of the same plan are answered must not be forgotten.
+func TestManyBuildsOfOneKnownPlanAllEnd(t *testing.T) {
+	f := newFarm(t, "")
+	f.builder("b", chain(5, "storm"), nil)
+	wantState(t, f.watch(f.submit(f.spec()), 0), kilnv1.BuildState_BUILD_STATE_DONE)
+	var clients sync.WaitGroup
+	for range 64 {
+		clients.Go(func() {
+			for range 5 {
+				spec := f.spec()
+				if _, err := f.client.Submit(f.ctx(), connect.NewRequest(&kilnv1.SubmitRequest{Spec: spec})); err != nil {
+					t.Error(err)
+					return
+				}
+				stream, err := f.client.Watch(f.ctx(), connect.NewRequest(&kilnv1.WatchRequest{Id: spec.Id}))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var last kilnv1.BuildState
+				for stream.Receive() {
+					last = max(last, stream.Msg().GetEvent().GetState().GetState())
+				}
+				stream.Close()
+				if last != kilnv1.BuildState_BUILD_STATE_DONE {
+					t.Errorf("a build ended as %v: %v", last, stream.Err())
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
+}

@@ -103,7 +103,8 @@ func (l *leader) lookup(keys []string) {
 	l.tell(commands...)
 }
 
-// answerByFinal ends the builds that wait for a plan whose outputs are all known and there.
+// answerByFinal ends the builds that wait for a plan whose outputs are all known and there, those included that come
+// while others are ended: they are not told of as new. False when there is no such record, or a build does not end by it.
 func (l *leader) answerByFinal(planKey string) bool {
 	final, err := l.results.final(l.ctx, planKey)
 	if err != nil && l.ctx.Err() == nil {
@@ -112,22 +113,35 @@ func (l *leader) answerByFinal(planKey string) bool {
 	if final == nil || err != nil {
 		return false
 	}
-	var builds []string
-	l.fsm.view(func(m *state.Machine) {
-		if t := m.Task(planKey); t != nil {
-			for _, w := range t.Waiters {
-				builds = append(builds, w.Build)
+	answered := map[string]bool{}
+	for {
+		var builds []string
+		left := false
+		l.fsm.view(func(m *state.Machine) {
+			t := m.Task(planKey)
+			if t == nil || t.State != state.Fresh {
+				return
 			}
+			for _, w := range t.Waiters {
+				if left = left || answered[w.Build]; !answered[w.Build] {
+					builds = append(builds, w.Build)
+				}
+			}
+		})
+		if len(builds) == 0 {
+			return !left
 		}
-	})
-	commands := make([]*kilnv1.Command, len(builds))
-	for i, id := range builds {
-		l.finals.set(id, final)
-		l.feeds.start(id).add(graphOfRecords(hitsOf(final), true)...)
-		commands[i] = &kilnv1.Command{Command: &kilnv1.Command_Finish{Finish: &kilnv1.FinishCommand{Build: id, Outputs: final.GetOutputs(), Final: true}}}
+		commands := make([]*kilnv1.Command, len(builds))
+		for i, id := range builds {
+			answered[id] = true
+			l.finals.set(id, final)
+			l.feeds.start(id).add(graphOfRecords(hitsOf(final), true)...)
+			commands[i] = &kilnv1.Command{Command: &kilnv1.Command_Finish{Finish: &kilnv1.FinishCommand{Build: id, Outputs: final.GetOutputs(), Final: true}}}
+		}
+		if _, err := l.proposer.propose(l.ctx, commands...); err != nil {
+			return true // the next leader finds the plan as it is
+		}
 	}
-	l.tell(commands...)
-	return true
 }
 
 // hitsOf are the nodes of a final record as a later build sees them.
