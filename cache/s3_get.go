@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -72,6 +73,27 @@ func (s *S3) getRecord(ctx context.Context, key Key, offset, n int64) (io.ReadCl
 		value = value[:n]
 	}
 	return io.NopCloser(bytes.NewReader(value)), nil
+}
+
+// checkStored reads a blob to its end: ErrMismatch when it has other bytes than its digest says. The sum is that of the
+// object's bytes, so that two readings can be compared, whatever they were taken for.
+func (s *S3) checkStored(ctx context.Context, d Digest) (sum []byte, err error) {
+	body, header, err := s.stream(ctx, BlobKey(d), 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.New()
+	stored := io.TeeReader(body, hash)
+	plain, err := DecodeStored(header, io.NopCloser(stored))
+	if err != nil {
+		return nil, errors.Join(err, body.Close())
+	}
+	_, err = io.Copy(io.Discard, newChecked(plain, d))
+	if err == nil || errors.Is(err, ErrMismatch) {
+		_, rest := io.Copy(io.Discard, stored)
+		err = errors.Join(err, rest)
+	}
+	return hash.Sum(nil), errors.Join(err, plain.Close(), body.Close())
 }
 
 // stream reads n stored bytes (n < 0: all) of key's object from offset. It goes on where it broke.

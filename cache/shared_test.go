@@ -176,6 +176,33 @@ func TestADamagedBlobIsCondemnedByASecondReaderAndMadeAgain(t *testing.T) {
 	}
 }
 
+// A way that spoils bytes, other ones each time, condemns nothing: neither a blob that is stored as it is nor a packed
+// one, whose faults all read alike.
+func TestASecondReaderOnABadWayDeletesNothing(t *testing.T) {
+	s := s3test.New(t)
+	proxy, err := s3test.NewProxy(s.Address, "127.0.0.1:0", 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	maker := part(t, s, "", nil)
+	leader := part(t, s, proxy.URL, func(c *cache.SharedConfig) {
+		c.URL, c.Presence = s.URL(fmt.Sprintf("%x", t.Name()), proxy.URL), true
+	})
+	proxy.Set(s3test.Flip, 1)
+	for _, data := range [][]byte{noise(100 << 10), text(2 << 20)} {
+		d := create(t, maker, data)
+		for range 20 {
+			if gone, err := leader.Recheck(t.Context(), d); gone || !errors.Is(err, cache.ErrUnavailable) {
+				t.Fatalf("gone %t, %v", gone, err)
+			}
+		}
+		if missing, err := maker.Missing(t.Context(), []cache.Key{cache.BlobKey(d)}); err != nil || len(missing) > 0 {
+			t.Fatalf("missing %v, %v", missing, err)
+		}
+	}
+}
+
 func TestAWarmCoordinatorAsksNothing(t *testing.T) {
 	s := s3test.New(t)
 	proxy, err := s3test.NewProxy(s.Address, "127.0.0.1:0", 1)

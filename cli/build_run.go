@@ -24,9 +24,13 @@ import (
 
 const tracerName = "github.com/kiln-farm/kiln/cli"
 
-// maxBuilds is how often a build is submitted when blobs of its outputs turn out to be lost: the cache drops a
-// damaged blob when it finds it, and the next build makes it again.
-const maxBuilds = 3
+const (
+	// maxBuilds is how often a build is submitted when blobs of its outputs turn out to be lost: the cache drops a
+	// damaged blob when it finds it, and the next build makes it again.
+	maxBuilds = 5
+	// lossWait is how long the first of those builds waits, the next ones longer: what loses blobs may pass.
+	lossWait = 250 * time.Millisecond
+)
 
 func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 	begun := time.Now()
@@ -78,6 +82,7 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 		}
 		end, err := buildOnce(ctx, f, spec, display)
 		if lostUpload(err) && try < maxBuilds {
+			waitForLoss(ctx, try)
 			continue
 		}
 		if err != nil {
@@ -91,6 +96,15 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 		if !errors.Is(err, cache.ErrNotFound) || try == maxBuilds || ctx.Err() != nil {
 			return err
 		}
+		waitForLoss(ctx, try)
+	}
+}
+
+// waitForLoss waits before what was lost is sent or made again.
+func waitForLoss(ctx context.Context, try int) {
+	select {
+	case <-time.After(lossWait << try):
+	case <-ctx.Done():
 	}
 }
 
@@ -187,6 +201,7 @@ func detach(ctx context.Context, env Env, f *farm.Farm, o *buildOptions, spec *k
 		if !lostUpload(err) || try == maxBuilds {
 			return err
 		}
+		waitForLoss(ctx, try)
 	}
 	if !o.json {
 		_, err := fmt.Fprintln(env.Stdout, spec.GetId())

@@ -20,7 +20,7 @@ type blobHandler struct {
 	store  cache.Store
 	blobs  cache.Blobs
 	log    *slog.Logger
-	absent func(w http.ResponseWriter, r *http.Request, d cache.Digest) // answers for a blob that is not there
+	absent func(w http.ResponseWriter, r *http.Request, d cache.Digest, why error) // answers for a blob that is not there
 }
 
 func (h *blobHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -50,7 +50,7 @@ func (h *blobHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *blobHandler) get(w http.ResponseWriter, r *http.Request, digest cache.Digest) {
 	f, err := h.blobs.Open(r.Context(), digest)
 	if errors.Is(err, cache.ErrNotFound) {
-		h.absent(w, r, digest)
+		h.absent(w, r, digest, err)
 		return
 	}
 	if err != nil {
@@ -89,15 +89,25 @@ func (h *blobHandler) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // absent answers for a blob that this coordinator cannot read. The leader looks for it once more, and condemns it when
-// it is damaged, so that the next build which needs it makes it again.
-func (c *Coordinator) absent(w http.ResponseWriter, r *http.Request, d cache.Digest) {
+// it is damaged, so that the next build which needs it makes it again. When it is there after all, the client should
+// ask again.
+func (c *Coordinator) absent(w http.ResponseWriter, r *http.Request, d cache.Digest, why error) {
 	c.forwarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if l, _ := c.current(); l != nil {
-			if _, err := l.recheck(r.Context(), d.String()); err != nil {
+			gone, err := l.recheck(r.Context(), d.String())
+			if err != nil {
 				http.Error(w, fmt.Sprintf("look for the blob: %v", err), http.StatusServiceUnavailable)
 				return
 			}
+			if !gone {
+				http.Error(w, fmt.Sprintf("the blob is there, but could not be read: %v", why), http.StatusServiceUnavailable)
+				return
+			}
+			if err := l.remake(r.Context(), d); err != nil {
+				http.Error(w, fmt.Sprintf("have the blob made again: %v", err), http.StatusServiceUnavailable)
+				return
+			}
 		}
-		http.Error(w, "no such blob", http.StatusNotFound)
+		http.Error(w, fmt.Sprintf("no such blob: %v", why), http.StatusNotFound)
 	})).ServeHTTP(w, r)
 }

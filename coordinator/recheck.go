@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"google.golang.org/protobuf/proto"
 )
 
 const (
 	recheckTimeout = 10 * time.Minute // for a large blob over a slow way
-	recheckKept    = 10 * time.Second // that an answer counts for those who ask later
+	recheckKept    = 2 * time.Second  // that an answer counts for those who ask later
 )
 
 // rechecks reads blobs a second time, each once however many say that it is gone.
@@ -109,4 +110,19 @@ func (l *leader) lost(ctx context.Context, build, digest string) error {
 	}
 	l.tell(&kilnv1.Command{Command: &kilnv1.Command_Lost{Lost: &kilnv1.LostCommand{Build: build, Digest: digest}}})
 	return nil
+}
+
+// remake has builds that go on make a blob again that is gone, before others take it from them.
+func (l *leader) remake(ctx context.Context, d cache.Digest) error {
+	var commands []*kilnv1.Command
+	l.fsm.view(func(m *state.Machine) {
+		for _, build := range m.MadeBy(d.String()) {
+			commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Lost{Lost: &kilnv1.LostCommand{Build: build, Digest: d.String()}}})
+		}
+	})
+	if len(commands) == 0 {
+		return nil
+	}
+	_, err := l.proposer.propose(ctx, commands...)
+	return err
 }

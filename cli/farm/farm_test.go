@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -218,6 +219,26 @@ func (c *coordinator) serveBlob(b []byte, breaks int) {
 			panic(http.ErrAbortHandler)
 		}
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+	}
+}
+
+func TestABlobThatGoesWhileItIsRead(t *testing.T) {
+	b := bytes.Repeat([]byte("0123456789abcdef"), 40000)
+	c := startCoordinator(t)
+	c.serveBlob(b, 1)
+	first := c.blob
+	c.blob = func(w http.ResponseWriter, r *http.Request) {
+		if c.called("blob") > 1 {
+			http.Error(w, "no such blob: somebody deleted it", http.StatusNotFound)
+			return
+		}
+		first(w, r)
+	}
+	f := dial(t, 10*time.Second, c.url)
+	f.heard.Store(true)
+	err := f.Blobs.WriteBlob(t.Context(), cache.SumBytes(b), io.Discard)
+	if !errors.Is(err, cache.ErrNotFound) || !strings.Contains(err.Error(), "somebody deleted it") {
+		t.Error(err)
 	}
 }
 

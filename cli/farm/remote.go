@@ -161,8 +161,11 @@ type resuming struct {
 const maxBreaks = 5
 
 func (b *resuming) connect() error {
-	return b.remote.again(b.ctx, func() (err error) {
-		b.body, err = b.remote.get(b.ctx, b.blob, b.at)
+	return b.remote.again(b.ctx, func() error {
+		body, err := b.remote.get(b.ctx, b.blob, b.at)
+		if err == nil {
+			b.body = body
+		}
 		return err
 	})
 }
@@ -202,7 +205,7 @@ func (r *remote) get(ctx context.Context, d cache.Digest, offset int64) (io.Read
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable: // it ends there
 		return http.NoBody, resp.Body.Close()
 	case resp.StatusCode == http.StatusNotFound:
-		err = fmt.Errorf("fetch %s from the farm at %s: %w", d, r.farm.where, cache.ErrNotFound)
+		err = fmt.Errorf("fetch %s from the farm at %s: %w: %s", d, r.farm.where, cache.ErrNotFound, refusal(resp))
 	default:
 		err = &statusError{resp.StatusCode, fmt.Sprintf("fetch %s from the farm at %s: %s", d, r.farm.where, refusal(resp))}
 	}

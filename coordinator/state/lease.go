@@ -170,7 +170,8 @@ func (m *Machine) waitsFor(t *Task, key string) bool {
 	return false
 }
 
-// lost makes the producer of one of a build's outputs run again.
+// lost makes the producer of one of a build's outputs run again, unless it does already. Nodes come in the order of
+// their inputs, so the first one that gives a blob is the one that makes it; later ones may refer to it.
 func (m *Machine) lost(c *kilnv1.LostCommand) Result {
 	b := m.build(c.GetBuild())
 	switch {
@@ -179,26 +180,36 @@ func (m *Machine) lost(c *kilnv1.LostCommand) Result {
 	case b.Ended():
 		return Result{Refused: RefusedEnded}
 	}
+	i := slices.IndexFunc(b.Nodes, func(n *Node) bool { return n.Result != nil && makes(n.Result, c.GetDigest()) })
+	if i < 0 {
+		return m.end(c.GetBuild(), kilnv1.BuildState_BUILD_STATE_FAILED, fmt.Sprintf("the blob %s is gone from the cache and no step of the build makes it", c.GetDigest()))
+	}
+	if b.Nodes[i].State != Done {
+		return Result{}
+	}
 	if b.losses++; b.losses > maxLosses {
-		m.end(c.GetBuild(), kilnv1.BuildState_BUILD_STATE_FAILED,
+		return m.end(c.GetBuild(), kilnv1.BuildState_BUILD_STATE_FAILED,
 			fmt.Sprintf("the output %s was lost from the cache %d times: does something delete from it?", c.GetDigest(), b.losses))
-		return Result{}
 	}
-	for i := len(b.Nodes) - 1; i >= 0; i-- {
-		if b.Nodes[i].State != Done || !makes(b.Nodes[i].Result, c.GetDigest()) {
-			continue
-		}
-		n := m.node(b, i)
-		n.State = Attached // it keeps its result, which nodes that wait for others still need
-		b.open++
-		t := m.task(n.Key)
-		m.note(Change{Kind: NodeRetry, Build: c.GetBuild(), Node: i, Task: n.Key, Reason: "an output is gone from the cache and is made again"})
-		if t.State == Made {
-			t.owner = c.GetBuild()
-			m.ready(t, 0)
-		}
-		return Result{}
+	n := m.node(b, i)
+	n.State = Attached // it keeps its result, which nodes that wait for others still need
+	b.open++
+	t := m.task(n.Key)
+	m.note(Change{Kind: NodeRetry, Build: c.GetBuild(), Node: i, Task: n.Key, Reason: "an output is gone from the cache and is made again"})
+	if t.State == Made {
+		t.owner = c.GetBuild()
+		m.ready(t, 0)
 	}
-	m.end(c.GetBuild(), kilnv1.BuildState_BUILD_STATE_FAILED, fmt.Sprintf("the blob %s is gone from the cache and no step of the build makes it", c.GetDigest()))
 	return Result{}
+}
+
+// MadeBy are builds that have not ended, one for each task that gave the blob and is done: others that join such a
+// task take its word that the blob is there.
+func (m *Machine) MadeBy(digest string) (builds []string) {
+	for _, t := range m.Tasks() {
+		if t.State == Made && makes(t.Result, digest) {
+			builds = append(builds, t.Waiters[0].Build)
+		}
+	}
+	return builds
 }

@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -242,6 +243,31 @@ func TestALostOutputIsMadeAgain(t *testing.T) {
 	d.run("planned", GraphNode)
 	if !d.m.Build("planned").Complete() {
 		t.Fatal("not complete after the step ran again")
+	}
+}
+
+func TestALostBlobIsMadeByTheFirstStepThatGaveIt(t *testing.T) {
+	d := drive(t, graphNode("a"), graphNode("b", 0))
+	d.run("planned", GraphNode)
+	made := outputs(d.key("planned", GraphNode))[0].Digest
+	c := d.lease(d.key("planned", GraphNode+1))
+	c.Completion, c.Outputs, c.References = kilnv1.Completion_COMPLETION_DONE, outputs(c.Task), []string{made}
+	d.must(complete(c))
+	lost := &kilnv1.Command{Command: &kilnv1.Command_Lost{Lost: &kilnv1.LostCommand{Build: "planned", Digest: made}}}
+	if got := d.m.MadeBy(made); !slices.Equal(got, []string{"planned", "planned"}) {
+		t.Errorf("made by %q", got)
+	}
+	d.must(lost)
+	d.must(lost) // another reader says the same
+	if p, q := d.m.Task(d.key("planned", GraphNode)).State, d.m.Task(d.key("planned", GraphNode+1)).State; p != Ready || q != Made {
+		t.Errorf("the maker is in state %d, and the one that refers to it in %d", p, q)
+	}
+	d.run("planned", GraphNode)
+	if !d.m.Build("planned").Complete() {
+		t.Error("not complete after the step ran again")
+	}
+	if got := d.m.Build("planned").losses; got != 1 {
+		t.Errorf("%d losses are counted", got)
 	}
 }
 

@@ -165,7 +165,13 @@ func (l *load) command(ctx context.Context, args ...string) (string, error) {
 		if cmd.ProcessState.ExitCode() == 3 && !strings.Contains(complaint.String(), "#") || strings.Contains(last, "the cache has dropped outputs of build") {
 			err = fmt.Errorf("%w: %w", errAgain, err)
 		}
-		return "", fmt.Errorf("kiln %s: %w: %s", args[0], err, strings.Join(lines[max(0, len(lines)-4):], " / "))
+		told := lines[max(0, len(lines)-4):]
+		if i := slices.IndexFunc(lines, func(line string) bool {
+			return strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:")
+		}); i >= 0 {
+			told = lines[i:]
+		}
+		return "", fmt.Errorf("kiln %s: %w: %s", args[0], err, strings.Join(told, " / "))
 	}
 	return out.String(), nil
 }
