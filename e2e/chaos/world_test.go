@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -74,8 +73,7 @@ func newWorld(ctx context.Context, t *testing.T, dir string, seed uint64) *world
 	t.Cleanup(func() { must(w.images.Close()) })
 
 	nodes := filepath.Join(dir, "farm")
-	must(os.RemoveAll(nodes))
-	must(os.MkdirAll(nodes, 0o700))
+	must(lab.Clear(nodes))
 	w.farm, err = lab.New(ctx, lab.Options{
 		Kiln: kiln, Dir: nodes, Name: "chaos", Coordinators: coordinators, Builders: builders, Store: w.server.URL("chaos", w.proxy.URL),
 		Env: w.server.Env(), CacheSize: "200M", Network: w.network, Disks: disks, BuilderArgs: []string{"--slots", "2"},

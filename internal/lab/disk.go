@@ -58,3 +58,15 @@ func (d *Disk) Close() error {
 	}
 	return nil
 }
+
+// Clear empties a directory, and takes away the disks that a run which was killed left mounted below it.
+func Clear(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		_ = syscall.Unmount(path, syscall.MNT_DETACH) // most are no disks
+	}
+	return errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700))
+}
