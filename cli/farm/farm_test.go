@@ -222,6 +222,26 @@ func (c *coordinator) serveBlob(b []byte, breaks int) {
 	}
 }
 
+// A coordinator that takes connections and says nothing, as one that starts, is asked again.
+func TestAHandshakeThatDoesNotEndIsTriedAgain(t *testing.T) {
+	late := &dialError{[]error{&handshakeError{context.DeadlineExceeded}}}
+	for _, c := range []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"no handshake in time", connect.NewError(connect.CodeDeadlineExceeded, late), true},
+		{"nobody listens", connect.NewError(connect.CodeUnavailable, errors.New("refused")), true},
+		{"the call was wrong", connect.NewError(connect.CodeInvalidArgument, errors.New("no")), false},
+	} {
+		f := dial(t, time.Second, deadURL(t))
+		f.heard.Store(true)
+		if got := f.passing(c.err); got != c.want {
+			t.Errorf("%s: tried again %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
 func TestABlobThatGoesWhileItIsRead(t *testing.T) {
 	b := bytes.Repeat([]byte("0123456789abcdef"), 40000)
 	c := startCoordinator(t)

@@ -89,11 +89,14 @@ func answered(err error) bool {
 	return errors.As(err, &ce) && connect.IsWireError(ce)
 }
 
-// again says that the same call may go well later: there is no leader now, or the connection broke.
+// again says that the same call may go well later: there is no leader now, the connection broke, or none was made in
+// time. Whoever called has an end of its own for how often.
 func again(err error) bool {
 	switch connect.CodeOf(err) {
 	case connect.CodeUnavailable, connect.CodeAborted, connect.CodeUnknown, connect.CodeInternal:
 		return true
+	case connect.CodeDeadlineExceeded:
+		return !answered(err)
 	}
 	return false
 }
