@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // ReadThrough puts a directory in front of a Store that others share. Blobs are fetched into the directory when
@@ -45,6 +46,14 @@ func (t *ReadThrough) Open(ctx context.Context, d Digest) (*File, error) {
 		return f, err
 	}
 	err = t.fetch(ctx, d)
+	for wait := firstDoubt; errors.Is(err, ErrNotFound) && wait <= lastDoubt; wait *= 2 {
+		select {
+		case <-time.After(wait):
+			err = t.fetch(ctx, d)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		if f, small := t.inMemory(ctx, d); small == nil {
 			return f, nil
@@ -134,6 +143,13 @@ func (t *ReadThrough) condemned(d Digest) bool {
 	defer t.mu.Unlock()
 	return t.damaged[d]
 }
+
+// A blob that somebody says is there, and the shared store says is not, is asked for again after these waits: making it
+// again costs far more.
+const (
+	firstDoubt = 40 * time.Millisecond
+	lastDoubt  = 160 * time.Millisecond
+)
 
 // maxInMemory is the size, in bytes, up to which a blob is read into memory when the local disk is full.
 const maxInMemory = 64 << 20
