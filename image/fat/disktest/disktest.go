@@ -151,3 +151,57 @@ func Run(t testing.TB, tool string, args ...string) string {
 	}
 	return string(out)
 }
+
+// Disk is contents that formats of virtual disks are tried with.
+type Disk struct {
+	Name   string
+	Data   int64 // bytes that are not known to be zeros
+	Pieces int   // that Data is in
+	Make   func(*Store) *extents.List
+}
+
+// Disks are disks with all that is easy to get wrong at the borders of clusters, blocks and grains.
+func Disks() []Disk {
+	const mib = 1 << 20
+	return []Disk{
+		{"nothing", 0, 0, func(s *Store) *extents.List { return &extents.List{} }},
+		{"one byte", 1, 1, func(s *Store) *extents.List { return extents.Bytes([]byte{1}) }},
+		{"zeros", 0, 0, func(s *Store) *extents.List { return zeros(5*mib + 512) }},
+		{"data with no zeros", 3*mib + 777, 1, func(s *Store) *extents.List { return s.Blob(Noise(1, 3*mib+777)) }},
+		{"data at the end", mib, 1, func(s *Store) *extents.List {
+			l := zeros(1030 * mib)
+			l.Append(s.Blob(Noise(2, mib)))
+			return l
+		}},
+		{"pieces that cross borders", 4*mib + 30_001, 5, func(s *Store) *extents.List {
+			l := extents.Bytes([]byte("MBR"))
+			for i, at := range []int64{64<<10 - 1, 2*mib - 5, 40 * mib, 513 * mib} {
+				if err := l.To(at); err != nil {
+					s.t.Fatal(err)
+				}
+				if i == 2 {
+					l.Append(s.Blob(Noise(3, 4*mib)))
+				} else {
+					l.Append(s.Blob(Noise(uint64(i), 10_000)))
+				}
+			}
+			l.Zeros(1<<30 + 512 - l.Size())
+			return l
+		}},
+		{"many runs in a cluster", 90_000, 300, func(s *Store) *extents.List {
+			l, blob := &extents.List{}, s.Blob(Noise(5, 300))
+			for i := range 300 {
+				l.Append(blob.Slice(int64(i), int64(300-i)))
+				l.Bytes([]byte{byte(i), 0, 1})
+				l.Zeros(int64(i * 37))
+			}
+			return l
+		}},
+	}
+}
+
+func zeros(n int64) *extents.List {
+	l := &extents.List{}
+	l.Zeros(n)
+	return l
+}
