@@ -134,6 +134,7 @@ func (b *Builder) report(lease *kilnv1.Lease, res *step.Response, err error) *ki
 	r := &kilnv1.CompleteRequest{Builder: b.cfg.ID, Session: b.session, Epoch: lease.GetEpoch(), Number: lease.GetNumber(), Task: lease.GetTask()}
 	var failure *step.Failure
 	var missing *step.MissingBlob
+	var absent *cache.AbsentError
 	switch {
 	case err == nil:
 		r.Completion = kilnv1.Completion_COMPLETION_DONE
@@ -141,6 +142,8 @@ func (b *Builder) report(lease *kilnv1.Lease, res *step.Response, err error) *ki
 		return r
 	case errors.As(err, &missing):
 		r.Completion, r.Missing = kilnv1.Completion_COMPLETION_INPUT_MISSING, missing.Digest.String()
+	case errors.As(err, &absent):
+		r.Completion, r.Missing = kilnv1.Completion_COMPLETION_INPUT_MISSING, absent.Digest.String()
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT): // whatever the step made of it
 		r.Completion = kilnv1.Completion_COMPLETION_INFRA
 	case errors.As(err, &failure):

@@ -44,6 +44,8 @@ func (f *storeFlags) open(ctx context.Context, data *node.Data, url string, asks
 			// After a power cut everything starts at once.
 			log.Warn("the shared cache does not answer; trying again", "error", err)
 			continue
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
 		case err != nil:
 			return nil, usagef("%w", err)
 		}

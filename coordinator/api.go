@@ -221,14 +221,22 @@ func (a *api) Cancel(ctx context.Context, req *connect.Request[kilnv1.CancelRequ
 	if err := a.mayTouch(ctx, req.Msg.GetId()); err != nil {
 		return nil, err
 	}
-	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Cancel{Cancel: &kilnv1.CancelCommand{Build: req.Msg.GetId(), Reason: reason}}})
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	if results[0].Refused == state.RefusedUnknown {
-		if _, err := a.record(ctx, "", req.Msg.GetId()); err != nil {
+	for {
+		results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Cancel{Cancel: &kilnv1.CancelCommand{Build: req.Msg.GetId(), Reason: reason}}})
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if results[0].Refused != state.RefusedUnknown {
+			break
+		}
+		r, err := a.record(ctx, "", req.Msg.GetId())
+		if err != nil {
 			return nil, err
 		}
+		if r.GetState() >= kilnv1.BuildState_BUILD_STATE_DONE {
+			break
+		}
+		// It was submitted just now, after the command.
 	}
 	return connect.NewResponse(&kilnv1.CancelResponse{}), nil
 }

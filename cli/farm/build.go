@@ -2,6 +2,7 @@ package farm
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"connectrpc.com/connect"
@@ -48,6 +49,7 @@ func (f *Farm) Follow(ctx context.Context, id string, on func(*kilnv1.BuildEvent
 	var last uint64
 	wait := backoff{most: f.patience}
 	for {
+		begun := time.Now()
 		end, err := f.watch(ctx, id, &last, func(e *kilnv1.BuildEvent) {
 			wait = backoff{most: f.patience}
 			f.heard.Store(true)
@@ -58,6 +60,10 @@ func (f *Farm) Follow(ctx context.Context, id string, on func(*kilnv1.BuildEvent
 		}
 		if answered(err) {
 			f.heard.Store(true)
+		}
+		var unreached *dialError
+		if time.Since(begun) > maxDelay && !errors.As(err, &unreached) { // a farm that had nothing to tell for a while
+			wait = backoff{most: f.patience}
 		}
 		if err != nil && !f.passing(err) || !wait.sleep(ctx) {
 			return nil, f.explain("follow the build", err)

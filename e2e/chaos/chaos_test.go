@@ -331,6 +331,11 @@ func (w *world) judge(t *testing.T, r *report, l *load, seen *sightings, h *hist
 		t.Fatalf("the coordinators' logs: %v", err)
 	}
 	commit := committed(all)
+	if file, err := os.Create(filepath.Join(w.dir, "entries.txt")); err != nil {
+		t.Error(err)
+	} else if err := errors.Join(all[len(all)-1].tell(file), file.Close()); err != nil {
+		t.Error(err)
+	}
 	differences, compared := compare(all, commit)
 	for _, text := range differences {
 		contradiction(text)

@@ -12,7 +12,10 @@ import (
 	raftwal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/metadb"
 
+	"google.golang.org/protobuf/encoding/protojson"
+
 	"github.com/kiln-farm/kiln/coordinator/state"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // replica is what one coordinator that has ended left on its disk.
@@ -139,6 +142,24 @@ func replay(replicas []*replica, commit uint64) (*ledger, error) {
 	return l, nil
 }
 
+// tell writes the entries of a replica's log as lines of JSON, for whoever looks for the reason of something.
+func (r *replica) tell(w io.Writer) error {
+	for i := range r.logs {
+		log := &r.logs[i]
+		if log.Type != raft.LogCommand {
+			continue
+		}
+		entry, err := decodeEntry(log.Data)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(w, "%d term %d %s %s\n", log.Index, log.Term, log.AppendedAt.Format("15:04:05.000"), oneLine(entry)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // replicas reads what all coordinators left; one that lost its disk last has nothing.
 func replicas(dirs map[string]string) (all []*replica, err error) {
 	for name, dir := range dirs {
@@ -153,4 +174,12 @@ func replicas(dirs map[string]string) (all []*replica, err error) {
 	}
 	slices.SortFunc(all, func(a, b *replica) int { return int(a.last()) - int(b.last()) })
 	return all, nil
+}
+
+func oneLine(entry *kilnv1.Entry) string {
+	text, err := protojson.Marshal(entry)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }

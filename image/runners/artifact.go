@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/kiln-farm/kiln/cache"
@@ -61,6 +62,14 @@ func artifact(ctx context.Context, req *step.Request) (*step.Response, error) {
 
 // missing names the blob that is not in the cache, when that is what the error is about.
 func missing(err error, a *cache.Artifact, req *step.Request) error {
+	var absent *cache.AbsentError
+	if errors.As(err, &absent) {
+		return &step.MissingBlob{Digest: absent.Digest}
+	}
+	var failure *step.Failure
+	if errors.As(err, &failure) {
+		return err
+	}
 	gone, listErr := req.Blobs.MissingBlobs(context.Background(), references(a))
 	if listErr == nil && len(gone) > 0 {
 		return &step.MissingBlob{Digest: gone[0]}
