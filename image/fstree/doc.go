@@ -12,5 +12,6 @@
 //
 // What an unpacker could not do is a step.Failure: a file in place of a directory that is not empty, a name below a
 // file, a hard link to nothing. Bodies stay where they are; a node is about 300 bytes with its name, whatever the size
-// of its file. The package writes nothing and reads no body.
+// of its file. Build writes nothing and reads no body;
+// Bodies reads them for who writes a filesystem.
 package fstree
