@@ -169,13 +169,13 @@ func Disks() []Disk {
 		{"zeros", 0, 0, func(s *Store) *extents.List { return zeros(5*mib + 512) }},
 		{"data with no zeros", 3*mib + 777, 1, func(s *Store) *extents.List { return s.Blob(Noise(1, 3*mib+777)) }},
 		{"data at the end", mib, 1, func(s *Store) *extents.List {
-			l := zeros(1030 * mib)
+			l := zeros(530 * mib)
 			l.Append(s.Blob(Noise(2, mib)))
 			return l
 		}},
 		{"pieces that cross borders", 4*mib + 30_001, 5, func(s *Store) *extents.List {
 			l := extents.Bytes([]byte("MBR"))
-			for i, at := range []int64{64<<10 - 1, 2*mib - 5, 40 * mib, 513 * mib} {
+			for i, at := range []int64{64<<10 - 1, 2*mib - 5, 40 * mib, 512*mib - 1} {
 				if err := l.To(at); err != nil {
 					s.t.Fatal(err)
 				}
@@ -185,7 +185,7 @@ func Disks() []Disk {
 					l.Append(s.Blob(Noise(uint64(i), 10_000)))
 				}
 			}
-			l.Zeros(1<<30 + 512 - l.Size())
+			l.Zeros(515*mib + 512 - l.Size())
 			return l
 		}},
 		{"many runs in a cluster", 90_000, 300, func(s *Store) *extents.List {
