@@ -23,6 +23,8 @@ On a farm, a build ends when the command that waits for it does, unless it was b
   kiln build --arch amd64,arm64 --format tar,kernel+initrd --dir out base.yml site.yml
   kiln build --format tar -o - hello.yml | tar -t
   kiln build --locked --metadata-file meta.json hello.yml
+  kiln build --format raw-efi,qcow2-efi,iso-bios --boot kiln.example/boot:demo --disk-size 4G hello.yml
+  kiln build --format uki --sign-key db.key --sign-cert db.crt --boot kiln.example/boot:demo hello.yml
   kiln build --farm https://kiln1:7300,https://kiln2:7300 hello.yml
   id=$(kiln build --detach --farm https://kiln1:7300 hello.yml) && kiln build wait $id && kiln build fetch $id
   kiln build --mirror docker.io=http://127.0.0.1:5000 hello.yml`,
@@ -57,6 +59,8 @@ type buildFlags struct {
 	detach, json         bool
 	priority             int32
 	class                string
+	disk                 diskFlags
+	sign                 signFlags
 }
 
 func (f *buildFlags) add(flags *pflag.FlagSet) {
@@ -80,4 +84,6 @@ func (f *buildFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.class, "class", "", "run the steps only on builders of this class")
 	flags.BoolVar(&f.detach, "detach", false, "print the build's id and leave; kiln build wait and kiln build fetch go on from there")
 	flags.BoolVar(&f.json, "json", false, "with --detach: print JSON")
+	f.disk.add(flags)
+	f.sign.add(flags)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kiln-farm/kiln/image/linuxkit"
+	"github.com/kiln-farm/kiln/image/plan"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -27,6 +28,7 @@ type buildOptions struct {
 	class            string
 	detach, json     bool
 	shape            *kilnv1.BuildOptions
+	signer           *signer // nil: nothing is signed
 	outputs          []target
 }
 
@@ -47,6 +49,8 @@ func (f *buildFlags) options(env Env, args []string) (*buildOptions, error) {
 		o.checkName,
 		func() error { return o.setLock(f.locked) },
 		o.checkFarm,
+		func() error { return o.setDisk(env, &f.disk) },
+		func() (err error) { o.signer, err = newSigner(&f.sign); return err },
 	} {
 		if err := check(); err != nil {
 			return nil, err
@@ -90,6 +94,16 @@ func (o *buildOptions) setFormats(names []string) error {
 			return err
 		}
 		o.formats = append(o.formats, format)
+	}
+	if err := plan.CheckFormats(o.formatNames()); err != nil {
+		return usagef("--format: %w", err)
+	}
+	for _, format := range o.formats {
+		for _, arch := range o.archs {
+			if err := plan.CheckArch(format.name, arch); err != nil {
+				return usagef("--format: %w", err)
+			}
+		}
 	}
 	switch o.shape.GetCompress() {
 	case "gzip", "zstd":

@@ -19,6 +19,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/image/linuxkit"
+	"github.com/kiln-farm/kiln/image/plan"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -59,6 +60,11 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	if o.farm == "" { // which may have images of its own for that
+		if err := plan.CheckBoot(bundle, spec); err != nil {
+			return usagef("%w", err)
+		}
+	}
 	ctx, span := otel.Tracer(tracerName).Start(ctx, "kiln build", trace.WithAttributes(attribute.String("build.name", o.name)))
 	defer func() { endSpan(span, err) }()
 	f, closeFarm, err := connectFarm(ctx, env, &o.farmFlags, store)
@@ -67,6 +73,13 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeFarm()) }()
 	spec.Team = o.team // which may be the one of the credentials
+	if o.signer != nil {
+		more, err := o.signer.sign(ctx, f, store, spec, blobs, o.progress, env)
+		if err != nil {
+			return err
+		}
+		blobs = append(blobs, more...)
+	}
 	if o.detach {
 		return detach(ctx, env, f, o, spec, blobs, store)
 	}

@@ -14,20 +14,11 @@ type outputFormat struct {
 	files []string
 }
 
-// Formats of LinuxKit that Kiln does not make.
-var foreignFormats = []string{
-	"aws", "dynamic-vhd", "gcp", "iso-bios", "iso-efi", "iso-efi-initrd", "kernel+erofs", "kernel+iso", "kernel+squashfs",
-	"qcow2-bios", "qcow2-efi", "raw-bios", "raw-efi", "rpi3", "vhd", "vmdk",
-}
-
 func formatNames() string { return strings.Join(plan.Formats(), ", ") }
 
 func findFormat(name string) (outputFormat, error) {
 	if files := plan.Suffixes(name); files != nil {
 		return outputFormat{name, files}, nil
-	}
-	if slices.Contains(foreignFormats, name) {
-		return outputFormat{}, usagef("--format %s: Kiln does not make this format yet; build tar-kernel-initrd and convert it, or choose one of %s", name, formatNames())
 	}
 	return outputFormat{}, usagef("--format %q: there is no such format; choose of %s", name, formatNames())
 }
@@ -71,6 +62,9 @@ func (o *buildOptions) targets() ([]target, error) {
 	for _, arch := range o.archs {
 		for _, format := range o.formats {
 			for _, suffix := range format.files {
+				if slices.ContainsFunc(out, func(t target) bool { return t.platform == "linux/"+arch && t.suffix == suffix }) {
+					continue // the same file in two formats
+				}
 				path := o.output
 				if path == "" {
 					path = filepath.Join(o.dirFor(arch), o.name+suffix)

@@ -13,7 +13,7 @@ var refusedFlags = []struct {
 	sentence string
 }{
 	{"docker", true, "images in docker's own store are not looked at: run docker save IMAGE -o FILE.tar and kiln cache import FILE.tar"},
-	{"size", false, "no format that Kiln makes has a fixed size: leave the flag out"},
+	{"size", false, "disks are as small as they can be; --disk-size makes them larger"},
 	{"input-tar", false, "the cache already keeps every part that did not change: leave the flag out"},
 	{"sbom-output", false, "the SBOM is always called sbom.spdx.json; --no-sbom leaves it out"},
 	{"sbom-current-time", true, "the SBOM is the same for the same input, so it holds no time of its making: leave the flag out"},

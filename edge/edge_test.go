@@ -219,18 +219,6 @@ func TestCommandLinesThatAScriptCannotCarry(t *testing.T) {
 	}
 }
 
-func FuzzArguments(f *testing.F) {
-	f.Add("console=ttyS0 a=\"b c\"")
-	f.Add("x\nboot")
-	f.Add("${x}")
-	f.Fuzz(func(t *testing.T, cmdline string) {
-		args, err := arguments(cmdline)
-		if err == nil && (strings.ContainsAny(args, "\n\r\x00") || strings.Contains(args, "${") || strings.Contains(args+" ", " && ")) {
-			t.Errorf("%q became %q", cmdline, args)
-		}
-	})
-}
-
 func FuzzParseRange(f *testing.F) {
 	f.Add("bytes=0-1", int64(10))
 	f.Add("bytes=-5", int64(3))

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/kiln-farm/kiln/internal/ipxe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -90,12 +91,12 @@ func chooser(b *kilnv1.BuildRecord, team string) string {
 
 // bootScript boots a kernel and an initrd by their digests, from wherever the script came.
 func bootScript(name, id, kernel, initrd, cmdline string) (string, error) {
-	args, err := arguments(cmdline)
+	args, err := ipxe.Arguments(cmdline)
 	if err != nil {
 		return "", err
 	}
 	return "#!ipxe\n" +
-		"echo Kiln: " + printable(name) + " " + printable(id) + "\n" +
+		"echo Kiln: " + ipxe.Printable(name) + " " + ipxe.Printable(id) + "\n" +
 		"kernel --name kernel " + artifactPath(kernel) + " initrd=initrd.img" + args + "\n" +
 		"initrd --name initrd.img " + artifactPath(initrd) + "\n" +
 		"boot\n", nil
@@ -105,35 +106,4 @@ func bootScript(name, id, kernel, initrd, cmdline string) (string, error) {
 // (its parse_uri, in Debian's version of 2019).
 func artifactPath(digest string) string {
 	return "/artifacts/" + strings.ReplaceAll(digest, ":", "%3A")
-}
-
-// arguments are a command line as iPXE passes it on. iPXE has no quoting: it expands ${…} anywhere and takes && and || for
-// its own, so a command line with those is refused, as is one that would start another line of the script.
-func arguments(cmdline string) (string, error) {
-	if strings.Contains(cmdline, "${") {
-		return "", fmt.Errorf("the kernel command line holds ${, which iPXE would replace; boot it by another way, or change the command line")
-	}
-	var out strings.Builder
-	for _, word := range strings.Fields(cmdline) {
-		if word == "&&" || word == "||" {
-			return "", fmt.Errorf("the kernel command line holds the word %s, which iPXE takes for its own; change the command line", word)
-		}
-		out.WriteString(" " + word)
-	}
-	for _, c := range out.String() {
-		if c < ' ' || c == 0x7f {
-			return "", fmt.Errorf("the kernel command line holds the control character %q, which a script cannot; change the command line", c)
-		}
-	}
-	return out.String(), nil
-}
-
-// printable keeps what may stand in an echo.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.ContainsRune("-_.+", c) {
-			return c
-		}
-		return '_'
-	}, s)
 }

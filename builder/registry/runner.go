@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
-	"github.com/kiln-farm/kiln/image/linuxkit"
+	"github.com/kiln-farm/kiln/image/plan"
 	"github.com/kiln-farm/kiln/image/step"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -44,11 +44,11 @@ func (r *Registry) Run(ctx context.Context, req *step.Request) (*step.Response, 
 
 // Lock resolves all references of a configuration as a build of that spec would.
 func (r *Registry) Lock(ctx context.Context, bundle *kilnv1.ConfigBundle, spec *kilnv1.BuildSpec) (*kilnv1.Lock, error) {
-	config, err := linuxkit.Merge(bundle)
+	refs, err := plan.References(bundle, spec)
 	if err != nil {
-		return nil, &step.Failure{Err: err}
+		return nil, err
 	}
-	req := Request{References: linuxkit.References(config), Platforms: spec.GetPlatforms(), Team: spec.GetTeam(),
+	req := Request{References: refs, Platforms: spec.GetPlatforms(), Team: spec.GetTeam(),
 		Pull: spec.GetOptions().GetPull(), Mirrors: spec.GetMirrors()}
 	if spec.GetLock() != "" {
 		req.Locked = &kilnv1.Lock{}

@@ -16,6 +16,8 @@ archs=("$@")
 # What containers, QEMU's machines and other root filesystems need of the kernel's modules.
 modules=(virtio_pci virtio_net virtio_blk virtio_scsi virtio_console virtio_rng
   overlay squashfs erofs loop isofs dm_verity veth bridge)
+# What the initrd of images with their root filesystem on a disk needs of them.
+rootmodules=(virtio_pci virtio_blk virtio_scsi sd_mod overlay squashfs erofs isofs dm_verity)
 
 export SOURCE_DATE_EPOCH=0
 export GOTOOLCHAIN=local
@@ -76,6 +78,44 @@ runc() {
   done
 }
 
+# root: the initrd of images whose root filesystem is on a disk.
+root() {
+  local arch=$1 packages=$2 dir=$3 image version
+  image=$packages/linux-image-cloud-$arch
+  version=$(ls "$image/lib/modules")
+  mkdir -p "$dir/lib/modules/$version"
+  build/modules "$image/lib/modules/$version" "$dir/lib/modules/$version" "${rootmodules[@]}"
+  CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$dir/init" ./examples/root
+}
+
+# boot: boot loaders, at the places where Debian has them. SYSLINUX's installer carries two of its files inside itself, and
+# gives them to a scratch volume. It runs here, whatever the image is for: the files are always those of a PC.
+boot() {
+  local arch=$1 packages=$2 dir=$3 scratch
+  mkdir -p "$dir/usr/lib/systemd/boot/efi"
+  cp "$packages"/systemd-boot-efi/usr/lib/systemd/boot/efi/linux*.efi.stub "$dir/usr/lib/systemd/boot/efi/"
+  case $arch in
+    arm64)
+      mkdir -p "$dir/rpi3"
+      cp "$packages/u-boot-rpi/usr/lib/u-boot/rpi_3/u-boot.bin" "$dir/rpi3/" ;;
+    amd64)
+      mkdir -p "$dir/usr/lib/ISOLINUX" "$dir/usr/lib/syslinux/modules/bios" "$dir/usr/lib/syslinux/mbr"
+      cp "$packages"/isolinux/usr/lib/ISOLINUX/{isolinux,isohdpfx}.bin "$dir/usr/lib/ISOLINUX/"
+      cp "$packages/syslinux-common/usr/lib/syslinux/modules/bios/ldlinux.c32" "$dir/usr/lib/syslinux/modules/bios/"
+      cp "$packages/syslinux-common/usr/lib/syslinux/mbr/mbr.bin" "$dir/usr/lib/syslinux/mbr/"
+      scratch=$out/syslinux.scratch
+      rm -f "$scratch"
+      truncate -s 34M "$scratch"
+      mkfs.vfat -F 32 -i 0 --invariant "$scratch" >/dev/null
+      PATH=$packages/mtools/usr/bin:$PATH MTOOLSRC=/dev/null "$packages/syslinux/usr/bin/syslinux" --install "$scratch"
+      "$packages/mtools/usr/bin/mcopy" -n -i "$scratch" ::ldlinux.sys "$dir/usr/lib/syslinux/ldlinux.sys"
+      dd if="$scratch" of="$dir/usr/lib/syslinux/ldlinux.bss" bs=512 count=1 status=none
+      chmod 0644 "$dir/usr/lib/syslinux/"*
+      chmod 0755 "$dir/usr/lib/syslinux/"{modules,mbr}
+      rm -f "$scratch" ;;
+  esac
+}
+
 # A container: busybox under all the names that its scripts use, and the script.
 container() {
   local packages=$1 dir=$2 script=$3 applet
@@ -90,16 +130,18 @@ container() {
 CGO_ENABLED=0 go build -trimpath -o build/modules ./examples/images/modules
 for arch in "${archs[@]}"; do
   packages=$out/$arch.packages
-  examples/images/packages.sh "$arch" "$packages" "linux-image-cloud-$arch" busybox-static runc libc6 libseccomp2 >"$out/$arch.versions"
+  loaders=(isolinux syslinux syslinux-common mtools)
+  [[ $arch == amd64 ]] || loaders=(u-boot-rpi)
+  examples/images/packages.sh "$arch" "$packages" "linux-image-cloud-$arch" busybox-static runc libc6 libseccomp2 systemd-boot-efi "${loaders[@]}" >"$out/$arch.versions"
 done
 for arch in "${archs[@]}"; do
   packages=$out/$arch.packages
-  for name in kernel init runc facts hello; do
+  for name in kernel init runc facts hello root boot; do
     dir=$out/$arch/$name
     rm -rf "$dir"
     mkdir -p "$dir"
     case $name in
-      kernel | init | runc) "$name" "$arch" "$packages" "$dir"; pack "$name" "$arch" "$dir" ;;
+      kernel | init | runc | root | boot) "$name" "$arch" "$packages" "$dir"; pack "$name" "$arch" "$dir" ;;
       facts | hello) container "$packages" "$dir" "$name"; pack "$name" "$arch" "$dir" --cmd "/bin/$name" ;;
     esac
   done

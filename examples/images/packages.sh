@@ -39,8 +39,13 @@ candidate() {
 
 # fetch PACKAGE VERSION: downloads it unless it is there, and prints the file. apt checks it against the signed lists.
 fetch() {
-  local file=$state/debs/${1}_${2//:/%3a}_$arch.deb
-  [[ -f $file ]] || (cd "$state/debs" && apt-get "${options[@]}" -qq download "$1:$arch=$2" >&2) || return 1
+  local name=$state/debs/${1}_${2//:/%3a} file
+  for file in "${name}_$arch.deb" "${name}_all.deb"; do # a package may be the same for all
+    [[ ! -f $file ]] || { echo "$file"; return; }
+  done
+  (cd "$state/debs" && apt-get "${options[@]}" -qq download "$1:$arch=$2" >&2) || return 1
+  file=${name}_$arch.deb
+  [[ -f $file ]] || file=${name}_all.deb
   echo "$file"
 }
 

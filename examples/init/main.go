@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kiln-farm/kiln/examples/kmod"
 )
 
 // movedRoot in the environment says that stage one is over.
@@ -33,7 +35,7 @@ func main() {
 		console.print("init", "this program is process 1 of an image and does nothing elsewhere")
 		os.Exit(2)
 	}
-	if !slices.Contains(os.Environ(), movedRoot) {
+	if !slices.Contains(os.Environ(), movedRoot) && inMemory("/") {
 		err := moveRoot() // it returns only when it failed
 		console.print("init", err.Error())
 		end(unix.LINUX_REBOOT_CMD_RESTART)
@@ -48,7 +50,7 @@ func live(console *console) (command int) {
 	}
 	arguments := parseCmdline(readFile("/proc/cmdline"))
 	// What containers and virtual machines need; what the kernel has built in has no file and is left out.
-	for _, err := range loadModules([]string{"virtio_pci", "virtio_mmio", "virtio_net", "virtio_blk", "virtio_rng", "overlay"}) {
+	for _, err := range kmod.Load([]string{"virtio_pci", "virtio_mmio", "virtio_net", "virtio_blk", "virtio_rng", "overlay"}) {
 		console.print("init", err.Error())
 	}
 	if err := loopbackUp(); err != nil {

@@ -47,6 +47,21 @@ func moveRoot() error {
 	return fmt.Errorf("run /init from the new root filesystem: %w", err)
 }
 
+// Types of file systems in memory (statfs(2)); the initramfs is the first or the second.
+const (
+	ramfsMagic = 0x858458f6
+	tmpfsMagic = 0x01021994
+)
+
+// inMemory says that the root filesystem is the initramfs: the kernel does not let containers pivot away from that one.
+func inMemory(root string) bool {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(root, &fs); err != nil {
+		return true
+	}
+	return fs.Type == ramfsMagic || fs.Type == tmpfsMagic
+}
+
 // moveTree moves what is in from to the directory to, file by file, so that memory holds little twice. It stays
 // on from's filesystem and keeps hard links.
 func moveTree(from, to string) error {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/image/plan"
 	"github.com/kiln-farm/kiln/image/step"
 	"google.golang.org/protobuf/proto"
 )
@@ -134,8 +135,8 @@ func TestPlansThatCannotBe(t *testing.T) {
 			"image docker.io/lab/nobody:1 is not in the lock; make the lock again with \"kiln lock\""},
 		{"a layout of a single manifest", "volumes: [{name: v, image: \"lab/single:1\", format: oci}]", "linux/amd64", "tar",
 			"volumes/v: image docker.io/lab/single:1 is a single manifest, and an OCI layout needs an index; publish it for several platforms, or use format filesystem"},
-		{"a format that Kiln does not have", "init: [\"lab/init:1\"]", "linux/amd64", "iso-bios",
-			"unknown format \"iso-bios\"; Kiln makes tar, docker, kernel+initrd, tar-kernel-initrd"},
+		{"a format that Kiln does not have", "init: [\"lab/init:1\"]", "linux/amd64", "floppy",
+			"unknown format \"floppy\"; Kiln makes " + strings.Join(plan.Formats(), ", ")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := k.plan(t, inline(c.yaml), noSBOM([]string{c.format}, c.platform))

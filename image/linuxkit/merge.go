@@ -39,7 +39,11 @@ func parse(doc *kilnv1.Document) (m moby.Moby, err error) {
 			err = fmt.Errorf("%s: LinuxKit's parser cannot read this document: %v", doc.GetName(), p)
 		}
 	}()
-	if m, err = moby.NewConfig(doc.GetYaml(), nil); err != nil {
+	text, err := withoutSettings(doc.GetYaml())
+	if err != nil {
+		return m, fmt.Errorf("%s: %w", doc.GetName(), err)
+	}
+	if m, err = moby.NewConfig(text, nil); err != nil {
 		return m, fmt.Errorf("%s: LinuxKit's parser refuses this document: %w", doc.GetName(), err)
 	}
 	return m, nil
@@ -131,3 +135,13 @@ func IDs(m moby.Moby) map[string]uint32 {
 
 // ErrInput is wrapped by everything that is the user's to mend: a bad document, a missing file.
 var ErrInput = errors.New("bad input")
+
+// AddReference adds an image that is not part of the configuration, unless it is there.
+func AddReference(refs []Reference, name, section string) []Reference {
+	for _, r := range refs {
+		if r.Name == name {
+			return refs
+		}
+	}
+	return append(refs, Reference{Name: name, Section: section})
+}

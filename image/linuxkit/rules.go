@@ -77,6 +77,7 @@ func (r *rules) check() Problems {
 		for i, f := range doc.root.get("files").items() {
 			r.fileEntry(f, fmt.Sprintf("files[%d]", i))
 		}
+		r.settings(doc.root.get(settingsKey))
 	}
 	sort.SliceStable(r.problems, func(i, j int) bool {
 		a, b := r.problems[i], r.problems[j]

@@ -109,5 +109,6 @@ func grammar() (document, label *shape) {
 		"volumes": of(obj(map[string]*shape{
 			"name": str, "image": str, "readonly": flag, "format": str, "platforms": texts,
 		})),
+		settingsKey: settingsShape(),
 	}), label
 }

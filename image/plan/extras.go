@@ -35,6 +35,8 @@ type sbomInput struct {
 	layer  *kilnv1.Layer
 }
 
+const sbomLabel = "sbom.spdx.json"
+
 func (p *planner) addSBOMs(ref, prefix string) {
 	r, err := p.resolve(ref)
 	if err != nil || p.in.NoSBOM {
@@ -64,7 +66,7 @@ func (p *planner) sbom() ([]part, error) {
 	}
 	node := p.graph.add(step.SBOM, "SBOM", params, inputs, sources...)
 	return []part{{
-		label: "sbom.spdx.json", root: step.Root{Rule: step.RulePlain}, shared: true,
+		label: sbomLabel, root: step.Root{Rule: step.RulePlain}, shared: true,
 		trees: []input{nodeInput("tree", nodeOutput{node, "tree"})},
 	}}, nil
 }

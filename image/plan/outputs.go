@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -12,20 +13,33 @@ type image struct {
 	*planner
 	parts   []part
 	omitted []input // for each part, what it leaves out of the initrd; made once
+	toSign  []input // digests of unified kernel images
+	fault   error   // the first of the formats' own
 }
 
-// targets adds the files of the formats to the graph.
+// targets adds the files of the formats to the graph, each once.
 func (img *image) targets(names []string) error {
 	table := allFormats()
+	made := map[string]bool{}
 	for _, name := range names {
 		i := slices.IndexFunc(table, func(f format) bool { return f.name == name })
+		if err := img.checkFormat(&table[i]); err != nil {
+			return err
+		}
 		for _, file := range table[i].files {
-			if from, ok := file.node(img); ok {
+			if made[file.suffix] {
+				continue
+			}
+			made[file.suffix] = true
+			if from, ok := file.node(img); ok && !img.in.Authenticode {
 				img.graph.target(name, file.suffix, from)
 			}
 		}
 	}
-	return img.graph.err
+	if img.in.Authenticode {
+		img.authenticode(names)
+	}
+	return cmp.Or(img.fault, img.graph.err)
 }
 
 func (img *image) tar() (nodeOutput, bool) { return img.tarOf("tar", "root filesystem .tar"), true }

@@ -31,12 +31,16 @@ func Plan(ctx context.Context, in Input, store Store) (*kilnv1.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := in.settle(in.Config); err != nil {
+		return nil, err
+	}
 	g := newGraph()
 	for _, platform := range in.Platforms {
 		m, err := linuxkit.Merge(in.Config) // one for each platform: moby's functions change it
 		if err != nil {
 			return nil, &step.Failure{Err: err}
 		}
+		in.extend(&m)
 		g.platform = platform
 		p := &planner{
 			ctx: ctx, in: in, store: store, graph: g, platform: platform, locked: locked, m: m,

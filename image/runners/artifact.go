@@ -47,6 +47,25 @@ func artifact(ctx context.Context, req *step.Request) (*step.Response, error) {
 		}
 		b.member("ucode.cpio", req.Input("microcode"))
 		b.add(cache.Extent{Length: tarEnd})
+	case "lines":
+		for _, d := range numbered(req, "line") {
+			b.blob(d)
+		}
+	case "ipxe":
+		script, err := bootScript(params.Name, params.Text)
+		if err != nil {
+			return nil, err
+		}
+		b.inline([]byte(script))
+	case "oci":
+		b.ociLayout(params.Text)
+	case "rpi3":
+		if params.Root == nil {
+			return nil, fmt.Errorf("a step for a Raspberry Pi 3 lacks its kernel's place")
+		}
+		b.rpi3Tar(params.Text, *params.Root)
+	case "qcow2", "vhd", "dynamic-vhd", "vmdk", "gcp":
+		b.wrapped(params.Format)
 	default:
 		return nil, fmt.Errorf("unknown format %q of an artifact", params.Format)
 	}

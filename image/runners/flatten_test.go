@@ -75,7 +75,7 @@ func TestFlattenOrderAndWhiteouts(t *testing.T) {
 				b := layer(t, items...)
 				switch i % 3 {
 				case 1:
-					b = gzipped(b)
+					b = gzipText(b)
 				case 2:
 					b = zstded(b)
 				}
@@ -89,7 +89,7 @@ func TestFlattenOrderAndWhiteouts(t *testing.T) {
 }
 
 func TestHostileLayersAreRefused(t *testing.T) {
-	good := gzipped(layer(t, file("a", strings.Repeat("x", 100000))))
+	good := gzipText(layer(t, file("a", strings.Repeat("x", 100000))))
 	flipped := bytes.Clone(good)
 	flipped[len(flipped)-6] ^= 1 // in the checksum
 	for _, c := range []struct {
@@ -221,7 +221,7 @@ func extracted(t *testing.T, prefix, source, location string, layers ...[]byte) 
 func TestSegmentIsWhatArchiveTarWrites(t *testing.T) {
 	layers := [][]byte{layer(t, awkward()...), layer(t, dir("usr/"), file("usr/bin/.wh.ping6", ""), file("./usr/new", "new"), file("empty", "not any more"))}
 	f := newFarm(t)
-	tree := f.flatten(layers[0], gzipped(layers[1]))
+	tree := f.flatten(layers[0], gzipText(layers[1]))
 	want := extracted(t, "", "lab/x:1", "files[3]", layers...)
 	got := f.segment(step.SegmentParams{Root: step.Root{Rule: step.RulePlain}, Source: "lab/x:1", Location: "files[3]"}, one(tree))
 	same(t, got, want)
@@ -284,7 +284,7 @@ func around(b []byte, at int) []byte { return b[max(0, at-40):min(len(b), at+200
 // FuzzFlatten: no layer brings a name out of the image, and none brings the step down.
 func FuzzFlatten(f *testing.F) {
 	f.Add(layer(f, awkward()...))
-	f.Add(gzipped(layer(f, file("a/.wh..wh..opq", ""), file(".wh.a", ""))))
+	f.Add(gzipText(layer(f, file("a/.wh..wh..opq", ""), file(".wh.a", ""))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		farm := newFarm(t)
 		out, err := farm.try(step.Flatten, step.FlattenParams{}, inputs("layer", farm.put(b))...)

@@ -96,14 +96,14 @@ func TestDecompressKernel(t *testing.T) {
 	vmlinux := []byte(strings.Repeat("the kernel itself ", 1000))
 	sized := func(b []byte) []byte { return binary.LittleEndian.AppendUint32(b, uint32(len(vmlinux))) }
 	for _, c := range []struct{ name, kernel, want string }{
-		{"gzip", string(gzipped(vmlinux)), ""},
+		{"gzip", string(gzipText(vmlinux)), ""},
 		{"zstd", string(zstded(vmlinux)), ""},
-		{"a bzImage of gzip", bzImage(gzipped(vmlinux)), ""},
-		{"a bzImage of gzip and its size", bzImage(sized(gzipped(vmlinux))), ""},
+		{"a bzImage of gzip", bzImage(gzipText(vmlinux)), ""},
+		{"a bzImage of gzip and its size", bzImage(sized(gzipText(vmlinux))), ""},
 		{"a bzImage of zstd", bzImage(sized(zstded(vmlinux))), ""},
 		{"a bzImage of xz", bzImage([]byte("\xfd7zXZ\x00 and more")), "the kernel's payload is compressed with something other than gzip or zstd; leave out --decompress-kernel"},
-		{"a bzImage cut off", bzImage(gzipped(vmlinux))[:2100], "the kernel's payload is beyond its end; the kernel image is damaged"},
-		{"gzip cut off", string(gzipped(vmlinux)[:30]), "the kernel cannot be decompressed: unexpected EOF; pull or make the kernel image again"},
+		{"a bzImage cut off", bzImage(gzipText(vmlinux))[:2100], "the kernel's payload is beyond its end; the kernel image is damaged"},
+		{"gzip cut off", string(gzipText(vmlinux)[:30]), "the kernel cannot be decompressed: unexpected EOF; pull or make the kernel image again"},
 		{"no compression", "ELF", "the kernel is neither compressed nor a bzImage; leave out --decompress-kernel"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -21,6 +21,11 @@ func All() map[string]step.Runner {
 		step.Kernel:     runnerFunc(kernel),
 		step.Artifact:   runnerFunc(artifact),
 		step.SBOM:       runnerFunc(sbom),
+		step.Pick:       runnerFunc(pick),
+		step.UKI:        runnerFunc(unified),
+		step.Disk:       runnerFunc(disk),
+		step.SquashPart: runnerFunc(squashPart),
+		step.FileSystem: runnerFunc(filesystem),
 	}
 }
 

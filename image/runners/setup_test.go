@@ -144,7 +144,7 @@ func layer(t testing.TB, items ...item) []byte {
 	return b.Bytes()
 }
 
-func gzipped(b []byte) []byte {
+func gzipText(b []byte) []byte {
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
 	w.Write(b)

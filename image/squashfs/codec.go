@@ -16,10 +16,14 @@ const (
 	Zstd Compression = "zstd"
 )
 
-// gzipLevel and zstdLevel shape the bytes: a change is a new version of the steps that call this package.
+// gzipLevel and zstdLevel shape the bytes: a change is a new version of the steps that call this package. Over 338 MB of
+// real programs on two cores: gzip at level 5 2.0 s for 39.5 % of the size, level 6 3.8 s for 39.1 %, level 7 7.9 s for
+// 38.3 %, level 9 15 s for 38.1 % (mksquashfs at its level 9: 36.9 %); zstd at SpeedFastest 2.2 s for 41.4 %, SpeedDefault
+// 2.8 s for 39.1 %, SpeedBetterCompression 2.2 s for 38.5 %, SpeedBestCompression 15 s for 36.4 % (mksquashfs at its level
+// 15: 33.4 %).
 const (
 	gzipLevel = 6
-	zstdLevel = zstd.SpeedDefault
+	zstdLevel = zstd.SpeedBetterCompression
 )
 
 // number is how the superblock names it (ZLIB_COMPRESSION, ZSTD_COMPRESSION).

@@ -2,9 +2,12 @@ package squashfs
 
 import (
 	"context"
+	"io"
+	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/fstree"
 	"github.com/kiln-farm/kiln/image/fstree/fstreetest"
 )
@@ -31,6 +34,17 @@ func image(t testing.TB, s *fstreetest.Store, c Compression, of fstree.Options, 
 	return s.Image(list), root
 }
 
+// assembled is an image of parts with gzip.
+func assembled(t *testing.T, s *fstreetest.Store, parts ...fstree.Part) (*extents.List, *fstree.Node) {
+	t.Helper()
+	root := s.Build(fstree.Options{}, parts...)
+	list, err := Assemble(t.Context(), s.Blobs, root, compressed(t, s, parts...), Options{Compression: Gzip})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list, root
+}
+
 // check compares an image with its tree, unpacked and mounted.
 func check(t *testing.T, s *fstreetest.Store, image string, root *fstree.Node) {
 	t.Run("unpacked", func(t *testing.T) {
@@ -55,4 +69,39 @@ func TestAwkwardTrees(t *testing.T) {
 			check(t, s, file, root)
 		})
 	}
+}
+
+// programs are files of this machine as an image has them, as far as there are any.
+func programs(t testing.TB) []fstreetest.Item {
+	t.Helper()
+	var out []fstreetest.Item
+	total := 0
+	names, _ := filepath.Glob("/usr/bin/*")
+	for _, name := range names {
+		info, err := os.Lstat(name)
+		if err != nil || !info.Mode().IsRegular() || info.Size() > 16<<20 {
+			continue
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			continue
+		}
+		out = append(out, fstreetest.File("usr/bin/"+filepath.Base(name), string(b)))
+		if total += len(b); total > 64<<20 {
+			break
+		}
+	}
+	return out
+}
+
+// zeroReader reads as many zeros.
+type zeroReader struct{ left int }
+
+func (r *zeroReader) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, make([]byte, min(r.left, len(p))))
+	r.left -= n
+	return n, nil
 }

@@ -23,11 +23,18 @@ const (
 	Kernel     = "kernel"      // the kernel image's tree to kernel, microcode
 	Artifact   = "artifact"    // segments or parts to an output file
 	SBOM       = "sbom"        // SPDX documents to one
+	Pick       = "pick"        // an image of boot loaders to the files that are needed of it
+	UKI        = "uki"         // kernel, initrd and command line to one program for UEFI
+	Disk       = "disk"        // boot files to a disk with partitions
+	SquashPart = "squash-part" // a tree to the compressed blocks of a squashfs
+	FileSystem = "filesystem"  // trees to a read-only file system
+	Verity     = "verity"      // a file system to its dm-verity tree
 )
 
 // Versions of the kinds: part of the key.
 var Versions = map[string]uint32{
 	Resolve: 1, Plan: 1, Flatten: 1, Segment: 1, InitrdPart: 1, Overlap: 1, Kernel: 1, Artifact: 1, SBOM: 1,
+	Pick: 1, UKI: 1, Disk: 1, SquashPart: 1, FileSystem: 1, Verity: 1,
 }
 
 // Input is a named input of a step: the digest of its content.

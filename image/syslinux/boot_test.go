@@ -1,14 +1,9 @@
 package syslinux_test
 
 import (
-	"bytes"
-	"context"
 	"os"
-	"os/exec"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/fat"
@@ -19,7 +14,6 @@ import (
 )
 
 func TestBIOSStartsTheDisk(t *testing.T) {
-	disktest.Need(t, "qemu-system-x86_64")
 	sys, boot, _ := scratch(t)
 	l, err := syslinux.Parse(sys, boot)
 	if err != nil {
@@ -62,55 +56,12 @@ func TestBIOSStartsTheDisk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			start(t, s.File("disk.img", disk), marker)
+			disktest.Start(t, s.File("disk.img", disk), marker)
 			esp := gpt.Partition{Type: gpt.ESP, ID: gpt.UUID("esp"), Attributes: gpt.LegacyBoot, Content: volume.List}
 			if disk, err = gpt.Build([]gpt.Partition{esp}, gpt.Options{ID: gpt.UUID("disk"), BootCode: gptCode}); err != nil {
 				t.Fatal(err)
 			}
-			start(t, s.File("gpt.img", disk), marker)
+			disktest.Start(t, s.File("gpt.img", disk), marker)
 		})
 	}
 }
-
-// start runs a machine without graphics until it says the marker.
-func start(t *testing.T, disk, marker string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
-	defer cancel()
-	out := &watch{marker: marker, found: cancel}
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg", "-machine", "q35,graphics=off", "-m", "128", "-nodefaults", "-no-user-config",
-		"-display", "none", "-no-reboot", "-serial", "stdio", "-drive", "file="+disk+",format=raw,if=none,id=disk", "-device", "ide-hd,drive=disk,bus=ide.0")
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.WaitDelay = 5 * time.Second
-	err := cmd.Run()
-	if !out.seen() {
-		t.Errorf("the machine never said %q (%v):\n%s", marker, err, out.said())
-	}
-}
-
-// watch gathers what a machine says and ends it at the marker.
-type watch struct {
-	marker string
-	found  func()
-
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (w *watch) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.text.Write(p)
-	if bytes.Contains(w.text.Bytes(), []byte(w.marker)) {
-		w.found()
-	}
-	return len(p), nil
-}
-
-func (w *watch) said() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
-}
-
-func (w *watch) seen() bool { return strings.Contains(w.said(), w.marker) }

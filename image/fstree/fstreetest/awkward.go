@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -150,6 +151,7 @@ func extended(of Limits, noise func(int) string) []Item {
 		f.Mode = 0o644
 		out = append(out, f)
 	}
+	slices.SortFunc(out, func(a, b Item) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -163,5 +165,6 @@ func Many(n int) []Item {
 		f.UID, f.ModTime = random.IntN(20), Epoch.Add(time.Duration(random.IntN(1e6))*time.Second)
 		out = append(out, f)
 	}
+	slices.SortFunc(out, func(a, b Item) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }

@@ -9,6 +9,8 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -24,7 +26,52 @@ var Epoch = time.Unix(1622548800, 0).UTC()
 // Store is a cache of a test's own.
 type Store struct {
 	t     testing.TB
-	Blobs *cache.Dir
+	Blobs *Blobs
+}
+
+// Blobs is a directory of blobs, and sparse files that were too large to be hashed.
+type Blobs struct {
+	*cache.Dir
+	sparse map[cache.Digest]string // names of files
+}
+
+// Open opens a blob of either kind.
+func (b *Blobs) Open(ctx context.Context, d cache.Digest) (*cache.File, error) {
+	name, ok := b.sparse[d]
+	if !ok {
+		return b.Dir.Open(ctx, d)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &cache.File{File: f, Digest: d, Size: info.Size()}, nil
+}
+
+// Sparse makes a blob of zeros but for what is said to be at some offsets. Its digest is not that of its bytes.
+func (s *Store) Sparse(size int64, at map[int64]string) cache.Digest {
+	s.t.Helper()
+	f, err := os.Create(filepath.Join(s.t.TempDir(), "sparse"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(size); err != nil {
+		s.t.Fatal(err)
+	}
+	for off, contents := range at {
+		if _, err := f.WriteAt([]byte(contents), off); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	d := cache.SumBytes([]byte(f.Name()))
+	s.Blobs.sparse[d] = f.Name()
+	return d
 }
 
 // New opens an empty Store.
@@ -34,7 +81,7 @@ func New(t testing.TB) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Store{t, dir}
+	return &Store{t, &Blobs{dir, map[cache.Digest]string{}}}
 }
 
 // Item is an entry with its contents.

@@ -1050,8 +1050,19 @@ type BuildOptions struct {
 	NoSbom           bool                   `protobuf:"varint,2,opt,name=no_sbom,json=noSbom,proto3" json:"no_sbom,omitempty"`
 	DecompressKernel bool                   `protobuf:"varint,3,opt,name=decompress_kernel,json=decompressKernel,proto3" json:"decompress_kernel,omitempty"`
 	Pull             bool                   `protobuf:"varint,4,opt,name=pull,proto3" json:"pull,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	Boot             string                 `protobuf:"bytes,5,opt,name=boot,proto3" json:"boot,omitempty"`                              // image with boot loaders; empty: what the YAML says
+	Initrd           string                 `protobuf:"bytes,6,opt,name=initrd,proto3" json:"initrd,omitempty"`                          // image that becomes the initrd of formats that keep the root filesystem on the disk
+	Cmdline          string                 `protobuf:"bytes,7,opt,name=cmdline,proto3" json:"cmdline,omitempty"`                        // put behind the kernel's
+	Serial           string                 `protobuf:"bytes,8,opt,name=serial,proto3" json:"serial,omitempty"`                          // console, such as "ttyS0"
+	DiskSize         int64                  `protobuf:"varint,9,opt,name=disk_size,json=diskSize,proto3" json:"disk_size,omitempty"`     // bytes; 0: as small as it can be
+	StateSize        int64                  `protobuf:"varint,10,opt,name=state_size,json=stateSize,proto3" json:"state_size,omitempty"` // bytes of a partition for state; 0: none
+	// Digests of blobs with signatures (PKCS#7, Authenticode) of unified kernel images; when there are some, each such
+	// image needs one.
+	Signatures    []string `protobuf:"bytes,11,rep,name=signatures,proto3" json:"signatures,omitempty"`
+	RootFs        string   `protobuf:"bytes,13,opt,name=root_fs,json=rootFs,proto3" json:"root_fs,omitempty"` // file system of a verified root: "erofs" (the default) or "squashfs"
+	Authenticode  bool     `protobuf:"varint,12,opt,name=authenticode,proto3" json:"authenticode,omitempty"`  // instead of the formats' files, make a file with the digests to sign
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BuildOptions) Reset() {
@@ -1108,6 +1119,69 @@ func (x *BuildOptions) GetDecompressKernel() bool {
 func (x *BuildOptions) GetPull() bool {
 	if x != nil {
 		return x.Pull
+	}
+	return false
+}
+
+func (x *BuildOptions) GetBoot() string {
+	if x != nil {
+		return x.Boot
+	}
+	return ""
+}
+
+func (x *BuildOptions) GetInitrd() string {
+	if x != nil {
+		return x.Initrd
+	}
+	return ""
+}
+
+func (x *BuildOptions) GetCmdline() string {
+	if x != nil {
+		return x.Cmdline
+	}
+	return ""
+}
+
+func (x *BuildOptions) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
+}
+
+func (x *BuildOptions) GetDiskSize() int64 {
+	if x != nil {
+		return x.DiskSize
+	}
+	return 0
+}
+
+func (x *BuildOptions) GetStateSize() int64 {
+	if x != nil {
+		return x.StateSize
+	}
+	return 0
+}
+
+func (x *BuildOptions) GetSignatures() []string {
+	if x != nil {
+		return x.Signatures
+	}
+	return nil
+}
+
+func (x *BuildOptions) GetRootFs() string {
+	if x != nil {
+		return x.RootFs
+	}
+	return ""
+}
+
+func (x *BuildOptions) GetAuthenticode() bool {
+	if x != nil {
+		return x.Authenticode
 	}
 	return false
 }
@@ -1373,12 +1447,25 @@ const file_kiln_v1_record_proto_rawDesc = "" +
 	"\x04user\x18\r \x01(\tR\x04user\x1a:\n" +
 	"\fMirrorsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x84\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfb\x02\n" +
 	"\fBuildOptions\x12\x1a\n" +
 	"\bcompress\x18\x01 \x01(\tR\bcompress\x12\x17\n" +
 	"\ano_sbom\x18\x02 \x01(\bR\x06noSbom\x12+\n" +
 	"\x11decompress_kernel\x18\x03 \x01(\bR\x10decompressKernel\x12\x12\n" +
-	"\x04pull\x18\x04 \x01(\bR\x04pull\"n\n" +
+	"\x04pull\x18\x04 \x01(\bR\x04pull\x12\x12\n" +
+	"\x04boot\x18\x05 \x01(\tR\x04boot\x12\x16\n" +
+	"\x06initrd\x18\x06 \x01(\tR\x06initrd\x12\x18\n" +
+	"\acmdline\x18\a \x01(\tR\acmdline\x12\x16\n" +
+	"\x06serial\x18\b \x01(\tR\x06serial\x12\x1b\n" +
+	"\tdisk_size\x18\t \x01(\x03R\bdiskSize\x12\x1d\n" +
+	"\n" +
+	"state_size\x18\n" +
+	" \x01(\x03R\tstateSize\x12\x1e\n" +
+	"\n" +
+	"signatures\x18\v \x03(\tR\n" +
+	"signatures\x12\x17\n" +
+	"\aroot_fs\x18\r \x01(\tR\x06rootFs\x12\"\n" +
+	"\fauthenticode\x18\f \x01(\bR\fauthenticode\"n\n" +
 	"\fConfigBundle\x12/\n" +
 	"\tdocuments\x18\x01 \x03(\v2\x11.kiln.v1.DocumentR\tdocuments\x12-\n" +
 	"\asources\x18\x02 \x03(\v2\x13.kiln.v1.FileSourceR\asources\"2\n" +

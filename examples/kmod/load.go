@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package kmod
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loadModules loads the modules named and what they need.
-func loadModules(names []string) (errs []error) {
+// Load loads the modules named and what they need.
+func Load(names []string) (errs []error) {
 	var uname unix.Utsname
 	if err := unix.Uname(&uname); err != nil {
 		return []error{fmt.Errorf("ask for the kernel's version: %w", err)}

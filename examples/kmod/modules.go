@@ -1,4 +1,5 @@
-package main
+// Package kmod loads kernel modules and what they need, as modprobe does, for programs that are process 1 of an image.
+package kmod
 
 import (
 	"bufio"

@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kiln-farm/kiln/image/linuxkit"
+	"github.com/kiln-farm/kiln/image/step"
+)
+
+// diskFlags say how formats that machines boot by themselves are made. The section "kiln" of the YAML says the same.
+type diskFlags struct {
+	boot, initrd    string
+	cmdline, serial string
+	size, state     string
+	rootFS          string
+}
+
+func (f *diskFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.boot, "boot", "", "image with boot loaders, for formats that need some (KILN_BOOT)")
+	flags.StringVar(&f.initrd, "initrd", "", "image that becomes the initrd where the root filesystem is on the disk (KILN_INITRD)")
+	flags.StringVar(&f.cmdline, "append", "", "text to put behind the kernel's command line")
+	flags.StringVar(&f.serial, "serial", "", "console to put behind the kernel's command line, such as ttyS0")
+	flags.StringVar(&f.size, "disk-size", "", "size of disks, such as 4G (default: as small as they can be)")
+	flags.StringVar(&f.state, "state-size", "", "size of a partition for state, such as 1G (default: none)")
+	flags.StringVar(&f.rootFS, "root-fs", "", "file system of raw-efi-verity: erofs or squashfs (default erofs)")
+}
+
+// setDisk checks the flags.
+func (o *buildOptions) setDisk(env Env, f *diskFlags) (err error) {
+	s := o.shape
+	s.Boot, s.Initrd, s.Cmdline, s.Serial, s.RootFs = f.boot, f.initrd, f.cmdline, f.serial, f.rootFS
+	if s.Boot == "" {
+		s.Boot = env.Getenv("KILN_BOOT")
+	}
+	if s.Initrd == "" {
+		s.Initrd = env.Getenv("KILN_INITRD")
+	}
+	if s.DiskSize, err = size("--disk-size", f.size); err != nil {
+		return err
+	}
+	if s.StateSize, err = size("--state-size", f.state); err != nil {
+		return err
+	}
+	switch {
+	case f.rootFS != "" && f.rootFS != step.EROFS && f.rootFS != step.SquashFS:
+		return usagef("--root-fs %q: it is %s or %s", f.rootFS, step.EROFS, step.SquashFS)
+	case strings.ContainsAny(f.cmdline, "\n\x00"):
+		return usagef("--append: a command line has one line")
+	case strings.ContainsAny(f.serial, " \n\x00"):
+		return usagef("--serial %q: it is a console's name, such as ttyS0 or ttyS0,115200", f.serial)
+	}
+	return nil
+}
+
+func size(flag, text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := linuxkit.ParseSize(text)
+	if err != nil {
+		return 0, usagef("%s %w", flag, err)
+	}
+	return n, nil
+}

@@ -1,0 +1,40 @@
+package runners
+
+import (
+	"context"
+
+	"github.com/kiln-farm/kiln/image/extents"
+	"github.com/kiln-farm/kiln/image/fstree"
+	"github.com/kiln-farm/kiln/image/squashfs"
+	"github.com/kiln-farm/kiln/image/step"
+)
+
+// filesystem makes one read-only file system of all parts of a root. Files stay where they are.
+func filesystem(ctx context.Context, req *step.Request) (*step.Response, error) {
+	var params step.FileSystemParams
+	if err := decode(req, &params); err != nil {
+		return nil, err
+	}
+	parts, err := partsOf(req, &params)
+	if err != nil {
+		return nil, err
+	}
+	root, err := fstree.Build(ctx, req.Blobs, parts, fstree.Options{OmitBoot: !params.KeepBoot})
+	if err != nil {
+		return nil, err
+	}
+	var list *extents.List
+	switch params.Kind {
+	case step.SquashFS:
+		var compressed []squashfs.Compressed
+		if compressed, err = compressedParts(req, len(parts)); err == nil {
+			list, err = squashfs.Assemble(ctx, req.Blobs, root, compressed, squashfs.Options{Compression: squashfs.Compression(params.Compress), Warn: req.Log})
+		}
+	default:
+		err = step.Failf("unknown file system %q; coordinators and builders are of different releases", params.Kind)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return outputList(ctx, req, "image", list)
+}

@@ -1,0 +1,21 @@
+package runners
+
+import (
+	"net/url"
+
+	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/internal/ipxe"
+)
+
+// bootScript is an iPXE script that boots the kernel and the initrd from beside itself.
+func bootScript(name, cmdline string) (string, error) {
+	args, err := ipxe.Arguments(cmdline)
+	if err != nil {
+		return "", &step.Failure{Err: err}
+	}
+	at := "./" + url.PathEscape(name) // a name with a colon is no scheme
+	return "#!ipxe\n" +
+		"kernel --name kernel " + at + "-kernel initrd=initrd.img" + args + "\n" +
+		"initrd --name initrd.img " + at + "-initrd.img\n" +
+		"boot\n", nil
+}
