@@ -12,7 +12,7 @@ import (
 )
 
 func TestMemoryOfManyFiles(t *testing.T) {
-	const files, limit = 20000, 1200 // bytes for each
+	const files, limit = 20000, 600 // bytes for each
 	s := fstreetest.New(t)
 	var in []fstreetest.Item
 	for i := range files {

@@ -140,8 +140,8 @@ func TestAFileOfFiveGiB(t *testing.T) {
 		t.Errorf("no size %d in\n%s", int64(size), got)
 	}
 	// It would read all that is before what it extracts, so its sections are compared with where the marks are.
-	sections := regexp.MustCompile(`File data lba: +(\d) , +(\d+) , +\d+ , +(\d+) , '/big'`).FindAllStringSubmatch(got, -1)
-	if len(sections) != 2 || sections[0][3] != itoa(maxSection) || sections[1][3] != itoa(size-maxSection) {
+	sections := regexp.MustCompile(`File data lba: +(\d) , +(\d+) , +(\d+) , +\d+ , '/big'`).FindAllStringSubmatch(got, -1)
+	if len(sections) != 2 || sections[0][3] != itoa(maxSection/Sector) || sections[1][3] != itoa(sectors(size-maxSection)) {
 		t.Fatalf("sections %q in\n%s", sections, got)
 	}
 	f, err := os.Open(iso)
