@@ -148,8 +148,8 @@ func (a *assembler) xattr(n *fstree.Node) uint32 {
 		return noXattr
 	}
 	id, refused := a.xattrs.id(n.Xattrs)
-	if refused != "" {
-		a.warn("xattr "+refused, "squashfs cannot hold the extended attribute "+refused+"; it is left out")
+	for _, name := range refused {
+		a.warn("xattr "+name, "squashfs cannot hold the extended attribute "+name+"; it is left out")
 	}
 	return id
 }

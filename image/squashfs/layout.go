@@ -62,7 +62,7 @@ func (l *layout) file(n *fstree.Node) (*file, error) {
 		return nil, fmt.Errorf("compressed part %d has no file for entry %d", n.Part, n.Entry)
 	}
 	f := &files[i]
-	if blocks := (n.Body.Size + blockSize - 1) / blockSize; int64(len(f.blocks)) != blocks && (len(f.blocks) > 0 || blocks > 1) {
+	if blocks := (n.Body.Size + blockSize - 1) / blockSize; int64(len(f.blocks)) != blocks && (len(f.blocks) > 0 || n.Body.Size >= blockSize) {
 		return nil, fmt.Errorf("compressed part %d has %d blocks for entry %d, which has %d bytes", n.Part, len(f.blocks), n.Entry, n.Body.Size)
 	}
 	return f, nil

@@ -184,8 +184,8 @@ func (d *tableDecoder) file() {
 	if f.entry <= d.last && d.err == nil {
 		d.err = fmt.Errorf("%w: its files are out of order", errTable)
 	}
-	if d.err == nil {
-		_, d.err = io.ReadFull(d.r, f.key[:])
+	if _, err := io.ReadFull(d.r, f.key[:]); err != nil && d.err == nil {
+		d.err = fmt.Errorf("%w: it ends early", errTable)
 	}
 	f.start = int64(d.number(1 << 62))
 	for n := d.number(maxBlocks); n > 0 && d.err == nil; n-- {

@@ -22,13 +22,13 @@ const xattrSetSize = 16
 func newXattrs(k *codec) *xattrs { return &xattrs{values: newMetadata(k), ids: map[string]uint32{}} }
 
 // id is the number of a set; noXattr for none. Refused are those that the format has no prefix for.
-func (x *xattrs) id(list []fstree.Xattr) (id uint32, refused string) {
+func (x *xattrs) id(list []fstree.Xattr) (id uint32, refused []string) {
 	var b []byte
 	count, size := uint32(0), uint32(0)
 	for _, a := range list {
 		kind, name := split(a.Name)
 		if kind < 0 {
-			refused = a.Name
+			refused = append(refused, a.Name)
 			continue
 		}
 		b = binary.LittleEndian.AppendUint16(b, uint16(kind))
