@@ -14,6 +14,6 @@
 //   - El Torito 1.0: a BIOS starts an image without emulation (ISOLINUX), UEFI one with a FAT file system.
 //   - A partition table in the first sector, so that the same image starts from a disk (see partition.go).
 //
-// Hard links share contents and serial numbers. The same input gives the same bytes: times and the disk's signature are
-// options, and the volume's times, which blkid(8) makes a UUID of, are fixed.
+// Hard links share contents and serial numbers. The same input gives the same bytes: the disk's signature and the
+// volume's time, which blkid(8) makes a UUID of, are options, and the clock is never looked at.
 package iso9660
