@@ -61,6 +61,7 @@ type buildFlags struct {
 	class                string
 	disk                 diskFlags
 	sign                 signFlags
+	push                 string
 }
 
 func (f *buildFlags) add(flags *pflag.FlagSet) {
@@ -84,6 +85,7 @@ func (f *buildFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.class, "class", "", "run the steps only on builders of this class")
 	flags.BoolVar(&f.detach, "detach", false, "print the build's id and leave; kiln build wait and kiln build fetch go on from there")
 	flags.BoolVar(&f.json, "json", false, "with --detach: print JSON")
+	flags.StringVar(&f.push, "push", "", "push the format oci, with its SBOM, to this reference of a registry")
 	f.disk.add(flags)
 	f.sign.add(flags)
 }

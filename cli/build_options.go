@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/plan"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -28,7 +29,8 @@ type buildOptions struct {
 	class            string
 	detach, json     bool
 	shape            *kilnv1.BuildOptions
-	signer           *signer // nil: nothing is signed
+	signer           *signer        // nil: nothing is signed
+	push             name.Reference // nil: nothing is pushed
 	outputs          []target
 }
 
@@ -50,6 +52,7 @@ func (f *buildFlags) options(env Env, args []string) (*buildOptions, error) {
 		func() error { return o.setLock(f.locked) },
 		o.checkFarm,
 		func() error { return o.setDisk(env, &f.disk) },
+		func() error { return o.setPush(f.push) },
 		func() (err error) { o.signer, err = newSigner(&f.sign); return err },
 	} {
 		if err := check(); err != nil {

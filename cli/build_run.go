@@ -104,7 +104,7 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 		written, err := files.write(ctx, f.Blobs, end.GetOutputs())
 		if err == nil {
 			summary = &progress.Summary{Name: o.name, Took: time.Since(begun), Files: written}
-			return o.writeMetadata(spec, end.GetOutputs())
+			return errors.Join(o.writeMetadata(spec, end.GetOutputs()), o.pushImages(ctx, env.Stderr))
 		}
 		if !errors.Is(err, cache.ErrNotFound) || try == maxBuilds || ctx.Err() != nil {
 			return err

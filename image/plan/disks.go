@@ -161,12 +161,12 @@ func (img *image) isoEFI() (nodeOutput, bool) {
 		initrd = append(initrd, in)
 	}
 	uki := img.uki("unified kernel image (ISO)", img.cdrom(), initrd...)
-	return img.fileOf("ISO for UEFI", img.filesystem("ISO 9660 for UEFI", step.FileSystemParams{Kind: step.ISO9660, KeepBoot: true}, []input{uki})), true
+	return img.fileOf("ISO for UEFI", img.filesystem("ISO 9660 for UEFI", step.FileSystemParams{Kind: step.ISO9660, KeepBoot: true, Arch: img.arch()}, []input{uki})), true
 }
 
 // isoEFIInitrd has nothing on it but what boots.
 func (img *image) isoEFIInitrd() (nodeOutput, bool) {
-	params := step.FileSystemParams{Kind: step.ISO9660, Roots: []step.Root{}, Labels: []string{}}
+	params := step.FileSystemParams{Kind: step.ISO9660, Roots: []step.Root{}, Labels: []string{}, Arch: img.arch()}
 	node := img.graph.add(step.FileSystem, "ISO 9660 of a unified kernel image", params, []input{img.memoryUKI()})
 	return img.fileOf("ISO for UEFI, in memory", nodeOutput{node, "image"}), true
 }

@@ -19,6 +19,13 @@ func filesystem(ctx context.Context, req *step.Request) (*step.Response, error) 
 	if err != nil {
 		return nil, err
 	}
+	if len(parts) == 0 { // nothing but what boots
+		list, err := iso(ctx, req, &params, nil)
+		if err != nil {
+			return nil, err
+		}
+		return outputList(ctx, req, "image", list)
+	}
 	root, err := fstree.Build(ctx, req.Blobs, parts, fstree.Options{OmitBoot: !params.KeepBoot})
 	if err != nil {
 		return nil, err
@@ -30,6 +37,8 @@ func filesystem(ctx context.Context, req *step.Request) (*step.Response, error) 
 		if compressed, err = compressedParts(req, len(parts)); err == nil {
 			list, err = squashfs.Assemble(ctx, req.Blobs, root, compressed, squashfs.Options{Compression: squashfs.Compression(params.Compress), Warn: req.Log})
 		}
+	case step.ISO9660:
+		list, err = iso(ctx, req, &params, root)
 	default:
 		err = step.Failf("unknown file system %q; coordinators and builders are of different releases", params.Kind)
 	}

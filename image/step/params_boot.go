@@ -66,6 +66,7 @@ type FileSystemParams struct {
 	Labels   []string `json:"labels"`
 	KeepBoot bool     `json:"keep_boot,omitempty"` // whether boot/ belongs to it
 	Cmdline  string   `json:"cmdline,omitempty"`   // ISO9660 with isolinux.bin
+	Arch     string   `json:"arch,omitempty"`      // ISO9660 with uki
 }
 
 // VerityParams: input "image", an artifact description. Outputs "hash", an artifact description, and "roothash", the root

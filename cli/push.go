@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+const (
+	formatOCI = "oci"
+	suffixOCI = "-oci.tar"
+)
+
+// setPush checks where to push to; the format that is pushed is built in any case.
+func (o *buildOptions) setPush(ref string) error {
+	if ref == "" {
+		return nil
+	}
+	if o.detach {
+		return usagef("--push needs the outputs, and --detach leaves before there are any: leave one of them out")
+	}
+	var err error
+	if o.push, err = name.ParseReference(ref); err != nil {
+		return usagef("--push %q is not an image reference; write it like registry.example/name:tag", ref)
+	}
+	for _, f := range o.formats {
+		if f.name == formatOCI {
+			return nil
+		}
+	}
+	return usagef("--push pushes what the format oci makes: ask for it with --format oci")
+}
+
+// pushImages pushes the layouts that were written: one image as it is, those of several platforms as an index. Each goes
+// with its SBOM.
+func (o *buildOptions) pushImages(ctx context.Context, stderr io.Writer) (err error) {
+	if o.push == nil {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "kiln-push-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	with := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithUserAgent("kiln")}
+	var index v1.ImageIndex = empty.Index
+	var one v1.Image
+	n := 0
+	for i, t := range o.outputs {
+		if t.suffix != suffixOCI {
+			continue
+		}
+		at := filepath.Join(dir, fmt.Sprint(i))
+		if err := unpackLayout(t.path, at); err != nil {
+			return fmt.Errorf("read %s: %w", t.path, err)
+		}
+		image, desc, err := pushLayout(at, o.push, with)
+		if err != nil {
+			return fmt.Errorf("push %s to %s: %w", t.path, o.push, err)
+		}
+		index = mutate.AppendManifests(mutate.IndexMediaType(index, types.OCIImageIndex), mutate.IndexAddendum{Add: image, Descriptor: *desc})
+		one = image
+		n++
+	}
+	var pushed v1.Hash
+	if n == 1 {
+		if err = remote.Write(o.push, one, with...); err == nil {
+			pushed, err = one.Digest()
+		}
+	} else if err = remote.WriteIndex(o.push, index, with...); err == nil {
+		pushed, err = index.Digest()
+	}
+	if err != nil {
+		return fmt.Errorf("push to %s: %w", o.push, err)
+	}
+	_, err = fmt.Fprintf(stderr, "pushed %s@%s\n", o.push, pushed)
+	return err
+}
+
+// pushLayout pushes all that is in a layout by digest, and gives its image.
+func pushLayout(dir string, ref name.Reference, with []remote.Option) (v1.Image, *v1.Descriptor, error) {
+	index, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := index.IndexManifest()
+	if err != nil {
+		return nil, nil, err
+	}
+	var main v1.Image
+	var desc *v1.Descriptor
+	for i := range m.Manifests {
+		image, err := index.Image(m.Manifests[i].Digest)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := remote.Write(ref.Context().Digest(m.Manifests[i].Digest.String()), image, with...); err != nil {
+			return nil, nil, err
+		}
+		if main == nil { // the image comes first, and then what refers to it
+			main, desc = image, &m.Manifests[i]
+		}
+	}
+	if main == nil {
+		return nil, nil, errors.New("there is no image in it")
+	}
+	return main, desc, nil
+}
+
+// layoutNames are the only names that a layout's tar has.
+var layoutNames = regexp.MustCompile(`^(oci-layout|index\.json|blobs/sha256/[0-9a-f]{64})$`)
+
+// unpackLayout unpacks a layout that ociLayout made.
+func unpackLayout(path, dir string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o700); err != nil {
+		return err
+	}
+	r := tar.NewReader(f)
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !layoutNames.MatchString(h.Name) {
+			return fmt.Errorf("it has a file %q", h.Name)
+		}
+		to, err := os.OpenFile(filepath.Join(dir, filepath.FromSlash(h.Name)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(to, r)
+		if err = errors.Join(err, to.Close()); err != nil {
+			return err
+		}
+	}
+}
