@@ -12,6 +12,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/image/extents"
+	"github.com/kiln-farm/kiln/image/gzipped"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/image/tree"
@@ -26,16 +27,17 @@ const (
 // ociLayout writes an OCI image layout (OCI image-spec, image-layout.md) in a tar: an image with the boot files as its one
 // layer, and the SBOM as an artifact that refers to it.
 func (b *assembly) ociLayout(platform string) {
-	layer := b.described("layer")
+	plain := b.described("layer")
+	layer := b.zipped(plain)
 	if b.err != nil {
 		return
 	}
 	os, arch, _ := strings.Cut(platform, "/")
-	layerDesc := imagespec.Descriptor{MediaType: imagespec.MediaTypeImageLayer, Digest: digestOf(layer.Digest), Size: layer.Size}
+	layerDesc := imagespec.Descriptor{MediaType: imagespec.MediaTypeImageLayerGzip, Digest: digestOf(layer.Digest), Size: layer.Size}
 	created := part.DefaultTime
 	config := b.json(imagespec.Image{
 		Created: &created, Platform: imagespec.Platform{OS: os, Architecture: arch},
-		RootFS:  imagespec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layerDesc.Digest}},
+		RootFS:  imagespec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digestOf(plain.Digest)}},
 		History: []imagespec.History{{Created: &created, CreatedBy: "kiln build"}},
 	}, imagespec.MediaTypeImageConfig)
 	manifest := b.json(imagespec.Manifest{
@@ -62,6 +64,23 @@ func (b *assembly) ociLayout(platform string) {
 		b.tarFile("blobs/sha256/"+f.desc.Digest.Encoded(), f.content)
 	}
 	b.add(cache.Extent{Length: tarEnd})
+}
+
+// zipped is a file as gzip, whose contents stay where they are: there are programs that take no other layers.
+func (b *assembly) zipped(a *cache.Artifact) *cache.Artifact {
+	if b.err != nil {
+		return nil
+	}
+	list, err := read(b.ctx, b.req, extents.Of(a), gzipped.Wrap)
+	if err != nil {
+		b.err = err
+		return nil
+	}
+	out := list.Artifact()
+	if err := sum(b.ctx, b.req.Blobs, out); err != nil {
+		b.err = missing(err, out, b.req)
+	}
+	return out
 }
 
 // ociBlob is a blob of a layout.
