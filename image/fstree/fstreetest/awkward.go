@@ -138,6 +138,7 @@ func extended(of Limits, noise func(int) string) []Item {
 		with(File("xattrs/same", "can bind, too"), "security.capability", capability),
 		with(File("xattrs/empty", ""), "user.empty", "", "user.zero", "\x00"),
 		with(File("xattrs/large", "large"), "user.large", noise(3000)),
+		with(File("xattrs/huge", "huge"), "user.one", noise(3000), "user.two", noise(3000), "trusted.three", noise(60)),
 		with(Soft("xattrs/soft", "large"), "trusted.of", "a symbolic link"),
 		Hard("xattrs/hard", "xattrs/large"),
 	}

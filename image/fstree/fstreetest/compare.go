@@ -30,6 +30,8 @@ type Aspects struct {
 	DirLinks    bool // also the number of links of directories
 	NoXattrs    bool // no extended attributes
 	NoDirTimes  bool // no times of directories
+	NoLinks     bool // not which names are of one file
+	NoSetID     bool // not the mode's bits that change who runs a file
 }
 
 // Lines has a line for each path that says everything about it.
@@ -57,6 +59,12 @@ func (a attributes) line(of Aspects) string {
 	}
 	if a.kind == tar.TypeDir && !of.DirLinks {
 		a.links = 0
+	}
+	if of.NoSetID {
+		a.mode &^= 0o6000
+	}
+	if of.NoLinks {
+		a.links, a.first = 0, ""
 	}
 	if a.kind == tar.TypeDir && of.NoDirTimes {
 		seconds = "some time"

@@ -1,6 +1,8 @@
 package fstreetest
 
 import (
+	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,11 +21,27 @@ func (s *Store) Image(l *extents.List) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.Copy(f, l.Artifact())
+	s.Copy(&holes{f}, l.Artifact())
+	if err := f.Truncate(l.Size()); err != nil {
+		s.t.Fatal(err)
+	}
 	if err := f.Close(); err != nil {
 		s.t.Fatal(err)
 	}
 	return name
+}
+
+// holes writes to a file what is not zeros.
+type holes struct{ f *os.File }
+
+var zeros [64 << 10]byte
+
+func (h *holes) Write(p []byte) (int, error) {
+	if len(p) <= len(zeros) && bytes.Equal(p, zeros[:len(p)]) {
+		_, err := h.f.Seek(int64(len(p)), io.SeekCurrent)
+		return len(p), err
+	}
+	return h.f.Write(p)
 }
 
 // Tool runs a program of the filesystem's own tools; the test is skipped where the machine has none.
