@@ -42,7 +42,7 @@ func check(t *testing.T, s *fstreetest.Store, image string, root *fstree.Node) {
 
 func TestAwkwardTree(t *testing.T) {
 	s := fstreetest.New(t)
-	lower, upper := fstreetest.Awkward(blockSize, fstreetest.Limits{LastTime: 1 << 33, ACLs: true})
+	lower, upper := fstreetest.Awkward(blockSize, fstreetest.Limits{LastTime: 1 << 33, ACLs: true, HugeXattrs: true})
 	list, root := assembled(t, s, s.Part(lower...), s.Part(upper...))
 	check(t, s, s.Image(list), root)
 }

@@ -71,6 +71,14 @@ func TestAwkwardTrees(t *testing.T) {
 	}
 }
 
+func TestHugeXattrs(t *testing.T) {
+	s := fstreetest.New(t)
+	lower, _ := fstreetest.Awkward(blockSize, fstreetest.Limits{HugeXattrs: true})
+	file, root := image(t, s, Zstd, fstree.Options{}, s.Part(lower...))
+	dir := fstreetest.Mount(t, "squashfs", file)
+	fstreetest.Compare(t, fstreetest.OfDir(t, dir, fstreetest.Aspects{}), s.OfTree(root, fstreetest.Aspects{}))
+}
+
 // programs are files of this machine as an image has them, as far as there are any.
 func programs(t testing.TB) []fstreetest.Item {
 	t.Helper()

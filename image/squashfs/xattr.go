@@ -17,17 +17,23 @@ type xattrs struct {
 	ids    map[string]uint32
 }
 
-const xattrSetSize = 16
+const (
+	xattrSetSize = 16 // struct squashfs_xattr_id
+
+	// Limits of Linux (include/uapi/linux/limits.h).
+	maxXattrName  = 255
+	maxXattrValue = 64 << 10
+)
 
 func newXattrs(k *codec) *xattrs { return &xattrs{values: newMetadata(k), ids: map[string]uint32{}} }
 
-// id is the number of a set; noXattr for none. Refused are those that the format has no prefix for.
+// id is the number of a set; noXattr for none. Refused are those that the format has no prefix for, or Linux no room.
 func (x *xattrs) id(list []fstree.Xattr) (id uint32, refused []string) {
 	var b []byte
 	count, size := uint32(0), uint32(0)
 	for _, a := range list {
 		kind, name := split(a.Name)
-		if kind < 0 {
+		if kind < 0 || len(name) > maxXattrName || len(a.Value) > maxXattrValue {
 			refused = append(refused, a.Name)
 			continue
 		}

@@ -13,8 +13,9 @@ import (
 
 // Limits say what of the awkward cases a format can hold.
 type Limits struct {
-	ACLs     bool // system.posix_acl_access
-	LastTime int64
+	LastTime   int64 // in seconds since 1970
+	ACLs       bool  // system.posix_acl_access
+	HugeXattrs bool  // more of them on a file than the filesystem of this machine may take
 }
 
 // Awkward are two parts, one over the other, with everything that a writer of filesystems may get wrong. Sizes of files
@@ -36,7 +37,12 @@ func Awkward(block int, of Limits) (lower, upper []Item) {
 			File(fmt.Sprintf("sizes/zeros-%d", n), strings.Repeat("\x00", n)),
 			File(fmt.Sprintf("sizes/hole-%d", n), noise(n)+strings.Repeat("\x00", 2*block)+noise(n)))
 	}
-	lower = append(lower, names(noise)...)
+	for _, n := range []int{7, block, 3*block + 7} {
+		f := File(fmt.Sprintf("sizes/inline-%d", n), "")
+		f.Body = tree.Body{Inline: []byte(words(random, n)), Size: int64(n)}
+		lower = append(lower, f)
+	}
+	lower = append(lower, names()...)
 	lower = append(lower, links()...)
 	lower = append(lower, devices()...)
 	lower = append(lower, owners(of)...)
@@ -61,9 +67,9 @@ func words(random *rand.Rand, n int) string {
 	return b.String()[:n]
 }
 
-func names(noise func(int) string) []Item {
+func names() []Item {
 	out := []Item{Dir("names"), Dir("many"), Dir("boot"), File("boot/kernel", "a kernel")}
-	for _, name := range []string{"space here", "line\nbreak", "\xff\xfe", "ä", "A", "a", "a.b", "a-b", "ab", strings.Repeat("n", 255), strings.Repeat("m", 254), ".hidden", "~"} {
+	for _, name := range []string{" ", "!", "+", "-", "-a", "...", ".a", "..a", "space here", "line\nbreak", "\xff\xfe", "ä", "A", "a", "a.b", "a-b", "ab", strings.Repeat("n", 255), strings.Repeat("m", 254), ".hidden", "~"} {
 		out = append(out, File("names/"+name, name))
 	}
 	for i := range 3000 {
@@ -138,7 +144,6 @@ func extended(of Limits, noise func(int) string) []Item {
 		with(File("xattrs/same", "can bind, too"), "security.capability", capability),
 		with(File("xattrs/empty", ""), "user.empty", "", "user.zero", "\x00"),
 		with(File("xattrs/large", "large"), "user.large", noise(3000)),
-		with(File("xattrs/huge", "huge"), "user.one", noise(3000), "user.two", noise(3000), "trusted.three", noise(60)),
 		with(Soft("xattrs/soft", "large"), "trusted.of", "a symbolic link"),
 		Hard("xattrs/hard", "xattrs/large"),
 	}
@@ -147,6 +152,9 @@ func extended(of Limits, noise func(int) string) []Item {
 	}
 	null := Item{Entry: tree.Entry{Name: "xattrs/null", Type: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3}}
 	out = append(out, with(null, "trusted.of", "a device"))
+	if of.HugeXattrs {
+		out = append(out, with(File("xattrs/huge", "huge"), "user.one", noise(3000), "user.two", noise(3000), "trusted.three", noise(60)))
+	}
 	if of.ACLs {
 		f := with(File("xattrs/acl", "shared"), "system.posix_acl_access", acl)
 		f.Mode = 0o644
