@@ -113,6 +113,7 @@ func pushLayout(dir string, ref name.Reference, with []remote.Option) (v1.Image,
 		}
 		if main == nil { // the image comes first, and then what refers to it
 			main, desc = image, &m.Manifests[i]
+			desc.Annotations = nil // its name in the layout
 		}
 	}
 	if main == nil {

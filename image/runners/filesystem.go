@@ -3,6 +3,7 @@ package runners
 import (
 	"context"
 
+	"github.com/kiln-farm/kiln/image/erofs"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/fstree"
 	"github.com/kiln-farm/kiln/image/squashfs"
@@ -37,6 +38,8 @@ func filesystem(ctx context.Context, req *step.Request) (*step.Response, error) 
 		if compressed, err = compressedParts(req, len(parts)); err == nil {
 			list, err = squashfs.Assemble(ctx, req.Blobs, root, compressed, squashfs.Options{Compression: squashfs.Compression(params.Compress), Warn: req.Log})
 		}
+	case step.EROFS:
+		list, err = erofs.Assemble(ctx, req.Blobs, root, erofs.Options{Warn: req.Log})
 	case step.ISO9660:
 		list, err = iso(ctx, req, &params, root)
 	default:

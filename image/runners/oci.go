@@ -46,6 +46,7 @@ func (b *assembly) ociLayout(platform string) {
 	}, imagespec.MediaTypeImageManifest)
 	manifest.desc.Platform = &imagespec.Platform{OS: os, Architecture: arch}
 	manifest.desc.ArtifactType = bootArtifact
+	manifest.desc.Annotations = map[string]string{imagespec.AnnotationRefName: "latest"} // beside the SBOM, it needs a name
 	index := imagespec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: imagespec.MediaTypeImageIndex, Manifests: []imagespec.Descriptor{manifest.desc}}
 	files := []ociBlob{config, {desc: layerDesc, content: extents.Of(layer)}, manifest}
 	if sbom := b.sbom(manifest.desc); len(sbom) > 0 {

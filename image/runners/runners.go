@@ -26,6 +26,7 @@ func All() map[string]step.Runner {
 		step.Disk:       runnerFunc(disk),
 		step.SquashPart: runnerFunc(squashPart),
 		step.FileSystem: runnerFunc(filesystem),
+		step.Verity:     runnerFunc(hashTree),
 	}
 }
 
