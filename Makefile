@@ -8,9 +8,10 @@ LDFLAGS := -s -w -X github.com/kiln-farm/kiln/internal/version.version=$(VERSION
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
 # What the tests and the demo need of Debian 12 beside Go.
-TEST_PACKAGES := gcc libc6-dev cpio zstd qemu-system-x86 ipxe-qemu seabios
-DEMO_PACKAGES := cpio zstd qemu-system-x86 ipxe-qemu seabios
-E2E_PACKAGES  := qemu-system-arm qemu-efi-aarch64
+DEMO_PACKAGES := cpio zstd dosfstools qemu-system-x86 ipxe-qemu seabios
+TEST_PACKAGES := gcc libc6-dev $(DEMO_PACKAGES) qemu-system-arm ovmf qemu-efi-aarch64 openssl \
+  qemu-utils gdisk fdisk mtools xorriso genisoimage squashfs-tools erofs-utils cryptsetup-bin sbsigntool binutils skopeo \
+  syslinux syslinux-common syslinux-utils isolinux systemd-boot-efi u-boot-tools
 
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_CONNECT := connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1
@@ -53,8 +54,8 @@ test: ## everything that is quick: checks, all tests under the race detector, a 
 	@$(MAKE) --no-print-directory build tools check
 	go test -race -timeout 20m ./...
 
-e2e: ## the long end-to-end tests: arm64 firmware, all compressions
-	@deploy/packages.sh $(TEST_PACKAGES) $(E2E_PACKAGES)
+e2e: ## the long end-to-end tests: every format under its firmware, all compressions
+	@deploy/packages.sh $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory build
 	KILN_E2E=full go test -count=1 -timeout 30m -v ./e2e/...
 

@@ -106,7 +106,7 @@ boot() {
       scratch=$out/syslinux.scratch
       rm -f "$scratch"
       truncate -s 34M "$scratch"
-      mkfs.vfat -F 32 -i 0 --invariant "$scratch" >/dev/null
+      PATH=$PATH:/usr/sbin mkfs.vfat -F 32 -i 0 --invariant "$scratch" >/dev/null
       PATH=$packages/mtools/usr/bin:$PATH MTOOLSRC=/dev/null "$packages/syslinux/usr/bin/syslinux" --install "$scratch"
       "$packages/mtools/usr/bin/mcopy" -n -i "$scratch" ::ldlinux.sys "$dir/usr/lib/syslinux/ldlinux.sys"
       dd if="$scratch" of="$dir/usr/lib/syslinux/ldlinux.bss" bs=512 count=1 status=none
