@@ -42,7 +42,7 @@ func main() {
 	flag.StringVar(&o.linuxkit, "linuxkit", "", "a linuxkit to measure beside it")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each case")
 	flag.IntVar(&o.size, "size", 25, "MiB of each of the twelve images")
-	only := flag.String("only", "", "comma list of builds, scheduler, farm, failover, history, s3; empty for all")
+	only := flag.String("only", "", "comma list of builds, scheduler, farm, failover, history, s3, formats; empty for all")
 	jsonFile := flag.String("json", "", "write the tables to this file, too")
 	work := flag.String("worker", "", "be a builder of the bench (bench runs itself so)")
 	flag.IntVar(&o.kills, "kills", 100, "kills of the leader")
@@ -93,6 +93,7 @@ func run(ctx context.Context, o options, only, jsonFile string) error {
 		{"failover", measureFailover},
 		{"history", measureHistory},
 		{"s3", measureS3},
+		{"formats", measureFormats},
 	}
 	out := report{CPUs: runtime.NumCPU(), Go: runtime.Version()}
 	for _, s := range suites {

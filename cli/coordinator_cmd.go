@@ -31,6 +31,7 @@ type coordinatorFlags struct {
 	storeFlags
 	busFlags
 	listen, advertise         string
+	boot, initrd              string
 	busListen, busPeersListen string
 }
 
@@ -57,6 +58,8 @@ SIGTERM hands leadership over and ends; a second signal ends at once.`,
 	flags.StringVar(&f.public, "store-public", "", "URL of the S3 server as clients of the farm reach it (default: the endpoint of --store)")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:7300", "address of the API, for clients and for the other coordinators")
 	flags.StringVar(&f.advertise, "advertise", "", "HOST:PORT under which others reach the API (default: where it listens)")
+	flags.StringVar(&f.boot, "boot", "", "image with boot loaders, for builds that name none")
+	flags.StringVar(&f.initrd, "initrd", "", "image that is the initrd where the root filesystem is on the disk, for builds that name none")
 	flags.StringVar(&f.busListen, "bus-listen", "", "address of the bus for builders (default: the API's, one port on)")
 	flags.StringVar(&f.busPeersListen, "bus-peers-listen", "", "address of the bus for the other coordinators (default: the API's, two ports on)")
 	return cmd
@@ -94,6 +97,7 @@ func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err erro
 	config := coordinator.Config{
 		Farm: m.credentials.Identity().Farm, NodeID: m.id, Store: store, Blobs: store, Bus: conn, DataDir: m.Path(),
 		Cluster: cluster, Log: log, Version: version.String(), Now: env.now(),
+		Boot: f.boot, Initrd: f.initrd,
 	}
 	if f.store != "" {
 		config.BlobURL, config.Recheck = store.BlobURL, store.Recheck

@@ -25,6 +25,7 @@ const (
 	maxMessage   = 4 << 20  // bytes of a request
 	minCompress  = 16 << 10 // bytes of an answer that is worth compressing; events are smaller
 	maxName      = 256      // bytes of a team, a name, a platform, a format
+	maxCmdline   = 4 << 10  // bytes of a kernel command line, which Linux bounds at 2 to 4 KiB
 	maxList      = 64       // platforms, formats, mirrors of one build
 	maxDigests   = 10_000   // digests asked for at once
 	defaultList  = 20
@@ -118,6 +119,10 @@ func (a *api) Submit(ctx context.Context, req *connect.Request[kilnv1.SubmitRequ
 		return nil, err
 	}
 	spec.User = callerOf(ctx).Name
+	if spec.Options == nil {
+		spec.Options = &kilnv1.BuildOptions{}
+	}
+	spec.Options.FarmBoot, spec.Options.FarmInitrd = a.c.cfg.Boot, a.c.cfg.Initrd
 	answer := connect.NewResponse(&kilnv1.SubmitResponse{Id: spec.GetId()})
 	here := false
 	l.fsm.view(func(m *state.Machine) { here = m.Seen(spec.GetId()) })
@@ -195,7 +200,14 @@ func checkSpec(s *kilnv1.BuildSpec) error {
 			}
 		}
 	}
-	words := append([]string{s.GetTeam(), s.GetName(), s.GetResourceClass(), s.GetOptions().GetCompress()}, s.GetPlatforms()...)
+	o := s.GetOptions()
+	if len(o.GetCmdline()) > maxCmdline || strings.ContainsAny(o.GetCmdline(), "\n\x00") {
+		return fmt.Errorf("the text for the kernel's command line is longer than %d bytes or has more than one line", maxCmdline)
+	}
+	if o.GetDiskSize() < 0 || o.GetStateSize() < 0 || len(o.GetSignatures()) > maxList {
+		return fmt.Errorf("a disk's size is negative, or there are more than %d signatures", maxList)
+	}
+	words := append([]string{s.GetTeam(), s.GetName(), s.GetResourceClass(), o.GetCompress(), o.GetBoot(), o.GetInitrd(), o.GetSerial(), o.GetRootFs()}, s.GetPlatforms()...)
 	words = append(words, s.GetFormats()...)
 	for registry, url := range s.GetMirrors() {
 		words = append(words, registry, url)

@@ -31,6 +31,8 @@ type Config struct {
 	// Recheck is the second reader of a blob that somebody could not read: gone says that it is not there, now if not
 	// before, since a damaged one is removed. Nil: whoever says that a blob is gone is believed.
 	Recheck func(ctx context.Context, d cache.Digest) (gone bool, err error)
+	// Boot and Initrd are images that formats are made with when a build names none.
+	Boot, Initrd string
 	// ClientPatience is how long a build that is not detached goes on while nobody watches it; 30 s when 0.
 	ClientPatience time.Duration
 	// Leased, when set, is told of every lease how long its task was ready before it was committed. For measuring.

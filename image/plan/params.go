@@ -18,6 +18,8 @@ type Parameters struct {
 	NoSBOM           bool     `json:"no_sbom,omitempty"`
 	DecompressKernel bool     `json:"decompress_kernel,omitempty"`
 	Boot             string   `json:"boot,omitempty"`
+	FarmBoot         string   `json:"farm_boot,omitempty"` // when nobody else names one
+	FarmInitrd       string   `json:"farm_initrd,omitempty"`
 	Initrd           string   `json:"initrd,omitempty"`
 	Cmdline          string   `json:"cmdline,omitempty"`
 	Serial           string   `json:"serial,omitempty"`
@@ -37,6 +39,7 @@ func parametersOf(spec *kilnv1.BuildSpec) Parameters {
 	p := Parameters{
 		Platforms: spec.GetPlatforms(), Formats: spec.GetFormats(), Compress: o.GetCompress(),
 		NoSBOM: o.GetNoSbom(), DecompressKernel: o.GetDecompressKernel(),
+		FarmBoot: o.GetFarmBoot(), FarmInitrd: o.GetFarmInitrd(),
 		Boot: o.GetBoot(), Initrd: o.GetInitrd(), Cmdline: o.GetCmdline(), Serial: o.GetSerial(),
 		DiskSize: o.GetDiskSize(), StateSize: o.GetStateSize(), RootFS: o.GetRootFs(),
 		Signatures: o.GetSignatures(), Authenticode: o.GetAuthenticode(),

@@ -53,7 +53,8 @@ func (p *Parameters) settle(bundle *kilnv1.ConfigBundle) error {
 	for _, f := range []struct {
 		to   *string
 		from string
-	}{{&p.Boot, s.Boot}, {&p.Initrd, s.Initrd}, {&p.Cmdline, s.Cmdline}, {&p.Serial, s.Serial}, {&p.RootFS, s.Disk.Root}} {
+	}{{&p.Boot, s.Boot}, {&p.Initrd, s.Initrd}, {&p.Cmdline, s.Cmdline}, {&p.Serial, s.Serial}, {&p.RootFS, s.Disk.Root},
+		{&p.Boot, p.FarmBoot}, {&p.Initrd, p.FarmInitrd}} {
 		if *f.to == "" {
 			*f.to = f.from
 		}

@@ -1059,8 +1059,10 @@ type BuildOptions struct {
 	// Digests of blobs with signatures (PKCS#7, Authenticode) of unified kernel images; when there are some, each such
 	// image needs one.
 	Signatures    []string `protobuf:"bytes,11,rep,name=signatures,proto3" json:"signatures,omitempty"`
-	RootFs        string   `protobuf:"bytes,13,opt,name=root_fs,json=rootFs,proto3" json:"root_fs,omitempty"` // file system of a verified root: "erofs" (the default) or "squashfs"
-	Authenticode  bool     `protobuf:"varint,12,opt,name=authenticode,proto3" json:"authenticode,omitempty"`  // instead of the formats' files, make a file with the digests to sign
+	RootFs        string   `protobuf:"bytes,13,opt,name=root_fs,json=rootFs,proto3" json:"root_fs,omitempty"`       // file system of a verified root: "erofs" (the default) or "squashfs"
+	FarmBoot      string   `protobuf:"bytes,14,opt,name=farm_boot,json=farmBoot,proto3" json:"farm_boot,omitempty"` // images that the farm names when neither the client nor the YAML does
+	FarmInitrd    string   `protobuf:"bytes,15,opt,name=farm_initrd,json=farmInitrd,proto3" json:"farm_initrd,omitempty"`
+	Authenticode  bool     `protobuf:"varint,12,opt,name=authenticode,proto3" json:"authenticode,omitempty"` // instead of the formats' files, make a file with the digests to sign
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1175,6 +1177,20 @@ func (x *BuildOptions) GetSignatures() []string {
 func (x *BuildOptions) GetRootFs() string {
 	if x != nil {
 		return x.RootFs
+	}
+	return ""
+}
+
+func (x *BuildOptions) GetFarmBoot() string {
+	if x != nil {
+		return x.FarmBoot
+	}
+	return ""
+}
+
+func (x *BuildOptions) GetFarmInitrd() string {
+	if x != nil {
+		return x.FarmInitrd
 	}
 	return ""
 }
@@ -1447,7 +1463,7 @@ const file_kiln_v1_record_proto_rawDesc = "" +
 	"\x04user\x18\r \x01(\tR\x04user\x1a:\n" +
 	"\fMirrorsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfb\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb9\x03\n" +
 	"\fBuildOptions\x12\x1a\n" +
 	"\bcompress\x18\x01 \x01(\tR\bcompress\x12\x17\n" +
 	"\ano_sbom\x18\x02 \x01(\bR\x06noSbom\x12+\n" +
@@ -1464,7 +1480,10 @@ const file_kiln_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"signatures\x18\v \x03(\tR\n" +
 	"signatures\x12\x17\n" +
-	"\aroot_fs\x18\r \x01(\tR\x06rootFs\x12\"\n" +
+	"\aroot_fs\x18\r \x01(\tR\x06rootFs\x12\x1b\n" +
+	"\tfarm_boot\x18\x0e \x01(\tR\bfarmBoot\x12\x1f\n" +
+	"\vfarm_initrd\x18\x0f \x01(\tR\n" +
+	"farmInitrd\x12\"\n" +
 	"\fauthenticode\x18\f \x01(\bR\fauthenticode\"n\n" +
 	"\fConfigBundle\x12/\n" +
 	"\tdocuments\x18\x01 \x03(\v2\x11.kiln.v1.DocumentR\tdocuments\x12-\n" +
