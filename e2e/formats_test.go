@@ -210,3 +210,23 @@ func (u *untilWriter) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// TestAnOutputThatDoesNotFit: the sentence names the size, and nothing is written.
+func TestAnOutputThatDoesNotFit(t *testing.T) {
+	w := prepared(t)
+	for _, format := range []string{"raw-efi", "raw-bios", "qcow2-efi", "vhd"} {
+		dir := t.TempDir()
+		ctx, cancel := context.WithTimeout(t.Context(), buildLimit)
+		defer cancel()
+		args := append([]string{"build", "--cache", w.cache, "--progress", "plain", "--arch", "amd64", "--disk-size", "8M", "--format", format, "--dir", dir}, loaders...)
+		out, err := w.run(ctx, w.kiln, append(args, "examples/hello.yml")...)
+		last := out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:]
+		if err == nil || !strings.Contains(last, "kiln: ") || !strings.Contains(last, "8") {
+			t.Errorf("%s: %v: %q", format, err, last)
+		}
+		t.Log(last)
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%s: %v is left behind", format, left)
+		}
+	}
+}
