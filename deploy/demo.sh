@@ -5,7 +5,7 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-deploy/packages.sh qemu-system-x86 ipxe-qemu seabios
+deploy/packages.sh dosfstools qemu-system-x86 ipxe-qemu seabios
 
 readonly dir=build/demo
 export KILN_CACHE=$PWD/build/cache
@@ -47,6 +47,15 @@ bin/kiln build --cache "$KILN_CACHE" --arch amd64,arm64 --dir "$dir" --progress 
 tail -n 8 "$dir/build.log"
 row "build, both architectures" $(($(now) - start))
 (cd "$dir" && sha256sum {amd64,arm64}/hello-*)
+
+step "the same as disks and ISOs"
+start=$(now)
+bin/kiln build --cache "$KILN_CACHE" --arch amd64 --name disks --dir "$dir/disks" --boot kiln.example/boot:demo --initrd kiln.example/root:demo \
+  --format raw-efi,raw-efi-verity,iso-bios,qcow2-efi,vmdk,gcp,kernel+squashfs,uki --progress plain examples/hello.yml 2>"$dir/disks.log" ||
+  { cat "$dir/disks.log" >&2; exit 1; }
+grep MiB "$dir/disks.log"
+row "eight more formats" $(($(now) - start))
+echo "kiln run build/demo/disks/disks.iso boots one of them"
 
 step "kiln edge, and a machine that boots from it"
 : >"$dir/edge.log" # the last run's address must be gone before the first look
