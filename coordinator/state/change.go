@@ -18,6 +18,7 @@ const (
 	NodeFailed                       // Node of Build failed; see Reason
 	MembersChanged                   // a coordinator came, went or changed
 	SharesChanged                    // a team's share or a builder's hold changed
+	RoomChanged                      // machines, groups or releases changed
 )
 
 // Change is one thing that Apply did and that somebody outside may have to act on.

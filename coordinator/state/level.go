@@ -14,8 +14,10 @@ const (
 	firstLevel = 1
 	// sharesLevel brings teams' shares and held builders.
 	sharesLevel = 2
+	// roomLevel brings machines, groups and releases.
+	roomLevel = 3
 
-	newestLevel = sharesLevel
+	newestLevel = roomLevel
 )
 
 // levelCap lowers what this program says of itself, as -ldflags "-X …/coordinator/state.levelCap=1" sets it: the stand-in
@@ -35,6 +37,8 @@ func LevelOf(c *kilnv1.Command) uint32 {
 	switch c.GetCommand().(type) {
 	case *kilnv1.Command_Team, *kilnv1.Command_Hold:
 		return sharesLevel
+	case *kilnv1.Command_Room:
+		return roomLevel
 	}
 	return firstLevel
 }

@@ -23,6 +23,8 @@ type Machine struct {
 	teams   map[string]*kilnv1.Team
 	holds   map[string]*kilnv1.HoldCommand // by builder
 
+	room room
+
 	generation uint64 // of snapshots: what an older one may hold is copied before it is changed
 	changes    []Change
 }
@@ -38,6 +40,7 @@ func New() *Machine {
 	return &Machine{
 		level: firstLevel, builds: map[string]*Build{}, tasks: map[string]*Task{},
 		members: map[string]*kilnv1.Member{}, teams: map[string]*kilnv1.Team{}, holds: map[string]*kilnv1.HoldCommand{},
+		room: newRoom(),
 	}
 }
 
@@ -133,6 +136,8 @@ func (m *Machine) command(c *kilnv1.Command) Result {
 		return m.team(c.Team)
 	case *kilnv1.Command_Hold:
 		return m.hold(c.Hold)
+	case *kilnv1.Command_Room:
+		return m.changeRoom(c.Room)
 	}
 	return Result{Refused: RefusedInvalid}
 }
@@ -149,6 +154,7 @@ func (m *Machine) freeze() *Machine {
 	frozen.builds = maps.Clone(m.builds)
 	frozen.tasks = maps.Clone(m.tasks)
 	frozen.members, frozen.teams, frozen.holds = maps.Clone(m.members), maps.Clone(m.teams), maps.Clone(m.holds)
+	frozen.room = m.room.clone()
 	m.seen = m.seen[:len(m.seen):len(m.seen)]
 	m.barred = m.barred[:len(m.barred):len(m.barred)]
 	m.generation++

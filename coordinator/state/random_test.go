@@ -123,10 +123,15 @@ func (w *world) step() {
 // govern does what operators and coordinators that come and go do.
 func (w *world) govern() {
 	name := fmt.Sprint(w.r.IntN(3))
-	switch w.r.IntN(6) {
+	switch w.r.IntN(7) {
+	case 6:
+		w.apply(&kilnv1.Command{Command: &kilnv1.Command_Room{Room: &kilnv1.RoomCommand{
+			Base: w.m.RoomRevision() - uint64(w.r.IntN(2)), Machines: []*kilnv1.Machine{{Name: name}}, RemoveGroups: []string{name},
+			Groups: []*kilnv1.Group{{Name: fmt.Sprint(w.r.IntN(3))}}, Releases: []*kilnv1.Release{{Name: name}},
+		}}})
 	case 0, 1:
 		w.apply(&kilnv1.Command{Command: &kilnv1.Command_Member{Member: &kilnv1.MemberCommand{
-			Member: &kilnv1.Member{Id: name, Address: fmt.Sprint("host", w.r.IntN(3)), Level: uint32(1 + w.r.IntN(2))}, Remove: w.r.IntN(4) == 0, Bar: w.r.IntN(8) == 0,
+			Member: &kilnv1.Member{Id: name, Address: fmt.Sprint("host", w.r.IntN(3)), Level: uint32(1 + w.r.IntN(3))}, Remove: w.r.IntN(4) == 0, Bar: w.r.IntN(8) == 0,
 		}}})
 	case 2:
 		before, next := w.m.FeatureLevel(), w.m.NextLevel()

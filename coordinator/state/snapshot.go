@@ -46,6 +46,9 @@ func (s *Snapshot) Write(w io.Writer) error {
 	for _, h := range m.allHolds() {
 		out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Hold{Hold: h}})
 	}
+	for _, r := range m.room.records() {
+		out.put(r)
+	}
 	for _, b := range m.Builds() {
 		out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Build{Build: encodeBuild(b)}})
 	}
@@ -148,6 +151,9 @@ func (m *Machine) restore(record *kilnv1.SnapshotRecord) error {
 	case *kilnv1.SnapshotRecord_Hold:
 		m.holds[r.Hold.GetBuilder()] = r.Hold
 	default:
+		if m.room.restore(record) {
+			return nil
+		}
 		return fmt.Errorf("%w: a record of an unknown kind", ErrSnapshot)
 	}
 	return nil

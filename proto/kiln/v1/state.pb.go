@@ -105,6 +105,7 @@ type Command struct {
 	//	*Command_Level
 	//	*Command_Team
 	//	*Command_Hold
+	//	*Command_Room
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -300,6 +301,15 @@ func (x *Command) GetHold() *HoldCommand {
 	return nil
 }
 
+func (x *Command) GetRoom() *RoomCommand {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Room); ok {
+			return x.Room
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -372,6 +382,10 @@ type Command_Hold struct {
 	Hold *HoldCommand `protobuf:"bytes,17,opt,name=hold,proto3,oneof"` // from feature level 2 on
 }
 
+type Command_Room struct {
+	Room *RoomCommand `protobuf:"bytes,18,opt,name=room,proto3,oneof"` // from feature level 3 on
+}
+
 func (*Command_Submit) isCommand_Command() {}
 
 func (*Command_Attach) isCommand_Command() {}
@@ -405,6 +419,8 @@ func (*Command_Level) isCommand_Command() {}
 func (*Command_Team) isCommand_Command() {}
 
 func (*Command_Hold) isCommand_Command() {}
+
+func (*Command_Room) isCommand_Command() {}
 
 type SubmitCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1542,6 +1558,10 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Team
 	//	*SnapshotRecord_Hold
 	//	*SnapshotRecord_Barred
+	//	*SnapshotRecord_Room
+	//	*SnapshotRecord_Machine
+	//	*SnapshotRecord_Group
+	//	*SnapshotRecord_Release
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1665,6 +1685,42 @@ func (x *SnapshotRecord) GetBarred() string {
 	return ""
 }
 
+func (x *SnapshotRecord) GetRoom() *SnapshotRoom {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Room); ok {
+			return x.Room
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetMachine() *Machine {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Machine); ok {
+			return x.Machine
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetGroup() *Group {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Group); ok {
+			return x.Group
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetRelease() *Release {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Release); ok {
+			return x.Release
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -1705,6 +1761,22 @@ type SnapshotRecord_Barred struct {
 	Barred string `protobuf:"bytes,9,opt,name=barred,proto3,oneof"` // id of a coordinator that may not come back
 }
 
+type SnapshotRecord_Room struct {
+	Room *SnapshotRoom `protobuf:"bytes,10,opt,name=room,proto3,oneof"`
+}
+
+type SnapshotRecord_Machine struct {
+	Machine *Machine `protobuf:"bytes,11,opt,name=machine,proto3,oneof"`
+}
+
+type SnapshotRecord_Group struct {
+	Group *Group `protobuf:"bytes,12,opt,name=group,proto3,oneof"`
+}
+
+type SnapshotRecord_Release struct {
+	Release *Release `protobuf:"bytes,13,opt,name=release,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Build) isSnapshotRecord_Record() {}
@@ -1723,6 +1795,66 @@ func (*SnapshotRecord_Hold) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Barred) isSnapshotRecord_Record() {}
 
+func (*SnapshotRecord_Room) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Machine) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Group) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Release) isSnapshotRecord_Record() {}
+
+type SnapshotRoom struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	TokenKey      []byte                 `protobuf:"bytes,2,opt,name=token_key,json=tokenKey,proto3" json:"token_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotRoom) Reset() {
+	*x = SnapshotRoom{}
+	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotRoom) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotRoom) ProtoMessage() {}
+
+func (x *SnapshotRoom) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotRoom.ProtoReflect.Descriptor instead.
+func (*SnapshotRoom) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *SnapshotRoom) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *SnapshotRoom) GetTokenKey() []byte {
+	if x != nil {
+		return x.TokenKey
+	}
+	return nil
+}
+
 type SnapshotHeader struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Format        uint32                 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
@@ -1737,7 +1869,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	mi := &file_kiln_v1_state_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1881,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	mi := &file_kiln_v1_state_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1894,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{22}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SnapshotHeader) GetFormat() uint32 {
@@ -1828,7 +1960,7 @@ type SnapshotBuild struct {
 
 func (x *SnapshotBuild) Reset() {
 	*x = SnapshotBuild{}
-	mi := &file_kiln_v1_state_proto_msgTypes[23]
+	mi := &file_kiln_v1_state_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +1972,7 @@ func (x *SnapshotBuild) String() string {
 func (*SnapshotBuild) ProtoMessage() {}
 
 func (x *SnapshotBuild) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[23]
+	mi := &file_kiln_v1_state_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +1985,7 @@ func (x *SnapshotBuild) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotBuild.ProtoReflect.Descriptor instead.
 func (*SnapshotBuild) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{23}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SnapshotBuild) GetSpec() *BuildSpec {
@@ -1960,7 +2092,7 @@ type SnapshotNode struct {
 
 func (x *SnapshotNode) Reset() {
 	*x = SnapshotNode{}
-	mi := &file_kiln_v1_state_proto_msgTypes[24]
+	mi := &file_kiln_v1_state_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2104,7 @@ func (x *SnapshotNode) String() string {
 func (*SnapshotNode) ProtoMessage() {}
 
 func (x *SnapshotNode) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[24]
+	mi := &file_kiln_v1_state_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2117,7 @@ func (x *SnapshotNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotNode.ProtoReflect.Descriptor instead.
 func (*SnapshotNode) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{24}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SnapshotNode) GetNode() *Node {
@@ -2045,7 +2177,7 @@ type SnapshotTask struct {
 
 func (x *SnapshotTask) Reset() {
 	*x = SnapshotTask{}
-	mi := &file_kiln_v1_state_proto_msgTypes[25]
+	mi := &file_kiln_v1_state_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2057,7 +2189,7 @@ func (x *SnapshotTask) String() string {
 func (*SnapshotTask) ProtoMessage() {}
 
 func (x *SnapshotTask) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[25]
+	mi := &file_kiln_v1_state_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2070,7 +2202,7 @@ func (x *SnapshotTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotTask.ProtoReflect.Descriptor instead.
 func (*SnapshotTask) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{25}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SnapshotTask) GetKey() string {
@@ -2181,7 +2313,7 @@ type SnapshotWaiter struct {
 
 func (x *SnapshotWaiter) Reset() {
 	*x = SnapshotWaiter{}
-	mi := &file_kiln_v1_state_proto_msgTypes[26]
+	mi := &file_kiln_v1_state_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2325,7 @@ func (x *SnapshotWaiter) String() string {
 func (*SnapshotWaiter) ProtoMessage() {}
 
 func (x *SnapshotWaiter) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[26]
+	mi := &file_kiln_v1_state_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2338,7 @@ func (x *SnapshotWaiter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotWaiter.ProtoReflect.Descriptor instead.
 func (*SnapshotWaiter) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{26}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SnapshotWaiter) GetBuild() string {
@@ -2233,7 +2365,7 @@ type SnapshotSeen struct {
 
 func (x *SnapshotSeen) Reset() {
 	*x = SnapshotSeen{}
-	mi := &file_kiln_v1_state_proto_msgTypes[27]
+	mi := &file_kiln_v1_state_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2245,7 +2377,7 @@ func (x *SnapshotSeen) String() string {
 func (*SnapshotSeen) ProtoMessage() {}
 
 func (x *SnapshotSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[27]
+	mi := &file_kiln_v1_state_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2258,7 +2390,7 @@ func (x *SnapshotSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSeen.ProtoReflect.Descriptor instead.
 func (*SnapshotSeen) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{27}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SnapshotSeen) GetBuild() string {
@@ -2285,7 +2417,7 @@ type SnapshotEnd struct {
 
 func (x *SnapshotEnd) Reset() {
 	*x = SnapshotEnd{}
-	mi := &file_kiln_v1_state_proto_msgTypes[28]
+	mi := &file_kiln_v1_state_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2297,7 +2429,7 @@ func (x *SnapshotEnd) String() string {
 func (*SnapshotEnd) ProtoMessage() {}
 
 func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[28]
+	mi := &file_kiln_v1_state_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2310,7 +2442,7 @@ func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotEnd.ProtoReflect.Descriptor instead.
 func (*SnapshotEnd) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{28}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SnapshotEnd) GetRecords() uint64 {
@@ -2331,11 +2463,11 @@ var File_kiln_v1_state_proto protoreflect.FileDescriptor
 
 const file_kiln_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x13kiln/v1/state.proto\x12\akiln.v1\x1a\x11kiln/v1/bus.proto\x1a\x13kiln/v1/graph.proto\x1a\x14kiln/v1/record.proto\"d\n" +
+	"\x13kiln/v1/state.proto\x12\akiln.v1\x1a\x11kiln/v1/bus.proto\x1a\x13kiln/v1/graph.proto\x1a\x15kiln/v1/machine.proto\x1a\x14kiln/v1/record.proto\x1a\x12kiln/v1/room.proto\"d\n" +
 	"\x05Entry\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x17\n" +
 	"\aunix_ms\x18\x02 \x01(\x03R\x06unixMs\x12,\n" +
-	"\bcommands\x18\x03 \x03(\v2\x10.kiln.v1.CommandR\bcommands\"\xc8\x06\n" +
+	"\bcommands\x18\x03 \x03(\v2\x10.kiln.v1.CommandR\bcommands\"\xf4\x06\n" +
 	"\aCommand\x120\n" +
 	"\x06submit\x18\x01 \x01(\v2\x16.kiln.v1.SubmitCommandH\x00R\x06submit\x120\n" +
 	"\x06attach\x18\x02 \x01(\v2\x16.kiln.v1.AttachCommandH\x00R\x06attach\x120\n" +
@@ -2354,7 +2486,8 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x06member\x18\x0e \x01(\v2\x16.kiln.v1.MemberCommandH\x00R\x06member\x12-\n" +
 	"\x05level\x18\x0f \x01(\v2\x15.kiln.v1.LevelCommandH\x00R\x05level\x12*\n" +
 	"\x04team\x18\x10 \x01(\v2\x14.kiln.v1.TeamCommandH\x00R\x04team\x12*\n" +
-	"\x04hold\x18\x11 \x01(\v2\x14.kiln.v1.HoldCommandH\x00R\x04holdB\t\n" +
+	"\x04hold\x18\x11 \x01(\v2\x14.kiln.v1.HoldCommandH\x00R\x04hold\x12*\n" +
+	"\x04room\x18\x12 \x01(\v2\x14.kiln.v1.RoomCommandH\x00R\x04roomB\t\n" +
 	"\acommand\"\x7f\n" +
 	"\rSubmitCommand\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.kiln.v1.BuildSpecR\x04spec\x12%\n" +
@@ -2433,7 +2566,7 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\aoutputs\x18\x03 \x03(\v2\x14.kiln.v1.BuildOutputR\aoutputs\x12\x1e\n" +
 	"\n" +
 	"references\x18\x04 \x03(\tR\n" +
-	"references\"\x97\x03\n" +
+	"references\"\xc8\x04\n" +
 	"\x0eSnapshotRecord\x121\n" +
 	"\x06header\x18\x01 \x01(\v2\x17.kiln.v1.SnapshotHeaderH\x00R\x06header\x12.\n" +
 	"\x05build\x18\x02 \x01(\v2\x16.kiln.v1.SnapshotBuildH\x00R\x05build\x12+\n" +
@@ -2443,8 +2576,16 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x06member\x18\x06 \x01(\v2\x0f.kiln.v1.MemberH\x00R\x06member\x12#\n" +
 	"\x04team\x18\a \x01(\v2\r.kiln.v1.TeamH\x00R\x04team\x12*\n" +
 	"\x04hold\x18\b \x01(\v2\x14.kiln.v1.HoldCommandH\x00R\x04hold\x12\x18\n" +
-	"\x06barred\x18\t \x01(\tH\x00R\x06barredB\b\n" +
-	"\x06record\"\x94\x01\n" +
+	"\x06barred\x18\t \x01(\tH\x00R\x06barred\x12+\n" +
+	"\x04room\x18\n" +
+	" \x01(\v2\x15.kiln.v1.SnapshotRoomH\x00R\x04room\x12,\n" +
+	"\amachine\x18\v \x01(\v2\x10.kiln.v1.MachineH\x00R\amachine\x12&\n" +
+	"\x05group\x18\f \x01(\v2\x0e.kiln.v1.GroupH\x00R\x05group\x12,\n" +
+	"\arelease\x18\r \x01(\v2\x10.kiln.v1.ReleaseH\x00R\areleaseB\b\n" +
+	"\x06record\"G\n" +
+	"\fSnapshotRoom\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1b\n" +
+	"\ttoken_key\x18\x02 \x01(\fR\btokenKey\"\x94\x01\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x10\n" +
 	"\x03now\x18\x02 \x01(\x03R\x03now\x12\x14\n" +
@@ -2513,7 +2654,7 @@ func file_kiln_v1_state_proto_rawDescGZIP() []byte {
 	return file_kiln_v1_state_proto_rawDescData
 }
 
-var file_kiln_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_kiln_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_kiln_v1_state_proto_goTypes = []any{
 	(*Entry)(nil),           // 0: kiln.v1.Entry
 	(*Command)(nil),         // 1: kiln.v1.Command
@@ -2537,22 +2678,27 @@ var file_kiln_v1_state_proto_goTypes = []any{
 	(*HoldCommand)(nil),     // 19: kiln.v1.HoldCommand
 	(*Final)(nil),           // 20: kiln.v1.Final
 	(*SnapshotRecord)(nil),  // 21: kiln.v1.SnapshotRecord
-	(*SnapshotHeader)(nil),  // 22: kiln.v1.SnapshotHeader
-	(*SnapshotBuild)(nil),   // 23: kiln.v1.SnapshotBuild
-	(*SnapshotNode)(nil),    // 24: kiln.v1.SnapshotNode
-	(*SnapshotTask)(nil),    // 25: kiln.v1.SnapshotTask
-	(*SnapshotWaiter)(nil),  // 26: kiln.v1.SnapshotWaiter
-	(*SnapshotSeen)(nil),    // 27: kiln.v1.SnapshotSeen
-	(*SnapshotEnd)(nil),     // 28: kiln.v1.SnapshotEnd
-	(*CompleteRequest)(nil), // 29: kiln.v1.CompleteRequest
-	(*LeaseRef)(nil),        // 30: kiln.v1.LeaseRef
-	(*BuildSpec)(nil),       // 31: kiln.v1.BuildSpec
-	(*Target)(nil),          // 32: kiln.v1.Target
-	(*Node)(nil),            // 33: kiln.v1.Node
-	(*Result)(nil),          // 34: kiln.v1.Result
-	(*BuildOutput)(nil),     // 35: kiln.v1.BuildOutput
-	(*NodeRecord)(nil),      // 36: kiln.v1.NodeRecord
-	(BuildState)(0),         // 37: kiln.v1.BuildState
+	(*SnapshotRoom)(nil),    // 22: kiln.v1.SnapshotRoom
+	(*SnapshotHeader)(nil),  // 23: kiln.v1.SnapshotHeader
+	(*SnapshotBuild)(nil),   // 24: kiln.v1.SnapshotBuild
+	(*SnapshotNode)(nil),    // 25: kiln.v1.SnapshotNode
+	(*SnapshotTask)(nil),    // 26: kiln.v1.SnapshotTask
+	(*SnapshotWaiter)(nil),  // 27: kiln.v1.SnapshotWaiter
+	(*SnapshotSeen)(nil),    // 28: kiln.v1.SnapshotSeen
+	(*SnapshotEnd)(nil),     // 29: kiln.v1.SnapshotEnd
+	(*CompleteRequest)(nil), // 30: kiln.v1.CompleteRequest
+	(*LeaseRef)(nil),        // 31: kiln.v1.LeaseRef
+	(*RoomCommand)(nil),     // 32: kiln.v1.RoomCommand
+	(*BuildSpec)(nil),       // 33: kiln.v1.BuildSpec
+	(*Target)(nil),          // 34: kiln.v1.Target
+	(*Node)(nil),            // 35: kiln.v1.Node
+	(*Result)(nil),          // 36: kiln.v1.Result
+	(*BuildOutput)(nil),     // 37: kiln.v1.BuildOutput
+	(*NodeRecord)(nil),      // 38: kiln.v1.NodeRecord
+	(*Machine)(nil),         // 39: kiln.v1.Machine
+	(*Group)(nil),           // 40: kiln.v1.Group
+	(*Release)(nil),         // 41: kiln.v1.Release
+	(BuildState)(0),         // 42: kiln.v1.BuildState
 }
 var file_kiln_v1_state_proto_depIdxs = []int32{
 	1,  // 0: kiln.v1.Entry.commands:type_name -> kiln.v1.Command
@@ -2560,9 +2706,9 @@ var file_kiln_v1_state_proto_depIdxs = []int32{
 	3,  // 2: kiln.v1.Command.attach:type_name -> kiln.v1.AttachCommand
 	5,  // 3: kiln.v1.Command.looked:type_name -> kiln.v1.LookedCommand
 	6,  // 4: kiln.v1.Command.lease:type_name -> kiln.v1.LeaseCommand
-	29, // 5: kiln.v1.Command.complete:type_name -> kiln.v1.CompleteRequest
+	30, // 5: kiln.v1.Command.complete:type_name -> kiln.v1.CompleteRequest
 	7,  // 6: kiln.v1.Command.expire:type_name -> kiln.v1.ExpireCommand
-	30, // 7: kiln.v1.Command.release:type_name -> kiln.v1.LeaseRef
+	31, // 7: kiln.v1.Command.release:type_name -> kiln.v1.LeaseRef
 	8,  // 8: kiln.v1.Command.cancel:type_name -> kiln.v1.CancelCommand
 	9,  // 9: kiln.v1.Command.fail:type_name -> kiln.v1.FailCommand
 	10, // 10: kiln.v1.Command.finish:type_name -> kiln.v1.FinishCommand
@@ -2573,40 +2719,45 @@ var file_kiln_v1_state_proto_depIdxs = []int32{
 	16, // 15: kiln.v1.Command.level:type_name -> kiln.v1.LevelCommand
 	18, // 16: kiln.v1.Command.team:type_name -> kiln.v1.TeamCommand
 	19, // 17: kiln.v1.Command.hold:type_name -> kiln.v1.HoldCommand
-	31, // 18: kiln.v1.SubmitCommand.spec:type_name -> kiln.v1.BuildSpec
-	4,  // 19: kiln.v1.AttachCommand.nodes:type_name -> kiln.v1.AttachNode
-	32, // 20: kiln.v1.AttachCommand.targets:type_name -> kiln.v1.Target
-	33, // 21: kiln.v1.AttachNode.node:type_name -> kiln.v1.Node
-	34, // 22: kiln.v1.AttachNode.hit:type_name -> kiln.v1.Result
-	34, // 23: kiln.v1.LookedCommand.hit:type_name -> kiln.v1.Result
-	30, // 24: kiln.v1.ExpireCommand.lease:type_name -> kiln.v1.LeaseRef
-	35, // 25: kiln.v1.FinishCommand.outputs:type_name -> kiln.v1.BuildOutput
-	14, // 26: kiln.v1.MemberCommand.member:type_name -> kiln.v1.Member
-	17, // 27: kiln.v1.TeamCommand.team:type_name -> kiln.v1.Team
-	36, // 28: kiln.v1.Final.nodes:type_name -> kiln.v1.NodeRecord
-	35, // 29: kiln.v1.Final.outputs:type_name -> kiln.v1.BuildOutput
-	22, // 30: kiln.v1.SnapshotRecord.header:type_name -> kiln.v1.SnapshotHeader
-	23, // 31: kiln.v1.SnapshotRecord.build:type_name -> kiln.v1.SnapshotBuild
-	25, // 32: kiln.v1.SnapshotRecord.task:type_name -> kiln.v1.SnapshotTask
-	27, // 33: kiln.v1.SnapshotRecord.seen:type_name -> kiln.v1.SnapshotSeen
-	28, // 34: kiln.v1.SnapshotRecord.end:type_name -> kiln.v1.SnapshotEnd
-	14, // 35: kiln.v1.SnapshotRecord.member:type_name -> kiln.v1.Member
-	17, // 36: kiln.v1.SnapshotRecord.team:type_name -> kiln.v1.Team
-	19, // 37: kiln.v1.SnapshotRecord.hold:type_name -> kiln.v1.HoldCommand
-	31, // 38: kiln.v1.SnapshotBuild.spec:type_name -> kiln.v1.BuildSpec
-	37, // 39: kiln.v1.SnapshotBuild.state:type_name -> kiln.v1.BuildState
-	24, // 40: kiln.v1.SnapshotBuild.nodes:type_name -> kiln.v1.SnapshotNode
-	32, // 41: kiln.v1.SnapshotBuild.targets:type_name -> kiln.v1.Target
-	35, // 42: kiln.v1.SnapshotBuild.outputs:type_name -> kiln.v1.BuildOutput
-	33, // 43: kiln.v1.SnapshotNode.node:type_name -> kiln.v1.Node
-	34, // 44: kiln.v1.SnapshotNode.result:type_name -> kiln.v1.Result
-	26, // 45: kiln.v1.SnapshotTask.waiters:type_name -> kiln.v1.SnapshotWaiter
-	34, // 46: kiln.v1.SnapshotTask.result:type_name -> kiln.v1.Result
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	32, // 18: kiln.v1.Command.room:type_name -> kiln.v1.RoomCommand
+	33, // 19: kiln.v1.SubmitCommand.spec:type_name -> kiln.v1.BuildSpec
+	4,  // 20: kiln.v1.AttachCommand.nodes:type_name -> kiln.v1.AttachNode
+	34, // 21: kiln.v1.AttachCommand.targets:type_name -> kiln.v1.Target
+	35, // 22: kiln.v1.AttachNode.node:type_name -> kiln.v1.Node
+	36, // 23: kiln.v1.AttachNode.hit:type_name -> kiln.v1.Result
+	36, // 24: kiln.v1.LookedCommand.hit:type_name -> kiln.v1.Result
+	31, // 25: kiln.v1.ExpireCommand.lease:type_name -> kiln.v1.LeaseRef
+	37, // 26: kiln.v1.FinishCommand.outputs:type_name -> kiln.v1.BuildOutput
+	14, // 27: kiln.v1.MemberCommand.member:type_name -> kiln.v1.Member
+	17, // 28: kiln.v1.TeamCommand.team:type_name -> kiln.v1.Team
+	38, // 29: kiln.v1.Final.nodes:type_name -> kiln.v1.NodeRecord
+	37, // 30: kiln.v1.Final.outputs:type_name -> kiln.v1.BuildOutput
+	23, // 31: kiln.v1.SnapshotRecord.header:type_name -> kiln.v1.SnapshotHeader
+	24, // 32: kiln.v1.SnapshotRecord.build:type_name -> kiln.v1.SnapshotBuild
+	26, // 33: kiln.v1.SnapshotRecord.task:type_name -> kiln.v1.SnapshotTask
+	28, // 34: kiln.v1.SnapshotRecord.seen:type_name -> kiln.v1.SnapshotSeen
+	29, // 35: kiln.v1.SnapshotRecord.end:type_name -> kiln.v1.SnapshotEnd
+	14, // 36: kiln.v1.SnapshotRecord.member:type_name -> kiln.v1.Member
+	17, // 37: kiln.v1.SnapshotRecord.team:type_name -> kiln.v1.Team
+	19, // 38: kiln.v1.SnapshotRecord.hold:type_name -> kiln.v1.HoldCommand
+	22, // 39: kiln.v1.SnapshotRecord.room:type_name -> kiln.v1.SnapshotRoom
+	39, // 40: kiln.v1.SnapshotRecord.machine:type_name -> kiln.v1.Machine
+	40, // 41: kiln.v1.SnapshotRecord.group:type_name -> kiln.v1.Group
+	41, // 42: kiln.v1.SnapshotRecord.release:type_name -> kiln.v1.Release
+	33, // 43: kiln.v1.SnapshotBuild.spec:type_name -> kiln.v1.BuildSpec
+	42, // 44: kiln.v1.SnapshotBuild.state:type_name -> kiln.v1.BuildState
+	25, // 45: kiln.v1.SnapshotBuild.nodes:type_name -> kiln.v1.SnapshotNode
+	34, // 46: kiln.v1.SnapshotBuild.targets:type_name -> kiln.v1.Target
+	37, // 47: kiln.v1.SnapshotBuild.outputs:type_name -> kiln.v1.BuildOutput
+	35, // 48: kiln.v1.SnapshotNode.node:type_name -> kiln.v1.Node
+	36, // 49: kiln.v1.SnapshotNode.result:type_name -> kiln.v1.Result
+	27, // 50: kiln.v1.SnapshotTask.waiters:type_name -> kiln.v1.SnapshotWaiter
+	36, // 51: kiln.v1.SnapshotTask.result:type_name -> kiln.v1.Result
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_state_proto_init() }
@@ -2616,7 +2767,9 @@ func file_kiln_v1_state_proto_init() {
 	}
 	file_kiln_v1_bus_proto_init()
 	file_kiln_v1_graph_proto_init()
+	file_kiln_v1_machine_proto_init()
 	file_kiln_v1_record_proto_init()
+	file_kiln_v1_room_proto_init()
 	file_kiln_v1_state_proto_msgTypes[1].OneofWrappers = []any{
 		(*Command_Submit)(nil),
 		(*Command_Attach)(nil),
@@ -2635,6 +2788,7 @@ func file_kiln_v1_state_proto_init() {
 		(*Command_Level)(nil),
 		(*Command_Team)(nil),
 		(*Command_Hold)(nil),
+		(*Command_Room)(nil),
 	}
 	file_kiln_v1_state_proto_msgTypes[21].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
@@ -2646,6 +2800,10 @@ func file_kiln_v1_state_proto_init() {
 		(*SnapshotRecord_Team)(nil),
 		(*SnapshotRecord_Hold)(nil),
 		(*SnapshotRecord_Barred)(nil),
+		(*SnapshotRecord_Room)(nil),
+		(*SnapshotRecord_Machine)(nil),
+		(*SnapshotRecord_Group)(nil),
+		(*SnapshotRecord_Release)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2653,7 +2811,7 @@ func file_kiln_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_state_proto_rawDesc), len(file_kiln_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
