@@ -25,10 +25,11 @@ func TestUEFIReadsTheDisk(t *testing.T) {
 		{"FAT32", fat.Options{Type: fat.FAT32, Size: 300 << 20, Label: "ESP"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // the shell waits for some seconds
 			s := disktest.New(t)
 			volume, err := fat.Build([]fat.File{
 				{Path: "startup.nsh", Content: extents.Bytes([]byte("@echo -off\r\nfs0:\r\ntype \"a directory\\A name that is long.txt\"\r\n"))},
-				{Path: "a directory/A name that is long.txt", Content: s.Blob([]byte("kiln is read by firmware\r\n"))},
+				{Path: "a directory/A name that is long.txt", Content: s.Blob([]byte("kiln-is-read-by-firmware\r\n"))},
 				{Path: "a directory/A name that is large.bin", Content: s.Blob(disktest.Noise(1, 200_000))},
 			}, tt.opts)
 			if err != nil {
@@ -38,7 +39,7 @@ func TestUEFIReadsTheDisk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			disktest.Start(t, s.File("disk.img", disk), "kiln is read by firmware", "-bios", firmware)
+			disktest.Start(t, s.File("disk.img", disk), "kiln-is-read-by-firmware", "-bios", firmware)
 		})
 	}
 }

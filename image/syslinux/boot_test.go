@@ -37,11 +37,11 @@ func TestBIOSStartsTheDisk(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := disktest.New(t)
-			marker := "kiln started from " + tt.name
+			marker := "kiln-started-from-" + strings.ReplaceAll(tt.name, " ", "-")
 			in := func(name string) string { return strings.TrimPrefix(tt.dir+"/"+name, "/") }
 			files := []fat.File{
 				{Path: in("ldlinux.c32"), Content: s.Blob(c32)},
-				{Path: in("syslinux.cfg"), Content: extents.Bytes([]byte("SERIAL 0\nSAY " + marker + "\nPROMPT 1\n"))},
+				{Path: in("syslinux.cfg"), Content: extents.Bytes([]byte("SAY " + marker + "\nPROMPT 1\n"))},
 			}
 			if tt.dir != "" {
 				files = append(files, fat.File{Path: "a/kernel", Content: s.Blob(disktest.Noise(1, 3<<20+1))})
