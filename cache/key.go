@@ -15,6 +15,10 @@ const (
 	BuildPrefix  = "builds/"
 	// ArtifactPrefix: artifacts/<2>/<hex of the artifact's own bytes> holds its description.
 	ArtifactPrefix = "artifacts/"
+	// BootPrefix: boots/<machine> holds what a machine did lately.
+	BootPrefix = "boots/"
+	// intentPath is what machines are to boot, where one host is the whole farm.
+	intentPath = "intent/current"
 )
 
 // Key names a value in a Store: a relative, clean, slash-separated path. Only the constructors here make one,
@@ -42,6 +46,12 @@ func NameKey(reference string) Key { return Key{NamePrefix + escapePath(referenc
 
 // BuildKey is where the record of a finished build is.
 func BuildKey(team, id string) Key { return Key{BuildPrefix + escape(team) + "/" + escape(id)} }
+
+// BootKey is where the boots of a machine are, by its name, or its MAC when it has none.
+func BootKey(machine string) Key { return Key{BootPrefix + escape(machine)} }
+
+// IntentKey is where the intent of a farm of one host is.
+func IntentKey() Key { return Key{intentPath} }
 
 // fanned spreads keys over 256 directories by their first two digits. The zero digest gets a name that nothing has.
 func fanned(d Digest) string {

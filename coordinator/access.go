@@ -83,6 +83,10 @@ var (
 		kilnv1connect.FarmServiceQueueProcedure:        users,
 		kilnv1connect.FarmServiceStatusProcedure:       everyone,
 		kilnv1connect.AdminServiceTopologyProcedure:    everyone,
+		kilnv1connect.RoomServiceGetIntentProcedure:    {pki.RoleAdmin, pki.RoleEdge},
+		kilnv1connect.RoomServiceWatchIntentProcedure:  {pki.RoleEdge},
+		kilnv1connect.RoomServiceReportProcedure:       {pki.RoleEdge},
+		kilnv1connect.RoomServiceBootsProcedure:        {pki.RoleAdmin, pki.RoleEdge},
 		kilnv1connect.AdminServiceAnnounceProcedure:    {pki.RoleCoordinator},
 	}
 )

@@ -39,8 +39,9 @@ func (c *Coordinator) Handler() http.Handler {
 	rpc.Handle(kilnv1connect.NewFarmServiceHandler(&api{c: c}, options...))
 	rpc.Handle(kilnv1connect.NewAdminServiceHandler(&admin{c}, options...))
 	rpc.Handle(kilnv1connect.NewJoinServiceHandler(&join{c}, options...))
+	rpc.Handle(kilnv1connect.NewRoomServiceHandler(&room{c}, connect.WithReadMaxBytes(maxIntent), connect.WithCompressMinBytes(minCompress)))
 	mux := http.NewServeMux()
-	for _, service := range []string{kilnv1connect.FarmServiceName, kilnv1connect.AdminServiceName, kilnv1connect.JoinServiceName} {
+	for _, service := range []string{kilnv1connect.RoomServiceName, kilnv1connect.FarmServiceName, kilnv1connect.AdminServiceName, kilnv1connect.JoinServiceName} {
 		mux.Handle("/"+service+"/", traced(c.identified(permitted(c.forwarded(rpc)))))
 	}
 	mux.Handle("/v1/blobs/{digest}", c.identified(&blobHandler{c.cfg.Store, c.cfg.Blobs, c.cfg.Log, c.absent}))

@@ -36,6 +36,7 @@ type leader struct {
 	pending  pending
 	verify   verifier
 	rechecks rechecks
+	room     roomHub
 	watchers *watchers
 	strikes  *strikes
 	waits    waits
@@ -211,6 +212,8 @@ func (l *leader) act(m *state.Machine, changes []state.Change) {
 			}
 		case state.TaskGone:
 			l.gone(m, c)
+		case state.RoomChanged:
+			l.room.changed()
 		case state.SharesChanged:
 			l.sched.configure(m.Teams(), m.BuilderHolds())
 			l.itsTurn(m, "")

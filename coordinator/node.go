@@ -36,6 +36,15 @@ type node struct {
 	closer  []io.Closer // what to close after raft, in order
 }
 
+// LeaderWithID hides raft's own, which goes on naming a leader that is gone: a candidate by a transfer of leadership notes the
+// sender of an entry that comes late, and stays a candidate.
+func (n *node) LeaderWithID() (raft.ServerAddress, raft.ServerID) {
+	if n.State() == raft.Candidate {
+		return "", ""
+	}
+	return n.Raft.LeaderWithID()
+}
+
 // stores are where raft keeps things.
 type stores struct {
 	logs      raft.LogStore

@@ -599,6 +599,51 @@ func (x *BootEvent) GetAddress() string {
 	return ""
 }
 
+// BootRecord is what a machine did lately, the oldest first.
+type BootRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        []*BootEvent           `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BootRecord) Reset() {
+	*x = BootRecord{}
+	mi := &file_kiln_v1_room_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BootRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BootRecord) ProtoMessage() {}
+
+func (x *BootRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_room_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BootRecord.ProtoReflect.Descriptor instead.
+func (*BootRecord) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *BootRecord) GetEvents() []*BootEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 type ReportRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Edge          string                 `protobuf:"bytes,1,opt,name=edge,proto3" json:"edge,omitempty"`
@@ -609,7 +654,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_kiln_v1_room_proto_msgTypes[8]
+	mi := &file_kiln_v1_room_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +666,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_room_proto_msgTypes[8]
+	mi := &file_kiln_v1_room_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +679,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_room_proto_rawDescGZIP(), []int{8}
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReportRequest) GetEdge() string {
@@ -659,7 +704,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_kiln_v1_room_proto_msgTypes[9]
+	mi := &file_kiln_v1_room_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +716,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_room_proto_msgTypes[9]
+	mi := &file_kiln_v1_room_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +729,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_room_proto_rawDescGZIP(), []int{9}
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{10}
 }
 
 type BootsRequest struct {
@@ -697,7 +742,7 @@ type BootsRequest struct {
 
 func (x *BootsRequest) Reset() {
 	*x = BootsRequest{}
-	mi := &file_kiln_v1_room_proto_msgTypes[10]
+	mi := &file_kiln_v1_room_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +754,7 @@ func (x *BootsRequest) String() string {
 func (*BootsRequest) ProtoMessage() {}
 
 func (x *BootsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_room_proto_msgTypes[10]
+	mi := &file_kiln_v1_room_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +767,7 @@ func (x *BootsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootsRequest.ProtoReflect.Descriptor instead.
 func (*BootsRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_room_proto_rawDescGZIP(), []int{10}
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *BootsRequest) GetMachine() string {
@@ -748,7 +793,7 @@ type BootsResponse struct {
 
 func (x *BootsResponse) Reset() {
 	*x = BootsResponse{}
-	mi := &file_kiln_v1_room_proto_msgTypes[11]
+	mi := &file_kiln_v1_room_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +805,7 @@ func (x *BootsResponse) String() string {
 func (*BootsResponse) ProtoMessage() {}
 
 func (x *BootsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_room_proto_msgTypes[11]
+	mi := &file_kiln_v1_room_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +818,7 @@ func (x *BootsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootsResponse.ProtoReflect.Descriptor instead.
 func (*BootsResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_room_proto_rawDescGZIP(), []int{11}
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BootsResponse) GetEvent() *BootEvent {
@@ -824,7 +869,10 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	"\vduration_ms\x18\n" +
 	" \x01(\x03R\n" +
 	"durationMs\x12\x18\n" +
-	"\aaddress\x18\v \x01(\tR\aaddress\"O\n" +
+	"\aaddress\x18\v \x01(\tR\aaddress\"8\n" +
+	"\n" +
+	"BootRecord\x12*\n" +
+	"\x06events\x18\x01 \x03(\v2\x12.kiln.v1.BootEventR\x06events\"O\n" +
 	"\rReportRequest\x12\x12\n" +
 	"\x04edge\x18\x01 \x01(\tR\x04edge\x12*\n" +
 	"\x06events\x18\x02 \x03(\v2\x12.kiln.v1.BootEventR\x06events\"\x10\n" +
@@ -865,7 +913,7 @@ func file_kiln_v1_room_proto_rawDescGZIP() []byte {
 }
 
 var file_kiln_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kiln_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_kiln_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_kiln_v1_room_proto_goTypes = []any{
 	(BootStage)(0),              // 0: kiln.v1.BootStage
 	(*GetIntentRequest)(nil),    // 1: kiln.v1.GetIntentRequest
@@ -876,40 +924,42 @@ var file_kiln_v1_room_proto_goTypes = []any{
 	(*WatchIntentResponse)(nil), // 6: kiln.v1.WatchIntentResponse
 	(*RoomCommand)(nil),         // 7: kiln.v1.RoomCommand
 	(*BootEvent)(nil),           // 8: kiln.v1.BootEvent
-	(*ReportRequest)(nil),       // 9: kiln.v1.ReportRequest
-	(*ReportResponse)(nil),      // 10: kiln.v1.ReportResponse
-	(*BootsRequest)(nil),        // 11: kiln.v1.BootsRequest
-	(*BootsResponse)(nil),       // 12: kiln.v1.BootsResponse
-	(*Intent)(nil),              // 13: kiln.v1.Intent
-	(*Machine)(nil),             // 14: kiln.v1.Machine
-	(*Group)(nil),               // 15: kiln.v1.Group
-	(*Release)(nil),             // 16: kiln.v1.Release
+	(*BootRecord)(nil),          // 9: kiln.v1.BootRecord
+	(*ReportRequest)(nil),       // 10: kiln.v1.ReportRequest
+	(*ReportResponse)(nil),      // 11: kiln.v1.ReportResponse
+	(*BootsRequest)(nil),        // 12: kiln.v1.BootsRequest
+	(*BootsResponse)(nil),       // 13: kiln.v1.BootsResponse
+	(*Intent)(nil),              // 14: kiln.v1.Intent
+	(*Machine)(nil),             // 15: kiln.v1.Machine
+	(*Group)(nil),               // 16: kiln.v1.Group
+	(*Release)(nil),             // 17: kiln.v1.Release
 }
 var file_kiln_v1_room_proto_depIdxs = []int32{
-	13, // 0: kiln.v1.GetIntentResponse.intent:type_name -> kiln.v1.Intent
+	14, // 0: kiln.v1.GetIntentResponse.intent:type_name -> kiln.v1.Intent
 	7,  // 1: kiln.v1.ChangeRequest.change:type_name -> kiln.v1.RoomCommand
-	13, // 2: kiln.v1.WatchIntentResponse.intent:type_name -> kiln.v1.Intent
-	14, // 3: kiln.v1.RoomCommand.machines:type_name -> kiln.v1.Machine
-	15, // 4: kiln.v1.RoomCommand.groups:type_name -> kiln.v1.Group
-	16, // 5: kiln.v1.RoomCommand.releases:type_name -> kiln.v1.Release
+	14, // 2: kiln.v1.WatchIntentResponse.intent:type_name -> kiln.v1.Intent
+	15, // 3: kiln.v1.RoomCommand.machines:type_name -> kiln.v1.Machine
+	16, // 4: kiln.v1.RoomCommand.groups:type_name -> kiln.v1.Group
+	17, // 5: kiln.v1.RoomCommand.releases:type_name -> kiln.v1.Release
 	0,  // 6: kiln.v1.BootEvent.stage:type_name -> kiln.v1.BootStage
-	8,  // 7: kiln.v1.ReportRequest.events:type_name -> kiln.v1.BootEvent
-	8,  // 8: kiln.v1.BootsResponse.event:type_name -> kiln.v1.BootEvent
-	1,  // 9: kiln.v1.RoomService.GetIntent:input_type -> kiln.v1.GetIntentRequest
-	3,  // 10: kiln.v1.RoomService.Change:input_type -> kiln.v1.ChangeRequest
-	5,  // 11: kiln.v1.RoomService.WatchIntent:input_type -> kiln.v1.WatchIntentRequest
-	9,  // 12: kiln.v1.RoomService.Report:input_type -> kiln.v1.ReportRequest
-	11, // 13: kiln.v1.RoomService.Boots:input_type -> kiln.v1.BootsRequest
-	2,  // 14: kiln.v1.RoomService.GetIntent:output_type -> kiln.v1.GetIntentResponse
-	4,  // 15: kiln.v1.RoomService.Change:output_type -> kiln.v1.ChangeResponse
-	6,  // 16: kiln.v1.RoomService.WatchIntent:output_type -> kiln.v1.WatchIntentResponse
-	10, // 17: kiln.v1.RoomService.Report:output_type -> kiln.v1.ReportResponse
-	12, // 18: kiln.v1.RoomService.Boots:output_type -> kiln.v1.BootsResponse
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	8,  // 7: kiln.v1.BootRecord.events:type_name -> kiln.v1.BootEvent
+	8,  // 8: kiln.v1.ReportRequest.events:type_name -> kiln.v1.BootEvent
+	8,  // 9: kiln.v1.BootsResponse.event:type_name -> kiln.v1.BootEvent
+	1,  // 10: kiln.v1.RoomService.GetIntent:input_type -> kiln.v1.GetIntentRequest
+	3,  // 11: kiln.v1.RoomService.Change:input_type -> kiln.v1.ChangeRequest
+	5,  // 12: kiln.v1.RoomService.WatchIntent:input_type -> kiln.v1.WatchIntentRequest
+	10, // 13: kiln.v1.RoomService.Report:input_type -> kiln.v1.ReportRequest
+	12, // 14: kiln.v1.RoomService.Boots:input_type -> kiln.v1.BootsRequest
+	2,  // 15: kiln.v1.RoomService.GetIntent:output_type -> kiln.v1.GetIntentResponse
+	4,  // 16: kiln.v1.RoomService.Change:output_type -> kiln.v1.ChangeResponse
+	6,  // 17: kiln.v1.RoomService.WatchIntent:output_type -> kiln.v1.WatchIntentResponse
+	11, // 18: kiln.v1.RoomService.Report:output_type -> kiln.v1.ReportResponse
+	13, // 19: kiln.v1.RoomService.Boots:output_type -> kiln.v1.BootsResponse
+	15, // [15:20] is the sub-list for method output_type
+	10, // [10:15] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_room_proto_init() }
@@ -924,7 +974,7 @@ func file_kiln_v1_room_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_room_proto_rawDesc), len(file_kiln_v1_room_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,201 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/internal/pki"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const (
+	maxIntent    = 32 << 20 // bytes of a change: 100,000 machines
+	maxReport    = 10_000   // events
+	maxDetail    = 500      // bytes
+	tokenKeySize = 32
+)
+
+// room is the API of what machines boot.
+type room struct{ c *Coordinator }
+
+// leading is the leader of this coordinator, for answers that must not be of the past.
+func (r *room) leading(ctx context.Context) (*leader, error) { return (&api{r.c}).surely(ctx) }
+
+// GetIntent implements RoomService.
+func (r *room) GetIntent(ctx context.Context, _ *connect.Request[kilnv1.GetIntentRequest]) (*connect.Response[kilnv1.GetIntentResponse], error) {
+	l, err := r.leading(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&kilnv1.GetIntentResponse{Intent: intentFor(ctx, l)}), nil
+}
+
+// intentFor is the intent as the caller may see it: with secrets and keys for edges, and where there is one host only.
+func intentFor(ctx context.Context, l *leader) *kilnv1.Intent {
+	var intent *kilnv1.Intent
+	l.fsm.view(func(m *state.Machine) { intent = m.Intent() })
+	if who := callerOf(ctx); who.Role == pki.RoleEdge || who.Key == "" {
+		return intent
+	}
+	open := &kilnv1.Intent{Revision: intent.GetRevision(), Groups: intent.GetGroups(), Releases: intent.GetReleases()}
+	for _, m := range intent.GetMachines() {
+		if len(m.GetSecrets()) > 0 {
+			m = proto.CloneOf(m)
+			for name := range m.Secrets {
+				m.Secrets[name] = ""
+			}
+		}
+		open.Machines = append(open.Machines, m)
+	}
+	return open
+}
+
+// Change implements RoomService.
+func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeRequest]) (*connect.Response[kilnv1.ChangeResponse], error) {
+	l, err := r.leading(ctx)
+	if err != nil {
+		return nil, err
+	}
+	change := req.Msg.GetChange()
+	if change == nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("the request holds no change"))
+	}
+	var now *kilnv1.Intent
+	l.fsm.view(func(m *state.Machine) { now = m.Intent() })
+	if change.GetBase() != now.GetRevision() {
+		return nil, staleIntent(change.GetBase(), now.GetRevision())
+	}
+	answer := &kilnv1.ChangeResponse{Revision: now.GetRevision()}
+	if r.c.cfg.CheckIntent != nil {
+		if answer.Problems = r.c.cfg.CheckIntent(state.ChangedIntent(now, change)); len(answer.Problems) > 0 {
+			return connect.NewResponse(answer), nil
+		}
+	}
+	if req.Msg.GetDryRun() {
+		return connect.NewResponse(answer), nil
+	}
+	change.TokenKey = nil
+	if len(now.GetTokenKey()) == 0 {
+		change.TokenKey = make([]byte, tokenKeySize)
+		if _, err := rand.Read(change.TokenKey); err != nil {
+			return nil, connect.NewError(connect.CodeInternal, err)
+		}
+	}
+	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Room{Room: change}})
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	switch results[0].Refused {
+	case "":
+		answer.Revision++
+		l.log.Info("what machines boot was changed", "revision", answer.Revision, "by", callerOf(ctx).Name,
+			"machines", len(change.GetMachines()), "groups", len(change.GetGroups()), "releases", len(change.GetReleases()))
+		return connect.NewResponse(answer), nil
+	case state.RefusedStale:
+		return nil, staleIntent(change.GetBase(), 0)
+	case state.RefusedLevel:
+		return nil, connect.NewError(connect.CodeFailedPrecondition, errors.New("a coordinator of an older release still runs, which knows no machines: upgrade all of them first"))
+	}
+	return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the change is refused: %s", results[0].Refused))
+}
+
+func staleIntent(base, now uint64) error {
+	return connect.NewError(connect.CodeAborted, fmt.Errorf("somebody else changed the intent meanwhile (revision %d, and not %d): look at kiln diff and apply again", now, base))
+}
+
+// WatchIntent implements RoomService.
+func (r *room) WatchIntent(ctx context.Context, req *connect.Request[kilnv1.WatchIntentRequest], stream *connect.ServerStream[kilnv1.WatchIntentResponse]) error {
+	l, err := r.leading(ctx)
+	if err != nil {
+		return err
+	}
+	have := req.Msg.GetRevision()
+	for {
+		more := l.room.wait()
+		if intent := intentFor(ctx, l); intent.GetRevision() > have {
+			if err := stream.Send(&kilnv1.WatchIntentResponse{Intent: intent}); err != nil {
+				return err
+			}
+			have = intent.GetRevision()
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.ctx.Done():
+			return unavailable(errNotLeading)
+		}
+	}
+}
+
+// Report implements RoomService.
+func (r *room) Report(ctx context.Context, req *connect.Request[kilnv1.ReportRequest]) (*connect.Response[kilnv1.ReportResponse], error) {
+	l, err := r.leading(ctx)
+	if err != nil {
+		return nil, err
+	}
+	events := req.Msg.GetEvents()
+	if len(events) > maxReport {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%d events in one report, at most %d are taken", len(events), maxReport))
+	}
+	for _, e := range events {
+		e.Edge, e.Detail = req.Msg.GetEdge(), clip(e.GetDetail(), maxDetail)
+	}
+	l.room.add(events)
+	l.room.once.Do(func() { l.spawn(l.keepBoots) })
+	return connect.NewResponse(&kilnv1.ReportResponse{}), nil
+}
+
+// Boots implements RoomService.
+func (r *room) Boots(ctx context.Context, req *connect.Request[kilnv1.BootsRequest], stream *connect.ServerStream[kilnv1.BootsResponse]) error {
+	l, err := r.leading(ctx)
+	if err != nil {
+		return err
+	}
+	machine := req.Msg.GetMachine()
+	past, next := l.room.since(0)
+	if machine != "" {
+		kept, err := l.keptBoots(ctx, machine)
+		if err != nil {
+			return connect.NewError(connect.CodeInternal, err)
+		}
+		past = merged(kept, past)
+	}
+	for {
+		more := l.room.wait()
+		for _, e := range past {
+			if machine == "" || e.GetMachine() == machine || e.GetMac() == machine {
+				if err := stream.Send(&kilnv1.BootsResponse{Event: e}); err != nil {
+					return err
+				}
+			}
+		}
+		if !req.Msg.GetFollow() {
+			return nil
+		}
+		if past, next = l.room.since(next); len(past) > 0 {
+			continue
+		}
+		select {
+		case <-more:
+			past, next = l.room.since(next)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.ctx.Done():
+			return unavailable(errNotLeading)
+		}
+	}
+}
+
+// clip keeps the first n bytes.
+func clip(s string, n int) string { return s[:min(len(s), n)] }
+
+// bootsEvery is how often what machines did is written to the cache.
+const bootsEvery = time.Second

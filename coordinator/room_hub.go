@@ -1,0 +1,156 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kiln-farm/kiln/cache"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const (
+	recentBoots = 20_000 // events of all machines that the leader holds
+	machineBoot = 500    // events of one machine that the cache holds
+)
+
+// roomHub is what the leader knows of a room beside the state: who waits for changes, and what machines did lately. What it
+// loses when leaders change is in the cache.
+type roomHub struct {
+	once sync.Once // starts what writes to the cache
+
+	mu     sync.Mutex // guards what follows
+	more   chan struct{}
+	events []*kilnv1.BootEvent
+	first  uint64          // number of events[0]
+	dirty  map[string]bool // machines with events that are not in the cache
+}
+
+// wait returns a channel that is closed at the next change or event.
+func (h *roomHub) wait() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.more == nil {
+		h.more = make(chan struct{})
+	}
+	return h.more
+}
+
+func (h *roomHub) changed() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.wake()
+}
+
+// wake is called with mu held.
+func (h *roomHub) wake() {
+	if h.more != nil {
+		close(h.more)
+		h.more = nil
+	}
+}
+
+// add takes events.
+func (h *roomHub) add(events []*kilnv1.BootEvent) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.dirty == nil {
+		h.dirty = map[string]bool{}
+	}
+	h.events = append(h.events, events...)
+	if over := len(h.events) - recentBoots; over > 0 {
+		h.events, h.first = slices.Clone(h.events[over:]), h.first+uint64(over)
+	}
+	for _, e := range events {
+		h.dirty[whose(e)] = true
+	}
+	h.wake()
+}
+
+// whose is the name under which a machine's events are kept.
+func whose(e *kilnv1.BootEvent) string {
+	if e.GetMachine() != "" {
+		return e.GetMachine()
+	}
+	return e.GetMac()
+}
+
+// since returns the events from a number on, and the number of the next one.
+func (h *roomHub) since(number uint64) ([]*kilnv1.BootEvent, uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	next := h.first + uint64(len(h.events))
+	if number >= next {
+		return nil, next
+	}
+	return slices.Clone(h.events[max(number, h.first)-h.first:]), next
+}
+
+// takeDirty returns the machines whose events are to be written, with those events.
+func (h *roomHub) takeDirty() map[string][]*kilnv1.BootEvent {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := map[string][]*kilnv1.BootEvent{}
+	for _, e := range h.events {
+		if name := whose(e); h.dirty[name] {
+			out[name] = append(out[name], e)
+		}
+	}
+	clear(h.dirty)
+	return out
+}
+
+// keepBoots writes what machines did to the cache, a while after it came, so that a boot is a few writes.
+func (l *leader) keepBoots() {
+	ticker := time.NewTicker(bootsEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-l.ctx.Done():
+			return
+		}
+		for name, events := range l.room.takeDirty() {
+			kept, err := l.keptBoots(l.ctx, name)
+			if err == nil {
+				all := merged(kept, events)
+				record := &kilnv1.BootRecord{Events: all[max(0, len(all)-machineBoot):]}
+				err = putRecord(l.ctx, l.cfg.Store, cache.BootKey(name), record, cache.Replace)
+			}
+			if err != nil && l.ctx.Err() == nil {
+				l.log.Warn("what a machine did was not kept", "machine", name, "error", err)
+			}
+		}
+	}
+}
+
+// keptBoots are the events of a machine that are in the cache.
+func (l *leader) keptBoots(ctx context.Context, name string) ([]*kilnv1.BootEvent, error) {
+	record := &kilnv1.BootRecord{}
+	if err := getRecord(ctx, l.cfg.Store, cache.BootKey(name), record); err != nil && !errors.Is(err, cache.ErrNotFound) {
+		return nil, err
+	}
+	return record.GetEvents(), nil
+}
+
+// merged are the events of both, each once, in the order of their times.
+func merged(a, b []*kilnv1.BootEvent) []*kilnv1.BootEvent {
+	type identity struct {
+		mac, edge, detail string
+		at                int64
+		stage             kilnv1.BootStage
+	}
+	seen := map[identity]bool{}
+	var out []*kilnv1.BootEvent
+	for _, e := range slices.Concat(a, b) {
+		id := identity{e.GetMac(), e.GetEdge(), e.GetDetail(), e.GetUnixMs(), e.GetStage()}
+		if !seen[id] {
+			seen[id] = true
+			out = append(out, e)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *kilnv1.BootEvent) int { return int(a.GetUnixMs() - b.GetUnixMs()) })
+	return out
+}
