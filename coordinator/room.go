@@ -116,6 +116,9 @@ func (r *room) WatchIntent(ctx context.Context, req *connect.Request[kilnv1.Watc
 	if err != nil {
 		return err
 	}
+	if err := stream.Send(nil); err != nil { // the headers, so that the caller knows that it is heard
+		return err
+	}
 	have := req.Msg.GetRevision()
 	for {
 		more := l.room.wait()
@@ -157,6 +160,9 @@ func (r *room) Report(ctx context.Context, req *connect.Request[kilnv1.ReportReq
 func (r *room) Boots(ctx context.Context, req *connect.Request[kilnv1.BootsRequest], stream *connect.ServerStream[kilnv1.BootsResponse]) error {
 	l, err := r.leading(ctx)
 	if err != nil {
+		return err
+	}
+	if err := stream.Send(nil); err != nil {
 		return err
 	}
 	machine := req.Msg.GetMachine()
