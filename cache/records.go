@@ -72,6 +72,17 @@ func PutBuild(ctx context.Context, s Store, b *kilnv1.BuildRecord) error {
 	return putRecord(ctx, s, BuildKey(b.GetSpec().GetTeam(), b.GetSpec().GetId()), b, Replace)
 }
 
+// GetRecord reads a record into a message; ErrNotFound when there is none or it is damaged.
+func GetRecord(ctx context.Context, s Store, key Key, into proto.Message) error {
+	_, err := getRecord(ctx, s, key, into)
+	return err
+}
+
+// PutRecord stores a record in place of the one that is there.
+func PutRecord(ctx context.Context, s Store, key Key, m proto.Message) error {
+	return putRecord(ctx, s, key, m, Replace)
+}
+
 // ListBuilds returns a team's last builds, at most limit, newest first: ids of builds are time-ordered.
 func ListBuilds(ctx context.Context, s Store, team string, limit int) ([]*kilnv1.BuildRecord, error) {
 	var newest []string // ascending, at most limit

@@ -29,6 +29,7 @@ type history struct {
 	get   func(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error)
 	list  func(ctx context.Context, req *kilnv1.ListBuildsRequest) ([]*kilnv1.BuildRecord, error) // newest first, perhaps of other names too
 	blobs farm.Blobs
+	store *cache.Dir // the cache of this machine; nil at a farm
 }
 
 func openHistory(env Env, flags *farmFlags) (*history, error) {
@@ -55,7 +56,7 @@ func openCacheHistory(flags *farmFlags) (*history, error) {
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
-	h := &history{team: flags.team, blobs: farm.LocalBlobs(store)}
+	h := &history{team: flags.team, blobs: farm.LocalBlobs(store), store: store}
 	h.get = func(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error) {
 		return cache.GetBuild(ctx, store, team, id)
 	}

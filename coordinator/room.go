@@ -72,6 +72,7 @@ func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeReq
 	if change.GetBase() != now.GetRevision() {
 		return nil, staleIntent(change.GetBase(), now.GetRevision())
 	}
+	keepSecrets(now, change)
 	answer := &kilnv1.ChangeResponse{Revision: now.GetRevision()}
 	if r.c.cfg.CheckIntent != nil {
 		if answer.Problems = r.c.cfg.CheckIntent(state.ChangedIntent(now, change)); len(answer.Problems) > 0 {
@@ -205,3 +206,18 @@ func clip(s string, n int) string { return s[:min(len(s), n)] }
 
 // bootsEvery is how often what machines did is written to the cache.
 const bootsEvery = time.Second
+
+// keepSecrets fills in the secrets that are empty: whoever changes a machine is not shown them.
+func keepSecrets(now *kilnv1.Intent, change *kilnv1.RoomCommand) {
+	known := map[string]map[string]string{}
+	for _, m := range now.GetMachines() {
+		known[m.GetName()] = m.GetSecrets()
+	}
+	for _, m := range change.GetMachines() {
+		for name, value := range m.GetSecrets() {
+			if old, ok := known[m.GetName()][name]; ok && value == "" {
+				m.Secrets[name] = old
+			}
+		}
+	}
+}

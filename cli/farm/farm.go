@@ -34,6 +34,7 @@ type Farm struct {
 	API   kilnv1connect.FarmServiceClient
 	Admin kilnv1connect.AdminServiceClient
 	Join  kilnv1connect.JoinServiceClient
+	Room  kilnv1connect.RoomServiceClient
 	Blobs Blobs
 
 	where    string // for messages
@@ -77,6 +78,7 @@ func Dial(addresses string, opts Options) (*Farm, error) {
 	f.API = kilnv1connect.NewFarmServiceClient(client, urls[0])
 	f.Admin = kilnv1connect.NewAdminServiceClient(client, urls[0])
 	f.Join = kilnv1connect.NewJoinServiceClient(client, urls[0])
+	f.Room = kilnv1connect.NewRoomServiceClient(client, urls[0])
 	f.Blobs = &remote{farm: f, base: urls[0], http: client, direct: newDirect(f)}
 	return f, nil
 }

@@ -1,0 +1,294 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/edge/intent"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// applyFlags say which files, and what becomes of what they do not name.
+type applyFlags struct {
+	farmFlags
+	file   string
+	prune  bool
+	dryRun bool
+}
+
+func (f *applyFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	f.farmFlags.add(flags)
+	flags.StringVarP(&f.file, "file", "f", "", "file, or folder of .yml files, that describes machines, groups and releases")
+	flags.BoolVar(&f.prune, "prune", false, "also remove what the files do not name")
+}
+
+const applyLong = ` A file has lists of machines, groups and releases:
+
+  machines:
+    - {name: web-1, mac: 52:54:00:12:34:56, labels: {role: web}, address: 10.0.0.5/24}
+  groups:
+    - {name: web, selector: {role: web}, release: v1}
+  releases:
+    - {name: v1, build: hello}
+
+A release is of a build, by its name or id, or of files: platforms: {linux/amd64: {kernel: ./vmlinuz, initrd: [a.img]}}.
+docs/edge.md has all of it.`
+
+func newApply(env Env) *cobra.Command {
+	var f applyFlags
+	cmd := &cobra.Command{
+		Use:   "apply -f FILE|FOLDER",
+		Short: "Say which machines there are, and what they boot",
+		Long:  "Say which machines there are, and what they boot. All of it is taken, or nothing." + applyLong,
+		Example: `  kiln apply -f machines.yml
+  kiln apply --farm https://kiln1:7300 --prune -f room/`,
+		Args: between(0, 0, "no argument: name the file with -f"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runApply(cmd.Context(), env, &f) },
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "check it and say what would change")
+	return cmd
+}
+
+func newDiff(env Env) *cobra.Command {
+	f := applyFlags{dryRun: true}
+	cmd := &cobra.Command{
+		Use:     "diff -f FILE|FOLDER",
+		Short:   "Say what kiln apply would change",
+		Example: "  kiln diff -f machines.yml",
+		Args:    between(0, 0, "no argument: name the file with -f"),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runApply(cmd.Context(), env, &f) },
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func runApply(ctx context.Context, env Env, f *applyFlags) error {
+	if f.file == "" {
+		return usagef("which machines? name a file or a folder with -f")
+	}
+	room, builds, err := openRooms(env, &f.farmFlags)
+	if err != nil {
+		return err
+	}
+	now, err := room.Intent(ctx)
+	if err != nil {
+		return err
+	}
+	next, err := f.read(ctx, now, builds)
+	if err != nil {
+		return err
+	}
+	if err := intent.WriteDiff(env.Stdout, intent.Diff(unseen(now, next), next)); err != nil {
+		return err
+	}
+	change := difference(now, next)
+	if proto.Equal(change, &kilnv1.RoomCommand{Base: change.GetBase()}) {
+		return nil
+	}
+	problems, err := room.Change(ctx, change, f.dryRun)
+	if err == nil && len(problems) > 0 {
+		err = usagef("%s", strings.Join(problems, "\n"))
+	}
+	return err
+}
+
+// read is the intent as the files would have it.
+func (f *applyFlags) read(ctx context.Context, now *kilnv1.Intent, builds *history) (*kilnv1.Intent, error) {
+	folder, files, err := readIntent(f.file)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	var releases []string
+	for _, r := range now.GetReleases() {
+		releases = append(releases, r.GetName())
+	}
+	parsed, faults := intent.Parse(files, intent.Options{FS: folder, Releases: releases})
+	if len(faults) > 0 {
+		return nil, usagef("%w", intent.Faults(faults))
+	}
+	if err := fillReleases(ctx, builds, parsed, folder, f.dryRun); err != nil {
+		return nil, err
+	}
+	if f.prune {
+		parsed.Intent.Revision, parsed.Intent.TokenKey = now.GetRevision(), now.GetTokenKey()
+		return parsed.Intent, nil
+	}
+	next := proto.CloneOf(now)
+	next.Machines = put(next.Machines, parsed.Intent.Machines)
+	next.Groups = put(next.Groups, parsed.Intent.Groups)
+	next.Releases = put(next.Releases, parsed.Intent.Releases)
+	return next, nil
+}
+
+// put replaces those of one name, and adds the others.
+func put[T interface{ GetName() string }](all, more []T) []T {
+	at := map[string]int{}
+	for i, v := range all {
+		at[v.GetName()] = i
+	}
+	for _, v := range more {
+		if i, ok := at[v.GetName()]; ok {
+			all[i] = v
+		} else {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// unseen is now with the secrets of next where they are not shown to us, so that a difference says nothing of them.
+func unseen(now, next *kilnv1.Intent) *kilnv1.Intent {
+	now = proto.CloneOf(now)
+	secrets := map[string]map[string]string{}
+	for _, m := range next.GetMachines() {
+		secrets[m.GetName()] = m.GetSecrets()
+	}
+	for _, m := range now.GetMachines() {
+		for name, value := range m.GetSecrets() {
+			if known, ok := secrets[m.GetName()][name]; ok && value == "" {
+				m.Secrets[name] = known
+			}
+		}
+	}
+	return now
+}
+
+// readIntent reads a file, a folder, or standard input.
+func readIntent(path string) (fs.FS, []intent.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, cause(err))
+	}
+	if info.IsDir() {
+		folder := os.DirFS(path)
+		files, err := intent.ReadDir(folder)
+		if err == nil && len(files) == 0 {
+			err = fmt.Errorf("the folder %s has no .yml files", path)
+		}
+		return folder, files, err
+	}
+	data, err := os.ReadFile(path)
+	return os.DirFS(filepath.Dir(path)), []intent.File{{Name: filepath.Base(path), Data: data}}, err
+}
+
+// fillReleases finds the builds of releases, and stores the files of others.
+func fillReleases(ctx context.Context, builds *history, parsed *intent.Parsed, folder fs.FS, dryRun bool) error {
+	for _, r := range parsed.Intent.GetReleases() {
+		if r.GetBuild() == "" {
+			continue
+		}
+		build, err := builds.find(ctx, r.GetBuild(), "")
+		if err != nil {
+			return fmt.Errorf("release %s: %w", r.GetName(), err)
+		}
+		if err := releaseOf(ctx, builds, build, r); err != nil {
+			return fmt.Errorf("release %s: %w", r.GetName(), err)
+		}
+	}
+	for _, u := range parsed.Uploads {
+		d, size, err := upload(ctx, builds, folder, u.Path, dryRun)
+		if err != nil {
+			return usagef("%s:%d: %s of release %s: %w", u.File, u.Line, u.Path, u.Release, cause(err))
+		}
+		u.Ref.Digest, u.Ref.Size = d.String(), size
+	}
+	return nil
+}
+
+// releaseOf fills a release with what a build made.
+func releaseOf(ctx context.Context, builds *history, build *kilnv1.BuildRecord, r *kilnv1.Release) error {
+	if build.GetState() != kilnv1.BuildState_BUILD_STATE_DONE {
+		return usagef("build %s is not done, so nothing can boot it", build.GetSpec().GetId())
+	}
+	r.Build, r.CreatedUnixMs, r.Platforms = build.GetSpec().GetId(), build.GetFinishedUnixMs(), map[string]*kilnv1.ReleaseFiles{}
+	for _, out := range build.GetOutputs() {
+		if out.GetSize() == 0 {
+			continue
+		}
+		files := r.Platforms[out.GetPlatform()]
+		if files == nil {
+			files = &kilnv1.ReleaseFiles{}
+		}
+		ref := &kilnv1.FileRef{Artifact: out.GetArtifact(), Digest: out.GetDigest(), Size: out.GetSize()}
+		switch out.GetFile() {
+		case "-kernel":
+			files.Kernel = ref
+		case "-initrd.img":
+			files.Initrds = []*kilnv1.FileRef{ref}
+		case ".efi":
+			files.Uki = ref
+		case "-cmdline":
+			line, err := readOutput(ctx, builds, out)
+			if err != nil {
+				return err
+			}
+			files.Cmdline = strings.TrimSpace(line)
+		default:
+			continue
+		}
+		r.Platforms[out.GetPlatform()] = files
+	}
+	if len(r.Platforms) == 0 {
+		return usagef("build %s made nothing that machines boot from the network: build kernel+initrd or uki", build.GetSpec().GetId())
+	}
+	return nil
+}
+
+func readOutput(ctx context.Context, builds *history, out *kilnv1.BuildOutput) (string, error) {
+	description, err := cache.ParseDigest(out.GetArtifact())
+	if err != nil {
+		return "", err
+	}
+	want, err := cache.ParseDigest(out.GetDigest())
+	if err != nil {
+		return "", err
+	}
+	var text bytes.Buffer
+	err = builds.blobs.WriteArtifact(ctx, description, want, &text)
+	return text.String(), err
+}
+
+// upload stores a file of a folder where edges find it.
+func upload(ctx context.Context, builds *history, folder fs.FS, path string, dryRun bool) (d cache.Digest, size int64, err error) {
+	f, err := folder.Open(path)
+	if err != nil {
+		return d, 0, err
+	}
+	defer f.Close()
+	store := builds.store
+	if store == nil || dryRun { // it goes on from a place of its own
+		dir, err := os.MkdirTemp("", "kiln-upload-")
+		if err != nil {
+			return d, 0, err
+		}
+		defer os.RemoveAll(dir)
+		if store, err = cache.OpenDir(dir); err != nil {
+			return d, 0, err
+		}
+	}
+	draft, err := store.Create(ctx)
+	if err != nil {
+		return d, 0, err
+	}
+	defer draft.Abort()
+	if _, err := io.Copy(draft, f); err != nil {
+		return d, 0, err
+	}
+	if d, size, err = draft.Commit(); err != nil || dryRun || builds.farm == nil {
+		return d, size, err
+	}
+	return d, size, errors.Join(builds.blobs.Upload(ctx, store, []cache.Digest{d}))
+}

@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/edge/intent"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// tokenKeySize is the length of the key of boot tokens in bytes (kiln/v1/machine.proto).
+const tokenKeySize = 32
+
+// rooms is where it is kept what machines boot: at a farm, or in the cache of a host that is its own farm.
+type rooms interface {
+	Intent(ctx context.Context) (*kilnv1.Intent, error)
+	// Change applies a change, or says why it makes no sense.
+	Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun bool) (problems []string, err error)
+	Boots(ctx context.Context, machine string, follow bool, on func(*kilnv1.BootEvent) error) error
+}
+
+// openRooms opens that of the flags, with the blobs that go with it.
+func openRooms(env Env, flags *farmFlags) (rooms, *history, error) {
+	flags.fill(env)
+	if flags.farm != "" {
+		h, err := openFarmHistory(env, flags)
+		if err != nil {
+			return nil, nil, err
+		}
+		return farmRooms{h.farm}, h, nil
+	}
+	store, err := cache.OpenDir(flags.cache)
+	if err != nil {
+		return nil, nil, usagef("%w", err)
+	}
+	h, err := openCacheHistory(flags)
+	return &localRooms{store}, h, err
+}
+
+// checkIntent is intent.Check as coordinators take it.
+func checkIntent(in *kilnv1.Intent) []string {
+	var out []string
+	for _, p := range intent.Check(in) {
+		out = append(out, p.String())
+	}
+	return out
+}
+
+// farmRooms is a farm's.
+type farmRooms struct{ farm *farm.Farm }
+
+func (r farmRooms) Intent(ctx context.Context) (*kilnv1.Intent, error) {
+	res, err := farm.Ask(ctx, r.farm, "ask what machines boot", r.farm.Room.GetIntent, &kilnv1.GetIntentRequest{})
+	return res.GetIntent(), err
+}
+
+func (r farmRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun bool) ([]string, error) {
+	res, err := farm.Ask(ctx, r.farm, "change what machines boot", r.farm.Room.Change, &kilnv1.ChangeRequest{Change: c, DryRun: dryRun})
+	return res.GetProblems(), err
+}
+
+func (r farmRooms) Boots(ctx context.Context, machine string, follow bool, on func(*kilnv1.BootEvent) error) error {
+	stream, err := r.farm.Room.Boots(ctx, connect.NewRequest(&kilnv1.BootsRequest{Machine: machine, Follow: follow}))
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		if err := on(stream.Msg().GetEvent()); err != nil {
+			return err
+		}
+	}
+	return stream.Err()
+}
+
+// localRooms is a record in a cache directory, changed by one process at a time.
+type localRooms struct{ store *cache.Dir }
+
+func (r *localRooms) Intent(ctx context.Context) (*kilnv1.Intent, error) {
+	in := &kilnv1.Intent{}
+	if err := cache.GetRecord(ctx, r.store, cache.IntentKey(), in); err != nil && !errors.Is(err, cache.ErrNotFound) {
+		return nil, err
+	}
+	return in, nil
+}
+
+func (r *localRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun bool) ([]string, error) {
+	unlock, err := lockFile(filepath.Join(r.store.Path(), "intent.lock"))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	now, err := r.Intent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.GetBase() != now.GetRevision() {
+		return nil, fmt.Errorf("somebody else changed what machines boot meanwhile: look at kiln diff and apply again")
+	}
+	next := state.ChangedIntent(now, c)
+	if problems := checkIntent(next); len(problems) > 0 || dryRun {
+		return problems, nil
+	}
+	if len(next.TokenKey) == 0 {
+		next.TokenKey = make([]byte, tokenKeySize)
+		if _, err := rand.Read(next.TokenKey); err != nil {
+			return nil, err
+		}
+	}
+	return nil, cache.PutRecord(ctx, r.store, cache.IntentKey(), next)
+}
+
+func (r *localRooms) Boots(ctx context.Context, machine string, _ bool, on func(*kilnv1.BootEvent) error) error {
+	keys := []cache.Key{cache.BootKey(machine)}
+	if machine == "" {
+		keys = nil
+		if err := r.store.List(ctx, cache.BootPrefix, func(e cache.Entry) error {
+			keys = append(keys, e.Key)
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	for _, key := range keys {
+		record := &kilnv1.BootRecord{}
+		if err := cache.GetRecord(ctx, r.store, key, record); err != nil && !errors.Is(err, cache.ErrNotFound) {
+			return err
+		}
+		for _, e := range record.GetEvents() {
+			if err := on(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lockFile waits for a lock that ends with its process.
+func lockFile(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// difference is the change that makes next of now; what is the same is left out.
+func difference(now, next *kilnv1.Intent) *kilnv1.RoomCommand {
+	c := &kilnv1.RoomCommand{Base: now.GetRevision()}
+	c.Machines, c.RemoveMachines = differing(now.GetMachines(), next.GetMachines())
+	c.Groups, c.RemoveGroups = differing(now.GetGroups(), next.GetGroups())
+	c.Releases, c.RemoveReleases = differing(now.GetReleases(), next.GetReleases())
+	return c
+}
+
+func differing[T interface {
+	proto.Message
+	GetName() string
+}](now, next []T) (put []T, remove []string) {
+	was := map[string]T{}
+	for _, v := range now {
+		was[v.GetName()] = v
+	}
+	for _, v := range next {
+		if old, ok := was[v.GetName()]; !ok || !proto.Equal(old, v) {
+			put = append(put, v)
+		}
+		delete(was, v.GetName())
+	}
+	for _, v := range now {
+		if _, gone := was[v.GetName()]; gone {
+			remove = append(remove, v.GetName())
+		}
+	}
+	return put, remove
+}
