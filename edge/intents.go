@@ -1,0 +1,132 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kiln-farm/kiln/edge/intent"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// Intents holds the last intent that an edge saw, in memory and on its disk: machines that are known boot from it when
+// nobody else is there, also after a restart.
+type Intents struct {
+	path string // empty: in memory only
+	log  *slog.Logger
+	now  atomic.Pointer[seen]
+
+	mu      sync.Mutex // guards what follows, and writing
+	changed []func(*kilnv1.Intent)
+}
+
+type seen struct {
+	intent *kilnv1.Intent
+	index  *intent.Index
+	files  map[string]*kilnv1.FileRef // of all releases, by digest
+}
+
+// OpenIntents reads what an edge saw last. A file that is damaged is as good as none: a new one comes.
+func OpenIntents(path string, log *slog.Logger) (*Intents, error) {
+	i := &Intents{path: path, log: log}
+	in := &kilnv1.Intent{}
+	if path != "" {
+		data, err := os.ReadFile(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, fmt.Errorf("read what machines boot: %w", err)
+		default:
+			if err := proto.Unmarshal(data, in); err != nil {
+				log.Error("what machines boot is damaged on this disk, and is asked for anew", "file", path, "error", err)
+				in = &kilnv1.Intent{}
+			}
+		}
+	}
+	i.now.Store(look(in))
+	return i, nil
+}
+
+func look(in *kilnv1.Intent) *seen {
+	s := &seen{intent: in, index: intent.NewIndex(in), files: map[string]*kilnv1.FileRef{}}
+	for _, r := range in.GetReleases() {
+		for _, f := range r.GetPlatforms() {
+			for _, ref := range filesOf(f) {
+				s.files[ref.GetDigest()] = ref
+			}
+		}
+	}
+	return s
+}
+
+// filesOf are all files of a release for one platform.
+func filesOf(f *kilnv1.ReleaseFiles) []*kilnv1.FileRef {
+	var all []*kilnv1.FileRef
+	for _, ref := range append([]*kilnv1.FileRef{f.GetKernel(), f.GetUki()}, f.GetInitrds()...) {
+		if ref.GetDigest() != "" {
+			all = append(all, ref)
+		}
+	}
+	return all
+}
+
+// Revision of the intent that is held; 0 before the first.
+func (i *Intents) Revision() uint64 { return i.now.Load().intent.GetRevision() }
+
+// Index finds machines in it.
+func (i *Intents) Index() *intent.Index { return i.now.Load().index }
+
+// Key is what boot tokens are made with; nil before the first intent.
+func (i *Intents) Key() []byte { return i.now.Load().intent.GetTokenKey() }
+
+// File is a release's file of that digest.
+func (i *Intents) File(digest string) *kilnv1.FileRef { return i.now.Load().files[digest] }
+
+// OnChange has f called with every new intent, and with the one that is held.
+func (i *Intents) OnChange(f func(*kilnv1.Intent)) {
+	i.mu.Lock()
+	i.changed = append(i.changed, f)
+	i.mu.Unlock()
+	f(i.now.Load().intent)
+}
+
+// Set takes a newer intent. It is on disk before machines boot from it; where the disk takes nothing, they boot from it
+// nevertheless.
+func (i *Intents) Set(in *kilnv1.Intent) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.path != "" {
+		if err := replaceFile(i.path, in); err != nil {
+			i.log.Error("what machines boot could not be kept on this disk", "file", i.path, "error", err)
+		}
+	}
+	i.now.Store(look(in))
+	i.log.Info("what machines boot has changed", "revision", in.GetRevision(), "machines", len(in.GetMachines()), "groups", len(in.GetGroups()), "releases", len(in.GetReleases()))
+	for _, f := range i.changed {
+		f(in)
+	}
+}
+
+func replaceFile(path string, m proto.Message) error {
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".intent-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}

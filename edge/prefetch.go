@@ -1,0 +1,95 @@
+package edge
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/kiln-farm/kiln/cache"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// prefetchAgain is how long the edge waits before it tries again to fetch what it could not.
+const prefetchAgain = 5 * time.Second
+
+// prefetcher fetches the files of releases that machines are to boot before they ask, so that a release costs one
+// reading of the shared cache however many they are.
+type prefetcher struct {
+	edge *Edge
+	wake chan struct{}
+
+	mu     sync.Mutex // guards wanted
+	wanted []*kilnv1.FileRef
+}
+
+// set takes a new intent.
+func (p *prefetcher) set(in *kilnv1.Intent) {
+	used := map[string]bool{}
+	for _, g := range in.GetGroups() {
+		used[g.GetRelease()] = true
+	}
+	for _, m := range in.GetMachines() {
+		used[m.GetBootOnce()] = true
+	}
+	var wanted []*kilnv1.FileRef
+	for _, r := range in.GetReleases() {
+		for _, f := range r.GetPlatforms() {
+			if used[r.GetName()] {
+				wanted = append(wanted, filesOf(f)...)
+			}
+		}
+	}
+	p.mu.Lock()
+	p.wanted = wanted
+	p.mu.Unlock()
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *prefetcher) run(ctx context.Context) {
+	for {
+		select {
+		case <-p.wake:
+		case <-ctx.Done():
+			return
+		}
+		p.mu.Lock()
+		wanted := p.wanted
+		p.mu.Unlock()
+		for _, ref := range wanted {
+			if err := p.fetch(ctx, ref); err != nil && ctx.Err() == nil {
+				p.edge.cfg.Log.Warn("a file of a release could not be fetched yet", "file", ref.GetDigest(), "error", err)
+				time.AfterFunc(prefetchAgain, func() {
+					select {
+					case p.wake <- struct{}{}:
+					default:
+					}
+				})
+				break
+			}
+		}
+	}
+}
+
+// fetch brings all blobs of a file here.
+func (p *prefetcher) fetch(ctx context.Context, ref *kilnv1.FileRef) error {
+	a, err := p.edge.file(ctx, ref)
+	if err != nil {
+		return err
+	}
+	seen := map[cache.Digest]bool{}
+	for _, e := range a.Extents {
+		if e.Blob.IsZero() || seen[e.Blob] {
+			continue
+		}
+		seen[e.Blob] = true
+		f, err := p.edge.cfg.Blobs.Open(ctx, e.Blob)
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/kiln-farm/kiln/cache"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// maxDescription bounds the description of a file, in bytes.
+const maxDescription = cache.MaxArtifactEncoding
+
+// file is a release's file as an artifact. Its description is a blob, which is here when its bytes are: no record of the
+// shared cache is needed.
+func (e *Edge) file(ctx context.Context, ref *kilnv1.FileRef) (*cache.Artifact, error) {
+	want, err := cache.ParseDigest(ref.GetDigest())
+	if err != nil {
+		return nil, err
+	}
+	if ref.GetArtifact() == "" {
+		return &cache.Artifact{Digest: want, Size: ref.GetSize(), Extents: []cache.Extent{{Blob: want, Length: ref.GetSize()}}}, nil
+	}
+	description, err := cache.ParseDigest(ref.GetArtifact())
+	if err != nil {
+		return nil, err
+	}
+	f, err := e.cfg.Blobs.Open(ctx, description)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if f.Size > maxDescription {
+		return nil, fmt.Errorf("the description %s has %d bytes, more than %d", description, f.Size, maxDescription)
+	}
+	data := make([]byte, f.Size)
+	if _, err := io.ReadFull(f.Section(0, f.Size), data); err != nil {
+		return nil, err
+	}
+	a, err := cache.DecodeArtifact(data)
+	if err != nil {
+		return nil, err
+	}
+	if a.Digest != want {
+		return nil, fmt.Errorf("the description %s is of %s, not of %s", description, a.Digest, want)
+	}
+	return a, nil
+}
