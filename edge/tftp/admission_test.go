@@ -76,6 +76,21 @@ func TestAClientThatStartsAgainFromItsPortIsServed(t *testing.T) {
 	}
 }
 
+func TestAClientThatWantsAFileAgainAtOnceIsServed(t *testing.T) {
+	inWorld(t, func(w *world) { w.delay = time.Millisecond }, func(t *testing.T, w *world) {
+		e := w.listen(clientAddr, 2070)
+		e.WriteTo(encodeRequest(opRead, "100", "octet"), addrOf(serverPort))
+		b := make([]byte, 600)
+		_, from, _ := e.ReadFrom(b)
+		e.WriteTo(encodeRequest(opRead, "100", "octet"), addrOf(serverPort)) // overtakes the last acknowledgement
+		e.WriteTo(ack(1), from)
+		e.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+		if n, again, err := e.ReadFrom(b); err != nil || n != 104 || again.String() == from.String() {
+			t.Errorf("got %d bytes from %v, %v", n, again, err)
+		}
+	})
+}
+
 func TestForgedRequestsMakeUsSendLittle(t *testing.T) {
 	for _, options := range [][]option{nil, opts("blksize", "1468", "windowsize", "64")} {
 		inWorld(t, nil, func(t *testing.T, w *world) {

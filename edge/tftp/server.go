@@ -96,6 +96,7 @@ type transfer struct {
 	cancel  context.CancelFunc
 	sender  sender
 	shared  *sharedLine // with SinglePort
+	again   bool        // the request came again when all was sent: its client may have the file and want it once more
 }
 
 // Counters are the counts of now.
@@ -175,13 +176,15 @@ func (s *Server) packet(ctx context.Context, running *sync.WaitGroup, p port, pa
 	if s.SinglePort {
 		shared = newSharedLine(p, client, asked)
 	}
-	t, ctx := s.admit(ctx, packet, client, shared)
+	t, inside := s.admit(ctx, packet, client, shared)
 	if t == nil {
 		return
 	}
 	running.Go(func() {
-		defer s.forget(t, client)
-		s.report(s.serve(ctx, t, r, client, asked))
+		s.report(s.serve(inside, t, r, client, asked))
+		if s.forget(t, client) {
+			s.packet(ctx, running, p, []byte(t.request), client, asked)
+		}
 	})
 }
 
@@ -213,6 +216,7 @@ func (s *Server) admit(ctx context.Context, packet []byte, client netip.AddrPort
 	if old := s.active[client]; old != nil {
 		if old.request == string(packet) && !old.sender.stalled.Load() {
 			s.duplicates.Add(1)
+			old.again = old.sender.whole.Load()
 			return nil, nil
 		}
 		old.cancel()
@@ -230,7 +234,8 @@ func (s *Server) admit(ctx context.Context, packet []byte, client netip.AddrPort
 	return t, ctx
 }
 
-func (s *Server) forget(t *transfer, client netip.AddrPort) {
+// forget takes a transfer away that has ended, and tells whether its client wants the file again.
+func (s *Server) forget(t *transfer, client netip.AddrPort) bool {
 	t.cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -240,6 +245,7 @@ func (s *Server) forget(t *transfer, client netip.AddrPort) {
 	if s.of[client.Addr()]--; s.of[client.Addr()] == 0 {
 		delete(s.of, client.Addr())
 	}
+	return t.again
 }
 
 // serve is a transfer from its request to its end.

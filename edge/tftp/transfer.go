@@ -55,6 +55,7 @@ type sender struct {
 	packet          []byte        // one block with its header
 	answer          []byte
 	stalled         atomic.Bool // the client has answered before and does not now
+	whole           atomic.Bool // every block was sent
 }
 
 // last is the number of the last block: the first one that is not full, maybe empty.
@@ -171,6 +172,7 @@ func (s *sender) send(to int64) error {
 		}
 		s.highest = max(s.highest, s.next)
 	}
+	s.whole.Store(s.highest == s.last())
 	return nil
 }
 
