@@ -1,0 +1,38 @@
+package config
+
+import (
+	"net/netip"
+	"testing"
+)
+
+func TestAllow(t *testing.T) {
+	own, other := netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("10.0.0.6")
+	macs := []string{"52:54:00:00:00:01", "52:54:00:00:00:11"}
+	for _, c := range []struct {
+		name  string
+		facts Facts
+		want  Access
+	}{
+		{"nothing", Facts{}, None},
+		{"an address and nothing else", Facts{Source: own, MACs: macs}, None},
+		{"a token", Facts{Token: true, Source: other, MACs: macs}, Public},
+		{"a token of a confirmed machine", Facts{Token: true, Confirmed: true, Source: other, MACs: macs}, Secrets},
+		{"a token of a confirmed machine at its address", Facts{Token: true, Confirmed: true, Source: own, MACs: macs, Bound: own, BoundMAC: macs[1]}, Secrets},
+		{"a token whose secrets are read", Facts{Token: true, Confirmed: true, SecretsRead: true, Source: own, MACs: macs, Bound: own, BoundMAC: macs[0]}, Public},
+		{"a token that another machine of the segment has", Facts{Token: true, Confirmed: true, Source: other, MACs: macs, Bound: other, BoundMAC: "52:54:00:00:00:66"}, Public},
+		{"a bound address while booting", Facts{Source: own, MACs: macs, Bound: own, BoundMAC: macs[0], Window: true}, Public},
+		{"a bound address written as IPv6", Facts{Source: netip.MustParseAddr("::ffff:10.0.0.5"), MACs: macs, Bound: own, BoundMAC: macs[0], Window: true}, Public},
+		{"no secrets without a token", Facts{Confirmed: true, Source: own, MACs: macs, Bound: own, BoundMAC: macs[0], Window: true}, Public},
+		{"a bound address later", Facts{Confirmed: true, Source: own, MACs: macs, Bound: own, BoundMAC: macs[0]}, None},
+		{"an address that is bound to another machine", Facts{Confirmed: true, Source: own, MACs: macs, Bound: own, BoundMAC: "52:54:00:00:00:66", Window: true}, None},
+		{"another address than the bound one", Facts{Confirmed: true, Source: other, MACs: macs, Bound: own, BoundMAC: macs[0], Window: true}, None},
+		{"no address at all", Facts{MACs: macs, BoundMAC: macs[0], Window: true}, None},
+		{"a binding without MAC", Facts{Source: own, MACs: []string{""}, Bound: own, Window: true}, None},
+		{"a machine without MACs", Facts{Source: own, Bound: own, BoundMAC: macs[0], Window: true}, None},
+		{"this machine itself", Facts{Source: netip.MustParseAddr("127.0.0.1"), MACs: macs, Bound: netip.MustParseAddr("127.0.0.1"), BoundMAC: macs[0], Window: true}, None},
+	} {
+		if got := Allow(c.facts); got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+	}
+}
