@@ -121,13 +121,23 @@ func (r *room) WatchIntent(ctx context.Context, req *connect.Request[kilnv1.Watc
 		return err
 	}
 	have := req.Msg.GetRevision()
+	if req.Msg.GetEdge() != "" && req.Msg.GetUrl() != "" {
+		defer l.room.enter(req.Msg.GetEdge(), req.Msg.GetUrl())()
+	}
+	told := ""
 	for {
 		more := l.room.wait()
+		answer := &kilnv1.WatchIntentResponse{}
 		if intent := intentFor(ctx, l); intent.GetRevision() > have {
-			if err := stream.Send(&kilnv1.WatchIntentResponse{Intent: intent}); err != nil {
+			answer.Intent, have = intent, intent.GetRevision()
+		}
+		if edges := l.room.edgesHere(); fmt.Sprint(edges) != told {
+			answer.Edges, told = edges, fmt.Sprint(edges)
+		}
+		if answer.Intent != nil || answer.Edges != nil {
+			if err := stream.Send(answer); err != nil {
 				return err
 			}
-			have = intent.GetRevision()
 		}
 		select {
 		case <-more:
@@ -153,6 +163,7 @@ func (r *room) Report(ctx context.Context, req *connect.Request[kilnv1.ReportReq
 		e.Edge, e.Detail = req.Msg.GetEdge(), clip(e.GetDetail(), maxDetail)
 	}
 	l.room.add(events)
+	l.begun(events)
 	l.room.once.Do(func() { l.spawn(l.keepBoots) })
 	return connect.NewResponse(&kilnv1.ReportResponse{}), nil
 }
@@ -219,5 +230,33 @@ func keepSecrets(now *kilnv1.Intent, change *kilnv1.RoomCommand) {
 				m.Secrets[name] = old
 			}
 		}
+	}
+}
+
+// begun forgets the releases that machines were to boot once, and have begun to.
+func (l *leader) begun(events []*kilnv1.BootEvent) {
+	once := map[string]string{}
+	for _, e := range events {
+		if e.GetOnce() != "" {
+			once[e.GetMachine()] = e.GetOnce()
+		}
+	}
+	if len(once) == 0 {
+		return
+	}
+	change := &kilnv1.RoomCommand{}
+	l.fsm.view(func(m *state.Machine) {
+		in := m.Intent()
+		change.Base = in.GetRevision()
+		for _, machine := range in.GetMachines() {
+			if release := machine.GetBootOnce(); release != "" && once[machine.GetName()] == release {
+				machine = proto.CloneOf(machine)
+				machine.BootOnce = ""
+				change.Machines = append(change.Machines, machine)
+			}
+		}
+	})
+	if len(change.Machines) > 0 {
+		l.tell(&kilnv1.Command{Command: &kilnv1.Command_Room{Room: change}})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,47 @@ type roomHub struct {
 	events []*kilnv1.BootEvent
 	first  uint64          // number of events[0]
 	dirty  map[string]bool // machines with events that are not in the cache
+	edges  map[string]edgeHere
+}
+
+// edgeHere is an edge that watches the intent, over one connection or, while it changes, two.
+type edgeHere struct {
+	url   string
+	count int
+}
+
+// enter counts an edge in; leave counts it out.
+func (h *roomHub) enter(name, url string) (leave func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.edges == nil {
+		h.edges = map[string]edgeHere{}
+	}
+	h.edges[name] = edgeHere{url, h.edges[name].count + 1}
+	h.wake()
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		e := h.edges[name]
+		if e.count--; e.count > 0 {
+			h.edges[name] = e
+		} else {
+			delete(h.edges, name)
+		}
+		h.wake()
+	}
+}
+
+// edgesHere are the edges that watch now, in the order of their names.
+func (h *roomHub) edgesHere() []*kilnv1.EdgeAddress {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []*kilnv1.EdgeAddress
+	for name, e := range h.edges {
+		all = append(all, &kilnv1.EdgeAddress{Name: name, Url: e.url})
+	}
+	slices.SortFunc(all, func(a, b *kilnv1.EdgeAddress) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return all
 }
 
 // wait returns a channel that is closed at the next change or event.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
@@ -23,13 +24,24 @@ type Config struct {
 	Store cache.Store // records of builds and artifacts
 	Blobs cache.Blobs
 	Log   *slog.Logger
+
+	// What follows is for machines that somebody described; without Intents the edge serves builds only.
+	Intents *Intents
+	Events  *Events // what machines do; nil: nobody is told
+	URL     string  // of this edge, as machines reach it: "http://10.0.0.2:7380"
 }
 
 // Edge serves one cache.
 type Edge struct {
 	cfg     Config
 	handler http.Handler
+	others  atomic.Pointer[[]string] // URLs of other edges
+
+	bindings bindings
 }
+
+// SetOthers tells of the other edges, at which a boot may go on.
+func (e *Edge) SetOthers(urls []string) { e.others.Store(&urls) }
 
 // New makes an Edge.
 func New(cfg Config) (*Edge, error) {
@@ -47,6 +59,10 @@ func New(cfg Config) (*Edge, error) {
 	mux.HandleFunc("GET /builds/{team}/{build}/{arch}/{file}", e.buildFile)
 	mux.HandleFunc("GET /boot/{script}", e.bootAny)
 	mux.HandleFunc("GET /boot/{build}/{script}", e.bootArch)
+	if cfg.Intents != nil {
+		e.machineRoutes(mux)
+		mux.Handle("/", e.configuration())
+	}
 	e.handler = e.logged(mux)
 	return e, nil
 }

@@ -281,6 +281,7 @@ type WatchIntentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"` // that the caller has; 0: none
 	Edge          string                 `protobuf:"bytes,2,opt,name=edge,proto3" json:"edge,omitempty"`
+	Url           string                 `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"` // under which machines reach the edge
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -329,9 +330,17 @@ func (x *WatchIntentRequest) GetEdge() string {
 	return ""
 }
 
+func (x *WatchIntentRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
 type WatchIntentResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Intent        *Intent                `protobuf:"bytes,1,opt,name=intent,proto3" json:"intent,omitempty"`
+	Intent        *Intent                `protobuf:"bytes,1,opt,name=intent,proto3" json:"intent,omitempty"` // nothing: it has not changed
+	Edges         []*EdgeAddress         `protobuf:"bytes,2,rep,name=edges,proto3" json:"edges,omitempty"`   // all that watch now, when that has changed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -369,6 +378,13 @@ func (*WatchIntentResponse) Descriptor() ([]byte, []int) {
 func (x *WatchIntentResponse) GetIntent() *Intent {
 	if x != nil {
 		return x.Intent
+	}
+	return nil
+}
+
+func (x *WatchIntentResponse) GetEdges() []*EdgeAddress {
+	if x != nil {
+		return x.Edges
 	}
 	return nil
 }
@@ -488,6 +504,7 @@ type BootEvent struct {
 	Bytes         int64                  `protobuf:"varint,9,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	DurationMs    int64                  `protobuf:"varint,10,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
 	Address       string                 `protobuf:"bytes,11,opt,name=address,proto3" json:"address,omitempty"` // of the machine
+	Once          string                 `protobuf:"bytes,12,opt,name=once,proto3" json:"once,omitempty"`       // the release that the machine was to boot once, and has begun to
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -599,6 +616,66 @@ func (x *BootEvent) GetAddress() string {
 	return ""
 }
 
+func (x *BootEvent) GetOnce() string {
+	if x != nil {
+		return x.Once
+	}
+	return ""
+}
+
+// EdgeAddress is an edge that serves now.
+type EdgeAddress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Url           string                 `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"` // "http://10.0.0.2:7380", as machines reach it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EdgeAddress) Reset() {
+	*x = EdgeAddress{}
+	mi := &file_kiln_v1_room_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EdgeAddress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EdgeAddress) ProtoMessage() {}
+
+func (x *EdgeAddress) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_room_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EdgeAddress.ProtoReflect.Descriptor instead.
+func (*EdgeAddress) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *EdgeAddress) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EdgeAddress) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
 // BootRecord is what a machine did lately, the oldest first.
 type BootRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -609,7 +686,7 @@ type BootRecord struct {
 
 func (x *BootRecord) Reset() {
 	*x = BootRecord{}
-	mi := &file_kiln_v1_room_proto_msgTypes[8]
+	mi := &file_kiln_v1_room_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +698,7 @@ func (x *BootRecord) String() string {
 func (*BootRecord) ProtoMessage() {}
 
 func (x *BootRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_room_proto_msgTypes[8]
+	mi := &file_kiln_v1_room_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +711,7 @@ func (x *BootRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootRecord.ProtoReflect.Descriptor instead.
 func (*BootRecord) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_room_proto_rawDescGZIP(), []int{8}
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BootRecord) GetEvents() []*BootEvent {
@@ -654,7 +731,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_kiln_v1_room_proto_msgTypes[9]
+	mi := &file_kiln_v1_room_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +743,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_room_proto_msgTypes[9]
+	mi := &file_kiln_v1_room_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +756,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_room_proto_rawDescGZIP(), []int{9}
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReportRequest) GetEdge() string {
@@ -704,7 +781,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_kiln_v1_room_proto_msgTypes[10]
+	mi := &file_kiln_v1_room_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +793,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_room_proto_msgTypes[10]
+	mi := &file_kiln_v1_room_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +806,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_room_proto_rawDescGZIP(), []int{10}
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{11}
 }
 
 type BootsRequest struct {
@@ -742,7 +819,7 @@ type BootsRequest struct {
 
 func (x *BootsRequest) Reset() {
 	*x = BootsRequest{}
-	mi := &file_kiln_v1_room_proto_msgTypes[11]
+	mi := &file_kiln_v1_room_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +831,7 @@ func (x *BootsRequest) String() string {
 func (*BootsRequest) ProtoMessage() {}
 
 func (x *BootsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_room_proto_msgTypes[11]
+	mi := &file_kiln_v1_room_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +844,7 @@ func (x *BootsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootsRequest.ProtoReflect.Descriptor instead.
 func (*BootsRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_room_proto_rawDescGZIP(), []int{11}
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BootsRequest) GetMachine() string {
@@ -793,7 +870,7 @@ type BootsResponse struct {
 
 func (x *BootsResponse) Reset() {
 	*x = BootsResponse{}
-	mi := &file_kiln_v1_room_proto_msgTypes[12]
+	mi := &file_kiln_v1_room_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +882,7 @@ func (x *BootsResponse) String() string {
 func (*BootsResponse) ProtoMessage() {}
 
 func (x *BootsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_room_proto_msgTypes[12]
+	mi := &file_kiln_v1_room_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +895,7 @@ func (x *BootsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootsResponse.ProtoReflect.Descriptor instead.
 func (*BootsResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_room_proto_rawDescGZIP(), []int{12}
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *BootsResponse) GetEvent() *BootEvent {
@@ -841,12 +918,14 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"H\n" +
 	"\x0eChangeResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1a\n" +
-	"\bproblems\x18\x02 \x03(\tR\bproblems\"D\n" +
+	"\bproblems\x18\x02 \x03(\tR\bproblems\"V\n" +
 	"\x12WatchIntentRequest\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x12\n" +
-	"\x04edge\x18\x02 \x01(\tR\x04edge\">\n" +
+	"\x04edge\x18\x02 \x01(\tR\x04edge\x12\x10\n" +
+	"\x03url\x18\x03 \x01(\tR\x03url\"j\n" +
 	"\x13WatchIntentResponse\x12'\n" +
-	"\x06intent\x18\x01 \x01(\v2\x0f.kiln.v1.IntentR\x06intent\"\xb9\x02\n" +
+	"\x06intent\x18\x01 \x01(\v2\x0f.kiln.v1.IntentR\x06intent\x12*\n" +
+	"\x05edges\x18\x02 \x03(\v2\x14.kiln.v1.EdgeAddressR\x05edges\"\xb9\x02\n" +
 	"\vRoomCommand\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x04R\x04base\x12,\n" +
 	"\bmachines\x18\x02 \x03(\v2\x10.kiln.v1.MachineR\bmachines\x12'\n" +
@@ -855,7 +934,7 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	"\rremove_groups\x18\x05 \x03(\tR\fremoveGroups\x12,\n" +
 	"\breleases\x18\x06 \x03(\v2\x10.kiln.v1.ReleaseR\breleases\x12'\n" +
 	"\x0fremove_releases\x18\a \x03(\tR\x0eremoveReleases\x12\x1b\n" +
-	"\ttoken_key\x18\b \x01(\fR\btokenKey\"\x9f\x02\n" +
+	"\ttoken_key\x18\b \x01(\fR\btokenKey\"\xb3\x02\n" +
 	"\tBootEvent\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x12\n" +
@@ -869,7 +948,11 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	"\vduration_ms\x18\n" +
 	" \x01(\x03R\n" +
 	"durationMs\x12\x18\n" +
-	"\aaddress\x18\v \x01(\tR\aaddress\"8\n" +
+	"\aaddress\x18\v \x01(\tR\aaddress\x12\x12\n" +
+	"\x04once\x18\f \x01(\tR\x04once\"3\n" +
+	"\vEdgeAddress\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\"8\n" +
 	"\n" +
 	"BootRecord\x12*\n" +
 	"\x06events\x18\x01 \x03(\v2\x12.kiln.v1.BootEventR\x06events\"O\n" +
@@ -913,7 +996,7 @@ func file_kiln_v1_room_proto_rawDescGZIP() []byte {
 }
 
 var file_kiln_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kiln_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_kiln_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_kiln_v1_room_proto_goTypes = []any{
 	(BootStage)(0),              // 0: kiln.v1.BootStage
 	(*GetIntentRequest)(nil),    // 1: kiln.v1.GetIntentRequest
@@ -924,42 +1007,44 @@ var file_kiln_v1_room_proto_goTypes = []any{
 	(*WatchIntentResponse)(nil), // 6: kiln.v1.WatchIntentResponse
 	(*RoomCommand)(nil),         // 7: kiln.v1.RoomCommand
 	(*BootEvent)(nil),           // 8: kiln.v1.BootEvent
-	(*BootRecord)(nil),          // 9: kiln.v1.BootRecord
-	(*ReportRequest)(nil),       // 10: kiln.v1.ReportRequest
-	(*ReportResponse)(nil),      // 11: kiln.v1.ReportResponse
-	(*BootsRequest)(nil),        // 12: kiln.v1.BootsRequest
-	(*BootsResponse)(nil),       // 13: kiln.v1.BootsResponse
-	(*Intent)(nil),              // 14: kiln.v1.Intent
-	(*Machine)(nil),             // 15: kiln.v1.Machine
-	(*Group)(nil),               // 16: kiln.v1.Group
-	(*Release)(nil),             // 17: kiln.v1.Release
+	(*EdgeAddress)(nil),         // 9: kiln.v1.EdgeAddress
+	(*BootRecord)(nil),          // 10: kiln.v1.BootRecord
+	(*ReportRequest)(nil),       // 11: kiln.v1.ReportRequest
+	(*ReportResponse)(nil),      // 12: kiln.v1.ReportResponse
+	(*BootsRequest)(nil),        // 13: kiln.v1.BootsRequest
+	(*BootsResponse)(nil),       // 14: kiln.v1.BootsResponse
+	(*Intent)(nil),              // 15: kiln.v1.Intent
+	(*Machine)(nil),             // 16: kiln.v1.Machine
+	(*Group)(nil),               // 17: kiln.v1.Group
+	(*Release)(nil),             // 18: kiln.v1.Release
 }
 var file_kiln_v1_room_proto_depIdxs = []int32{
-	14, // 0: kiln.v1.GetIntentResponse.intent:type_name -> kiln.v1.Intent
+	15, // 0: kiln.v1.GetIntentResponse.intent:type_name -> kiln.v1.Intent
 	7,  // 1: kiln.v1.ChangeRequest.change:type_name -> kiln.v1.RoomCommand
-	14, // 2: kiln.v1.WatchIntentResponse.intent:type_name -> kiln.v1.Intent
-	15, // 3: kiln.v1.RoomCommand.machines:type_name -> kiln.v1.Machine
-	16, // 4: kiln.v1.RoomCommand.groups:type_name -> kiln.v1.Group
-	17, // 5: kiln.v1.RoomCommand.releases:type_name -> kiln.v1.Release
-	0,  // 6: kiln.v1.BootEvent.stage:type_name -> kiln.v1.BootStage
-	8,  // 7: kiln.v1.BootRecord.events:type_name -> kiln.v1.BootEvent
-	8,  // 8: kiln.v1.ReportRequest.events:type_name -> kiln.v1.BootEvent
-	8,  // 9: kiln.v1.BootsResponse.event:type_name -> kiln.v1.BootEvent
-	1,  // 10: kiln.v1.RoomService.GetIntent:input_type -> kiln.v1.GetIntentRequest
-	3,  // 11: kiln.v1.RoomService.Change:input_type -> kiln.v1.ChangeRequest
-	5,  // 12: kiln.v1.RoomService.WatchIntent:input_type -> kiln.v1.WatchIntentRequest
-	10, // 13: kiln.v1.RoomService.Report:input_type -> kiln.v1.ReportRequest
-	12, // 14: kiln.v1.RoomService.Boots:input_type -> kiln.v1.BootsRequest
-	2,  // 15: kiln.v1.RoomService.GetIntent:output_type -> kiln.v1.GetIntentResponse
-	4,  // 16: kiln.v1.RoomService.Change:output_type -> kiln.v1.ChangeResponse
-	6,  // 17: kiln.v1.RoomService.WatchIntent:output_type -> kiln.v1.WatchIntentResponse
-	11, // 18: kiln.v1.RoomService.Report:output_type -> kiln.v1.ReportResponse
-	13, // 19: kiln.v1.RoomService.Boots:output_type -> kiln.v1.BootsResponse
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	15, // 2: kiln.v1.WatchIntentResponse.intent:type_name -> kiln.v1.Intent
+	9,  // 3: kiln.v1.WatchIntentResponse.edges:type_name -> kiln.v1.EdgeAddress
+	16, // 4: kiln.v1.RoomCommand.machines:type_name -> kiln.v1.Machine
+	17, // 5: kiln.v1.RoomCommand.groups:type_name -> kiln.v1.Group
+	18, // 6: kiln.v1.RoomCommand.releases:type_name -> kiln.v1.Release
+	0,  // 7: kiln.v1.BootEvent.stage:type_name -> kiln.v1.BootStage
+	8,  // 8: kiln.v1.BootRecord.events:type_name -> kiln.v1.BootEvent
+	8,  // 9: kiln.v1.ReportRequest.events:type_name -> kiln.v1.BootEvent
+	8,  // 10: kiln.v1.BootsResponse.event:type_name -> kiln.v1.BootEvent
+	1,  // 11: kiln.v1.RoomService.GetIntent:input_type -> kiln.v1.GetIntentRequest
+	3,  // 12: kiln.v1.RoomService.Change:input_type -> kiln.v1.ChangeRequest
+	5,  // 13: kiln.v1.RoomService.WatchIntent:input_type -> kiln.v1.WatchIntentRequest
+	11, // 14: kiln.v1.RoomService.Report:input_type -> kiln.v1.ReportRequest
+	13, // 15: kiln.v1.RoomService.Boots:input_type -> kiln.v1.BootsRequest
+	2,  // 16: kiln.v1.RoomService.GetIntent:output_type -> kiln.v1.GetIntentResponse
+	4,  // 17: kiln.v1.RoomService.Change:output_type -> kiln.v1.ChangeResponse
+	6,  // 18: kiln.v1.RoomService.WatchIntent:output_type -> kiln.v1.WatchIntentResponse
+	12, // 19: kiln.v1.RoomService.Report:output_type -> kiln.v1.ReportResponse
+	14, // 20: kiln.v1.RoomService.Boots:output_type -> kiln.v1.BootsResponse
+	16, // [16:21] is the sub-list for method output_type
+	11, // [11:16] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_room_proto_init() }
@@ -974,7 +1059,7 @@ func file_kiln_v1_room_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_room_proto_rawDesc), len(file_kiln_v1_room_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

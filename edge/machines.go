@@ -1,0 +1,286 @@
+package edge
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/kiln-farm/kiln/edge/config"
+	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/internal/ipxe"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// bootWindow is how long a boot may take: its token holds as long, and without one its address is believed as long.
+const bootWindow = 30 * time.Minute
+
+// machineRoutes are the paths by which machines boot.
+func (e *Edge) machineRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /boot.ipxe", e.machineScript)
+	mux.HandleFunc("GET /files/{token}/{digest}", e.machineFile)
+	mux.HandleFunc("GET /uki/{mac}", e.machineUKI)
+	mux.HandleFunc("GET /up/{token}", e.machineUp)
+}
+
+// machineScript is the iPXE script for one machine.
+func (e *Edge) machineScript(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	id := intent.Identity{MAC: q.Get("mac"), UUID: q.Get("uuid"), Serial: q.Get("serial")}
+	boot, err := e.cfg.Intents.Index().Resolve(id)
+	event := &kilnv1.BootEvent{Mac: id.MAC, Uuid: id.UUID, Stage: kilnv1.BootStage_BOOT_STAGE_SCRIPT, Address: addressOf(r)}
+	var script string
+	switch {
+	case err != nil:
+		event.Stage, event.Detail = kilnv1.BootStage_BOOT_STAGE_FAILED, err.Error()
+		script = waitScript(err.Error())
+	case boot.LocalDisk:
+		event.Detail = "boots from its own disk"
+		script = diskScript
+	default:
+		script, err = e.bootOf(boot, q.Get("arch"), event)
+		if err != nil {
+			event.Stage, event.Detail = kilnv1.BootStage_BOOT_STAGE_FAILED, err.Error()
+			script = waitScript(err.Error())
+		}
+	}
+	if boot != nil && boot.Machine != nil {
+		event.Machine = boot.Machine.GetName()
+	}
+	e.cfg.Events.Add(event)
+	writeScript(w, script)
+}
+
+func addressOf(r *http.Request) string {
+	host, _, _ := strings.Cut(r.RemoteAddr, ":")
+	return host
+}
+
+// bootOf is the script of a machine that has a release.
+func (e *Edge) bootOf(boot *intent.Boot, arch string, event *kilnv1.BootEvent) (string, error) {
+	files, err := boot.Files(ipxeArch(arch))
+	if err != nil {
+		return "", err
+	}
+	if files.GetKernel() == nil {
+		return "", fmt.Errorf("release %s has no kernel for %s; build kernel+initrd", boot.Release.GetName(), ipxeArch(arch))
+	}
+	token, id, err := e.token(boot)
+	if err != nil {
+		return "", err
+	}
+	event.Boot, event.Detail = id, "release "+boot.Release.GetName()
+	if boot.Once {
+		event.Once = boot.Release.GetName()
+		event.Detail += " (once)"
+	}
+	return machineScript(scriptFor{
+		name: boot.Name(), release: boot.Release.GetName(), files: files, cmdline: boot.Cmdline(files), token: token, edges: e.urls(),
+	})
+}
+
+// ipxeArch is an architecture of iPXE's ${buildarch} as Go calls it.
+func ipxeArch(arch string) string {
+	switch arch {
+	case "arm64":
+		return "arm64"
+	default: // "x86_64", and "i386" of BIOS ROMs, which start 64-bit kernels
+		return "amd64"
+	}
+}
+
+// token makes the token of a new boot.
+func (e *Edge) token(boot *intent.Boot) (token, id string, err error) {
+	key, err := config.ParseKey(e.cfg.Intents.Key())
+	if err != nil {
+		return "", "", err
+	}
+	t := config.Token{Machine: boot.Key(), Expires: e.now().Add(bootWindow)}
+	if _, err := rand.Read(t.Boot[:]); err != nil {
+		return "", "", err
+	}
+	return config.Sign(key, t), t.Boot.String(), nil
+}
+
+// whose is the machine of a token.
+func (e *Edge) whose(text string) (*intent.Boot, config.Token, error) {
+	key, err := config.ParseKey(e.cfg.Intents.Key())
+	if err != nil {
+		return nil, config.Token{}, err
+	}
+	t, err := config.Verify(key, text, e.now())
+	if err != nil {
+		return nil, t, err
+	}
+	boot, err := e.cfg.Intents.Index().Named(t.Machine)
+	if errors.Is(err, intent.ErrNoRelease) {
+		err = nil
+	}
+	return boot, t, err
+}
+
+func (e *Edge) now() time.Time { return time.Now() }
+
+// machineFile serves a file of a release to a machine, and notes that it has it.
+func (e *Edge) machineFile(w http.ResponseWriter, r *http.Request) {
+	boot, t, err := e.whose(r.PathValue("token"))
+	if err != nil {
+		fail(w, http.StatusForbidden, err.Error())
+		return
+	}
+	ref := e.cfg.Intents.File(r.PathValue("digest"))
+	if ref == nil {
+		fail(w, http.StatusNotFound, "no release has this file any more; boot the machine again")
+		return
+	}
+	begun := time.Now()
+	if !e.release(w, r, ref) || r.Method == http.MethodHead {
+		return
+	}
+	event := &kilnv1.BootEvent{
+		Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Address: addressOf(r), Stage: kilnv1.BootStage_BOOT_STAGE_INITRD,
+		Bytes: ref.GetSize(), DurationMs: time.Since(begun).Milliseconds(),
+	}
+	if macs := boot.MACs(); len(macs) > 0 {
+		event.Mac = macs[0]
+	}
+	for _, f := range boot.Release.GetPlatforms() {
+		if f.GetKernel().GetDigest() == ref.GetDigest() {
+			event.Stage = kilnv1.BootStage_BOOT_STAGE_KERNEL
+		}
+	}
+	event.Detail = fmt.Sprintf("%d bytes in %d ms", event.Bytes, event.DurationMs)
+	e.cfg.Events.Add(event)
+}
+
+// release serves a file of a release; false when it could not.
+func (e *Edge) release(w http.ResponseWriter, r *http.Request, ref *kilnv1.FileRef) bool {
+	a, err := e.file(r.Context(), ref)
+	if err != nil {
+		e.absent(w, r, err, ref.GetDigest())
+		return false
+	}
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	e.serve(w, r, a, a.Digest)
+	return true
+}
+
+// machineUKI serves the unified kernel image of a machine, by its MAC: what UEFI's HTTP boot fetches has no token.
+func (e *Edge) machineUKI(w http.ResponseWriter, r *http.Request) {
+	mac := strings.TrimSuffix(r.PathValue("mac"), ".efi")
+	boot, files, err := e.ukiOf(intent.Identity{MAC: mac}, r.URL.Query().Get("arch"))
+	event := &kilnv1.BootEvent{Mac: mac, Stage: kilnv1.BootStage_BOOT_STAGE_KERNEL, Address: addressOf(r)}
+	if boot != nil {
+		event.Machine = boot.Machine.GetName()
+	}
+	if err != nil {
+		event.Stage, event.Detail = kilnv1.BootStage_BOOT_STAGE_FAILED, err.Error()
+		e.cfg.Events.Add(event)
+		fail(w, http.StatusNotFound, err.Error())
+		return
+	}
+	if e.release(w, r, files.GetUki()) && r.Method != http.MethodHead {
+		event.Bytes, event.Detail = files.GetUki().GetSize(), "release "+boot.Release.GetName()
+		e.cfg.Events.Add(event)
+	}
+}
+
+// ukiOf is the unified kernel image that a machine boots.
+func (e *Edge) ukiOf(id intent.Identity, arch string) (*intent.Boot, *kilnv1.ReleaseFiles, error) {
+	boot, err := e.cfg.Intents.Index().Resolve(id)
+	if err != nil {
+		return boot, nil, err
+	}
+	if boot.LocalDisk {
+		return boot, nil, fmt.Errorf("machine %s boots from its own disk", boot.Name())
+	}
+	files, err := boot.Files(ipxeArch(arch))
+	if err == nil && files.GetUki() == nil {
+		err = fmt.Errorf("release %s has no unified kernel image for %s; build the format uki, too", boot.Release.GetName(), ipxeArch(arch))
+	}
+	return boot, files, err
+}
+
+// machineUp is what an image asks for when it has started.
+func (e *Edge) machineUp(w http.ResponseWriter, r *http.Request) {
+	boot, t, err := e.whose(r.PathValue("token"))
+	if err != nil {
+		fail(w, http.StatusForbidden, err.Error())
+		return
+	}
+	e.cfg.Events.Add(&kilnv1.BootEvent{Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_UP, Address: addressOf(r), Detail: "up"})
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// urls are those of this edge and of the others that a boot may go on at, this one first.
+func (e *Edge) urls() []string {
+	urls := []string{e.cfg.URL}
+	if others := e.others.Load(); others != nil {
+		for _, u := range *others {
+			if u != e.cfg.URL && len(urls) < maxEdges {
+				urls = append(urls, u)
+			}
+		}
+	}
+	return urls
+}
+
+const maxEdges = 4 // that a script names
+
+func writeScript(w http.ResponseWriter, script string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write([]byte(script)) // the machine asks again
+}
+
+// scriptFor is what a machine's script says.
+type scriptFor struct {
+	name, release string
+	files         *kilnv1.ReleaseFiles
+	cmdline       string
+	token         string
+	edges         []string
+}
+
+// machineScript boots a kernel and initrds. Each file comes from the first edge that gives it, and when none does the
+// machine starts anew: an edge may die at any moment.
+func machineScript(s scriptFor) (string, error) {
+	base := s.edges[0] + "/m/" + s.token
+	line := s.cmdline + " kiln.config=" + base + " ds=nocloud;s=" + base + "/nocloud/"
+	args, err := ipxe.Arguments(line)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "#!ipxe\necho Kiln: %s boots %s\n", ipxe.Printable(s.name), ipxe.Printable(s.release))
+	fetch := func(command string, ref *kilnv1.FileRef) {
+		path := "/files/" + s.token + "/" + strings.ReplaceAll(ref.GetDigest(), ":", "%3A")
+		for _, e := range s.edges {
+			fmt.Fprintf(&b, "%s || ", fmt.Sprintf(command, e+path))
+		}
+		b.WriteString("goto again\n")
+	}
+	initrds := ""
+	for i := range s.files.GetInitrds() {
+		initrds += fmt.Sprintf(" initrd=initrd%d", i)
+	}
+	fetch("kernel --name kernel %s"+strings.ReplaceAll(initrds+args, "%", "%%"), s.files.GetKernel())
+	for i, ref := range s.files.GetInitrds() {
+		fetch(fmt.Sprintf("initrd --name initrd%d %%s", i), ref)
+	}
+	b.WriteString("boot || goto again\n:again\nimgfree\necho Kiln: no edge gave all files; starting anew\nsleep 2\n" + autoboot)
+	return b.String(), nil
+}
+
+// autoboot starts anew with DHCP, so that another edge may answer.
+const autoboot = "dhcp && isset ${filename} && chain ${filename} || reboot\n"
+
+// diskScript leaves the network: firmware goes on with the next device.
+const diskScript = "#!ipxe\necho Kiln: booting from the local disk\nexit 1\n"
+
+// waitScript says why nothing boots, and asks again later.
+func waitScript(why string) string {
+	return "#!ipxe\necho Kiln: " + ipxe.Printable(strings.ReplaceAll(why, " ", "_")) + "\nsleep 15\n" + autoboot
+}
