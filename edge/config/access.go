@@ -22,6 +22,7 @@ func (a Access) String() string {
 // Facts are what is known of a request when its access is decided. None of them comes from a header.
 type Facts struct {
 	Token       bool // a token that Verify took, and that names the machine
+	PublicToken bool // the token was given to someone who only said to be the machine
 	Confirmed   bool // an operator said that what answers under the machine's MAC is the machine
 	SecretsRead bool // in this boot already
 
@@ -37,8 +38,8 @@ type Facts struct {
 
 // Allow decides what a request may have.
 //
-// A token gives what is public, and secrets when the machine is confirmed and has not read them in this boot. When the edge
-// sees that the token comes from an address that is bound to another machine, it gives no secrets: someone passed it on.
+// A token gives what is public, and secrets when the machine is confirmed and has not read them in this boot, unless it is a
+// public one. When the edge sees that the token comes from an address that is bound to another machine, it gives no secrets: someone passed it on.
 //
 // Without a token, the source address must be bound to one of the machine's MACs on the edge's own segment and the machine
 // must be booting; then it gives what is public, and never secrets: anyone on the segment can take an address.
@@ -47,7 +48,7 @@ func Allow(f Facts) Access {
 	bound := f.Bound.IsValid() && f.Bound.Unmap() == source
 	own := bound && f.BoundMAC != "" && slices.Contains(f.MACs, f.BoundMAC)
 	switch {
-	case f.Token && f.Confirmed && !f.SecretsRead && (own || !bound):
+	case f.Token && !f.PublicToken && f.Confirmed && !f.SecretsRead && (own || !bound):
 		return Secrets
 	case f.Token:
 		return Public

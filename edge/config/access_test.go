@@ -18,6 +18,7 @@ func TestAllow(t *testing.T) {
 		{"a token", Facts{Token: true, Source: other, MACs: macs}, Public},
 		{"a token of a confirmed machine", Facts{Token: true, Confirmed: true, Source: other, MACs: macs}, Secrets},
 		{"a token of a confirmed machine at its address", Facts{Token: true, Confirmed: true, Source: own, MACs: macs, Bound: own, BoundMAC: macs[1]}, Secrets},
+		{"a public token at the machine's address", Facts{Token: true, PublicToken: true, Confirmed: true, Source: own, MACs: macs, Bound: own, BoundMAC: macs[1]}, Public},
 		{"a token whose secrets are read", Facts{Token: true, Confirmed: true, SecretsRead: true, Source: own, MACs: macs, Bound: own, BoundMAC: macs[0]}, Public},
 		{"a token that another machine of the segment has", Facts{Token: true, Confirmed: true, Source: other, MACs: macs, Bound: other, BoundMAC: "52:54:00:00:00:66"}, Public},
 		{"a bound address while booting", Facts{Source: own, MACs: macs, Bound: own, BoundMAC: macs[0], Window: true}, Public},
@@ -34,5 +35,29 @@ func TestAllow(t *testing.T) {
 		if got := Allow(c.facts); got != c.want {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+func TestSeen(t *testing.T) {
+	bound := func(a netip.Addr) (Binding, bool) {
+		return Binding{MAC: "52:54:00:00:00:01"}, a == netip.MustParseAddr("10.0.0.5")
+	}
+	for _, c := range []struct {
+		name, source string
+		macs         []string
+		want         bool
+	}{
+		{"the machine", "10.0.0.5", []string{"52:54:00:00:00:02", "52:54:00:00:00:01"}, true},
+		{"the machine, written as IPv6", "::ffff:10.0.0.5", []string{"52:54:00:00:00:01"}, true},
+		{"someone who says to be another machine", "10.0.0.5", []string{"52:54:00:00:00:02"}, false},
+		{"someone from elsewhere", "10.0.0.6", []string{"52:54:00:00:00:01"}, false},
+		{"a machine without MACs", "10.0.0.5", nil, false},
+	} {
+		if got := Seen(bound, netip.MustParseAddr(c.source), c.macs); got != c.want {
+			t.Errorf("%s: got %v", c.name, got)
+		}
+	}
+	if Seen(nil, netip.MustParseAddr("10.0.0.5"), []string{""}) || Seen(bound, netip.Addr{}, []string{"52:54:00:00:00:01"}) {
+		t.Error("nobody is seen by nobody")
 	}
 }

@@ -50,7 +50,7 @@ func (f *Finder) Find(r *http.Request, token string) (*Found, error) {
 		if t, err = f.verify(token, now); err != nil {
 			return nil, refuse(http.StatusForbidden, err.Error(), err)
 		}
-		facts.Token, found.By, found.Boot = true, ByToken, t.Boot
+		facts.Token, facts.PublicToken, found.By, found.Boot = true, t.Public, ByToken, t.Boot
 		boot, err = f.Index().Named(t.Machine)
 	case facts.BoundMAC != "":
 		boot, err = f.Index().Resolve(intent.Identity{MAC: facts.BoundMAC})
@@ -73,6 +73,16 @@ func (f *Finder) Find(r *http.Request, token string) (*Found, error) {
 	}
 	found.Access = Allow(facts)
 	return found, nil
+}
+
+// Seen says whether an edge saw source being bound to one of a machine's MACs: whether whoever asks from there for a token is
+// more than someone who knows a MAC. Whoever makes a token for others makes it Public.
+func Seen(bound func(netip.Addr) (Binding, bool), source netip.Addr, macs []string) bool {
+	if bound == nil || !source.IsValid() {
+		return false
+	}
+	b, ok := bound(source.Unmap())
+	return ok && b.MAC != "" && slices.Contains(macs, b.MAC)
 }
 
 func (f *Finder) verify(token string, now time.Time) (Token, error) {

@@ -87,6 +87,10 @@ func (e *edge) do(q request) *httptest.ResponseRecorder {
 	return w
 }
 
+func publicToken(machine string) string {
+	return Sign(testKey(), Token{Machine: machine, Boot: BootID{1}, Expires: time.Unix(2000, 0), Public: true})
+}
+
 func tokenOf(machine string, boot byte, expires int64) string {
 	return Sign(testKey(), Token{Machine: machine, Boot: BootID{boot}, Expires: time.Unix(expires, 0)})
 }
@@ -212,6 +216,9 @@ func TestSecretsAreReadOnceInABoot(t *testing.T) {
 
 func TestSecretsAreNotGiven(t *testing.T) {
 	token := "/m/" + tokenOf("web-1", 1, 2000) + "/nocloud/vendor-data"
+	if w := newEdge(room()).do(request{path: "/m/" + publicToken("web-1") + "/nocloud/vendor-data", from: "10.0.0.5:1"}); w.Code != 403 {
+		t.Errorf("with a public token: got %d %q", w.Code, w.Body.String())
+	}
 	for _, c := range []struct {
 		name   string
 		change func(*edge, *kilnv1.Machine)

@@ -43,21 +43,29 @@ type Token struct {
 	Machine string // intent.Boot.Key
 	Boot    BootID
 	Expires time.Time // to the second
+	// Public tokens give no secrets: whoever got it says that it is the machine, and was not seen to have its address. A MAC
+	// address in a request is no proof.
+	Public bool
 }
 
 const (
 	tokenVersion = 1
 	maxMachine   = 128 // bytes of Token.Machine
-	tokenHead    = 1 + len(BootID{}) + 8
+	tokenHead    = 1 + 1 + len(BootID{}) + 8
+	flagPublic   = 1
 	maxToken     = (tokenHead + maxMachine + sha256.Size) * 4 / 3
 	// domain keeps a token from being anything else that is made with the key.
 	domain = "kiln boot token\x00"
 )
 
-// Sign writes a token: version, boot, expiry in seconds since 1970, machine, and HMAC-SHA-256 over these (RFC 2104), all in
+// Sign writes a token: version, flags, boot, expiry in seconds since 1970, machine, and HMAC-SHA-256 over these (RFC 2104), all in
 // base64url without padding (RFC 4648 §5), so that it stands in a path as it is.
 func Sign(key Key, t Token) string {
-	b := append([]byte{tokenVersion}, t.Boot[:]...)
+	b := []byte{tokenVersion, 0}
+	if t.Public {
+		b[1] = flagPublic
+	}
+	b = append(b, t.Boot[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(t.Expires.Unix()))
 	b = append(b, t.Machine...)
 	return base64.RawURLEncoding.EncodeToString(append(b, mac(key, b)...))
@@ -80,22 +88,23 @@ func Verify(key Key, text string, now time.Time) (Token, error) {
 		return Token{}, ErrToken
 	}
 	body, code := b[:len(b)-sha256.Size], b[len(b)-sha256.Size:]
-	if !hmac.Equal(code, mac(key, body)) || body[0] != tokenVersion {
+	if !hmac.Equal(code, mac(key, body)) || body[0] != tokenVersion || body[1]&^flagPublic != 0 {
 		return Token{}, ErrToken
 	}
-	seconds := binary.BigEndian.Uint64(body[1+len(BootID{}):])
+	seconds := binary.BigEndian.Uint64(body[2+len(BootID{}):])
 	if seconds > 1<<62 {
 		return Token{}, ErrToken
 	}
-	t := Token{Machine: string(body[tokenHead:]), Boot: BootID(body[1:]), Expires: time.Unix(int64(seconds), 0)}
+	t := Token{Machine: string(body[tokenHead:]), Boot: BootID(body[2:]), Expires: time.Unix(int64(seconds), 0), Public: body[1]&flagPublic != 0}
 	if !now.Before(t.Expires) {
 		return Token{}, ErrExpired
 	}
 	return t, nil
 }
 
-// tokenPath finds a token in a path, a URL, a command line or a line of a log.
-var tokenPath = regexp.MustCompile(`(?i)((?:/|%2f)m(?:/|%2f))([^/\s"'<>?#;&]{16,})`)
+// tokenPath finds a token in a path, a URL, a command line or a line of a log: behind /m/, and behind the edge's /files/ and
+// /up/.
+var tokenPath = regexp.MustCompile(`(?i)((?:/|%2f)(?:m|files|up)(?:/|%2f))([^/\s"'<>?#;&]{16,})`)
 
 // Redact replaces the tokens in s by marks that are the same for the same token, so that what a log says of one boot can
 // still be read together.

@@ -23,8 +23,13 @@ func TestATokenIsReadBack(t *testing.T) {
 	if err != nil || got != testToken() {
 		t.Errorf("got %+v %v, want %+v", got, err, testToken())
 	}
+	public := testToken()
+	public.Public = true
+	if got, err := Verify(testKey(), Sign(testKey(), public), time.Unix(1999, 0)); err != nil || got != public {
+		t.Errorf("got %+v %v, want %+v", got, err, public)
+	}
 	// The format is between edges of different versions: it does not change by accident.
-	const want = "AQECAwAAAAAAAAAAAAAAAAAAAAAAAAAH0HdlYi0x1Q42FgoPN6sjKwPomySOnq9KoG8kpjB2HRSyFR_YDDY"
+	const want = "AQABAgMAAAAAAAAAAAAAAAAAAAAAAAAAB9B3ZWItMTV96urISHJ_P_seYs5g462KQ65w7nOv7IK1GDY6RPdO"
 	if text != want {
 		t.Errorf("got %s, want %s", text, want)
 	}
@@ -40,6 +45,8 @@ func TestTokensThatAreRefused(t *testing.T) {
 	other[31]++
 	future := append([]byte{2}, raw[1:len(raw)-32]...)
 	future = append(future, mac(testKey(), future)...)
+	flags := append([]byte{1, 2}, raw[2:len(raw)-32]...)
+	flags = append(flags, mac(testKey(), flags)...)
 	for _, c := range []struct {
 		name, text string
 		now        int64
@@ -55,6 +62,7 @@ func TestTokensThatAreRefused(t *testing.T) {
 		{"one byte less", good[:len(good)-1], 1, ErrToken},
 		{"a machine of no letters", Sign(testKey(), Token{Expires: time.Unix(2000, 0)}), 1, ErrToken},
 		{"another version", base64.RawURLEncoding.EncodeToString(future), 1, ErrToken},
+		{"a flag that is not known", base64.RawURLEncoding.EncodeToString(flags), 1, ErrToken},
 		{"a machine without end", Sign(testKey(), Token{Machine: strings.Repeat("x", 1000), Expires: time.Unix(2000, 0)}), 1, ErrToken},
 		{"a path", "../../etc/passwd", 1, ErrToken},
 		{"a megabyte", strings.Repeat("A", 1<<20), 1, ErrToken},
@@ -91,6 +99,8 @@ func TestRedact(t *testing.T) {
 		{"a path that ends", "GET /m/" + token},
 		{"a command line", `ds=nocloud;s=http://10.0.0.1:8080/m/` + token + `/nocloud/ kiln.metadata=http://e/m/` + token},
 		{"an escaped URL", "next=%2Fm%2F" + token + "%2Fkv"},
+		{"a file of a release", "http://e/files/" + token + "/sha256%3Aabc"},
+		{"an image that is up", "/up/" + token},
 		{"JSON", `{"path":"/m/` + token + `"}`},
 		{"a letter that is escaped", "/m/%41" + token[1:] + "/kv"},
 	} {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/internal/ipxe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -39,7 +40,10 @@ func (c *checker) release(r *kilnv1.Release) {
 		if len(f.GetInitrds()) > maxInitrds {
 			c.complain(field, "it has %d initrds for %s, more than %d; put them into one file", len(f.GetInitrds()), p, maxInitrds)
 		}
-		c.must(field, cmdline(f.GetCmdline()))
+		if c.must(field, cmdline(f.GetCmdline())) && f.GetKernel() != nil {
+			_, err := ipxe.Arguments(f.GetCmdline())
+			c.must(field, err)
+		}
 		c.file(field, "kernel", f.GetKernel())
 		c.file(field, "unified kernel image", f.GetUki())
 		for i, initrd := range f.GetInitrds() {

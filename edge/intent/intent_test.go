@@ -126,6 +126,12 @@ func TestFaultsGetASentence(t *testing.T) {
 		{"a command line of two lines", func(in *kilnv1.Intent) { in.Groups[0].Cmdline = "a\nb" }, "group all: the command line holds a control character; write it on one line, with spaces"},
 		{"a command line that iPXE changes", func(in *kilnv1.Intent) { in.Groups[0].Cmdline = "a=${x}" },
 			"group all: the kernel command line holds ${, which iPXE would replace; boot it by another way, or change the command line"},
+		{"a command line with a command", func(in *kilnv1.Intent) { in.Groups[0].Cmdline = "quiet ; shell" },
+			`group all: the command line holds the word ";", which iPXE takes for its own; change it`},
+		{"a command line with a comment", func(in *kilnv1.Intent) { in.Releases[0].Platforms["linux/amd64"].Cmdline = "quiet #x" },
+			`release v1: the command line holds the word "#x", which iPXE takes for its own; change it`},
+		{"a release's command line that iPXE changes", func(in *kilnv1.Intent) { in.Releases[0].Platforms["linux/amd64"].Cmdline = "a && b" },
+			`release v1: the kernel command line holds the word &&, which iPXE takes for its own; change the command line`},
 		{"a command line without end", func(in *kilnv1.Intent) { in.Groups[0].Cmdline = strings.Repeat("x", 2048) },
 			"group all: the command line has 2048 bytes, more than the 2047 that a kernel takes; shorten it"},
 		{"a release's name twice", func(in *kilnv1.Intent) {

@@ -161,6 +161,12 @@ func cmdline(s string) error {
 			return errors.New("the command line holds a control character; write it on one line, with spaces")
 		}
 	}
+	for word := range strings.FieldsSeq(s) {
+		// iPXE begins another command after the one and a comment with the other (its command_terminator).
+		if word == ";" || word[0] == '#' {
+			return fmt.Errorf("the command line holds the word %s, which iPXE takes for its own; change it", quote(word))
+		}
+	}
 	return nil
 }
 
