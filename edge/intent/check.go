@@ -29,9 +29,15 @@ func check(in *kilnv1.Intent, releases []string, draft bool) Problems {
 	}
 	c.machines()
 	c.groups()
-	c.decided()
+	if n := len(in.GetGroups()); n > maxGroups {
+		c.object = Problem{Kind: kindIntent}
+		c.complain("groups", "there are %d groups, more than %d; give what machines do not share to the machines", n, maxGroups)
+	} else {
+		c.decided()
+	}
+	names := map[string]bool{}
 	for i, r := range in.GetReleases() {
-		c.at(KindRelease, i, r.GetName()).release(r)
+		c.at(KindRelease, i, r.GetName()).release(r, names)
 	}
 	if n := len(in.GetTokenKey()); n != 0 && n != 32 {
 		c.object = Problem{Kind: kindIntent}
@@ -277,6 +283,9 @@ func (c *checker) decided() {
 		}
 	}
 	for _, m := range c.in.GetMachines() {
+		if len(c.problems) >= maxProblems {
+			return
+		}
 		tell(index.selecting(m.GetLabels()), "machine "+bare(m.GetName()))
 	}
 	tell(index.unknown, "machines that nobody described")

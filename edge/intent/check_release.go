@@ -13,14 +13,12 @@ import (
 // maxInitrds bounds the files of one release: an iPXE script names each.
 const maxInitrds = 32
 
-func (c *checker) release(r *kilnv1.Release) {
+func (c *checker) release(r *kilnv1.Release, names map[string]bool) {
 	if c.must("name", objectName(r.GetName())) {
-		for _, other := range c.in.GetReleases()[:c.object.Index] {
-			if other.GetName() == r.GetName() {
-				c.complain("name", "there is another release of that name; rename one of them")
-				break
-			}
+		if names[r.GetName()] {
+			c.complain("name", "there is another release of that name; rename one of them")
 		}
+		names[r.GetName()] = true
 	}
 	if len(r.GetPlatforms()) == 0 && !(c.draft && r.GetBuild() != "") {
 		c.complain("platforms", "it has no files; name a build, or a kernel for each platform")

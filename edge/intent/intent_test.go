@@ -159,6 +159,16 @@ func TestFaultsGetASentence(t *testing.T) {
 	}
 }
 
+func TestTooManyGroups(t *testing.T) {
+	in := &kilnv1.Intent{}
+	for i := range maxGroups + 1 {
+		in.Groups = append(in.Groups, &kilnv1.Group{Name: fmt.Sprintf("g-%d", i)})
+	}
+	if got := Check(in).Error(); got != "there are 5001 groups, more than 5000; give what machines do not share to the machines" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestResolve(t *testing.T) {
 	x := NewIndex(room())
 	for _, c := range []struct {

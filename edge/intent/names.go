@@ -28,6 +28,7 @@ const (
 	maxCmdline  = 2047 // COMMAND_LINE_SIZE of x86 and arm64, less the NUL
 	maxKeyLine  = 16 << 10
 	maxSelector = 32
+	maxGroups   = 5000 // which for every machine are looked through
 )
 
 // MAC is an Ethernet address in the one form that intents have: "52:54:00:12:34:56".

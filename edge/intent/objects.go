@@ -11,7 +11,7 @@ import (
 const wholeFile = "the file"
 
 // maxObjects bounds the machines, groups and releases of one intent: every edge has them in memory.
-const maxObjects = 200_000
+const maxObjects = 100_000
 
 // document reads one YAML document.
 func (r *reader) document(root *yaml.Node) {

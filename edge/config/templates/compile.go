@@ -93,8 +93,12 @@ func sentence(err error) *Error {
 			out.Text = known.Error()
 		}
 	}
-	if strings.Contains(out.Text, "map has no entry for key") {
-		out.Text += "; give the machine or its group that value, or write default \"…\" (index .Values \"…\")"
+	if missing.MatchString(err.Error()) {
+		if strings.Contains(out.Text, ".Secrets") {
+			out.Text += "; give the machine that secret"
+		} else {
+			out.Text += "; give the machine or its group that value, or write default \"…\" (index .Values \"…\")"
+		}
 	}
 	return out
 }

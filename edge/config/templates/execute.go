@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -37,12 +38,15 @@ func (t *Template) execute(data Data, now func() time.Time) (Output, error) {
 	if errors.Is(err, errOutput) {
 		problem.Text = errOutput.Error()
 	}
-	if used && !errors.Is(err, errOutput) && !errors.Is(err, errTooMuch) {
+	if used && !errors.Is(err, errOutput) && !errors.Is(err, errTooMuch) && !missing.MatchString(err.Error()) {
 		// What text/template says may show a part of a value.
 		problem.Text, problem.err = "it failed after it used secrets, so that the reason is not shown; fill it with other values to see it", nil
 	}
 	return Output{Secrets: used}, problem
 }
+
+// missing is text/template's error for a name that is not there: it has nothing in it but the template's own text.
+var missing = regexp.MustCompile(`: map has no entry for key "[A-Za-z0-9_]+"$`)
 
 var errOutput = fmt.Errorf("the template writes more than %d bytes; put large files into the image", MaxOutput)
 
