@@ -1,0 +1,284 @@
+package dhcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// What a Server goes by when its fields are zero.
+const (
+	DefaultWorkers = 128  // decisions at once
+	DefaultQueue   = 1024 // packets that wait for one, and answers that wait for their time
+)
+
+const (
+	longestPacket = 2048                   // bytes: clients send less than a frame
+	patience      = 4 * time.Second        // of a client that waits for an answer; after that it has asked again
+	watchEvery    = 5 * time.Second        // how often a link is looked after
+	badReadPause  = 100 * time.Millisecond // after a failed read, for example because the link is down
+)
+
+// Counters count since the Server was made.
+type Counters struct {
+	Received uint64
+	Refused  uint64 // that Classify did not take
+	Dropped  uint64 // because there was no room, or because they had waited too long
+	Silent   uint64 // that were not to be answered
+	Answered uint64
+	Failed   uint64 // whose answer could not be made or sent
+}
+
+// Server answers on some interfaces. Its fields must not change once Serve is called.
+type Server struct {
+	Interfaces []string
+	// Decide says what a client is to be told. It may take its time, but a client waits for a few seconds only: ctx ends
+	// then. It is called for every message, also for RELEASE and DECLINE, and by many goroutines at once.
+	Decide func(ctx context.Context, c Client) Plan
+	// Done is told what became of each client's packet, if it is not nil: err is nil when an answer was sent, and ErrSilent
+	// when there was none to send.
+	Done func(c Client, plan Plan, err error)
+	Log  *slog.Logger
+
+	Workers int // decisions at once
+	Queue   int // packets that wait for one, and answers that wait for their time
+
+	received, refused, dropped, silent, answered, failed atomic.Uint64
+}
+
+// link is an interface and the sockets on it.
+type link interface {
+	ports() []port
+	addresses() []netip.Prefix // of IPv4, the main one first
+	changed() bool             // the sockets are on an interface that is no more
+	close()
+}
+
+// port is a socket. It may be closed while it receives.
+type port interface {
+	receive(b []byte) (n int, in Ingress, err error)
+	send(packet []byte, to Destination, from netip.Addr) error
+}
+
+// job is a packet that somebody is to answer.
+type job struct {
+	packet []byte
+	in     Ingress
+	came   time.Time
+	port   port
+	link   link
+}
+
+// Counters are the counts of now.
+func (s *Server) Counters() Counters {
+	return Counters{Received: s.received.Load(), Refused: s.refused.Load(), Dropped: s.dropped.Load(), Silent: s.silent.Load(),
+		Answered: s.answered.Load(), Failed: s.failed.Load()}
+}
+
+// Serve answers until ctx ends. It needs the right to use ports below 1024 (CAP_NET_BIND_SERVICE), and CAP_NET_RAW to
+// answer clients without an address in another way than by broadcast.
+func (s *Server) Serve(ctx context.Context) error { return s.serve(ctx, openLink) }
+
+func (s *Server) serve(ctx context.Context, open func(name string) (link, error)) error {
+	if s.Decide == nil || len(s.Interfaces) == 0 {
+		return errors.New("serve DHCP: Server.Decide or Server.Interfaces is not set; name the interfaces that machines boot on")
+	}
+	var links []link
+	for _, name := range s.Interfaces {
+		l, err := open(name)
+		if err != nil {
+			for _, l := range links {
+				l.close()
+			}
+			return err
+		}
+		links = append(links, l)
+	}
+	queue := either(s.Queue, DefaultQueue)
+	jobs := make(chan job, queue)
+	later := make(chan struct{}, queue) // one for each answer that waits for its time
+	var readers, workers sync.WaitGroup
+	for range either(s.Workers, DefaultWorkers) {
+		workers.Go(func() {
+			for j := range jobs {
+				s.work(ctx, &workers, later, j)
+			}
+		})
+	}
+	for i, l := range links {
+		readers.Go(func() { s.keep(ctx, s.Interfaces[i], l, open, jobs) })
+	}
+	readers.Wait()
+	close(jobs)
+	workers.Wait()
+	return nil
+}
+
+// keep reads from an interface, also after it went away and came again.
+func (s *Server) keep(ctx context.Context, name string, l link, open func(string) (link, error), jobs chan<- job) {
+	for {
+		s.read(ctx, l, jobs)
+		for {
+			if ctx.Err() != nil {
+				return
+			}
+			var err error
+			if l, err = open(name); err == nil {
+				s.log().Info("answering DHCP again on an interface that has changed", "interface", name)
+				break
+			}
+			s.log().Warn("no DHCP on an interface for now", "interface", name, "error", err)
+			pause(ctx, watchEvery)
+		}
+	}
+}
+
+// read takes packets from a link until ctx ends or the link's sockets are of no use any more, and closes it.
+func (s *Server) read(ctx context.Context, l link, jobs chan<- job) {
+	ctx, cancel := context.WithCancel(ctx)
+	var readers sync.WaitGroup
+	for _, p := range l.ports() {
+		readers.Go(func() {
+			defer cancel()
+			buffer := make([]byte, longestPacket)
+			for ctx.Err() == nil {
+				n, in, err := p.receive(buffer)
+				switch {
+				case errors.Is(err, net.ErrClosed):
+					return
+				case err != nil:
+					pause(ctx, badReadPause)
+				default:
+					s.enqueue(jobs, job{append([]byte{}, buffer[:n]...), in, time.Now(), p, l})
+				}
+			}
+		})
+	}
+	for ctx.Err() == nil && !l.changed() {
+		pause(ctx, watchEvery)
+	}
+	l.close()
+	readers.Wait()
+	cancel()
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// enqueue never waits: what there is no room for is dropped, and its client asks again.
+func (s *Server) enqueue(jobs chan<- job, j job) {
+	s.received.Add(1)
+	select {
+	case jobs <- j:
+	default:
+		s.dropped.Add(1)
+	}
+}
+
+// work answers one packet, or has it answered later.
+func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan struct{}, j job) {
+	if ctx.Err() != nil || time.Since(j.came) > patience {
+		s.dropped.Add(1)
+		return
+	}
+	c, err := Classify(j.packet, j.in)
+	if err != nil {
+		s.refused.Add(1)
+		s.log().Debug("a DHCP packet was not understood", "interface", j.in.Interface, "error", err)
+		return
+	}
+	decide, cancel := context.WithDeadline(ctx, j.came.Add(patience))
+	plan := s.Decide(decide, c)
+	cancel()
+	if plan.Delay <= 0 || plan.Mode == Silent {
+		s.finish(j, c, plan)
+		return
+	}
+	select {
+	case later <- struct{}{}:
+	default:
+		s.dropped.Add(1)
+		return
+	}
+	running.Go(func() {
+		defer func() { <-later }()
+		if pause(ctx, plan.Delay); ctx.Err() == nil {
+			s.finish(j, c, plan)
+		}
+	})
+}
+
+// finish sends what the plan says.
+func (s *Server) finish(j job, c Client, plan Plan) {
+	self := choose(j.in.To, plan.Lease.Address, j.link.addresses())
+	p, to, err := Reply(c, plan, self)
+	if err == nil {
+		if err = j.port.send(p.ToBytes(), to, self); err != nil {
+			err = fmt.Errorf("send the %s for %s to %s: %w", p.MessageType(), c.MAC, to.Addr, err)
+		}
+	}
+	attrs := []any{"mac", c.MAC, "kind", c.Kind, "message", c.Message, "interface", j.in.Interface, "port", j.in.Port, "secs", c.Secs}
+	switch {
+	case errors.Is(err, ErrSilent):
+		s.silent.Add(1)
+		s.log().Debug("not answered by DHCP", append(attrs, "why", err)...)
+	case err != nil:
+		s.failed.Add(1)
+		s.log().Warn("no DHCP answer", append(attrs, "error", err)...)
+	default:
+		s.answered.Add(1)
+		s.log().Info("answered by DHCP", append(attrs, "answer", p.MessageType(), "to", to.Addr, "address", address(p), "file", plan.Boot.File)...)
+	}
+	if s.Done != nil {
+		s.Done(c, plan, err)
+	}
+}
+
+func address(p *dhcpv4.DHCPv4) string {
+	if p.YourIPAddr.IsUnspecified() {
+		return ""
+	}
+	return p.YourIPAddr.String()
+}
+
+// choose picks the address to answer from: the one that was asked, or one in the network of the lease, or the main one.
+func choose(asked netip.Addr, lease netip.Prefix, own []netip.Prefix) netip.Addr {
+	var main netip.Addr
+	for _, p := range own {
+		if p.Addr() == asked {
+			return asked
+		}
+		if !main.IsValid() || lease.IsValid() && lease.Contains(p.Addr()) && !lease.Contains(main) {
+			main = p.Addr()
+		}
+	}
+	return main
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.Default()
+	}
+	return s.Log
+}
+
+func either(set, otherwise int) int {
+	if set > 0 {
+		return set
+	}
+	return otherwise
+}
