@@ -50,6 +50,8 @@ type S3Config struct {
 	// Credentials, when set, take the place of the usual chain: environment, shared credentials file, instance role.
 	Credentials *credentials.Credentials
 	Patience    time.Duration // that an operation is tried for; 2 min when 0
+	// Later opens the store also when its server does not answer: whoever has what it needs goes on without.
+	Later bool
 	Log         *slog.Logger
 }
 
@@ -144,7 +146,12 @@ func OpenS3(ctx context.Context, cfg S3Config) (*S3, error) {
 			return nil, err
 		}
 	}
-	return s, s.Check(ctx)
+	err = s.Check(ctx)
+	if cfg.Later && errors.Is(err, ErrUnavailable) {
+		cfg.Log.Warn("the shared cache does not answer; going on with what is here", "store", s.String(), "error", err)
+		err = nil
+	}
+	return s, err
 }
 
 func (s *S3) client(endpoint string, plain bool) (*minio.Client, error) {

@@ -12,7 +12,10 @@ import (
 )
 
 // storeFlags say where a node keeps bytes.
-type storeFlags struct{ store, public, cache, size string }
+type storeFlags struct {
+	store, public, cache, size string
+	later                      bool // it is opened also when its server does not answer
+}
 
 func (f *storeFlags) add(flags *pflag.FlagSet, usage string) {
 	flags.StringVar(&f.store, "store", "", usage)
@@ -38,6 +41,7 @@ func (f *storeFlags) open(ctx context.Context, data *node.Data, url string, asks
 	for {
 		store, err := cache.OpenShared(ctx, cache.SharedConfig{
 			Dir: f.dir(data), URL: url, MaxLocal: most, Presence: asks, PublicEndpoint: f.public, Log: log,
+			S3: func(c *cache.S3Config) { c.Later = f.later },
 		})
 		switch {
 		case errors.Is(err, cache.ErrUnavailable) && ctx.Err() == nil:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/edge/config"
 )
 
 const (
@@ -36,6 +37,8 @@ type Edge struct {
 	cfg     Config
 	handler http.Handler
 	others  atomic.Pointer[[]string] // URLs of other edges
+
+	pxe atomic.Pointer[PXE] // nil: firmware finds the edge by other means
 
 	bindings bindings
 }
@@ -97,7 +100,7 @@ func (e *Edge) logged(next http.Handler) http.Handler {
 		start := time.Now()
 		status := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(status, r)
-		e.cfg.Log.Info("served", "method", r.Method, "path", r.URL.Path, "status", status.status, "range", r.Header.Get("Range"),
+		e.cfg.Log.Info("served", "method", r.Method, "path", config.Redact(r.URL.Path), "status", status.status, "range", r.Header.Get("Range"),
 			"client", r.RemoteAddr, "agent", r.UserAgent(), "ms", time.Since(start).Milliseconds())
 	})
 }

@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -23,7 +25,18 @@ func (e *Edge) machineRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /files/{token}/{digest}", e.machineFile)
 	mux.HandleFunc("GET /uki/{mac}", e.machineUKI)
 	mux.HandleFunc("GET /up/{token}", e.machineUp)
+	mux.HandleFunc("GET /loaders/{name}", func(w http.ResponseWriter, r *http.Request) {
+		pxe := e.pxe.Load()
+		if pxe == nil || pxe.Loaders[r.PathValue("name")] == "" {
+			fail(w, http.StatusNotFound, "there is no such boot program here")
+			return
+		}
+		http.ServeFile(w, r, pxe.Loaders[r.PathValue("name")])
+	})
 }
+
+// ServeLoaders serves the boot programs of p over HTTP, too.
+func (e *Edge) ServeLoaders(p *PXE) { e.pxe.Store(p) }
 
 // machineScript is the iPXE script for one machine.
 func (e *Edge) machineScript(w http.ResponseWriter, r *http.Request) {
@@ -40,7 +53,7 @@ func (e *Edge) machineScript(w http.ResponseWriter, r *http.Request) {
 		event.Detail = "boots from its own disk"
 		script = diskScript
 	default:
-		script, err = e.bootOf(boot, q.Get("arch"), event)
+		script, err = e.bootOf(r, boot, q.Get("arch"), event)
 		if err != nil {
 			event.Stage, event.Detail = kilnv1.BootStage_BOOT_STAGE_FAILED, err.Error()
 			script = waitScript(err.Error())
@@ -54,12 +67,15 @@ func (e *Edge) machineScript(w http.ResponseWriter, r *http.Request) {
 }
 
 func addressOf(r *http.Request) string {
-	host, _, _ := strings.Cut(r.RemoteAddr, ":")
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
 	return host
 }
 
 // bootOf is the script of a machine that has a release.
-func (e *Edge) bootOf(boot *intent.Boot, arch string, event *kilnv1.BootEvent) (string, error) {
+func (e *Edge) bootOf(r *http.Request, boot *intent.Boot, arch string, event *kilnv1.BootEvent) (string, error) {
 	files, err := boot.Files(ipxeArch(arch))
 	if err != nil {
 		return "", err
@@ -67,7 +83,7 @@ func (e *Edge) bootOf(boot *intent.Boot, arch string, event *kilnv1.BootEvent) (
 	if files.GetKernel() == nil {
 		return "", fmt.Errorf("release %s has no kernel for %s; build kernel+initrd", boot.Release.GetName(), ipxeArch(arch))
 	}
-	token, id, err := e.token(boot)
+	token, id, err := e.token(r, boot)
 	if err != nil {
 		return "", err
 	}
@@ -91,13 +107,16 @@ func ipxeArch(arch string) string {
 	}
 }
 
-// token makes the token of a new boot.
-func (e *Edge) token(boot *intent.Boot) (token, id string, err error) {
+// token makes the token of a new boot. It is good for secrets only when this edge saw the address being given to the machine:
+// anybody may say a MAC.
+func (e *Edge) token(r *http.Request, boot *intent.Boot) (token, id string, err error) {
 	key, err := config.ParseKey(e.cfg.Intents.Key())
 	if err != nil {
 		return "", "", err
 	}
 	t := config.Token{Machine: boot.Key(), Expires: e.now().Add(bootWindow)}
+	source, err := netip.ParseAddr(addressOf(r))
+	t.Public = err != nil || !config.Seen(e.bound, source, boot.MACs())
 	if _, err := rand.Read(t.Boot[:]); err != nil {
 		return "", "", err
 	}

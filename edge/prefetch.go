@@ -93,3 +93,10 @@ func (p *prefetcher) fetch(ctx context.Context, ref *kilnv1.FileRef) error {
 	}
 	return nil
 }
+
+// Prefetch fetches the files of releases until ctx ends.
+func (e *Edge) Prefetch(ctx context.Context) {
+	p := &prefetcher{edge: e, wake: make(chan struct{}, 1)}
+	e.cfg.Intents.OnChange(p.set)
+	p.run(ctx)
+}

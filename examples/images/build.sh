@@ -121,10 +121,11 @@ container() {
   local packages=$1 dir=$2 script=$3 applet
   mkdir -p "$dir"/{bin,dev,etc,proc,sys,tmp}
   cp "$packages/busybox-static/bin/busybox" "$dir/bin/busybox"
-  for applet in sh awk cat df hostname httpd mkdir nproc sleep uname wget; do
+  for applet in sh awk cat df hostname httpd ifconfig mkdir nproc route sed sleep udhcpc uname wget; do
     ln -s busybox "$dir/bin/$applet"
   done
   install -m 0755 "examples/images/$script" "$dir/bin/$script"
+  [[ $script != configure ]] || install -m 0755 examples/images/address "$dir/bin/address"
 }
 
 CGO_ENABLED=0 go build -trimpath -o build/modules ./examples/images/modules
@@ -136,13 +137,13 @@ for arch in "${archs[@]}"; do
 done
 for arch in "${archs[@]}"; do
   packages=$out/$arch.packages
-  for name in kernel init runc facts hello root boot; do
+  for name in kernel init runc facts hello configure root boot; do
     dir=$out/$arch/$name
     rm -rf "$dir"
     mkdir -p "$dir"
     case $name in
       kernel | init | runc | root | boot) "$name" "$arch" "$packages" "$dir"; pack "$name" "$arch" "$dir" ;;
-      facts | hello) container "$packages" "$dir" "$name"; pack "$name" "$arch" "$dir" --cmd "/bin/$name" ;;
+      facts | hello | configure) container "$packages" "$dir" "$name"; pack "$name" "$arch" "$dir" --cmd "/bin/$name" ;;
     esac
   done
 done

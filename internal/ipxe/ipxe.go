@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Arguments are a command line as iPXE passes it on. iPXE has no quoting: it expands ${…} anywhere and takes && and || for
-// its own, so a command line with those is refused, as is one that would start another line of the script.
+// Arguments are a command line as iPXE passes it on. iPXE has no quoting: it expands ${…} anywhere and takes &&, || and ; for
+// its own and # for a comment, so a command line with those words is refused, as is one that would start another line of the script.
 func Arguments(cmdline string) (string, error) {
 	if strings.Contains(cmdline, "${") {
 		return "", fmt.Errorf("the kernel command line holds ${, which iPXE would replace; boot it by another way, or change the command line")
 	}
 	var out strings.Builder
 	for _, word := range strings.Fields(cmdline) {
-		if word == "&&" || word == "||" {
+		if word == "&&" || word == "||" || word == ";" || word[0] == '#' {
 			return "", fmt.Errorf("the kernel command line holds the word %s, which iPXE takes for its own; change the command line", word)
 		}
 		out.WriteString(" " + word)

@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kiln-farm/kiln/edge"
+	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/tftp"
+)
+
+// pxeFlags say how firmware finds the edge.
+type pxeFlags struct {
+	interfaces []string
+	dhcp       string
+	loaders    []string
+}
+
+func (f *pxeFlags) add(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&f.interfaces, "interface", nil, "interface whose machines boot from this edge, by DHCP and TFTP; repeatable")
+	flags.StringVar(&f.dhcp, "dhcp", "proxy", "with --interface: proxy says what to boot beside the site's own server, full also gives fixed addresses, off leaves both to the site's server")
+	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi; repeatable (default: where distributions have them)")
+}
+
+func (f *pxeFlags) check() error {
+	switch f.dhcp {
+	case "proxy", "full", "off":
+		return nil
+	}
+	return usagef("--dhcp %q: it is proxy, full or off", f.dhcp)
+}
+
+// address is where HTTP is served.
+func (f *pxeFlags) address(listen string) (string, error) {
+	if listen != "" {
+		return listen, nil
+	}
+	if len(f.interfaces) == 0 {
+		return net.JoinHostPort("127.0.0.1", edgePort), nil
+	}
+	ip, err := interfaceAddress(f.interfaces[0])
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(ip.String(), edgePort), nil
+}
+
+// loaderDirs are where distributions have iPXE.
+var loaderDirs = []string{"/usr/lib/ipxe", "/usr/share/ipxe", "/usr/lib/ipxe/qemu"}
+
+// serve answers firmware until the end. What cannot begin is told at once.
+func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, clean *closers) error {
+	if len(f.interfaces) == 0 {
+		return nil
+	}
+	loaders, err := edge.ReadLoaders(append(f.loaders, loaderDirs...)...)
+	if err != nil {
+		return usagef("--loaders: %w", err)
+	}
+	pxe := &edge.PXE{Edge: e, Full: f.dhcp == "full", Loaders: loaders}
+	e.ServeLoaders(pxe)
+	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Log: log}
+	for _, name := range f.interfaces {
+		ip, err := interfaceAddress(name)
+		if err != nil {
+			return err
+		}
+		conn, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp4", net.JoinHostPort(ip.String(), "69"))
+		if err != nil {
+			return usagef("serve TFTP on %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", name, cause(err))
+		}
+		clean.run(ctx, func(ctx context.Context) { told(log, "TFTP", files.Serve(ctx, conn)) })
+	}
+	if f.dhcp == "off" {
+		return nil
+	}
+	server := &dhcp.Server{Interfaces: f.interfaces, Decide: pxe.Decide, Log: log}
+	advertiser := &dhcp.Advertiser{Interfaces: f.interfaces, Log: log}
+	clean.run(ctx, func(ctx context.Context) { told(log, "DHCP", server.Serve(ctx)) })
+	clean.run(ctx, func(ctx context.Context) { told(log, "router advertisements", advertiser.Serve(ctx)) })
+	log.Info("machines boot here", "interfaces", f.interfaces, "dhcp", f.dhcp, "loaders", len(loaders))
+	return nil
+}
+
+// told logs why a server ended.
+func told(log *slog.Logger, what string, err error) {
+	if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, context.Canceled) {
+		log.Error("a server of the edge ended", "server", what, "error", err)
+	}
+}
