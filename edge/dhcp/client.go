@@ -105,6 +105,16 @@ func (c Client) SystemUUID() string {
 		binary.LittleEndian.Uint16(b[6:]), b[8:10], b[10:])
 }
 
+// Waited is for how many seconds the client has tried to get an answer. iPXE puts no seconds into the packet but the number
+// of its tries, from 1 on, times four, and two bits (dhcp.c); it tries again after 1, 2, 4, ... seconds.
+func (c Client) Waited() uint16 {
+	if c.Kind != IPXE {
+		return c.Secs
+	}
+	tries := min(max(c.Secs>>2, 1), 10)
+	return 1<<(tries-1) - 1
+}
+
 // maxHops is how many relays a packet may have passed (RFC 1542 §4.1.1).
 const maxHops = 16
 

@@ -72,6 +72,21 @@ func TestClassifyReadsAllFields(t *testing.T) {
 	}
 }
 
+func TestWaited(t *testing.T) {
+	for _, c := range []struct {
+		kind       field
+		secs, want uint16
+	}{
+		{ovmf, 0, 0}, {ovmf, 4, 4}, {ovmf, 12, 12},
+		{ipxeROM, 0, 0}, {ipxeROM, 4, 0}, {ipxeROM, 2<<2 | 3, 1}, {ipxeROM, 3 << 2, 3}, {ipxeROM, 4 << 2, 7}, {ipxeROM, 65535, 511},
+	} {
+		got := mustClassify(t, packet(discover, pcMAC, c.kind, secs(c.secs)), on67())
+		if got.Waited() != c.want {
+			t.Errorf("%s, secs %d: got %d, want %d", got.Kind, c.secs, got.Waited(), c.want)
+		}
+	}
+}
+
 func TestUUIDsThatAreNone(t *testing.T) {
 	for _, value := range []string{"", "\x00", strings.Repeat("\x00", 17), "\x00" + strings.Repeat("\xff", 16), "\x01" + string(uuid[1:])} {
 		if got := (Client{UUID: []byte(value)}).SystemUUID(); got != "" {

@@ -32,7 +32,7 @@ const (
 	restSecs   = 4                      // the first time that firmware repeats itself after (EDK2: after 4, 12, 28 s)
 )
 
-// Wait is how long an edge of a rank waits before it answers, and whether it answers at all. secs is Client.Secs: a client
+// Wait is how long an edge of a rank waits before it answers, and whether it answers at all. secs is Client.Waited: a client
 // that has waited was not answered by the first one, and later not by the second one either. Few answer at once because EDK2
 // keeps 16 offers at most.
 func Wait(rank int, secs uint16) (wait time.Duration, answer bool) {

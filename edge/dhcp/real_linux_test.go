@@ -354,7 +354,7 @@ func TestIPv6ClientsNeedNotWait(t *testing.T) {
 	t.Error("no advertisement came")
 }
 
-func TestOneMachineOfAFewThousand(t *testing.T) {
+func TestMachinesThatAreSwitchedOnAtOnce(t *testing.T) {
 	w := newWire(t)
 	w.machine(t, "edge", "02:00:00:00:00:03", "10.77.0.3/24")
 	w.machine(t, "relay", "02:00:00:00:00:09", "10.77.0.9/24")

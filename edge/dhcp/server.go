@@ -231,7 +231,7 @@ func (s *Server) finish(j job, c Client, plan Plan) {
 			err = fmt.Errorf("send the %s for %s to %s: %w", p.MessageType(), c.MAC, to.Addr, err)
 		}
 	}
-	attrs := []any{"mac", c.MAC, "kind", c.Kind, "message", c.Message, "interface", j.in.Interface, "port", j.in.Port, "secs", c.Secs}
+	attrs := []any{"mac", c.MAC.String(), "kind", c.Kind.String(), "message", c.Message.String(), "interface", j.in.Interface, "port", j.in.Port, "waited", c.Waited()}
 	switch {
 	case errors.Is(err, ErrSilent):
 		s.silent.Add(1)
@@ -241,7 +241,7 @@ func (s *Server) finish(j job, c Client, plan Plan) {
 		s.log().Warn("no DHCP answer", append(attrs, "error", err)...)
 	default:
 		s.answered.Add(1)
-		s.log().Info("answered by DHCP", append(attrs, "answer", p.MessageType(), "to", to.Addr, "address", address(p), "file", plan.Boot.File)...)
+		s.log().Info("answered by DHCP", append(attrs, "answer", p.MessageType().String(), "to", to.Addr, "address", address(p), "file", plan.Boot.File)...)
 	}
 	if s.Done != nil {
 		s.Done(c, plan, err)
