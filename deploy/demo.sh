@@ -13,13 +13,17 @@ readonly boot_seconds=${BOOT_SECONDS:-120} # a boot takes about 15 s; a busy mac
 mkdir -p "$dir"
 exec 7>"$dir/lock"
 flock --nonblock 7 || { echo "another demo runs here; waiting for it to end" >&2; flock 7; }
-edge_pid='' qemu_pid=''
+edge_pid='' qemu_pid='' namespace=''
 
 cleanup() {
   local pid
   for pid in $qemu_pid $edge_pid; do
     kill "$pid" 2>/dev/null || true
   done
+  if [[ -n $namespace ]]; then
+    wait
+    ip netns delete "$namespace"
+  fi
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
@@ -57,37 +61,55 @@ grep MiB "$dir/disks.log"
 row "eight more formats" $(($(now) - start))
 echo "kiln run build/demo/disks/disks.iso boots one of them"
 
-step "kiln edge, and a machine that boots from it"
+step "kiln apply: one machine, and what it boots"
+bin/kiln build --cache "$KILN_CACHE" --arch amd64 --dir "$dir/machine" --format kernel+initrd --progress plain examples/machine.yml 2>>"$dir/build.log" ||
+  { cat "$dir/build.log" >&2; exit 1; }
+bin/kiln apply --cache "$KILN_CACHE" --prune -f examples/machines.yml
+
+step "kiln edge, and a machine with nothing on it that boots from it"
 : >"$dir/edge.log" # the last run's address must be gone before the first look
-bin/kiln edge --cache "$KILN_CACHE" --listen 127.0.0.1:0 >>"$dir/edge.log" 2>&1 7>&- &
+readonly mac=52:54:00:12:34:56
+inside=()
+if [[ $(id -u) == 0 ]] && command -v ip >/dev/null && ip netns add "kdemo$$" 2>/dev/null; then
+  namespace=kdemo$$
+  inside=(ip netns exec "$namespace")
+  for link in "link set lo up" "link add br0 type bridge" "addr add 10.77.0.1/24 dev br0" "tuntap add tap0 mode tap" \
+    "link set tap0 master br0" "link set tap0 up" "link set br0 up"; do
+    # shellcheck disable=SC2086
+    ip -n "$namespace" $link
+  done
+  echo "a network of its own: the machine's firmware finds the edge by DHCP, TFTP and HTTP"
+  edge=(--interface br0 --dhcp full)
+  network=(-netdev tap,id=n0,ifname=tap0,script=no,downscript=no)
+else
+  echo "without root there is no network for DHCP: QEMU tells the firmware where the edge is, and the rest is the same"
+  edge=(--listen 127.0.0.1:7381 --url http://10.0.2.2:7381) # 10.0.2.2 is this machine, seen from QEMU's user network
+  network=(-netdev "user,id=n0,bootfile=http://10.0.2.2:7381/boot.ipxe?mac=$mac&arch=x86_64")
+fi
+"${inside[@]}" bin/kiln edge --cache "$KILN_CACHE" "${edge[@]}" >>"$dir/edge.log" 2>&1 7>&- &
 edge_pid=$!
-address=''
 for _ in {1..100}; do
-  address=$(sed -n 's/.*msg=listening address=\(http:[^ ]*\).*/\1/p' "$dir/edge.log")
-  [[ -z $address ]] || break
+  ! grep -q 'msg=listening' "$dir/edge.log" || break
   kill -0 "$edge_pid" 2>/dev/null || break
   sleep 0.05
 done
-[[ -n $address ]] || { cat "$dir/edge.log" >&2; echo "the edge did not start; see the lines above" >&2; exit 1; }
-script=http://10.0.2.2:${address##*:}/boot/hello.ipxe # 10.0.2.2 is this machine, seen from QEMU's user network
-echo "$address/boot/hello.ipxe:"
-echo
+grep -q 'msg=listening' "$dir/edge.log" || { cat "$dir/edge.log" >&2; echo "the edge did not start; see the lines above" >&2; exit 1; }
 
 serial=$dir/serial
 rm -f "$serial"
 mkfifo "$serial"
 start=$(now)
-timeout "$boot_seconds" qemu-system-x86_64 -accel tcg -machine q35,graphics=off -cpu max -m 1024 -nodefaults -display none -no-reboot \
-  -boot n -netdev "user,id=n0,bootfile=$script" -device virtio-net-pci,netdev=n0 \
+"${inside[@]}" timeout "$boot_seconds" qemu-system-x86_64 -accel tcg -machine q35,graphics=off -cpu max -m 1024 -nodefaults -display none -no-reboot \
+  -boot n "${network[@]}" -device "virtio-net-pci,netdev=n0,mac=$mac" \
   -serial stdio </dev/null >"$serial" 2>"$dir/qemu.log" 7>&- & # graphics=off: the firmware's words go there, too
 qemu_pid=$!
 
-up=0 onboot=0 service=0 off=0
+up=0 configured=0 service=0 off=0
 while IFS= read -r line; do
   echo "  $line"
   case $line in
     *'[init] up after'*) up=$(now) ;;
-    *KILN-ONBOOT-DONE*) onboot=$(now) ;;
+    *'KILN-CONFIGURED demo-machine'*) configured=$(now) ;;
     *KILN-SERVICE-UP*) [[ $service != 0 ]] || service=$(now) ;;
     *'[init] power off'*) off=$(now) ;;
     *'No more network devices'*) kill "$qemu_pid" 2>/dev/null || true ;; # iPXE gave up
@@ -99,27 +121,19 @@ qemu_pid=''
 end=$(now)
 rm -f "$serial"
 
-if [[ $up == 0 || $onboot == 0 || $service == 0 || $off == 0 ]]; then
+if [[ $up == 0 || $configured == 0 || $service == 0 || $off == 0 ]]; then
   cat "$dir/qemu.log" "$dir/edge.log" >&2
   echo "the machine did not boot as far as it should (QEMU's exit code $code; 124 is the time limit of $boot_seconds s); the lines above say how far it came" >&2
   exit 1
 fi
-
-# served WHAT: when the edge was first asked for a path like that, in milliseconds since 1970.
-served() {
-  local stamp
-  stamp=$(grep -m 1 "path=$1" "$dir/edge.log" | sed 's/^time=\([^ ]*\) .*/\1/')
-  date -d "$stamp" +%s%3N
-}
-script_at=$(served /boot/)
-last_at=$(grep 'path=/artifacts/' "$dir/edge.log" | tail -n 1 | sed 's/^time=\([^ ]*\) .*/\1/')
-last_at=$(date -d "$last_at" +%s%3N)
-row "boot: power on to boot script" $((script_at - start))
-row "boot: kernel and initrd fetched" $((last_at - script_at))
-row "boot: kernel to init" $((up - last_at))
-row "boot: onboot container done" $((onboot - up))
-row "boot: service answers" $((service - onboot))
+row "boot: power on to init" $((up - start))
+row "boot: configured by the edge" $((configured - up))
+row "boot: service answers" $((service - configured))
 row "boot: until power off" $((end - service))
+
+step "kiln machine boots demo-machine"
+sleep 1 # the last events are told a moment later
+bin/kiln machine boots --cache "$KILN_CACHE" demo-machine | tail -n 8
 
 step "what each part took"
 printf '%s\n' "${rows[@]}"

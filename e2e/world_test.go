@@ -79,11 +79,17 @@ func (w *world) run(ctx context.Context, program string, args ...string) (string
 // build builds the example into a directory of the test.
 func (w *world) build(t *testing.T, flags ...string) (dir string) {
 	t.Helper()
+	return w.buildFile(t, "examples/hello.yml", flags...)
+}
+
+// buildFile builds an example.
+func (w *world) buildFile(t *testing.T, file string, flags ...string) (dir string) {
+	t.Helper()
 	dir = t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), buildLimit)
 	defer cancel()
 	args := append([]string{"build", "--cache", w.cache, "--progress", "plain", "--dir", dir}, flags...)
-	if _, err := w.run(ctx, w.kiln, append(args, "examples/hello.yml")...); err != nil {
+	if _, err := w.run(ctx, w.kiln, append(args, file)...); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -72,7 +72,7 @@ func (p *PXE) Decide(_ context.Context, c dhcp.Client) dhcp.Plan {
 		return dhcp.Plan{}
 	}
 	rank := dhcp.Rank(c.MAC, p.Edge.urls(), p.Edge.cfg.URL)
-	wait, answer := dhcp.Wait(rank, c.Secs)
+	wait, answer := dhcp.Wait(rank, c.Waited())
 	if !answer && !c.ServerID.IsValid() && c.Message == dhcpv4.MessageTypeDiscover {
 		return dhcp.Plan{}
 	}
