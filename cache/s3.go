@@ -52,7 +52,7 @@ type S3Config struct {
 	Patience    time.Duration // that an operation is tried for; 2 min when 0
 	// Later opens the store also when its server does not answer: whoever has what it needs goes on without.
 	Later bool
-	Log         *slog.Logger
+	Log   *slog.Logger
 }
 
 // ParseS3URL reads s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME]; without an endpoint it is Amazon's.
