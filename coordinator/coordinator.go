@@ -76,9 +76,13 @@ func New(cfg Config) (*Coordinator, error) {
 		stopped: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
 		again: make(chan chan error), failed: make(chan struct{}),
 	}
+	c.fsm.tooOld = c.fail
 	c.stop = sync.OnceFunc(func() { close(c.stopped) })
 	var err error
 	if c.node, err = openNode(&c.cfg, c.fsm); err != nil {
+		if fault := c.Fault(); fault != nil {
+			err = fault // raft says only that there is no snapshot it can restore
+		}
 		return nil, fmt.Errorf("start coordinator %s: %w", cfg.NodeID, err)
 	}
 	c.closeNode = sync.OnceValue(c.node.Close)

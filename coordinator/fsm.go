@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -13,7 +15,9 @@ import (
 type fsm struct {
 	mu      sync.RWMutex // guards machine
 	machine *state.Machine
+	newer   error // why nothing is applied any more
 
+	tooOld  func(error)   // told once when this program is too old for the log; may be nil
 	members chan struct{} // holds a token when members may have changed
 }
 
@@ -27,11 +31,32 @@ func (f *fsm) Apply(log *raft.Log) any {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.stops(entry.GetLevel()) {
+		return state.Outcome{}
+	}
 	out := f.machine.Apply(entry)
+	f.stops(f.machine.FeatureLevel())
 	if slices.ContainsFunc(out.Changes, func(c state.Change) bool { return c.Kind == state.MembersChanged }) {
 		f.membersChanged()
 	}
 	return out
+}
+
+// stops says whether the log has come to a feature level that this program cannot apply, as it does after a downgrade. From
+// there on its state would not be that of the others: it applies nothing more and keeps no snapshot, so that the right
+// release finds the log as it was.
+func (f *fsm) stops(level uint32) bool {
+	if f.newer == nil && level > state.Level() {
+		f.stop(fmt.Errorf("%w: the farm is at feature level %d, this program applies %d", state.ErrNewer, level, state.Level()))
+	}
+	return f.newer != nil
+}
+
+func (f *fsm) stop(why error) {
+	f.newer = why
+	if f.tooOld != nil {
+		f.tooOld(why)
+	}
 }
 
 func (f *fsm) membersChanged() {
@@ -50,7 +75,14 @@ func (f *fsm) view(look func(m *state.Machine)) {
 }
 
 // Snapshot implements raft.FSM.
-func (f *fsm) Snapshot() (raft.FSMSnapshot, error) { return fsmSnapshot{f.snapshot()}, nil }
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.newer != nil {
+		return nil, f.newer
+	}
+	return fsmSnapshot{f.machine.Snapshot()}, nil
+}
 
 func (f *fsm) snapshot() *state.Snapshot {
 	f.mu.Lock()
@@ -62,11 +94,14 @@ func (f *fsm) snapshot() *state.Snapshot {
 func (f *fsm) Restore(r io.ReadCloser) error {
 	defer r.Close()
 	machine, err := state.Restore(r)
-	if err != nil {
-		return err
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err != nil {
+		if errors.Is(err, state.ErrNewer) {
+			f.stop(err)
+		}
+		return err
+	}
 	f.machine = machine
 	f.membersChanged()
 	return nil

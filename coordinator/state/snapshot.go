@@ -21,6 +21,9 @@ const (
 // ErrSnapshot: the bytes are no whole snapshot.
 var ErrSnapshot = errors.New("not a snapshot of a farm's state, or a damaged one")
 
+// ErrNewer: the bytes are of a farm whose feature level this program does not apply.
+var ErrNewer = errors.New("this program is too old for the farm's state, install the release that the farm runs")
+
 // Snapshot is the state at one moment.
 type Snapshot struct{ frozen *Machine }
 
@@ -132,7 +135,7 @@ func (m *Machine) restore(record *kilnv1.SnapshotRecord) error {
 			return fmt.Errorf("%w: its format is %d, this program reads %d", ErrSnapshot, r.Header.Format, snapshotFormat)
 		}
 		if r.Header.Level > Level() {
-			return fmt.Errorf("%w: it is of a farm of feature level %d, this program applies %d: install the release that the farm runs", ErrSnapshot, r.Header.Level, Level())
+			return fmt.Errorf("%w: %w: it is of a farm of feature level %d, this program applies %d", ErrSnapshot, ErrNewer, r.Header.Level, Level())
 		}
 		m.now, m.epoch, m.leases, m.order = r.Header.Now, r.Header.Epoch, r.Header.Leases, r.Header.Order
 		m.level = max(r.Header.Level, firstLevel)
