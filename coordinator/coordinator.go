@@ -174,11 +174,15 @@ func (c *Coordinator) current() (*leader, <-chan struct{}) {
 func (c *Coordinator) Ready(ctx context.Context) error {
 	for {
 		l, changed := c.current()
+		if err := c.Fault(); err != nil {
+			return err
+		}
 		if l != nil {
 			return nil
 		}
 		select {
 		case <-changed:
+		case <-c.failed:
 		case <-c.done:
 			return errors.New("the coordinator is closed")
 		case <-ctx.Done():

@@ -32,6 +32,9 @@ func TestACoordinatorOlderThanTheLogEnds(t *testing.T) {
 		case <-time.After(20 * time.Second):
 			t.Fatalf("coordinator %s goes on", id)
 		}
+		if err := m.coord.Ready(c.ctx()); err == nil {
+			t.Errorf("coordinator %s is ready", id)
+		}
 		if _, err := m.coord.fsm.Snapshot(); err == nil {
 			t.Errorf("coordinator %s keeps a snapshot of a state that is behind", id)
 		}
