@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,9 @@ import (
 
 // handOver is how long requests may go on when a coordinator ends: clients ask another one then.
 const handOver = 500 * time.Millisecond
+
+// closeLimit is how long the end of raft may take before the process ends without it.
+const closeLimit = 20 * time.Second
 
 type coordinatorFlags struct {
 	nodeFlags
@@ -147,7 +151,14 @@ func (f *coordinatorFlags) serve(ctx context.Context, env Env, m *member, c *coo
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close()
 	}
-	err = errors.Join(fault, err, <-closed)
+	err = errors.Join(fault, err)
+	select {
+	case e := <-closed:
+		err = errors.Join(err, e)
+	case <-time.After(closeLimit): // no worse than a kill: what was committed is on the disk
+		stacks := make([]byte, 1<<20)
+		log.Error("raft does not end; leaving it", "after", closeLimit, "goroutines", string(stacks[:runtime.Stack(stacks, true)]))
+	}
 	<-failed
 	return err
 }
