@@ -195,7 +195,7 @@ func (c *Coordinator) Ready(ctx context.Context) error {
 // A leader hands over first, so that the farm need not notice that it is gone.
 func (c *Coordinator) Close() error {
 	if l, _ := c.current(); l != nil && c.cfg.Cluster != nil {
-		_ = c.node.LeadershipTransfer().Error() // with nobody to take it, the others hold an election
+		c.handOver()
 	}
 	c.stop()
 	<-c.done
@@ -207,6 +207,20 @@ func (c *Coordinator) Close() error {
 		return fmt.Errorf("stop coordinator %s: %w", c.cfg.NodeID, err)
 	}
 	return nil
+}
+
+// handOver asks raft to make another coordinator the leader; with nobody to take it, the others hold an election. Raft may
+// never answer when leadership is lost meanwhile (hashicorp/raft issue 696).
+func (c *Coordinator) handOver() {
+	done := make(chan struct{})
+	go func() {
+		_ = c.node.LeadershipTransfer().Error()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(handOverTimeout):
+	}
 }
 
 func (c *Config) fill() error {

@@ -54,5 +54,6 @@ const (
 	removeReplaced  = 30 * time.Second      // of silence, then a coordinator goes whose place another has taken
 	removeDead      = 72 * time.Hour        // of silence, then it goes anyway
 	fullFarm        = 3                     // voters without which the loss of one is not survived
+	handOverTimeout = 3 * time.Second       // for another coordinator to take leadership from one that ends
 	closeTimeout    = 10 * time.Second
 )

@@ -111,6 +111,10 @@ func (n *node) transport(cfg *Config, conf *raft.Config) (raft.ServerAddress, in
 	n.streams = newStreams(cfg.Cluster)
 	return raft.ServerAddress(cfg.Cluster.Advertise), raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.streams, MaxPool: peerConns, Timeout: peerTimeout, Logger: conf.Logger,
+		// No pipelining: in raft v1.8.0 a follower that refuses an entry ends the reader of a pipeline's answers, and the
+		// writer may then wait for ever (netPipeline.AppendEntries). Such a leader replicates to it no more, and does not end.
+		// Batches of entries make it no slower (docs/bench.md).
+		MaxRPCsInFlight: 1,
 	})
 }
 

@@ -205,6 +205,35 @@ func TestADeadCoordinatorDoesNotEndABuildThatIsWatched(t *testing.T) {
 	}
 }
 
+// A coordinator that is killed while there are bytes for it on the way resets the connection: that is no answer.
+func TestAConnectionThatIsResetIsNoAnswer(t *testing.T) {
+	c := startCoordinator(t)
+	c.watch = func(_ int, _ uint64, send func(*kilnv1.BuildEvent) error) error { return send(done(1)) }
+	var resets sync.Map // path → true once a connection was reset on a call of it
+	inner := c.server.Config.Handler
+	c.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, known := resets.LoadOrStore(r.URL.Path, true); known {
+			inner.ServeHTTP(w, r)
+			return
+		}
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err == nil {
+			err = errors.Join(conn.(*net.TCPConn).SetLinger(0), conn.Close()) // sends RST
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	f := dial(t, 10*time.Second, c.url)
+	f.heard.Store(true)
+	if err := f.Submit(t.Context(), &kilnv1.BuildSpec{Id: "x"}); err != nil {
+		t.Error("submit:", err)
+	}
+	if end, err := f.Follow(t.Context(), "x", func(*kilnv1.BuildEvent) {}); err != nil || end == nil {
+		t.Errorf("follow: end %v, %v", end, err)
+	}
+}
+
 // blobs serves one blob and breaks the connection after part of the answer, the first few times.
 func (c *coordinator) serveBlob(b []byte, breaks int) {
 	c.blob = func(w http.ResponseWriter, r *http.Request) {

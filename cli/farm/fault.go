@@ -90,10 +90,11 @@ func answered(err error) bool {
 }
 
 // again says that the same call may go well later: there is no leader now, the connection broke, or none was made in
-// time. Whoever called has an end of its own for how often.
+// time. A connection that was reset counts as a canceled call to connect (v1.21.1, isClientDisconnected), and a leader that
+// stops leading cancels what it was doing. Whoever called has an end of its own for how often.
 func again(err error) bool {
 	switch connect.CodeOf(err) {
-	case connect.CodeUnavailable, connect.CodeAborted, connect.CodeUnknown, connect.CodeInternal:
+	case connect.CodeUnavailable, connect.CodeAborted, connect.CodeUnknown, connect.CodeInternal, connect.CodeCanceled:
 		return true
 	case connect.CodeDeadlineExceeded:
 		return !answered(err)
