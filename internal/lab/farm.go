@@ -208,8 +208,8 @@ func (f *Farm) Start(ctx context.Context) error {
 func (f *Farm) Close() error {
 	var err error
 	for _, n := range f.Nodes() {
-		if n.process != nil {
-			n.process.kill()
+		if p := n.process.Load(); p != nil {
+			p.kill()
 		}
 		if n.disk != nil {
 			err = errors.Join(err, n.disk.Close())

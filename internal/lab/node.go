@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -20,8 +21,8 @@ const (
 	Builder     Role = "builder"
 )
 
-// Node is a coordinator or a builder of the lab's farm. Its methods are not safe for concurrent use; those of different
-// nodes are.
+// Node is a coordinator or a builder of the lab's farm. What starts, ends and wipes it is one goroutine's at a time; any may
+// look at it meanwhile.
 type Node struct {
 	Name string
 	Role Role
@@ -43,9 +44,9 @@ type Node struct {
 	peers   string
 	space   *namespace // nil: this process's network
 	disk    *Disk      // nil: as large as the machine's
-	process *process
+	process atomic.Pointer[process]
 	joined  bool
-	stopped bool // it was meant to end
+	stopped atomic.Bool // it was meant to end
 }
 
 // Address is where a coordinator's API listens, host:port.
@@ -53,17 +54,20 @@ func (n *Node) Address() string { return n.api }
 
 // Pid is the node's process, 0 when it does not run.
 func (n *Node) Pid() int {
-	if !n.Running() {
-		return 0
+	if p := n.process.Load(); p != nil && p.running() {
+		return p.cmd.Process.Pid
 	}
-	return n.process.cmd.Process.Pid
+	return 0
 }
 
 // Running says whether the node's process is there, paused or not.
-func (n *Node) Running() bool { return n.process != nil && n.process.running() }
+func (n *Node) Running() bool {
+	p := n.process.Load()
+	return p != nil && p.running()
+}
 
 // Ended is closed when the node's process has ended. The node must have been started.
-func (n *Node) Ended() <-chan struct{} { return n.process.done }
+func (n *Node) Ended() <-chan struct{} { return n.process.Load().done }
 
 // Start starts the node's process, and does not wait until it is of use; Farm.Await does.
 func (n *Node) Start() error {
@@ -83,7 +87,9 @@ func (n *Node) Start() error {
 	if err != nil {
 		return err
 	}
-	n.process, n.joined, n.stopped = p, true, false
+	n.process.Store(p)
+	n.stopped.Store(false) // after it: the one before was meant to end
+	n.joined = true
 	return nil
 }
 
@@ -113,16 +119,17 @@ func (n *Node) command() []string {
 
 // Kill ends the process at once (SIGKILL), as a crash would.
 func (n *Node) Kill() error {
-	if n.process == nil {
+	p := n.process.Load()
+	if p == nil {
 		return fmt.Errorf("%s was never started", n.Name)
 	}
-	n.stopped = true
-	n.process.kill()
+	n.stopped.Store(true)
+	p.kill()
 	return nil
 }
 
 // Fell says that the node's process ended by itself.
-func (n *Node) Fell() bool { return n.process != nil && !n.stopped && !n.Running() }
+func (n *Node) Fell() bool { return n.process.Load() != nil && !n.stopped.Load() && !n.Running() }
 
 // Pause makes the process stand still (SIGSTOP), with all its connections open.
 func (n *Node) Pause() error { return n.send(syscall.SIGSTOP) }
@@ -131,10 +138,11 @@ func (n *Node) Pause() error { return n.send(syscall.SIGSTOP) }
 func (n *Node) Resume() error { return n.send(syscall.SIGCONT) }
 
 func (n *Node) send(s syscall.Signal) error {
-	if n.process == nil {
+	p := n.process.Load()
+	if p == nil {
 		return fmt.Errorf("%s was never started", n.Name)
 	}
-	if err := n.process.signal(s); err != nil {
+	if err := p.signal(s); err != nil {
 		return fmt.Errorf("%s: %w", n.Name, err)
 	}
 	return nil
@@ -142,11 +150,12 @@ func (n *Node) send(s syscall.Signal) error {
 
 // Terminate asks the node to end (SIGTERM) and waits until it has; how it ended is the error.
 func (n *Node) Terminate(ctx context.Context) error {
-	if n.process == nil {
+	p := n.process.Load()
+	if p == nil {
 		return fmt.Errorf("%s was never started", n.Name)
 	}
-	n.stopped = true
-	if err := n.process.terminate(ctx); err != nil {
+	n.stopped.Store(true)
+	if err := p.terminate(ctx); err != nil {
 		return fmt.Errorf("%s: %w; its log ends: %s", n.Name, err, lastOf(n.Log))
 	}
 	return nil
