@@ -17,6 +17,8 @@ const (
 	ArtifactPrefix = "artifacts/"
 	// BootPrefix: boots/<machine> holds what a machine did lately.
 	BootPrefix = "boots/"
+	// takenPrefix: taken/<machine> holds what a machine has read of its secrets, where one host is the whole farm.
+	takenPrefix = "taken/"
 	// intentPath is what machines are to boot, where one host is the whole farm.
 	intentPath = "intent/current"
 )
@@ -49,6 +51,9 @@ func BuildKey(team, id string) Key { return Key{BuildPrefix + escape(team) + "/"
 
 // BootKey is where the boots of a machine are, by its name, or its MAC when it has none.
 func BootKey(machine string) Key { return Key{BootPrefix + escape(machine)} }
+
+// TakenKey is where a farm of one host keeps what a machine has read of its secrets.
+func TakenKey(machine string) Key { return Key{takenPrefix + escape(machine)} }
 
 // IntentKey is where the intent of a farm of one host is.
 func IntentKey() Key { return Key{intentPath} }

@@ -86,6 +86,7 @@ var (
 		kilnv1connect.RoomServiceGetIntentProcedure:    {pki.RoleAdmin, pki.RoleEdge},
 		kilnv1connect.RoomServiceWatchIntentProcedure:  {pki.RoleEdge},
 		kilnv1connect.RoomServiceReportProcedure:       {pki.RoleEdge},
+		kilnv1connect.RoomServiceTakeProcedure:         {pki.RoleEdge},
 		kilnv1connect.RoomServiceBootsProcedure:        {pki.RoleAdmin, pki.RoleEdge},
 		kilnv1connect.AdminServiceAnnounceProcedure:    {pki.RoleCoordinator},
 	}

@@ -168,6 +168,27 @@ func (r *room) Report(ctx context.Context, req *connect.Request[kilnv1.ReportReq
 	return connect.NewResponse(&kilnv1.ReportResponse{}), nil
 }
 
+// Take implements RoomService. The answer is committed before it is given.
+func (r *room) Take(ctx context.Context, req *connect.Request[kilnv1.TakeRequest]) (*connect.Response[kilnv1.TakeResponse], error) {
+	l, err := r.leading(ctx)
+	if err != nil {
+		return nil, err
+	}
+	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Take{Take: &kilnv1.TakeCommand{
+		Machine: req.Msg.GetMachine(), Boot: req.Msg.GetBoot(), Document: req.Msg.GetDocument(), Request: req.Msg.GetRequest(),
+	}}})
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	switch results[0].Refused {
+	case "", state.RefusedTaken:
+		return connect.NewResponse(&kilnv1.TakeResponse{Fresh: results[0].Refused == ""}), nil
+	case state.RefusedLevel:
+		return nil, connect.NewError(connect.CodeFailedPrecondition, errors.New("a coordinator of an older release still runs, which knows nothing of secrets that are read once: upgrade all of them first"))
+	}
+	return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the request is refused: %s", results[0].Refused))
+}
+
 // Boots implements RoomService.
 func (r *room) Boots(ctx context.Context, req *connect.Request[kilnv1.BootsRequest], stream *connect.ServerStream[kilnv1.BootsResponse]) error {
 	l, err := r.leading(ctx)

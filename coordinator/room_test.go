@@ -67,6 +67,30 @@ func TestTheIntentIsChangedAsAWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
+func TestSecretsAreReadOnceAtAllEdges(t *testing.T) {
+	f := newFarm(t, "")
+	room := f.room()
+	take := func(boot, request string) (bool, error) {
+		res, err := room.Take(f.ctx(), connect.NewRequest(&kilnv1.TakeRequest{Machine: "a", Boot: boot, Document: "user-data", Request: request}))
+		if err != nil {
+			return false, err
+		}
+		return res.Msg.GetFresh(), nil
+	}
+	f.wait("the level is raised", func() bool { _, err := take("boot0", "r0"); return err == nil })
+	for _, c := range []struct {
+		boot, request string
+		want          bool
+	}{{"boot1", "r1", true}, {"boot1", "r1", true}, {"boot1", "r2", false}, {"boot2", "r3", true}} {
+		if got, err := take(c.boot, c.request); err != nil || got != c.want {
+			t.Errorf("boot %s, request %s: fresh %v, %v, want %v", c.boot, c.request, got, err, c.want)
+		}
+	}
+	if _, err := take("", "r4"); connect.CodeOf(err) != connect.CodeInvalidArgument {
+		t.Errorf("no boot: %v", err)
+	}
+}
+
 func TestAnEdgeHearsOfEveryChange(t *testing.T) {
 	f := newFarm(t, "")
 	f.raised()

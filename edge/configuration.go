@@ -2,12 +2,16 @@ package edge
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
-	"sync"
+	"time"
 
 	"github.com/kiln-farm/kiln/edge/config"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
+
+// takeWait is how long a machine waits for its secrets while the farm has no leader.
+const takeWait = 8 * time.Second
 
 // configuration answers machines that ask for what they are to be.
 func (e *Edge) configuration() http.Handler {
@@ -18,7 +22,7 @@ func (e *Edge) configuration() http.Handler {
 		}
 		return []config.Key{key}
 	}}
-	h := &config.Handler{Find: finder.Find, Once: &onceHere{taken: map[taken]bool{}}, Report: func(r config.Read) {
+	h := &config.Handler{Find: finder.Find, Report: func(r config.Read) {
 		event := &kilnv1.BootEvent{Machine: r.Machine, Boot: r.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_CONFIG, Detail: r.What, Bytes: int64(r.Bytes), Address: r.From.Addr().String()}
 		if r.Err != nil {
 			event.Detail += ": " + r.Err.Error()
@@ -27,6 +31,9 @@ func (e *Edge) configuration() http.Handler {
 			e.cfg.Events.Add(event)
 		}
 	}}
+	if e.cfg.Once != nil {
+		h.Once = onceAmongAll{e.cfg.Once, e.cfg.Log}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !config.Serves(r.URL.Path) {
 			http.NotFound(w, r)
@@ -36,32 +43,21 @@ func (e *Edge) configuration() http.Handler {
 	})
 }
 
-// taken is a document with secrets that a machine has read in a boot.
-type taken struct {
-	machine string
-	boot    config.BootID
-	what    string
-}
-
-const maxTaken = 100_000
-
-// onceHere remembers what was read at this edge.
-type onceHere struct {
-	mu    sync.Mutex // guards taken
-	taken map[taken]bool
+// onceAmongAll asks the farm, and answers a machine whose secrets nobody can vouch for that it should ask again.
+type onceAmongAll struct {
+	once config.Once
+	log  *slog.Logger
 }
 
 // Take implements config.Once.
-func (o *onceHere) Take(_ context.Context, machine string, boot config.BootID, what string) (bool, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	t := taken{machine, boot, what}
-	if o.taken[t] {
-		return false, nil
+func (o onceAmongAll) Take(ctx context.Context, machine string, boot config.BootID, what string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, takeWait)
+	defer cancel()
+	fresh, err := o.once.Take(ctx, machine, boot, what)
+	if err != nil {
+		o.log.Error("secrets are not given while nobody can say whether they were read before", "machine", machine, "document", what, "error", err)
+		return false, &config.Refusal{Status: http.StatusServiceUnavailable, Err: err,
+			Text: "secrets are given only while the farm answers, which says whether they were read in this boot before; ask again"}
 	}
-	if len(o.taken) >= maxTaken {
-		clear(o.taken)
-	}
-	o.taken[t] = true
-	return true, nil
+	return fresh, nil
 }

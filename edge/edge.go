@@ -28,8 +28,9 @@ type Config struct {
 
 	// What follows is for machines that somebody described; without Intents the edge serves builds only.
 	Intents *Intents
-	Events  *Events // what machines do; nil: nobody is told
-	URL     string  // of this edge, as machines reach it: "http://10.0.0.2:7380"
+	Events  *Events     // what machines do; nil: nobody is told
+	Once    config.Once // among all edges, for secrets; nil: none are given
+	URL     string      // of this edge, as machines reach it: "http://10.0.0.2:7380"
 }
 
 // Edge serves one cache.

@@ -16,8 +16,10 @@ const (
 	sharesLevel = 2
 	// roomLevel brings machines, groups and releases.
 	roomLevel = 3
+	// takeLevel brings secrets that machines read once in a boot.
+	takeLevel = 4
 
-	newestLevel = roomLevel
+	newestLevel = takeLevel
 )
 
 // levelCap lowers what this program says of itself, as -ldflags "-X …/coordinator/state.levelCap=1" sets it: the stand-in
@@ -39,6 +41,8 @@ func LevelOf(c *kilnv1.Command) uint32 {
 		return sharesLevel
 	case *kilnv1.Command_Room:
 		return roomLevel
+	case *kilnv1.Command_Take:
+		return takeLevel
 	}
 	return firstLevel
 }

@@ -57,6 +57,7 @@ const (
 	RefusedStale    Refusal = "the lease is not current"
 	RefusedNotReady Refusal = "the task is not ready"
 	RefusedEnded    Refusal = "the build has ended"
+	RefusedTaken    Refusal = "it was taken before"
 	RefusedTooEarly Refusal = "the build has not come that far"
 )
 
@@ -138,6 +139,8 @@ func (m *Machine) command(c *kilnv1.Command) Result {
 		return m.hold(c.Hold)
 	case *kilnv1.Command_Room:
 		return m.changeRoom(c.Room)
+	case *kilnv1.Command_Take:
+		return m.take(c.Take)
 	}
 	return Result{Refused: RefusedInvalid}
 }

@@ -15,6 +15,7 @@ type room struct {
 	machines map[string]*kilnv1.Machine // by name
 	groups   map[string]*kilnv1.Group
 	releases map[string]*kilnv1.Release
+	taken    map[string]*kilnv1.SnapshotTaken // by machine
 }
 
 const (
@@ -25,11 +26,13 @@ const (
 )
 
 func newRoom() room {
-	return room{machines: map[string]*kilnv1.Machine{}, groups: map[string]*kilnv1.Group{}, releases: map[string]*kilnv1.Release{}}
+	return room{machines: map[string]*kilnv1.Machine{}, groups: map[string]*kilnv1.Group{},
+		releases: map[string]*kilnv1.Release{},
+		taken:    map[string]*kilnv1.SnapshotTaken{}}
 }
 
 func (r room) clone() room {
-	r.machines, r.groups, r.releases = maps.Clone(r.machines), maps.Clone(r.groups), maps.Clone(r.releases)
+	r.machines, r.groups, r.releases, r.taken = maps.Clone(r.machines), maps.Clone(r.groups), maps.Clone(r.releases), maps.Clone(r.taken)
 	return r
 }
 
@@ -112,10 +115,14 @@ func change[T interface{ GetName() string }](all map[string]T, put []T, remove [
 
 // records are the room in a snapshot.
 func (r *room) records() []*kilnv1.SnapshotRecord {
-	if r.revision == 0 {
-		return nil
+	var out []*kilnv1.SnapshotRecord
+	for _, machine := range slices.Sorted(maps.Keys(r.taken)) {
+		out = append(out, &kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Taken{Taken: r.taken[machine]}})
 	}
-	out := []*kilnv1.SnapshotRecord{{Record: &kilnv1.SnapshotRecord_Room{Room: &kilnv1.SnapshotRoom{Revision: r.revision, TokenKey: r.tokenKey}}}}
+	if r.revision == 0 {
+		return out
+	}
+	out = append(out, &kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Room{Room: &kilnv1.SnapshotRoom{Revision: r.revision, TokenKey: r.tokenKey}}})
 	for _, v := range byName(r.machines) {
 		out = append(out, &kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Machine{Machine: v}})
 	}
@@ -139,6 +146,8 @@ func (r *room) restore(record *kilnv1.SnapshotRecord) bool {
 		r.groups[v.Group.GetName()] = v.Group
 	case *kilnv1.SnapshotRecord_Release:
 		r.releases[v.Release.GetName()] = v.Release
+	case *kilnv1.SnapshotRecord_Taken:
+		r.taken[v.Taken.GetMachine()] = v.Taken
 	default:
 		return false
 	}

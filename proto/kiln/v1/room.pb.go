@@ -809,6 +809,118 @@ func (*ReportResponse) Descriptor() ([]byte, []int) {
 	return file_kiln_v1_room_proto_rawDescGZIP(), []int{11}
 }
 
+type TakeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Machine       string                 `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	Boot          string                 `protobuf:"bytes,2,opt,name=boot,proto3" json:"boot,omitempty"`
+	Document      string                 `protobuf:"bytes,3,opt,name=document,proto3" json:"document,omitempty"`
+	Request       string                 `protobuf:"bytes,4,opt,name=request,proto3" json:"request,omitempty"` // random; the same request may be repeated
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeRequest) Reset() {
+	*x = TakeRequest{}
+	mi := &file_kiln_v1_room_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeRequest) ProtoMessage() {}
+
+func (x *TakeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_room_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
+func (*TakeRequest) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TakeRequest) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *TakeRequest) GetBoot() string {
+	if x != nil {
+		return x.Boot
+	}
+	return ""
+}
+
+func (x *TakeRequest) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
+func (x *TakeRequest) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+type TakeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fresh         bool                   `protobuf:"varint,1,opt,name=fresh,proto3" json:"fresh,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeResponse) Reset() {
+	*x = TakeResponse{}
+	mi := &file_kiln_v1_room_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeResponse) ProtoMessage() {}
+
+func (x *TakeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_room_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeResponse.ProtoReflect.Descriptor instead.
+func (*TakeResponse) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *TakeResponse) GetFresh() bool {
+	if x != nil {
+		return x.Fresh
+	}
+	return false
+}
+
 type BootsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Machine       string                 `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"` // name or MAC; empty: all
@@ -819,7 +931,7 @@ type BootsRequest struct {
 
 func (x *BootsRequest) Reset() {
 	*x = BootsRequest{}
-	mi := &file_kiln_v1_room_proto_msgTypes[12]
+	mi := &file_kiln_v1_room_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +943,7 @@ func (x *BootsRequest) String() string {
 func (*BootsRequest) ProtoMessage() {}
 
 func (x *BootsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_room_proto_msgTypes[12]
+	mi := &file_kiln_v1_room_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +956,7 @@ func (x *BootsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootsRequest.ProtoReflect.Descriptor instead.
 func (*BootsRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_room_proto_rawDescGZIP(), []int{12}
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BootsRequest) GetMachine() string {
@@ -870,7 +982,7 @@ type BootsResponse struct {
 
 func (x *BootsResponse) Reset() {
 	*x = BootsResponse{}
-	mi := &file_kiln_v1_room_proto_msgTypes[13]
+	mi := &file_kiln_v1_room_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +994,7 @@ func (x *BootsResponse) String() string {
 func (*BootsResponse) ProtoMessage() {}
 
 func (x *BootsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_room_proto_msgTypes[13]
+	mi := &file_kiln_v1_room_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +1007,7 @@ func (x *BootsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootsResponse.ProtoReflect.Descriptor instead.
 func (*BootsResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_room_proto_rawDescGZIP(), []int{13}
+	return file_kiln_v1_room_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BootsResponse) GetEvent() *BootEvent {
@@ -959,7 +1071,14 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	"\rReportRequest\x12\x12\n" +
 	"\x04edge\x18\x01 \x01(\tR\x04edge\x12*\n" +
 	"\x06events\x18\x02 \x03(\v2\x12.kiln.v1.BootEventR\x06events\"\x10\n" +
-	"\x0eReportResponse\"@\n" +
+	"\x0eReportResponse\"q\n" +
+	"\vTakeRequest\x12\x18\n" +
+	"\amachine\x18\x01 \x01(\tR\amachine\x12\x12\n" +
+	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x1a\n" +
+	"\bdocument\x18\x03 \x01(\tR\bdocument\x12\x18\n" +
+	"\arequest\x18\x04 \x01(\tR\arequest\"$\n" +
+	"\fTakeResponse\x12\x14\n" +
+	"\x05fresh\x18\x01 \x01(\bR\x05fresh\"@\n" +
 	"\fBootsRequest\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\"9\n" +
@@ -975,12 +1094,13 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	"\x11BOOT_STAGE_CONFIG\x10\x06\x12\x11\n" +
 	"\rBOOT_STAGE_UP\x10\a\x12\x15\n" +
 	"\x11BOOT_STAGE_SYSLOG\x10\b\x12\x15\n" +
-	"\x11BOOT_STAGE_FAILED\x10\t2\xcd\x02\n" +
+	"\x11BOOT_STAGE_FAILED\x10\t2\x82\x03\n" +
 	"\vRoomService\x12B\n" +
 	"\tGetIntent\x12\x19.kiln.v1.GetIntentRequest\x1a\x1a.kiln.v1.GetIntentResponse\x129\n" +
 	"\x06Change\x12\x16.kiln.v1.ChangeRequest\x1a\x17.kiln.v1.ChangeResponse\x12J\n" +
 	"\vWatchIntent\x12\x1b.kiln.v1.WatchIntentRequest\x1a\x1c.kiln.v1.WatchIntentResponse0\x01\x129\n" +
-	"\x06Report\x12\x16.kiln.v1.ReportRequest\x1a\x17.kiln.v1.ReportResponse\x128\n" +
+	"\x06Report\x12\x16.kiln.v1.ReportRequest\x1a\x17.kiln.v1.ReportResponse\x123\n" +
+	"\x04Take\x12\x14.kiln.v1.TakeRequest\x1a\x15.kiln.v1.TakeResponse\x128\n" +
 	"\x05Boots\x12\x15.kiln.v1.BootsRequest\x1a\x16.kiln.v1.BootsResponse0\x01B0Z.github.com/kiln-farm/kiln/proto/kiln/v1;kilnv1b\x06proto3"
 
 var (
@@ -996,7 +1116,7 @@ func file_kiln_v1_room_proto_rawDescGZIP() []byte {
 }
 
 var file_kiln_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kiln_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_kiln_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_kiln_v1_room_proto_goTypes = []any{
 	(BootStage)(0),              // 0: kiln.v1.BootStage
 	(*GetIntentRequest)(nil),    // 1: kiln.v1.GetIntentRequest
@@ -1011,21 +1131,23 @@ var file_kiln_v1_room_proto_goTypes = []any{
 	(*BootRecord)(nil),          // 10: kiln.v1.BootRecord
 	(*ReportRequest)(nil),       // 11: kiln.v1.ReportRequest
 	(*ReportResponse)(nil),      // 12: kiln.v1.ReportResponse
-	(*BootsRequest)(nil),        // 13: kiln.v1.BootsRequest
-	(*BootsResponse)(nil),       // 14: kiln.v1.BootsResponse
-	(*Intent)(nil),              // 15: kiln.v1.Intent
-	(*Machine)(nil),             // 16: kiln.v1.Machine
-	(*Group)(nil),               // 17: kiln.v1.Group
-	(*Release)(nil),             // 18: kiln.v1.Release
+	(*TakeRequest)(nil),         // 13: kiln.v1.TakeRequest
+	(*TakeResponse)(nil),        // 14: kiln.v1.TakeResponse
+	(*BootsRequest)(nil),        // 15: kiln.v1.BootsRequest
+	(*BootsResponse)(nil),       // 16: kiln.v1.BootsResponse
+	(*Intent)(nil),              // 17: kiln.v1.Intent
+	(*Machine)(nil),             // 18: kiln.v1.Machine
+	(*Group)(nil),               // 19: kiln.v1.Group
+	(*Release)(nil),             // 20: kiln.v1.Release
 }
 var file_kiln_v1_room_proto_depIdxs = []int32{
-	15, // 0: kiln.v1.GetIntentResponse.intent:type_name -> kiln.v1.Intent
+	17, // 0: kiln.v1.GetIntentResponse.intent:type_name -> kiln.v1.Intent
 	7,  // 1: kiln.v1.ChangeRequest.change:type_name -> kiln.v1.RoomCommand
-	15, // 2: kiln.v1.WatchIntentResponse.intent:type_name -> kiln.v1.Intent
+	17, // 2: kiln.v1.WatchIntentResponse.intent:type_name -> kiln.v1.Intent
 	9,  // 3: kiln.v1.WatchIntentResponse.edges:type_name -> kiln.v1.EdgeAddress
-	16, // 4: kiln.v1.RoomCommand.machines:type_name -> kiln.v1.Machine
-	17, // 5: kiln.v1.RoomCommand.groups:type_name -> kiln.v1.Group
-	18, // 6: kiln.v1.RoomCommand.releases:type_name -> kiln.v1.Release
+	18, // 4: kiln.v1.RoomCommand.machines:type_name -> kiln.v1.Machine
+	19, // 5: kiln.v1.RoomCommand.groups:type_name -> kiln.v1.Group
+	20, // 6: kiln.v1.RoomCommand.releases:type_name -> kiln.v1.Release
 	0,  // 7: kiln.v1.BootEvent.stage:type_name -> kiln.v1.BootStage
 	8,  // 8: kiln.v1.BootRecord.events:type_name -> kiln.v1.BootEvent
 	8,  // 9: kiln.v1.ReportRequest.events:type_name -> kiln.v1.BootEvent
@@ -1034,14 +1156,16 @@ var file_kiln_v1_room_proto_depIdxs = []int32{
 	3,  // 12: kiln.v1.RoomService.Change:input_type -> kiln.v1.ChangeRequest
 	5,  // 13: kiln.v1.RoomService.WatchIntent:input_type -> kiln.v1.WatchIntentRequest
 	11, // 14: kiln.v1.RoomService.Report:input_type -> kiln.v1.ReportRequest
-	13, // 15: kiln.v1.RoomService.Boots:input_type -> kiln.v1.BootsRequest
-	2,  // 16: kiln.v1.RoomService.GetIntent:output_type -> kiln.v1.GetIntentResponse
-	4,  // 17: kiln.v1.RoomService.Change:output_type -> kiln.v1.ChangeResponse
-	6,  // 18: kiln.v1.RoomService.WatchIntent:output_type -> kiln.v1.WatchIntentResponse
-	12, // 19: kiln.v1.RoomService.Report:output_type -> kiln.v1.ReportResponse
-	14, // 20: kiln.v1.RoomService.Boots:output_type -> kiln.v1.BootsResponse
-	16, // [16:21] is the sub-list for method output_type
-	11, // [11:16] is the sub-list for method input_type
+	13, // 15: kiln.v1.RoomService.Take:input_type -> kiln.v1.TakeRequest
+	15, // 16: kiln.v1.RoomService.Boots:input_type -> kiln.v1.BootsRequest
+	2,  // 17: kiln.v1.RoomService.GetIntent:output_type -> kiln.v1.GetIntentResponse
+	4,  // 18: kiln.v1.RoomService.Change:output_type -> kiln.v1.ChangeResponse
+	6,  // 19: kiln.v1.RoomService.WatchIntent:output_type -> kiln.v1.WatchIntentResponse
+	12, // 20: kiln.v1.RoomService.Report:output_type -> kiln.v1.ReportResponse
+	14, // 21: kiln.v1.RoomService.Take:output_type -> kiln.v1.TakeResponse
+	16, // 22: kiln.v1.RoomService.Boots:output_type -> kiln.v1.BootsResponse
+	17, // [17:23] is the sub-list for method output_type
+	11, // [11:17] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1059,7 +1183,7 @@ func file_kiln_v1_room_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_room_proto_rawDesc), len(file_kiln_v1_room_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -106,6 +106,7 @@ type Command struct {
 	//	*Command_Team
 	//	*Command_Hold
 	//	*Command_Room
+	//	*Command_Take
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -310,6 +311,15 @@ func (x *Command) GetRoom() *RoomCommand {
 	return nil
 }
 
+func (x *Command) GetTake() *TakeCommand {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Take); ok {
+			return x.Take
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -386,6 +396,10 @@ type Command_Room struct {
 	Room *RoomCommand `protobuf:"bytes,18,opt,name=room,proto3,oneof"` // from feature level 3 on
 }
 
+type Command_Take struct {
+	Take *TakeCommand `protobuf:"bytes,19,opt,name=take,proto3,oneof"` // from feature level 4 on
+}
+
 func (*Command_Submit) isCommand_Command() {}
 
 func (*Command_Attach) isCommand_Command() {}
@@ -421,6 +435,8 @@ func (*Command_Team) isCommand_Command() {}
 func (*Command_Hold) isCommand_Command() {}
 
 func (*Command_Room) isCommand_Command() {}
+
+func (*Command_Take) isCommand_Command() {}
 
 type SubmitCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1562,6 +1578,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Machine
 	//	*SnapshotRecord_Group
 	//	*SnapshotRecord_Release
+	//	*SnapshotRecord_Taken
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1721,6 +1738,15 @@ func (x *SnapshotRecord) GetRelease() *Release {
 	return nil
 }
 
+func (x *SnapshotRecord) GetTaken() *SnapshotTaken {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Taken); ok {
+			return x.Taken
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -1777,6 +1803,10 @@ type SnapshotRecord_Release struct {
 	Release *Release `protobuf:"bytes,13,opt,name=release,proto3,oneof"`
 }
 
+type SnapshotRecord_Taken struct {
+	Taken *SnapshotTaken `protobuf:"bytes,14,opt,name=taken,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Build) isSnapshotRecord_Record() {}
@@ -1803,6 +1833,199 @@ func (*SnapshotRecord_Group) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Release) isSnapshotRecord_Record() {}
 
+func (*SnapshotRecord_Taken) isSnapshotRecord_Record() {}
+
+// TakeCommand is a document with secrets that a machine is about to read. It is refused when the machine took it before in
+// that boot, unless that was the same request.
+type TakeCommand struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Machine       string                 `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	Boot          string                 `protobuf:"bytes,2,opt,name=boot,proto3" json:"boot,omitempty"` // of its token
+	Document      string                 `protobuf:"bytes,3,opt,name=document,proto3" json:"document,omitempty"`
+	Request       string                 `protobuf:"bytes,4,opt,name=request,proto3" json:"request,omitempty"` // random
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeCommand) Reset() {
+	*x = TakeCommand{}
+	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeCommand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeCommand) ProtoMessage() {}
+
+func (x *TakeCommand) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeCommand.ProtoReflect.Descriptor instead.
+func (*TakeCommand) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *TakeCommand) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *TakeCommand) GetBoot() string {
+	if x != nil {
+		return x.Boot
+	}
+	return ""
+}
+
+func (x *TakeCommand) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
+func (x *TakeCommand) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+// SnapshotTaken is what a machine took lately, the oldest first.
+type SnapshotTaken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Machine       string                 `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	Taken         []*Taken               `protobuf:"bytes,2,rep,name=taken,proto3" json:"taken,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotTaken) Reset() {
+	*x = SnapshotTaken{}
+	mi := &file_kiln_v1_state_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotTaken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotTaken) ProtoMessage() {}
+
+func (x *SnapshotTaken) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_state_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotTaken.ProtoReflect.Descriptor instead.
+func (*SnapshotTaken) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SnapshotTaken) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *SnapshotTaken) GetTaken() []*Taken {
+	if x != nil {
+		return x.Taken
+	}
+	return nil
+}
+
+type Taken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Boot          string                 `protobuf:"bytes,1,opt,name=boot,proto3" json:"boot,omitempty"`
+	Document      string                 `protobuf:"bytes,2,opt,name=document,proto3" json:"document,omitempty"`
+	Request       string                 `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`
+	At            int64                  `protobuf:"varint,4,opt,name=at,proto3" json:"at,omitempty"` // of the state's time, ms since 1970
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Taken) Reset() {
+	*x = Taken{}
+	mi := &file_kiln_v1_state_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Taken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Taken) ProtoMessage() {}
+
+func (x *Taken) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_state_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Taken.ProtoReflect.Descriptor instead.
+func (*Taken) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Taken) GetBoot() string {
+	if x != nil {
+		return x.Boot
+	}
+	return ""
+}
+
+func (x *Taken) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
+func (x *Taken) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *Taken) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
 type SnapshotRoom struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -1813,7 +2036,7 @@ type SnapshotRoom struct {
 
 func (x *SnapshotRoom) Reset() {
 	*x = SnapshotRoom{}
-	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	mi := &file_kiln_v1_state_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +2048,7 @@ func (x *SnapshotRoom) String() string {
 func (*SnapshotRoom) ProtoMessage() {}
 
 func (x *SnapshotRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	mi := &file_kiln_v1_state_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +2061,7 @@ func (x *SnapshotRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRoom.ProtoReflect.Descriptor instead.
 func (*SnapshotRoom) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{22}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SnapshotRoom) GetRevision() uint64 {
@@ -1869,7 +2092,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_kiln_v1_state_proto_msgTypes[23]
+	mi := &file_kiln_v1_state_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1881,7 +2104,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[23]
+	mi := &file_kiln_v1_state_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1894,7 +2117,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{23}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SnapshotHeader) GetFormat() uint32 {
@@ -1960,7 +2183,7 @@ type SnapshotBuild struct {
 
 func (x *SnapshotBuild) Reset() {
 	*x = SnapshotBuild{}
-	mi := &file_kiln_v1_state_proto_msgTypes[24]
+	mi := &file_kiln_v1_state_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2195,7 @@ func (x *SnapshotBuild) String() string {
 func (*SnapshotBuild) ProtoMessage() {}
 
 func (x *SnapshotBuild) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[24]
+	mi := &file_kiln_v1_state_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2208,7 @@ func (x *SnapshotBuild) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotBuild.ProtoReflect.Descriptor instead.
 func (*SnapshotBuild) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{24}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SnapshotBuild) GetSpec() *BuildSpec {
@@ -2092,7 +2315,7 @@ type SnapshotNode struct {
 
 func (x *SnapshotNode) Reset() {
 	*x = SnapshotNode{}
-	mi := &file_kiln_v1_state_proto_msgTypes[25]
+	mi := &file_kiln_v1_state_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +2327,7 @@ func (x *SnapshotNode) String() string {
 func (*SnapshotNode) ProtoMessage() {}
 
 func (x *SnapshotNode) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[25]
+	mi := &file_kiln_v1_state_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2340,7 @@ func (x *SnapshotNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotNode.ProtoReflect.Descriptor instead.
 func (*SnapshotNode) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{25}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SnapshotNode) GetNode() *Node {
@@ -2177,7 +2400,7 @@ type SnapshotTask struct {
 
 func (x *SnapshotTask) Reset() {
 	*x = SnapshotTask{}
-	mi := &file_kiln_v1_state_proto_msgTypes[26]
+	mi := &file_kiln_v1_state_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2412,7 @@ func (x *SnapshotTask) String() string {
 func (*SnapshotTask) ProtoMessage() {}
 
 func (x *SnapshotTask) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[26]
+	mi := &file_kiln_v1_state_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2425,7 @@ func (x *SnapshotTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotTask.ProtoReflect.Descriptor instead.
 func (*SnapshotTask) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{26}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SnapshotTask) GetKey() string {
@@ -2313,7 +2536,7 @@ type SnapshotWaiter struct {
 
 func (x *SnapshotWaiter) Reset() {
 	*x = SnapshotWaiter{}
-	mi := &file_kiln_v1_state_proto_msgTypes[27]
+	mi := &file_kiln_v1_state_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2548,7 @@ func (x *SnapshotWaiter) String() string {
 func (*SnapshotWaiter) ProtoMessage() {}
 
 func (x *SnapshotWaiter) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[27]
+	mi := &file_kiln_v1_state_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2561,7 @@ func (x *SnapshotWaiter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotWaiter.ProtoReflect.Descriptor instead.
 func (*SnapshotWaiter) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{27}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SnapshotWaiter) GetBuild() string {
@@ -2365,7 +2588,7 @@ type SnapshotSeen struct {
 
 func (x *SnapshotSeen) Reset() {
 	*x = SnapshotSeen{}
-	mi := &file_kiln_v1_state_proto_msgTypes[28]
+	mi := &file_kiln_v1_state_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2377,7 +2600,7 @@ func (x *SnapshotSeen) String() string {
 func (*SnapshotSeen) ProtoMessage() {}
 
 func (x *SnapshotSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[28]
+	mi := &file_kiln_v1_state_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2390,7 +2613,7 @@ func (x *SnapshotSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSeen.ProtoReflect.Descriptor instead.
 func (*SnapshotSeen) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{28}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SnapshotSeen) GetBuild() string {
@@ -2417,7 +2640,7 @@ type SnapshotEnd struct {
 
 func (x *SnapshotEnd) Reset() {
 	*x = SnapshotEnd{}
-	mi := &file_kiln_v1_state_proto_msgTypes[29]
+	mi := &file_kiln_v1_state_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +2652,7 @@ func (x *SnapshotEnd) String() string {
 func (*SnapshotEnd) ProtoMessage() {}
 
 func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[29]
+	mi := &file_kiln_v1_state_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +2665,7 @@ func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotEnd.ProtoReflect.Descriptor instead.
 func (*SnapshotEnd) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{29}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SnapshotEnd) GetRecords() uint64 {
@@ -2467,7 +2690,7 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x05Entry\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x17\n" +
 	"\aunix_ms\x18\x02 \x01(\x03R\x06unixMs\x12,\n" +
-	"\bcommands\x18\x03 \x03(\v2\x10.kiln.v1.CommandR\bcommands\"\xf4\x06\n" +
+	"\bcommands\x18\x03 \x03(\v2\x10.kiln.v1.CommandR\bcommands\"\xa0\a\n" +
 	"\aCommand\x120\n" +
 	"\x06submit\x18\x01 \x01(\v2\x16.kiln.v1.SubmitCommandH\x00R\x06submit\x120\n" +
 	"\x06attach\x18\x02 \x01(\v2\x16.kiln.v1.AttachCommandH\x00R\x06attach\x120\n" +
@@ -2487,7 +2710,8 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x05level\x18\x0f \x01(\v2\x15.kiln.v1.LevelCommandH\x00R\x05level\x12*\n" +
 	"\x04team\x18\x10 \x01(\v2\x14.kiln.v1.TeamCommandH\x00R\x04team\x12*\n" +
 	"\x04hold\x18\x11 \x01(\v2\x14.kiln.v1.HoldCommandH\x00R\x04hold\x12*\n" +
-	"\x04room\x18\x12 \x01(\v2\x14.kiln.v1.RoomCommandH\x00R\x04roomB\t\n" +
+	"\x04room\x18\x12 \x01(\v2\x14.kiln.v1.RoomCommandH\x00R\x04room\x12*\n" +
+	"\x04take\x18\x13 \x01(\v2\x14.kiln.v1.TakeCommandH\x00R\x04takeB\t\n" +
 	"\acommand\"\x7f\n" +
 	"\rSubmitCommand\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.kiln.v1.BuildSpecR\x04spec\x12%\n" +
@@ -2566,7 +2790,7 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\aoutputs\x18\x03 \x03(\v2\x14.kiln.v1.BuildOutputR\aoutputs\x12\x1e\n" +
 	"\n" +
 	"references\x18\x04 \x03(\tR\n" +
-	"references\"\xc8\x04\n" +
+	"references\"\xf8\x04\n" +
 	"\x0eSnapshotRecord\x121\n" +
 	"\x06header\x18\x01 \x01(\v2\x17.kiln.v1.SnapshotHeaderH\x00R\x06header\x12.\n" +
 	"\x05build\x18\x02 \x01(\v2\x16.kiln.v1.SnapshotBuildH\x00R\x05build\x12+\n" +
@@ -2581,8 +2805,22 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	" \x01(\v2\x15.kiln.v1.SnapshotRoomH\x00R\x04room\x12,\n" +
 	"\amachine\x18\v \x01(\v2\x10.kiln.v1.MachineH\x00R\amachine\x12&\n" +
 	"\x05group\x18\f \x01(\v2\x0e.kiln.v1.GroupH\x00R\x05group\x12,\n" +
-	"\arelease\x18\r \x01(\v2\x10.kiln.v1.ReleaseH\x00R\areleaseB\b\n" +
-	"\x06record\"G\n" +
+	"\arelease\x18\r \x01(\v2\x10.kiln.v1.ReleaseH\x00R\arelease\x12.\n" +
+	"\x05taken\x18\x0e \x01(\v2\x16.kiln.v1.SnapshotTakenH\x00R\x05takenB\b\n" +
+	"\x06record\"q\n" +
+	"\vTakeCommand\x12\x18\n" +
+	"\amachine\x18\x01 \x01(\tR\amachine\x12\x12\n" +
+	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x1a\n" +
+	"\bdocument\x18\x03 \x01(\tR\bdocument\x12\x18\n" +
+	"\arequest\x18\x04 \x01(\tR\arequest\"O\n" +
+	"\rSnapshotTaken\x12\x18\n" +
+	"\amachine\x18\x01 \x01(\tR\amachine\x12$\n" +
+	"\x05taken\x18\x02 \x03(\v2\x0e.kiln.v1.TakenR\x05taken\"a\n" +
+	"\x05Taken\x12\x12\n" +
+	"\x04boot\x18\x01 \x01(\tR\x04boot\x12\x1a\n" +
+	"\bdocument\x18\x02 \x01(\tR\bdocument\x12\x18\n" +
+	"\arequest\x18\x03 \x01(\tR\arequest\x12\x0e\n" +
+	"\x02at\x18\x04 \x01(\x03R\x02at\"G\n" +
 	"\fSnapshotRoom\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1b\n" +
 	"\ttoken_key\x18\x02 \x01(\fR\btokenKey\"\x94\x01\n" +
@@ -2654,7 +2892,7 @@ func file_kiln_v1_state_proto_rawDescGZIP() []byte {
 	return file_kiln_v1_state_proto_rawDescData
 }
 
-var file_kiln_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_kiln_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_kiln_v1_state_proto_goTypes = []any{
 	(*Entry)(nil),           // 0: kiln.v1.Entry
 	(*Command)(nil),         // 1: kiln.v1.Command
@@ -2678,27 +2916,30 @@ var file_kiln_v1_state_proto_goTypes = []any{
 	(*HoldCommand)(nil),     // 19: kiln.v1.HoldCommand
 	(*Final)(nil),           // 20: kiln.v1.Final
 	(*SnapshotRecord)(nil),  // 21: kiln.v1.SnapshotRecord
-	(*SnapshotRoom)(nil),    // 22: kiln.v1.SnapshotRoom
-	(*SnapshotHeader)(nil),  // 23: kiln.v1.SnapshotHeader
-	(*SnapshotBuild)(nil),   // 24: kiln.v1.SnapshotBuild
-	(*SnapshotNode)(nil),    // 25: kiln.v1.SnapshotNode
-	(*SnapshotTask)(nil),    // 26: kiln.v1.SnapshotTask
-	(*SnapshotWaiter)(nil),  // 27: kiln.v1.SnapshotWaiter
-	(*SnapshotSeen)(nil),    // 28: kiln.v1.SnapshotSeen
-	(*SnapshotEnd)(nil),     // 29: kiln.v1.SnapshotEnd
-	(*CompleteRequest)(nil), // 30: kiln.v1.CompleteRequest
-	(*LeaseRef)(nil),        // 31: kiln.v1.LeaseRef
-	(*RoomCommand)(nil),     // 32: kiln.v1.RoomCommand
-	(*BuildSpec)(nil),       // 33: kiln.v1.BuildSpec
-	(*Target)(nil),          // 34: kiln.v1.Target
-	(*Node)(nil),            // 35: kiln.v1.Node
-	(*Result)(nil),          // 36: kiln.v1.Result
-	(*BuildOutput)(nil),     // 37: kiln.v1.BuildOutput
-	(*NodeRecord)(nil),      // 38: kiln.v1.NodeRecord
-	(*Machine)(nil),         // 39: kiln.v1.Machine
-	(*Group)(nil),           // 40: kiln.v1.Group
-	(*Release)(nil),         // 41: kiln.v1.Release
-	(BuildState)(0),         // 42: kiln.v1.BuildState
+	(*TakeCommand)(nil),     // 22: kiln.v1.TakeCommand
+	(*SnapshotTaken)(nil),   // 23: kiln.v1.SnapshotTaken
+	(*Taken)(nil),           // 24: kiln.v1.Taken
+	(*SnapshotRoom)(nil),    // 25: kiln.v1.SnapshotRoom
+	(*SnapshotHeader)(nil),  // 26: kiln.v1.SnapshotHeader
+	(*SnapshotBuild)(nil),   // 27: kiln.v1.SnapshotBuild
+	(*SnapshotNode)(nil),    // 28: kiln.v1.SnapshotNode
+	(*SnapshotTask)(nil),    // 29: kiln.v1.SnapshotTask
+	(*SnapshotWaiter)(nil),  // 30: kiln.v1.SnapshotWaiter
+	(*SnapshotSeen)(nil),    // 31: kiln.v1.SnapshotSeen
+	(*SnapshotEnd)(nil),     // 32: kiln.v1.SnapshotEnd
+	(*CompleteRequest)(nil), // 33: kiln.v1.CompleteRequest
+	(*LeaseRef)(nil),        // 34: kiln.v1.LeaseRef
+	(*RoomCommand)(nil),     // 35: kiln.v1.RoomCommand
+	(*BuildSpec)(nil),       // 36: kiln.v1.BuildSpec
+	(*Target)(nil),          // 37: kiln.v1.Target
+	(*Node)(nil),            // 38: kiln.v1.Node
+	(*Result)(nil),          // 39: kiln.v1.Result
+	(*BuildOutput)(nil),     // 40: kiln.v1.BuildOutput
+	(*NodeRecord)(nil),      // 41: kiln.v1.NodeRecord
+	(*Machine)(nil),         // 42: kiln.v1.Machine
+	(*Group)(nil),           // 43: kiln.v1.Group
+	(*Release)(nil),         // 44: kiln.v1.Release
+	(BuildState)(0),         // 45: kiln.v1.BuildState
 }
 var file_kiln_v1_state_proto_depIdxs = []int32{
 	1,  // 0: kiln.v1.Entry.commands:type_name -> kiln.v1.Command
@@ -2706,9 +2947,9 @@ var file_kiln_v1_state_proto_depIdxs = []int32{
 	3,  // 2: kiln.v1.Command.attach:type_name -> kiln.v1.AttachCommand
 	5,  // 3: kiln.v1.Command.looked:type_name -> kiln.v1.LookedCommand
 	6,  // 4: kiln.v1.Command.lease:type_name -> kiln.v1.LeaseCommand
-	30, // 5: kiln.v1.Command.complete:type_name -> kiln.v1.CompleteRequest
+	33, // 5: kiln.v1.Command.complete:type_name -> kiln.v1.CompleteRequest
 	7,  // 6: kiln.v1.Command.expire:type_name -> kiln.v1.ExpireCommand
-	31, // 7: kiln.v1.Command.release:type_name -> kiln.v1.LeaseRef
+	34, // 7: kiln.v1.Command.release:type_name -> kiln.v1.LeaseRef
 	8,  // 8: kiln.v1.Command.cancel:type_name -> kiln.v1.CancelCommand
 	9,  // 9: kiln.v1.Command.fail:type_name -> kiln.v1.FailCommand
 	10, // 10: kiln.v1.Command.finish:type_name -> kiln.v1.FinishCommand
@@ -2719,45 +2960,48 @@ var file_kiln_v1_state_proto_depIdxs = []int32{
 	16, // 15: kiln.v1.Command.level:type_name -> kiln.v1.LevelCommand
 	18, // 16: kiln.v1.Command.team:type_name -> kiln.v1.TeamCommand
 	19, // 17: kiln.v1.Command.hold:type_name -> kiln.v1.HoldCommand
-	32, // 18: kiln.v1.Command.room:type_name -> kiln.v1.RoomCommand
-	33, // 19: kiln.v1.SubmitCommand.spec:type_name -> kiln.v1.BuildSpec
-	4,  // 20: kiln.v1.AttachCommand.nodes:type_name -> kiln.v1.AttachNode
-	34, // 21: kiln.v1.AttachCommand.targets:type_name -> kiln.v1.Target
-	35, // 22: kiln.v1.AttachNode.node:type_name -> kiln.v1.Node
-	36, // 23: kiln.v1.AttachNode.hit:type_name -> kiln.v1.Result
-	36, // 24: kiln.v1.LookedCommand.hit:type_name -> kiln.v1.Result
-	31, // 25: kiln.v1.ExpireCommand.lease:type_name -> kiln.v1.LeaseRef
-	37, // 26: kiln.v1.FinishCommand.outputs:type_name -> kiln.v1.BuildOutput
-	14, // 27: kiln.v1.MemberCommand.member:type_name -> kiln.v1.Member
-	17, // 28: kiln.v1.TeamCommand.team:type_name -> kiln.v1.Team
-	38, // 29: kiln.v1.Final.nodes:type_name -> kiln.v1.NodeRecord
-	37, // 30: kiln.v1.Final.outputs:type_name -> kiln.v1.BuildOutput
-	23, // 31: kiln.v1.SnapshotRecord.header:type_name -> kiln.v1.SnapshotHeader
-	24, // 32: kiln.v1.SnapshotRecord.build:type_name -> kiln.v1.SnapshotBuild
-	26, // 33: kiln.v1.SnapshotRecord.task:type_name -> kiln.v1.SnapshotTask
-	28, // 34: kiln.v1.SnapshotRecord.seen:type_name -> kiln.v1.SnapshotSeen
-	29, // 35: kiln.v1.SnapshotRecord.end:type_name -> kiln.v1.SnapshotEnd
-	14, // 36: kiln.v1.SnapshotRecord.member:type_name -> kiln.v1.Member
-	17, // 37: kiln.v1.SnapshotRecord.team:type_name -> kiln.v1.Team
-	19, // 38: kiln.v1.SnapshotRecord.hold:type_name -> kiln.v1.HoldCommand
-	22, // 39: kiln.v1.SnapshotRecord.room:type_name -> kiln.v1.SnapshotRoom
-	39, // 40: kiln.v1.SnapshotRecord.machine:type_name -> kiln.v1.Machine
-	40, // 41: kiln.v1.SnapshotRecord.group:type_name -> kiln.v1.Group
-	41, // 42: kiln.v1.SnapshotRecord.release:type_name -> kiln.v1.Release
-	33, // 43: kiln.v1.SnapshotBuild.spec:type_name -> kiln.v1.BuildSpec
-	42, // 44: kiln.v1.SnapshotBuild.state:type_name -> kiln.v1.BuildState
-	25, // 45: kiln.v1.SnapshotBuild.nodes:type_name -> kiln.v1.SnapshotNode
-	34, // 46: kiln.v1.SnapshotBuild.targets:type_name -> kiln.v1.Target
-	37, // 47: kiln.v1.SnapshotBuild.outputs:type_name -> kiln.v1.BuildOutput
-	35, // 48: kiln.v1.SnapshotNode.node:type_name -> kiln.v1.Node
-	36, // 49: kiln.v1.SnapshotNode.result:type_name -> kiln.v1.Result
-	27, // 50: kiln.v1.SnapshotTask.waiters:type_name -> kiln.v1.SnapshotWaiter
-	36, // 51: kiln.v1.SnapshotTask.result:type_name -> kiln.v1.Result
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	35, // 18: kiln.v1.Command.room:type_name -> kiln.v1.RoomCommand
+	22, // 19: kiln.v1.Command.take:type_name -> kiln.v1.TakeCommand
+	36, // 20: kiln.v1.SubmitCommand.spec:type_name -> kiln.v1.BuildSpec
+	4,  // 21: kiln.v1.AttachCommand.nodes:type_name -> kiln.v1.AttachNode
+	37, // 22: kiln.v1.AttachCommand.targets:type_name -> kiln.v1.Target
+	38, // 23: kiln.v1.AttachNode.node:type_name -> kiln.v1.Node
+	39, // 24: kiln.v1.AttachNode.hit:type_name -> kiln.v1.Result
+	39, // 25: kiln.v1.LookedCommand.hit:type_name -> kiln.v1.Result
+	34, // 26: kiln.v1.ExpireCommand.lease:type_name -> kiln.v1.LeaseRef
+	40, // 27: kiln.v1.FinishCommand.outputs:type_name -> kiln.v1.BuildOutput
+	14, // 28: kiln.v1.MemberCommand.member:type_name -> kiln.v1.Member
+	17, // 29: kiln.v1.TeamCommand.team:type_name -> kiln.v1.Team
+	41, // 30: kiln.v1.Final.nodes:type_name -> kiln.v1.NodeRecord
+	40, // 31: kiln.v1.Final.outputs:type_name -> kiln.v1.BuildOutput
+	26, // 32: kiln.v1.SnapshotRecord.header:type_name -> kiln.v1.SnapshotHeader
+	27, // 33: kiln.v1.SnapshotRecord.build:type_name -> kiln.v1.SnapshotBuild
+	29, // 34: kiln.v1.SnapshotRecord.task:type_name -> kiln.v1.SnapshotTask
+	31, // 35: kiln.v1.SnapshotRecord.seen:type_name -> kiln.v1.SnapshotSeen
+	32, // 36: kiln.v1.SnapshotRecord.end:type_name -> kiln.v1.SnapshotEnd
+	14, // 37: kiln.v1.SnapshotRecord.member:type_name -> kiln.v1.Member
+	17, // 38: kiln.v1.SnapshotRecord.team:type_name -> kiln.v1.Team
+	19, // 39: kiln.v1.SnapshotRecord.hold:type_name -> kiln.v1.HoldCommand
+	25, // 40: kiln.v1.SnapshotRecord.room:type_name -> kiln.v1.SnapshotRoom
+	42, // 41: kiln.v1.SnapshotRecord.machine:type_name -> kiln.v1.Machine
+	43, // 42: kiln.v1.SnapshotRecord.group:type_name -> kiln.v1.Group
+	44, // 43: kiln.v1.SnapshotRecord.release:type_name -> kiln.v1.Release
+	23, // 44: kiln.v1.SnapshotRecord.taken:type_name -> kiln.v1.SnapshotTaken
+	24, // 45: kiln.v1.SnapshotTaken.taken:type_name -> kiln.v1.Taken
+	36, // 46: kiln.v1.SnapshotBuild.spec:type_name -> kiln.v1.BuildSpec
+	45, // 47: kiln.v1.SnapshotBuild.state:type_name -> kiln.v1.BuildState
+	28, // 48: kiln.v1.SnapshotBuild.nodes:type_name -> kiln.v1.SnapshotNode
+	37, // 49: kiln.v1.SnapshotBuild.targets:type_name -> kiln.v1.Target
+	40, // 50: kiln.v1.SnapshotBuild.outputs:type_name -> kiln.v1.BuildOutput
+	38, // 51: kiln.v1.SnapshotNode.node:type_name -> kiln.v1.Node
+	39, // 52: kiln.v1.SnapshotNode.result:type_name -> kiln.v1.Result
+	30, // 53: kiln.v1.SnapshotTask.waiters:type_name -> kiln.v1.SnapshotWaiter
+	39, // 54: kiln.v1.SnapshotTask.result:type_name -> kiln.v1.Result
+	55, // [55:55] is the sub-list for method output_type
+	55, // [55:55] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_state_proto_init() }
@@ -2789,6 +3033,7 @@ func file_kiln_v1_state_proto_init() {
 		(*Command_Team)(nil),
 		(*Command_Hold)(nil),
 		(*Command_Room)(nil),
+		(*Command_Take)(nil),
 	}
 	file_kiln_v1_state_proto_msgTypes[21].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
@@ -2804,6 +3049,7 @@ func file_kiln_v1_state_proto_init() {
 		(*SnapshotRecord_Machine)(nil),
 		(*SnapshotRecord_Group)(nil),
 		(*SnapshotRecord_Release)(nil),
+		(*SnapshotRecord_Taken)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2811,7 +3057,7 @@ func file_kiln_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_state_proto_rawDesc), len(file_kiln_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

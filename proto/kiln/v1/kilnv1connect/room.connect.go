@@ -43,6 +43,8 @@ const (
 	RoomServiceWatchIntentProcedure = "/kiln.v1.RoomService/WatchIntent"
 	// RoomServiceReportProcedure is the fully-qualified name of the RoomService's Report RPC.
 	RoomServiceReportProcedure = "/kiln.v1.RoomService/Report"
+	// RoomServiceTakeProcedure is the fully-qualified name of the RoomService's Take RPC.
+	RoomServiceTakeProcedure = "/kiln.v1.RoomService/Take"
 	// RoomServiceBootsProcedure is the fully-qualified name of the RoomService's Boots RPC.
 	RoomServiceBootsProcedure = "/kiln.v1.RoomService/Boots"
 )
@@ -57,6 +59,8 @@ type RoomServiceClient interface {
 	WatchIntent(context.Context, *connect.Request[v1.WatchIntentRequest]) (*connect.ServerStreamForClient[v1.WatchIntentResponse], error)
 	// Report takes what edges saw.
 	Report(context.Context, *connect.Request[v1.ReportRequest]) (*connect.Response[v1.ReportResponse], error)
+	// Take says whether a machine may read a document with secrets: once in a boot, at whichever edge.
+	Take(context.Context, *connect.Request[v1.TakeRequest]) (*connect.Response[v1.TakeResponse], error)
 	// Boots sends what machines did lately, and with follow what they do.
 	Boots(context.Context, *connect.Request[v1.BootsRequest]) (*connect.ServerStreamForClient[v1.BootsResponse], error)
 }
@@ -96,6 +100,12 @@ func NewRoomServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(roomServiceMethods.ByName("Report")),
 			connect.WithClientOptions(opts...),
 		),
+		take: connect.NewClient[v1.TakeRequest, v1.TakeResponse](
+			httpClient,
+			baseURL+RoomServiceTakeProcedure,
+			connect.WithSchema(roomServiceMethods.ByName("Take")),
+			connect.WithClientOptions(opts...),
+		),
 		boots: connect.NewClient[v1.BootsRequest, v1.BootsResponse](
 			httpClient,
 			baseURL+RoomServiceBootsProcedure,
@@ -111,6 +121,7 @@ type roomServiceClient struct {
 	change      *connect.Client[v1.ChangeRequest, v1.ChangeResponse]
 	watchIntent *connect.Client[v1.WatchIntentRequest, v1.WatchIntentResponse]
 	report      *connect.Client[v1.ReportRequest, v1.ReportResponse]
+	take        *connect.Client[v1.TakeRequest, v1.TakeResponse]
 	boots       *connect.Client[v1.BootsRequest, v1.BootsResponse]
 }
 
@@ -134,6 +145,11 @@ func (c *roomServiceClient) Report(ctx context.Context, req *connect.Request[v1.
 	return c.report.CallUnary(ctx, req)
 }
 
+// Take calls kiln.v1.RoomService.Take.
+func (c *roomServiceClient) Take(ctx context.Context, req *connect.Request[v1.TakeRequest]) (*connect.Response[v1.TakeResponse], error) {
+	return c.take.CallUnary(ctx, req)
+}
+
 // Boots calls kiln.v1.RoomService.Boots.
 func (c *roomServiceClient) Boots(ctx context.Context, req *connect.Request[v1.BootsRequest]) (*connect.ServerStreamForClient[v1.BootsResponse], error) {
 	return c.boots.CallServerStream(ctx, req)
@@ -149,6 +165,8 @@ type RoomServiceHandler interface {
 	WatchIntent(context.Context, *connect.Request[v1.WatchIntentRequest], *connect.ServerStream[v1.WatchIntentResponse]) error
 	// Report takes what edges saw.
 	Report(context.Context, *connect.Request[v1.ReportRequest]) (*connect.Response[v1.ReportResponse], error)
+	// Take says whether a machine may read a document with secrets: once in a boot, at whichever edge.
+	Take(context.Context, *connect.Request[v1.TakeRequest]) (*connect.Response[v1.TakeResponse], error)
 	// Boots sends what machines did lately, and with follow what they do.
 	Boots(context.Context, *connect.Request[v1.BootsRequest], *connect.ServerStream[v1.BootsResponse]) error
 }
@@ -184,6 +202,12 @@ func NewRoomServiceHandler(svc RoomServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(roomServiceMethods.ByName("Report")),
 		connect.WithHandlerOptions(opts...),
 	)
+	roomServiceTakeHandler := connect.NewUnaryHandler(
+		RoomServiceTakeProcedure,
+		svc.Take,
+		connect.WithSchema(roomServiceMethods.ByName("Take")),
+		connect.WithHandlerOptions(opts...),
+	)
 	roomServiceBootsHandler := connect.NewServerStreamHandler(
 		RoomServiceBootsProcedure,
 		svc.Boots,
@@ -200,6 +224,8 @@ func NewRoomServiceHandler(svc RoomServiceHandler, opts ...connect.HandlerOption
 			roomServiceWatchIntentHandler.ServeHTTP(w, r)
 		case RoomServiceReportProcedure:
 			roomServiceReportHandler.ServeHTTP(w, r)
+		case RoomServiceTakeProcedure:
+			roomServiceTakeHandler.ServeHTTP(w, r)
 		case RoomServiceBootsProcedure:
 			roomServiceBootsHandler.ServeHTTP(w, r)
 		default:
@@ -225,6 +251,10 @@ func (UnimplementedRoomServiceHandler) WatchIntent(context.Context, *connect.Req
 
 func (UnimplementedRoomServiceHandler) Report(context.Context, *connect.Request[v1.ReportRequest]) (*connect.Response[v1.ReportResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.RoomService.Report is not implemented"))
+}
+
+func (UnimplementedRoomServiceHandler) Take(context.Context, *connect.Request[v1.TakeRequest]) (*connect.Response[v1.TakeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.RoomService.Take is not implemented"))
 }
 
 func (UnimplementedRoomServiceHandler) Boots(context.Context, *connect.Request[v1.BootsRequest], *connect.ServerStream[v1.BootsResponse]) error {

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/edge"
+	"github.com/kiln-farm/kiln/edge/config"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// localPoll is how often an edge of one host looks for changes.
+const localPoll = 500 * time.Millisecond
+
+// local is the cache directory of this host.
+func (f *edgeFlags) local(env Env, log *slog.Logger) (intentSource, error) {
+	dir := f.cache
+	if dir == "" {
+		dir = env.cacheDir()
+	}
+	store, err := cache.OpenDir(dir)
+	if err != nil {
+		return intentSource{}, usagef("%w", err)
+	}
+	room := &localRooms{store}
+	return intentSource{
+		name: "edge", store: store, blobs: store,
+		report: room.report, once: room,
+		follow: func(ctx context.Context, intents *edge.Intents, _ func([]string)) {
+			ticker := time.NewTicker(localPoll)
+			defer ticker.Stop()
+			for {
+				in, err := room.Intent(ctx)
+				if err != nil && ctx.Err() == nil {
+					log.Warn("what machines boot cannot be read", "error", err)
+				} else if err == nil && in.GetRevision() != intents.Revision() {
+					intents.Set(in)
+				}
+				select {
+				case <-ticker.C:
+				case <-ctx.Done():
+					return
+				}
+			}
+		},
+	}, nil
+}
+
+// report keeps what machines do in the cache directory, and forgets what they were to boot once.
+func (r *localRooms) report(ctx context.Context, events []*kilnv1.BootEvent) error {
+	byMachine := map[string][]*kilnv1.BootEvent{}
+	for _, e := range events {
+		name := e.GetMachine()
+		if name == "" {
+			name = e.GetMac()
+		}
+		byMachine[name] = append(byMachine[name], e)
+	}
+	for name, more := range byMachine {
+		if name == "" {
+			continue
+		}
+		record := &kilnv1.BootRecord{}
+		if err := cache.GetRecord(ctx, r.store, cache.BootKey(name), record); err != nil && !errors.Is(err, cache.ErrNotFound) {
+			return err
+		}
+		all := append(record.GetEvents(), more...)
+		if err := cache.PutRecord(ctx, r.store, cache.BootKey(name), &kilnv1.BootRecord{Events: all[max(0, len(all)-keptBoots):]}); err != nil {
+			return err
+		}
+		for _, e := range more {
+			if e.GetOnce() == "" {
+				continue
+			}
+			if err := changeMachine(ctx, r, e.GetMachine(), func(m *kilnv1.Machine) {
+				if m.GetBootOnce() == e.GetOnce() {
+					m.BootOnce = ""
+				}
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// keptBoots is how many events of a machine are kept.
+const keptBoots = 500
+
+// Take implements config.Once among the edges of this host.
+func (r *localRooms) Take(ctx context.Context, machine string, boot config.BootID, what string) (bool, error) {
+	unlock, err := lockFile(filepath.Join(r.store.Path(), "taken.lock"))
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	before := &kilnv1.SnapshotTaken{}
+	if err := cache.GetRecord(ctx, r.store, cache.TakenKey(machine), before); err != nil && !errors.Is(err, cache.ErrNotFound) {
+		return false, err
+	}
+	after, fresh := state.Take(before, takeCommand(machine, boot, what), time.Now().UnixMilli())
+	if !fresh {
+		return false, nil
+	}
+	return true, cache.PutRecord(ctx, r.store, cache.TakenKey(machine), after)
+}

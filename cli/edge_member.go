@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/edge"
+	"github.com/kiln-farm/kiln/edge/config"
+	"github.com/kiln-farm/kiln/internal/pki"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// intentSource is where an edge learns what machines boot, and tells what they do.
+type intentSource struct {
+	name   string
+	file   string // that keeps the intent
+	store  cache.Store
+	blobs  cache.Blobs
+	report func(ctx context.Context, events []*kilnv1.BootEvent) error
+	once   config.Once
+	follow func(ctx context.Context, intents *edge.Intents, others func([]string))
+}
+
+// member is the farm that the edge is part of.
+func (f *edgeFlags) member(ctx context.Context, env Env, log *slog.Logger, clean *closers) (intentSource, error) {
+	m, err := f.nodeFlags.open(ctx, env, pki.RoleEdge, joinPatience)
+	if err != nil {
+		return intentSource{}, err
+	}
+	clean.add(m.Close)
+	place, err := m.locate(ctx, log)
+	if err != nil {
+		return intentSource{}, err
+	}
+	url := f.store
+	if url == "" {
+		url = place.Store
+	}
+	if url == "" && f.cache == "" {
+		return intentSource{}, usagef("farm %s has no shared cache: start its coordinators with --store s3://BUCKET, or name with --cache a directory that they and all edges share", place.Farm)
+	}
+	f.later = true
+	store, err := f.storeFlags.open(ctx, m.Data, url, false, log)
+	if err != nil {
+		return intentSource{}, err
+	}
+	clean.add(store.Close)
+	clean.run(ctx, func(ctx context.Context) { m.keepValid(ctx, log) })
+	clean.run(ctx, func(ctx context.Context) { m.follow(ctx, log, func(node.Place) {}) })
+	dial := func() (*farm.Farm, error) {
+		return farm.Dial(strings.Join(m.coordinators(), ","), farm.Options{TLS: m.credentials.ClientTLS(farm.Protocols()...)})
+	}
+	link := &farmLink{dial: dial}
+	clean.add(link.close)
+	return intentSource{
+		name: m.id, file: filepath.Join(m.Path(), "intent"), store: store, blobs: store, once: farmOnce{link},
+		report: func(ctx context.Context, events []*kilnv1.BootEvent) error {
+			return link.do(func(client *farm.Farm) error {
+				_, err := client.Room.Report(ctx, connect.NewRequest(&kilnv1.ReportRequest{Edge: m.id, Events: events}))
+				return err
+			})
+		},
+		follow: func(ctx context.Context, intents *edge.Intents, others func([]string)) {
+			followIntent(ctx, dial, m.id, f.url, intents, others, log)
+		},
+	}, nil
+}
+
+// farmLink is a connection to the farm that is made anew after a call that failed: coordinators come and go.
+type farmLink struct {
+	dial func() (*farm.Farm, error)
+
+	mu  sync.Mutex // guards now
+	now *farm.Farm
+}
+
+func (l *farmLink) do(call func(*farm.Farm) error) error {
+	l.mu.Lock()
+	client := l.now
+	l.mu.Unlock()
+	if client == nil {
+		var err error
+		if client, err = l.dial(); err != nil {
+			return err
+		}
+	}
+	err := call(client)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err != nil && l.now == client:
+		l.now = nil
+		client.Close()
+	case err == nil && l.now == nil:
+		l.now = client
+	case l.now != client:
+		client.Close()
+	}
+	return err
+}
+
+func (l *farmLink) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now != nil {
+		l.now.Close()
+	}
+	return nil
+}
+
+// farmOnce asks the farm what machines have read.
+type farmOnce struct{ link *farmLink }
+
+// Take implements config.Once. It asks again while the farm changes leaders, until ctx ends.
+func (o farmOnce) Take(ctx context.Context, machine string, boot config.BootID, what string) (fresh bool, err error) {
+	c := takeCommand(machine, boot, what)
+	req := &kilnv1.TakeRequest{Machine: c.GetMachine(), Boot: c.GetBoot(), Document: c.GetDocument(), Request: c.GetRequest()}
+	for {
+		err = o.link.do(func(client *farm.Farm) error {
+			try, cancel := context.WithTimeout(ctx, takeTry)
+			defer cancel()
+			res, err := client.Room.Take(try, connect.NewRequest(req))
+			if err == nil {
+				fresh = res.Msg.GetFresh()
+			}
+			return err
+		})
+		if err == nil || connect.CodeOf(err) == connect.CodeInvalidArgument {
+			return fresh, err
+		}
+		select {
+		case <-time.After(takeAgain):
+		case <-ctx.Done():
+			return false, err
+		}
+	}
+}
+
+const (
+	takeTry   = 2 * time.Second
+	takeAgain = 200 * time.Millisecond
+)
+
+// takeCommand is a machine's request for a document with secrets. It has a number of its own, so that it may be repeated.
+func takeCommand(machine string, boot config.BootID, what string) *kilnv1.TakeCommand {
+	return &kilnv1.TakeCommand{Machine: machine, Boot: boot.String(), Document: what, Request: rand.Text()}
+}
+
+const (
+	intentFirst = 100 * time.Millisecond
+	intentMost  = 5 * time.Second
+)
+
+// followIntent takes every new intent, over as many connections as it takes.
+func followIntent(ctx context.Context, dial func() (*farm.Farm, error), name, url string, intents *edge.Intents, others func([]string), log *slog.Logger) {
+	wait := intentFirst
+	for ctx.Err() == nil {
+		err := watchIntent(ctx, dial, name, url, intents, func(urls []string) {
+			wait = intentFirst
+			others(urls)
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		log.Info("the farm does not tell what machines boot now; what it told last holds", "error", err, "revision", intents.Revision())
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, intentMost)
+	}
+}
+
+func watchIntent(ctx context.Context, dial func() (*farm.Farm, error), name, url string, intents *edge.Intents, others func([]string)) error {
+	client, err := dial()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	stream, err := client.Room.WatchIntent(ctx, connect.NewRequest(&kilnv1.WatchIntentRequest{Revision: intents.Revision(), Edge: name, Url: url}))
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		if in := stream.Msg().GetIntent(); in != nil {
+			intents.Set(in)
+		}
+		if edges := stream.Msg().GetEdges(); edges != nil {
+			var urls []string
+			for _, e := range edges {
+				urls = append(urls, e.GetUrl())
+			}
+			others(urls)
+		}
+	}
+	return fmt.Errorf("the connection ended: %w", stream.Err())
+}
