@@ -85,6 +85,9 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	}
 	e.SetOthers(f.peers)
 	clean.run(ctx, events.Run)
+	if source.stopped != nil {
+		clean.run(ctx, func(ctx context.Context) { tellStopped(ctx, source.stopped, events) })
+	}
 	clean.run(ctx, func(ctx context.Context) { source.follow(ctx, intents, e.SetOthers) })
 	clean.run(ctx, e.Prefetch)
 	if err := f.pxe.serve(ctx, e, log, &clean); err != nil {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/config"
@@ -28,9 +30,22 @@ func (f *edgeFlags) local(env Env, log *slog.Logger) (intentSource, error) {
 		return intentSource{}, usagef("%w", err)
 	}
 	room := &localRooms{store}
+	var mu sync.Mutex // guards watch
+	var watch boots.Watch
 	return intentSource{
 		name: "edge", store: store, blobs: store,
-		report: room.report, once: room,
+		once: room,
+		report: func(ctx context.Context, events []*kilnv1.BootEvent) error {
+			mu.Lock()
+			watch.Add(events, time.Now().UnixMilli())
+			mu.Unlock()
+			return room.report(ctx, events)
+		},
+		stopped: func() []*kilnv1.BootEvent {
+			mu.Lock()
+			defer mu.Unlock()
+			return watch.Stopped(time.Now().UnixMilli())
+		},
 		follow: func(ctx context.Context, intents *edge.Intents, _ func([]string)) {
 			ticker := time.NewTicker(localPoll)
 			defer ticker.Stop()
@@ -55,11 +70,7 @@ func (f *edgeFlags) local(env Env, log *slog.Logger) (intentSource, error) {
 func (r *localRooms) report(ctx context.Context, events []*kilnv1.BootEvent) error {
 	byMachine := map[string][]*kilnv1.BootEvent{}
 	for _, e := range events {
-		name := e.GetMachine()
-		if name == "" {
-			name = e.GetMac()
-		}
-		byMachine[name] = append(byMachine[name], e)
+		byMachine[boots.Machine(e)] = append(byMachine[boots.Machine(e)], e)
 	}
 	for name, more := range byMachine {
 		if name == "" {
@@ -69,8 +80,8 @@ func (r *localRooms) report(ctx context.Context, events []*kilnv1.BootEvent) err
 		if err := cache.GetRecord(ctx, r.store, cache.BootKey(name), record); err != nil && !errors.Is(err, cache.ErrNotFound) {
 			return err
 		}
-		all := append(record.GetEvents(), more...)
-		if err := cache.PutRecord(ctx, r.store, cache.BootKey(name), &kilnv1.BootRecord{Events: all[max(0, len(all)-keptBoots):]}); err != nil {
+		record.Events = boots.Latest(boots.Merge(record.GetEvents(), more), keptBoots)
+		if err := cache.PutRecord(ctx, r.store, cache.BootKey(name), record); err != nil {
 			return err
 		}
 		for _, e := range more {
@@ -108,4 +119,22 @@ func (r *localRooms) Take(ctx context.Context, machine string, boot config.BootI
 		return false, nil
 	}
 	return true, cache.PutRecord(ctx, r.store, cache.TakenKey(machine), after)
+}
+
+// stoppedPoll is how often an edge of one host looks for boots that went no further.
+const stoppedPoll = 5 * time.Second
+
+func tellStopped(ctx context.Context, stopped func() []*kilnv1.BootEvent, events *edge.Events) {
+	ticker := time.NewTicker(stoppedPoll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, e := range stopped() {
+			events.Add(e)
+		}
+	}
 }

@@ -29,7 +29,9 @@ type intentSource struct {
 	blobs  cache.Blobs
 	report func(ctx context.Context, events []*kilnv1.BootEvent) error
 	once   config.Once
-	follow func(ctx context.Context, intents *edge.Intents, others func([]string))
+	// stopped are boots that went no further; nil: somebody else watches for them.
+	stopped func() []*kilnv1.BootEvent
+	follow  func(ctx context.Context, intents *edge.Intents, others func([]string))
 }
 
 // member is the farm that the edge is part of.

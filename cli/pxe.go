@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/syslog"
 	"github.com/kiln-farm/kiln/edge/tftp"
 )
 
@@ -19,11 +21,13 @@ type pxeFlags struct {
 	interfaces []string
 	dhcp       string
 	loaders    []string
+	syslog     bool
 }
 
 func (f *pxeFlags) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.interfaces, "interface", nil, "interface whose machines boot from this edge, by DHCP and TFTP; repeatable")
 	flags.StringVar(&f.dhcp, "dhcp", "proxy", "with --interface: proxy says what to boot beside the site's own server, full also gives fixed addresses, off leaves both to the site's server")
+	flags.BoolVar(&f.syslog, "syslog", true, "with --interface: take what machines log over UDP on port 514 into their timelines, and tell them so by DHCP")
 	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi; repeatable (default: where distributions have them)")
 }
 
@@ -75,6 +79,9 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, cl
 			return usagef("serve TFTP on %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", name, cause(err))
 		}
 		clean.run(ctx, func(ctx context.Context) { told(log, "TFTP", files.Serve(ctx, conn)) })
+		if f.syslog {
+			f.logs(ctx, e, pxe, ip, log, clean)
+		}
 	}
 	if f.dhcp == "off" {
 		return nil
@@ -85,6 +92,20 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, cl
 	clean.run(ctx, func(ctx context.Context) { told(log, "router advertisements", advertiser.Serve(ctx)) })
 	log.Info("machines boot here", "interfaces", f.interfaces, "dhcp", f.dhcp, "loaders", len(loaders))
 	return nil
+}
+
+// logs takes what machines log. A host that has a syslog server of its own keeps it.
+func (f *pxeFlags) logs(ctx context.Context, e *edge.Edge, pxe *edge.PXE, ip net.IP, log *slog.Logger, clean *closers) {
+	conn, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp4", net.JoinHostPort(ip.String(), "514"))
+	if err != nil {
+		log.Warn("what machines log is not taken into their timelines; end the host's own syslog server, or say --syslog=false", "error", cause(err))
+		return
+	}
+	if a, ok := netip.AddrFromSlice(ip); ok && !pxe.Logs.IsValid() {
+		pxe.Logs = a.Unmap()
+	}
+	server := &syslog.Server{Handle: e.Logged}
+	clean.run(ctx, func(ctx context.Context) { told(log, "syslog", server.Serve(ctx, conn)) })
 }
 
 // told logs why a server ended.

@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/edge/intent"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -121,7 +123,39 @@ func (r *localRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun b
 	return nil, cache.PutRecord(ctx, r.store, cache.IntentKey(), next)
 }
 
-func (r *localRooms) Boots(ctx context.Context, machine string, _ bool, on func(*kilnv1.BootEvent) error) error {
+// followPoll is how often a cache directory is looked through for what machines did.
+const followPoll = 500 * time.Millisecond
+
+func (r *localRooms) Boots(ctx context.Context, machine string, follow bool, on func(*kilnv1.BootEvent) error) error {
+	told := map[string]bool{}
+	for {
+		events, err := r.boots(ctx, machine)
+		if err != nil {
+			return err
+		}
+		now := map[string]bool{}
+		for _, e := range events {
+			id := fmt.Sprint(e.GetMac(), e.GetMachine(), e.GetUnixMs(), e.GetStage(), e.GetEdge(), e.GetDetail())
+			if now[id] = true; told[id] {
+				continue
+			}
+			if err := on(e); err != nil {
+				return err
+			}
+		}
+		if told = now; !follow {
+			return nil
+		}
+		select {
+		case <-time.After(followPoll):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// boots are the events of a machine, or of all.
+func (r *localRooms) boots(ctx context.Context, machine string) ([]*kilnv1.BootEvent, error) {
 	keys := []cache.Key{cache.BootKey(machine)}
 	if machine == "" {
 		keys = nil
@@ -129,21 +163,18 @@ func (r *localRooms) Boots(ctx context.Context, machine string, _ bool, on func(
 			keys = append(keys, e.Key)
 			return nil
 		}); err != nil {
-			return err
+			return nil, err
 		}
 	}
+	var all []*kilnv1.BootEvent
 	for _, key := range keys {
 		record := &kilnv1.BootRecord{}
 		if err := cache.GetRecord(ctx, r.store, key, record); err != nil && !errors.Is(err, cache.ErrNotFound) {
-			return err
+			return nil, err
 		}
-		for _, e := range record.GetEvents() {
-			if err := on(e); err != nil {
-				return err
-			}
-		}
+		all = append(all, record.GetEvents()...)
 	}
-	return nil
+	return boots.Merge(all, nil), nil
 }
 
 // lockFile waits for a lock that ends with its process.

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -162,7 +163,7 @@ func (r *room) Report(ctx context.Context, req *connect.Request[kilnv1.ReportReq
 	for _, e := range events {
 		e.Edge, e.Detail = req.Msg.GetEdge(), clip(e.GetDetail(), maxDetail)
 	}
-	l.room.add(events)
+	l.room.add(events, l.cfg.Now().UnixMilli())
 	l.begun(events)
 	l.room.once.Do(func() { l.spawn(l.keepBoots) })
 	return connect.NewResponse(&kilnv1.ReportResponse{}), nil
@@ -205,7 +206,7 @@ func (r *room) Boots(ctx context.Context, req *connect.Request[kilnv1.BootsReque
 		if err != nil {
 			return connect.NewError(connect.CodeInternal, err)
 		}
-		past = merged(kept, past)
+		past = boots.Merge(kept, past)
 	}
 	for {
 		more := l.room.wait()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/boots"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -28,6 +29,7 @@ type roomHub struct {
 	first  uint64          // number of events[0]
 	dirty  map[string]bool // machines with events that are not in the cache
 	edges  map[string]edgeHere
+	watch  boots.Watch
 }
 
 // edgeHere is an edge that watches the intent, over one connection or, while it changes, two.
@@ -94,29 +96,22 @@ func (h *roomHub) wake() {
 	}
 }
 
-// add takes events.
-func (h *roomHub) add(events []*kilnv1.BootEvent) {
+// add takes events that came now, in ms since 1970.
+func (h *roomHub) add(events []*kilnv1.BootEvent, now int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.dirty == nil {
 		h.dirty = map[string]bool{}
 	}
 	h.events = append(h.events, events...)
+	h.watch.Add(events, now)
 	if over := len(h.events) - recentBoots; over > 0 {
 		h.events, h.first = slices.Clone(h.events[over:]), h.first+uint64(over)
 	}
 	for _, e := range events {
-		h.dirty[whose(e)] = true
+		h.dirty[boots.Machine(e)] = true
 	}
 	h.wake()
-}
-
-// whose is the name under which a machine's events are kept.
-func whose(e *kilnv1.BootEvent) string {
-	if e.GetMachine() != "" {
-		return e.GetMachine()
-	}
-	return e.GetMac()
 }
 
 // since returns the events from a number on, and the number of the next one.
@@ -136,12 +131,22 @@ func (h *roomHub) takeDirty() map[string][]*kilnv1.BootEvent {
 	defer h.mu.Unlock()
 	out := map[string][]*kilnv1.BootEvent{}
 	for _, e := range h.events {
-		if name := whose(e); h.dirty[name] {
+		if name := boots.Machine(e); h.dirty[name] {
 			out[name] = append(out[name], e)
 		}
 	}
 	clear(h.dirty)
 	return out
+}
+
+// tellStopped adds an event for each boot that went no further.
+func (h *roomHub) tellStopped(now int64) {
+	h.mu.Lock()
+	stopped := h.watch.Stopped(now)
+	h.mu.Unlock()
+	if len(stopped) > 0 {
+		h.add(stopped, now)
+	}
 }
 
 // keepBoots writes what machines did to the cache, a while after it came, so that a boot is a few writes.
@@ -154,11 +159,11 @@ func (l *leader) keepBoots() {
 		case <-l.ctx.Done():
 			return
 		}
+		l.room.tellStopped(l.cfg.Now().UnixMilli())
 		for name, events := range l.room.takeDirty() {
 			kept, err := l.keptBoots(l.ctx, name)
 			if err == nil {
-				all := merged(kept, events)
-				record := &kilnv1.BootRecord{Events: all[max(0, len(all)-machineBoot):]}
+				record := &kilnv1.BootRecord{Events: boots.Latest(boots.Merge(kept, events), machineBoot)}
 				err = putRecord(l.ctx, l.cfg.Store, cache.BootKey(name), record, cache.Replace)
 			}
 			if err != nil && l.ctx.Err() == nil {
@@ -175,24 +180,4 @@ func (l *leader) keptBoots(ctx context.Context, name string) ([]*kilnv1.BootEven
 		return nil, err
 	}
 	return record.GetEvents(), nil
-}
-
-// merged are the events of both, each once, in the order of their times.
-func merged(a, b []*kilnv1.BootEvent) []*kilnv1.BootEvent {
-	type identity struct {
-		mac, edge, detail string
-		at                int64
-		stage             kilnv1.BootStage
-	}
-	seen := map[identity]bool{}
-	var out []*kilnv1.BootEvent
-	for _, e := range slices.Concat(a, b) {
-		id := identity{e.GetMac(), e.GetEdge(), e.GetDetail(), e.GetUnixMs(), e.GetStage()}
-		if !seen[id] {
-			seen[id] = true
-			out = append(out, e)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b *kilnv1.BootEvent) int { return int(a.GetUnixMs() - b.GetUnixMs()) })
-	return out
 }

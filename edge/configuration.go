@@ -28,7 +28,7 @@ func (e *Edge) configuration() http.Handler {
 			event.Detail += ": " + r.Err.Error()
 		}
 		if r.Machine != "" {
-			e.cfg.Events.Add(event)
+			e.tell(event)
 		}
 	}}
 	if e.cfg.Once != nil {

@@ -11,7 +11,9 @@ import (
 
 const (
 	maxHeld    = 10_000 // events that wait to be told
+	maxReport  = 1000   // events told at once
 	reportWait = 250 * time.Millisecond
+	tellWait   = 5 * time.Second
 )
 
 // Events tells the farm what machines do. What cannot be told now is told later; a boot never waits for it.
@@ -53,36 +55,57 @@ func (e *Events) Run(ctx context.Context) {
 	ticker := time.NewTicker(reportWait)
 	defer ticker.Stop()
 	failing := false
-	for {
-		last := false
+	for last := false; !last; {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 			last = true
 		}
-		e.mu.Lock()
-		events, dropped := e.held, e.dropped
-		e.held, e.dropped = nil, 0
-		e.mu.Unlock()
-		if dropped > 0 {
-			e.log.Warn("what machines did could not be told, and some of it is lost", "events", dropped)
-		}
-		if len(events) > 0 {
-			send, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			err := e.send(send, events)
-			cancel()
-			if err != nil {
+		for {
+			events := e.take()
+			if len(events) == 0 {
+				break
+			}
+			if err := e.tell(ctx, events); err != nil {
 				if !failing {
 					e.log.Warn("what machines do cannot be told now", "error", err)
 				}
-				e.mu.Lock()
-				e.held = append(events, e.held...)
-				e.mu.Unlock()
+				failing = true
+				e.putBack(events)
+				break
 			}
-			failing = err != nil
-		}
-		if last {
-			return
+			failing = false
 		}
 	}
+}
+
+// take returns the oldest events.
+func (e *Events) take() []*kilnv1.BootEvent {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.dropped > 0 {
+		e.log.Warn("what machines did could not be told, and some of it is lost", "events", e.dropped)
+		e.dropped = 0
+	}
+	n := min(len(e.held), maxReport)
+	events := e.held[:n:n]
+	e.held = e.held[n:]
+	return events
+}
+
+// putBack holds events that could not be told before those that came since.
+func (e *Events) putBack(events []*kilnv1.BootEvent) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.held = append(events, e.held...)
+	if over := len(e.held) - maxHeld; over > 0 {
+		e.held = e.held[over:]
+		e.dropped += over
+	}
+}
+
+func (e *Events) tell(ctx context.Context, events []*kilnv1.BootEvent) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellWait)
+	defer cancel()
+	return e.send(ctx, events)
 }

@@ -62,7 +62,7 @@ func (e *Edge) machineScript(w http.ResponseWriter, r *http.Request) {
 	if boot != nil && boot.Machine != nil {
 		event.Machine = boot.Machine.GetName()
 	}
-	e.cfg.Events.Add(event)
+	e.tell(event)
 	writeScript(w, script)
 }
 
@@ -171,7 +171,7 @@ func (e *Edge) machineFile(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	event.Detail = fmt.Sprintf("%d bytes in %d ms", event.Bytes, event.DurationMs)
-	e.cfg.Events.Add(event)
+	e.tell(event)
 }
 
 // release serves a file of a release; false when it could not.
@@ -196,13 +196,13 @@ func (e *Edge) machineUKI(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		event.Stage, event.Detail = kilnv1.BootStage_BOOT_STAGE_FAILED, err.Error()
-		e.cfg.Events.Add(event)
+		e.tell(event)
 		fail(w, http.StatusNotFound, err.Error())
 		return
 	}
 	if e.release(w, r, files.GetUki()) && r.Method != http.MethodHead {
 		event.Bytes, event.Detail = files.GetUki().GetSize(), "release "+boot.Release.GetName()
-		e.cfg.Events.Add(event)
+		e.tell(event)
 	}
 }
 
@@ -229,7 +229,7 @@ func (e *Edge) machineUp(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusForbidden, err.Error())
 		return
 	}
-	e.cfg.Events.Add(&kilnv1.BootEvent{Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_UP, Address: addressOf(r), Detail: "up"})
+	e.tell(&kilnv1.BootEvent{Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_UP, Address: addressOf(r), Detail: "up"})
 	w.WriteHeader(http.StatusNoContent)
 }
 

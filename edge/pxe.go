@@ -27,6 +27,8 @@ type PXE struct {
 	// Full gives addresses to machines that have one; otherwise a site's own server does that, and this one only says what
 	// to boot (proxy DHCP).
 	Full bool
+	// Logs is where machines are told to log; the zero value: they are not told.
+	Logs netip.Addr
 	// Loaders are boot programs by their names ("undionly.kpxe"), as paths of this host.
 	Loaders map[string]string
 }
@@ -106,6 +108,9 @@ func (p *PXE) lease(boot *intent.Boot) (dhcp.Lease, bool) {
 		return dhcp.Lease{}, false
 	}
 	lease := dhcp.Lease{Address: address, Host: boot.Hostname(), Time: leaseTime}
+	if p.Logs.IsValid() {
+		lease.Log = []netip.Addr{p.Logs}
+	}
 	if router, err := netip.ParseAddr(boot.Machine.GetGateway()); err == nil {
 		lease.Router = router
 	}
