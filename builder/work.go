@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
@@ -45,18 +47,20 @@ func (b *Builder) work(ctx context.Context, lease *kilnv1.Lease) {
 	defer span.End()
 	log := newStepLog(b, lease)
 	started := time.Now()
-	running := ctx
+	running.Add(ctx, 1)
+	defer running.Add(ctx, -1)
+	bounded := ctx
 	longest := time.Duration(lease.GetDeadlineMs()) * time.Millisecond
 	if own := b.cfg.StepDeadline; own > 0 && (longest == 0 || own < longest) {
 		longest = own
 	}
 	if longest > 0 {
 		var cancel context.CancelFunc
-		running, cancel = context.WithTimeoutCause(ctx, longest, errTooLong)
+		bounded, cancel = context.WithTimeoutCause(ctx, longest, errTooLong)
 		defer cancel()
 	}
-	res, err := b.run(running, lease, log)
-	if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(running), errTooLong) {
+	res, err := b.run(bounded, lease, log)
+	if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(bounded), errTooLong) {
 		err = fmt.Errorf("%s %w: %s", lease.GetNode().GetLabel(), errTooLong, longest)
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, errStopped) || errors.Is(cause, errDraining) {
@@ -69,6 +73,8 @@ func (b *Builder) work(ctx context.Context, lease *kilnv1.Lease) {
 		b.cfg.Log.InfoContext(ctx, "step did not end well", "step", lease.GetTask(), "build", lease.GetBuild().GetId(),
 			"label", lease.GetNode().GetLabel(), "completion", report.Completion, "error", report.Error)
 	}
+	stepTime.Record(ctx, time.Since(started).Seconds(), metric.WithAttributes(attribute.String("kind", lease.GetNode().GetKind()),
+		attribute.String("completion", strings.ToLower(strings.TrimPrefix(report.GetCompletion().String(), "COMPLETION_")))))
 	report.StartedUnixMs = started.UnixMilli()
 	report.DurationUs = time.Since(started).Microseconds()
 	report.Log = log.close()

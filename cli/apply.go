@@ -9,12 +9,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/intent"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -98,11 +100,20 @@ func runApply(ctx context.Context, env Env, f *applyFlags) error {
 	if proto.Equal(change, &kilnv1.RoomCommand{Base: change.GetBase()}) {
 		return nil
 	}
+	if faults := newFaults(now, next); len(faults) > 0 {
+		return usagef("%s", strings.Join(faults, "\n"))
+	}
 	problems, err := room.Change(ctx, change, f.dryRun)
 	if err == nil && len(problems) > 0 {
 		err = usagef("%s", strings.Join(problems, "\n"))
 	}
 	return err
+}
+
+// newFaults are templates that cannot be filled for a machine and were not broken before.
+func newFaults(now, next *kilnv1.Intent) []string {
+	known := config.Faults(now)
+	return slices.DeleteFunc(config.Faults(next), func(fault string) bool { return slices.Contains(known, fault) })
 }
 
 // read is the intent as the files would have it.

@@ -28,6 +28,7 @@ import (
 type builderFlags struct {
 	nodeFlags
 	storeFlags
+	metricsFlags
 	busFlags
 	slots              int
 	classes, platforms []string
@@ -50,6 +51,7 @@ SIGTERM drains: no new steps begin, running ones end; a second signal ends at on
 	}
 	flags := cmd.Flags()
 	f.nodeFlags.add(flags)
+	f.addMetrics(flags)
 	f.storeFlags.add(flags, "URL of the farm's shared cache (default: what the coordinators say)")
 	f.busFlags.add(flags, "URLs of the farm's NATS, when it needs a password (default: what the coordinators say)")
 	flags.IntVar(&f.slots, "slots", max(2, runtime.NumCPU()), "steps at a time")
@@ -94,6 +96,9 @@ func runBuilder(ctx context.Context, env Env, f *builderFlags) (err error) {
 	defer func() { err = errors.Join(err, clean.close()) }()
 	clean.add(m.Close)
 	log := env.logger(slog.LevelInfo)
+	if err := f.measure(ctx, log, &clean); err != nil {
+		return err
+	}
 	place, err := m.locate(ctx, log)
 	if err != nil {
 		return err

@@ -33,6 +33,7 @@ const closeLimit = 20 * time.Second
 type coordinatorFlags struct {
 	nodeFlags
 	storeFlags
+	metricsFlags
 	busFlags
 	listen, advertise         string
 	boot, initrd              string
@@ -57,6 +58,7 @@ SIGTERM hands leadership over and ends; a second signal ends at once.`,
 	}
 	flags := cmd.Flags()
 	f.nodeFlags.add(flags)
+	f.addMetrics(flags)
 	f.storeFlags.add(flags, "URL of the farm's shared cache, such as s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=R")
 	f.busFlags.add(flags, "URLs of a NATS of your own, with commas between (default: the bus inside the coordinators)")
 	flags.StringVar(&f.public, "store-public", "", "URL of the S3 server as clients of the farm reach it (default: the endpoint of --store)")
@@ -78,6 +80,9 @@ func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err erro
 	var clean closers
 	defer func() { err = errors.Join(err, clean.close()) }()
 	clean.add(m.Close)
+	if err := f.measure(ctx, log, &clean); err != nil {
+		return err
+	}
 	listener, err := listen(ctx, f.listen)
 	if err != nil {
 		return err

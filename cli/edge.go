@@ -15,6 +15,7 @@ import (
 type edgeFlags struct {
 	nodeFlags
 	storeFlags
+	metricsFlags
 	listen, url string
 	peers       []string
 	pxe         pxeFlags
@@ -38,6 +39,7 @@ machines from that when the farm and its cache are away. Without, it serves a ca
 	}
 	flags := cmd.Flags()
 	f.nodeFlags.add(flags)
+	f.addMetrics(flags)
 	f.storeFlags.add(flags, "URL of the farm's shared cache (default: what the coordinators say)")
 	flags.StringVar(&f.listen, "listen", "", "address for HTTP (default 127.0.0.1:7380, or that of --interface)")
 	flags.StringVar(&f.url, "url", "", "URL under which machines reach this edge (default: where it listens)")
@@ -50,6 +52,9 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	log := env.logger(slog.LevelInfo)
 	var clean closers
 	defer func() { err = errors.Join(err, clean.close()) }()
+	if err := f.measure(ctx, log, &clean); err != nil {
+		return err
+	}
 	if err := f.pxe.check(); err != nil {
 		return err
 	}
@@ -83,6 +88,8 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	stop := e.Measure()
+	clean.add(func() error { stop(); return nil })
 	e.SetOthers(f.peers)
 	clean.run(ctx, events.Run)
 	if source.stopped != nil {

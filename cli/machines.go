@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cli/progress"
@@ -123,9 +123,7 @@ func newMachine(env Env) *cobra.Command {
 		roomCommand(env, "show MACHINE", "Say what a machine boots, and why", "  kiln machine show web-1", one, func(ctx context.Context, room rooms, args []string) error {
 			return showMachine(ctx, env, room, args[0])
 		}),
-		roomCommand(env, "boots MACHINE", "Say what a machine did lately", "  kiln machine boots web-1", one, func(ctx context.Context, room rooms, args []string) error {
-			return room.Boots(ctx, args[0], false, bootPrinter(env))
-		}),
+		newBootsOf(env),
 		roomCommand(env, "boot-once MACHINE RELEASE", "Boot another release, the next time only", "  kiln machine boot-once web-1 rescue", between(2, 2, "a machine and a release"),
 			func(ctx context.Context, room rooms, args []string) error {
 				return changeMachine(ctx, room, args[0], func(m *kilnv1.Machine) { m.BootOnce = args[1] })
@@ -142,14 +140,12 @@ func newMachine(env Env) *cobra.Command {
 				return changeMachine(ctx, room, args[0], func(m *kilnv1.Machine) { m.LocalDisk = args[1] == "on" })
 			}),
 		roomCommand(env, "forget MACHINE", "Take a machine out of the room", "  kiln machine forget web-1", one, func(ctx context.Context, room rooms, args []string) error {
-			in, err := room.Intent(ctx)
-			if err != nil {
-				return err
-			}
-			if !slices.ContainsFunc(in.GetMachines(), func(m *kilnv1.Machine) bool { return m.GetName() == args[0] }) {
-				return noMachine(args[0])
-			}
-			return changed(room.Change(ctx, &kilnv1.RoomCommand{Base: in.GetRevision(), RemoveMachines: args[:1]}, false))
+			return changeOne(ctx, room, func(in *kilnv1.Intent) (*kilnv1.RoomCommand, error) {
+				if !slices.ContainsFunc(in.GetMachines(), func(m *kilnv1.Machine) bool { return m.GetName() == args[0] }) {
+					return nil, noMachine(args[0])
+				}
+				return &kilnv1.RoomCommand{RemoveMachines: args[:1]}, nil
+			})
 		}),
 	)
 	return cmd
@@ -159,28 +155,44 @@ func noMachine(name string) error {
 	return usagef("there is no machine called %q: kiln machines lists them", name)
 }
 
-// changed makes an error of problems.
-func changed(problems []string, err error) error {
-	if err == nil && len(problems) > 0 {
-		err = usagef("%s", strings.Join(problems, "\n"))
+// changeTries is how often a change of one thing is tried while others change other things.
+const changeTries = 5
+
+// changeOne makes a change of what is there now, again when somebody else was faster.
+func changeOne(ctx context.Context, room rooms, change func(in *kilnv1.Intent) (*kilnv1.RoomCommand, error)) error {
+	for try := 1; ; try++ {
+		in, err := room.Intent(ctx)
+		if err != nil {
+			return err
+		}
+		c, err := change(in)
+		if err != nil {
+			return err
+		}
+		c.Base = in.GetRevision()
+		problems, err := room.Change(ctx, c, false)
+		if errors.Is(err, errStale) && try < changeTries {
+			continue
+		}
+		if err == nil && len(problems) > 0 {
+			err = usagef("%s", strings.Join(problems, "\n"))
+		}
+		return err
 	}
-	return err
 }
 
 // changeMachine changes one machine. Its secrets, which are not shown to us, stay: an empty one is kept by who has it.
 func changeMachine(ctx context.Context, room rooms, name string, change func(*kilnv1.Machine)) error {
-	in, err := room.Intent(ctx)
-	if err != nil {
-		return err
-	}
-	for _, m := range in.GetMachines() {
-		if m.GetName() == name {
-			m = proto.CloneOf(m)
-			change(m)
-			return changed(room.Change(ctx, &kilnv1.RoomCommand{Base: in.GetRevision(), Machines: []*kilnv1.Machine{m}}, false))
+	return changeOne(ctx, room, func(in *kilnv1.Intent) (*kilnv1.RoomCommand, error) {
+		for _, m := range in.GetMachines() {
+			if m.GetName() == name {
+				m = proto.CloneOf(m)
+				change(m)
+				return &kilnv1.RoomCommand{Machines: []*kilnv1.Machine{m}}, nil
+			}
 		}
-	}
-	return noMachine(name)
+		return nil, noMachine(name)
+	})
 }
 
 func showMachine(ctx context.Context, env Env, room rooms, name string) error {
@@ -196,11 +208,10 @@ func showMachine(ctx context.Context, env Env, room rooms, name string) error {
 	for key := range m.GetSecrets() {
 		m.Secrets[key] = "(not shown)"
 	}
-	text, jsonErr := protojson.MarshalOptions{Multiline: true}.Marshal(m)
-	if jsonErr != nil {
-		return jsonErr
+	if err := printProto(env.Stdout, m, "  "); err != nil {
+		return err
 	}
-	fmt.Fprintf(env.Stdout, "%s\ngroups   %s\n", text, strings.Join(b.Groups, ", "))
+	fmt.Fprintf(env.Stdout, "groups   %s\n", strings.Join(b.Groups, ", "))
 	switch {
 	case b.LocalDisk:
 		fmt.Fprintln(env.Stdout, "boots    from its own disk")
@@ -210,114 +221,4 @@ func showMachine(ctx context.Context, env Env, room rooms, name string) error {
 		fmt.Fprintf(env.Stdout, "boots    %s, which %s names\n", b.Release.GetName(), b.ReleaseFrom)
 	}
 	return nil
-}
-
-func newBoots(env Env) *cobra.Command {
-	var follow bool
-	cmd := roomCommand(env, "boots", "Say what machines do on their way", "  kiln boots -f", between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
-		return room.Boots(ctx, "", follow, bootPrinter(env))
-	})
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on as it happens")
-	return cmd
-}
-
-// bootPrinter prints events, one on a line.
-func bootPrinter(env Env) func(*kilnv1.BootEvent) error {
-	return func(e *kilnv1.BootEvent) error {
-		name := e.GetMachine()
-		if name == "" {
-			name = e.GetMac()
-		}
-		_, err := fmt.Fprintf(env.Stdout, "%s  %-16s %-7s %s\n", time.UnixMilli(e.GetUnixMs()).Format("2006-01-02 15:04:05.000"), progress.Clean(name), stageName(e.GetStage()), progress.Clean(e.GetDetail()))
-		return err
-	}
-}
-
-func newRelease(env Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "release", Short: "Make and list what machines can boot", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	var f farmFlags
-	create := &cobra.Command{
-		Use: "create NAME BUILD", Short: "Make a release of a build", Example: "  kiln release create v2 hello", Args: between(2, 2, "a name for the release, and a build"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			room, builds, err := openRooms(env, &f)
-			if err != nil {
-				return err
-			}
-			in, err := room.Intent(cmd.Context())
-			if err != nil {
-				return err
-			}
-			build, err := builds.find(cmd.Context(), args[1], "")
-			if err != nil {
-				return err
-			}
-			r := &kilnv1.Release{Name: args[0]}
-			if err := releaseOf(cmd.Context(), builds, build, r); err != nil {
-				return err
-			}
-			return changed(room.Change(cmd.Context(), &kilnv1.RoomCommand{Base: in.GetRevision(), Releases: []*kilnv1.Release{r}}, false))
-		},
-	}
-	f.add(create.Flags())
-	cmd.AddCommand(create, roomCommand(env, "ls", "List releases", "  kiln release ls", between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
-		in, err := room.Intent(ctx)
-		if err != nil {
-			return err
-		}
-		w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "RELEASE\tPLATFORMS\tBUILD\tGROUPS")
-		for _, r := range in.GetReleases() {
-			var platforms, groups []string
-			for p := range r.GetPlatforms() {
-				platforms = append(platforms, p)
-			}
-			slices.Sort(platforms)
-			for _, g := range in.GetGroups() {
-				if g.GetRelease() == r.GetName() {
-					groups = append(groups, g.GetName())
-				}
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", progress.Clean(r.GetName()), strings.Join(platforms, ","), r.GetBuild(), progress.Clean(strings.Join(groups, ",")))
-		}
-		return w.Flush()
-	}))
-	return cmd
-}
-
-func newGroup(env Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "group", Short: "Look at groups of machines", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(roomCommand(env, "ls", "List groups and what they boot", "  kiln group ls", between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
-		in, err := room.Intent(ctx)
-		if err != nil {
-			return err
-		}
-		w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "GROUP\tSELECTOR\tPRIORITY\tRELEASE")
-		for _, g := range in.GetGroups() {
-			var labels []string
-			for k, v := range g.GetSelector() {
-				labels = append(labels, k+"="+v)
-			}
-			slices.Sort(labels)
-			if g.GetUnknown() {
-				labels = append(labels, "(and unknown machines)")
-			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", progress.Clean(g.GetName()), progress.Clean(strings.Join(labels, ",")), g.GetPriority(), progress.Clean(g.GetRelease()))
-		}
-		return w.Flush()
-	}), roomCommand(env, "release GROUP RELEASE", "Let a group boot another release", "  kiln group release web v2", between(2, 2, "a group and a release"), func(ctx context.Context, room rooms, args []string) error {
-		in, err := room.Intent(ctx)
-		if err != nil {
-			return err
-		}
-		for _, g := range in.GetGroups() {
-			if g.GetName() == args[0] {
-				g = proto.CloneOf(g)
-				g.Release = args[1]
-				return changed(room.Change(ctx, &kilnv1.RoomCommand{Base: in.GetRevision(), Groups: []*kilnv1.Group{g}}, false))
-			}
-		}
-		return usagef("there is no group called %q: kiln group ls lists them", args[0])
-	}))
-	return cmd
 }

@@ -50,6 +50,9 @@ func openRooms(env Env, flags *farmFlags) (rooms, *history, error) {
 	return &localRooms{store}, h, err
 }
 
+// errStale: somebody else changed the intent first. It says nothing itself.
+var errStale = errors.New("")
+
 // checkIntent is intent.Check as coordinators take it.
 func checkIntent(in *kilnv1.Intent) []string {
 	var out []string
@@ -69,6 +72,10 @@ func (r farmRooms) Intent(ctx context.Context) (*kilnv1.Intent, error) {
 
 func (r farmRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun bool) ([]string, error) {
 	res, err := farm.Ask(ctx, r.farm, "change what machines boot", r.farm.Room.Change, &kilnv1.ChangeRequest{Change: c, DryRun: dryRun})
+	var refused *farm.APIError
+	if errors.As(err, &refused) && refused.Code == connect.CodeAborted {
+		err = fmt.Errorf("%w%w", errStale, err)
+	}
 	return res.GetProblems(), err
 }
 
@@ -108,7 +115,7 @@ func (r *localRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun b
 		return nil, err
 	}
 	if c.GetBase() != now.GetRevision() {
-		return nil, fmt.Errorf("somebody else changed what machines boot meanwhile: look at kiln diff and apply again")
+		return nil, usagef("%wsomebody else changed what machines boot meanwhile: look at kiln diff and apply again", errStale)
 	}
 	next := state.ChangedIntent(now, c)
 	if problems := checkIntent(next); len(problems) > 0 || dryRun {

@@ -26,6 +26,7 @@ const (
 func newServer(env Env) *cobra.Command {
 	var data, listen, cacheDir string
 	var noBuilder bool
+	var metrics metricsFlags
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Run a farm for others: API, durable coordinator, builder",
@@ -34,7 +35,7 @@ SIGTERM drains: no new steps begin, running ones end.`,
 		Example: `  kiln server --data /var/lib/kiln
   kiln build --farm http://127.0.0.1:7300 hello.yml`,
 		Args: between(0, 0, "no argument"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if data == "" {
 				return usagef("kiln server needs --data DIR for what must survive a restart")
 			}
@@ -46,8 +47,13 @@ SIGTERM drains: no new steps begin, running ones end.`,
 				return usagef("%w", err)
 			}
 			log := env.logger(slog.LevelInfo)
+			var clean closers
+			defer func() { err = errors.Join(err, clean.close()) }()
+			if err := metrics.measure(cmd.Context(), log, &clean); err != nil {
+				return err
+			}
 			house, err := embedded.Start(cmd.Context(), embedded.Config{
-				Cache: store, DataDir: filepath.Join(data, "raft"), Builder: !noBuilder, Careful: true, Log: log,
+				Cache: store, DataDir: filepath.Join(data, "raft"), Builder: !noBuilder, Careful: true, Log: log, CheckIntent: checkIntent,
 			})
 			if err != nil {
 				return err
@@ -60,6 +66,7 @@ SIGTERM drains: no new steps begin, running ones end.`,
 	flags.StringVar(&data, "data", "", "directory for the raft log")
 	flags.StringVar(&listen, "listen", "127.0.0.1:7300", "address of the API")
 	flags.StringVar(&cacheDir, "cache", "", "directory of the cache (default DATA/cache)")
+	metrics.addMetrics(flags)
 	flags.BoolVar(&noBuilder, "no-builder", false, "run no steps in this process")
 	return cmd
 }
@@ -94,9 +101,14 @@ func serve(ctx context.Context, address string, handler http.Handler, log *slog.
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {
+	return listenAs(ctx, "--listen", address)
+}
+
+// listenAs is listen for another flag.
+func listenAs(ctx context.Context, flag, address string) (net.Listener, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, usagef("--listen %s: %w; choose another address", address, cause(err))
+		return nil, usagef("%s %s: %w; choose another address", flag, address, cause(err))
 	}
 	return listener, nil
 }

@@ -18,14 +18,14 @@ import (
 )
 
 // startServer runs kiln server until the test ends and returns its URL.
-func (w *world) startServer(t *testing.T, data string) string {
+func (w *world) startServer(t *testing.T, data string, flags ...string) string {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	log := &lines{ready: make(chan string, 1)}
 	done := make(chan int, 1)
 	env := Env{Stdin: strings.NewReader(""), Stdout: log, Stderr: log, Getenv: func(string) string { return "" }}
 	go func() {
-		done <- Main(ctx, env, []string{"server", "--data", data, "--listen", "127.0.0.1:0"})
+		done <- Main(ctx, env, append([]string{"server", "--data", data, "--listen", "127.0.0.1:0"}, flags...))
 	}()
 	t.Cleanup(func() {
 		stop()

@@ -45,6 +45,8 @@ type leader struct {
 
 	ctx  context.Context // ends with leadership
 	stop context.CancelFunc
+	// unmeasure ends the metrics of what is there now.
+	unmeasure func()
 	// writing is the context of records. It outlives ctx for a while when the coordinator is closed; when another one
 	// leads it does not, since a slow cache must not hold up what comes next.
 	writing  context.Context
@@ -62,17 +64,18 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 	ctx, stop := context.WithCancel(context.Background())
 	l := &leader{
 		cfg: cfg, log: cfg.Log, node: node, term: node.CurrentTerm(), fsm: machine, ctx: ctx, stop: stop,
-		verify:   verifier{ask: func() raft.Future { return node.VerifyLeader() }},
-		silence:  silence{since: map[raft.ServerID]time.Time{}},
-		results:  &results{store: cfg.Store, blobs: cfg.Blobs, index: found, log: cfg.Log},
-		watchers: newWatchers(),
-		strikes:  newStrikes(),
-		feeds:    &feeds{feeds: map[string]*feed{}},
-		leases:   newLeases(),
-		spans:    newSpans(),
-		subjects: bus.For(cfg.Farm),
-		jobs:     semaphore.NewWeighted(buildJobs),
-		finals:   finals{byBuild: map[string]*kilnv1.Final{}},
+		verify:    verifier{ask: func() raft.Future { return node.VerifyLeader() }},
+		silence:   silence{since: map[raft.ServerID]time.Time{}},
+		results:   &results{store: cfg.Store, blobs: cfg.Blobs, index: found, log: cfg.Log},
+		watchers:  newWatchers(),
+		strikes:   newStrikes(),
+		feeds:     &feeds{feeds: map[string]*feed{}},
+		leases:    newLeases(),
+		spans:     newSpans(),
+		subjects:  bus.For(cfg.Farm),
+		unmeasure: func() {},
+		jobs:      semaphore.NewWeighted(buildJobs),
+		finals:    finals{byBuild: map[string]*kilnv1.Final{}},
 	}
 	l.writing, l.stopSave = context.WithCancel(context.Background())
 	l.recorder = newRecorder(l.writing, cfg.Store, cfg.Log)
@@ -94,6 +97,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 	l.spawn(l.shine)
 	l.spawn(l.watchLeases)
 	l.spawn(l.watchWatchers)
+	l.unmeasure = l.measure()
 	if cfg.Cluster != nil {
 		l.spawn(l.listenToPeers)
 		l.spawn(l.tendMembers)
@@ -168,6 +172,7 @@ func (l *leader) close(grace time.Duration) {
 		s.Close() // first: "no responders" tells builders to look for the next leader
 	}
 	l.stop()
+	l.unmeasure()
 	l.tasks.Wait()
 	l.recorder.close()
 	l.spans.close()
@@ -261,6 +266,7 @@ func (l *leader) buildChanged(m *state.Machine, id string) {
 	l.feeds.start(id).add(stateEvent(b.State, b.Error, b.Outputs))
 	if b.Ended() {
 		l.spans.endBuild(id, b.Error)
+		buildsEnded.Add(l.ctx, 1, labeled("state", enumName(b.State.String(), "BUILD_STATE_")))
 		l.itsTurn(m, b.Spec.GetTeam())
 		l.feeds.end(id)
 		l.keepRecord(id)

@@ -101,7 +101,8 @@ func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeReq
 			"machines", len(change.GetMachines()), "groups", len(change.GetGroups()), "releases", len(change.GetReleases()))
 		return connect.NewResponse(answer), nil
 	case state.RefusedStale:
-		return nil, staleIntent(change.GetBase(), 0)
+		l.fsm.view(func(m *state.Machine) { now = m.Intent() })
+		return nil, staleIntent(change.GetBase(), now.GetRevision())
 	case state.RefusedLevel:
 		return nil, connect.NewError(connect.CodeFailedPrecondition, errors.New("a coordinator of an older release still runs, which knows no machines: upgrade all of them first"))
 	}
@@ -164,6 +165,7 @@ func (r *room) Report(ctx context.Context, req *connect.Request[kilnv1.ReportReq
 		e.Edge, e.Detail = req.Msg.GetEdge(), clip(e.GetDetail(), maxDetail)
 	}
 	l.room.add(events, l.cfg.Now().UnixMilli())
+	l.countBoots(events)
 	l.begun(events)
 	l.room.once.Do(func() { l.spawn(l.keepBoots) })
 	return connect.NewResponse(&kilnv1.ReportResponse{}), nil

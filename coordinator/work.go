@@ -96,6 +96,7 @@ func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) 
 				granted = append(granted, lease)
 				wait := time.Since(items[i].since)
 				l.waits.add(wait)
+				leaseWaits.Record(l.ctx, wait.Seconds())
 				if l.cfg.Leased != nil {
 					l.cfg.Leased(wait)
 				}
@@ -150,6 +151,7 @@ func (l *leader) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*ki
 		}
 		l.leases.end(req.GetTask(), req.GetNumber())
 		l.leases.completed(req.GetBuilder(), req.GetError() == "")
+		completions.Add(ctx, 1, labeled("completion", enumName(req.GetCompletion().String(), "COMPLETION_")))
 		l.spans.step(req.GetNumber(), req.GetError())
 	}
 	return &kilnv1.CompleteReply{Accepted: results[0].Refused == ""}, nil

@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/edge/config"
 )
@@ -101,7 +104,10 @@ func (e *Edge) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		status := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		httpNow.Add(r.Context(), 1)
 		next.ServeHTTP(status, r)
+		httpNow.Add(r.Context(), -1)
+		httpTime.Record(r.Context(), time.Since(start).Seconds(), metric.WithAttributes(attribute.String("path", kindOf(r.URL.Path)), attribute.Int("status", status.status)))
 		e.cfg.Log.Info("served", "method", r.Method, "path", config.Redact(r.URL.Path), "status", status.status, "range", r.Header.Get("Range"),
 			"client", r.RemoteAddr, "agent", r.UserAgent(), "ms", time.Since(start).Milliseconds())
 	})

@@ -41,6 +41,8 @@ func (e *Events) Add(event *kilnv1.BootEvent) {
 		event.UnixMs = time.Now().UnixMilli()
 	}
 	event.Edge = e.edge
+	countEvent(event)
+	trace(event)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.held) >= maxHeld {
@@ -48,6 +50,16 @@ func (e *Events) Add(event *kilnv1.BootEvent) {
 		e.dropped++
 	}
 	e.held = append(e.held, event)
+}
+
+// Held is how many events wait to be told.
+func (e *Events) Held() int {
+	if e == nil {
+		return 0
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.held)
 }
 
 // Run tells events until ctx ends, and then what is left, once.
@@ -84,6 +96,7 @@ func (e *Events) take() []*kilnv1.BootEvent {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.dropped > 0 {
+		lost.Add(context.Background(), int64(e.dropped))
 		e.log.Warn("what machines did could not be told, and some of it is lost", "events", e.dropped)
 		e.dropped = 0
 	}

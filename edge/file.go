@@ -96,7 +96,9 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *cache.Artifact, 
 	if r.Method == http.MethodHead || length == 0 {
 		return
 	}
-	if _, err := reader.WriteRange(unwrap(w), offset, length); err != nil {
+	sent, err := reader.WriteRange(unwrap(w), offset, length)
+	httpBytes.Add(r.Context(), sent)
+	if err != nil {
 		e.cfg.Log.Info("a transfer ended early", "path", r.URL.Path, "client", r.RemoteAddr, "error", err)
 	}
 }

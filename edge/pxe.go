@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/edge/dhcp"
@@ -221,6 +223,12 @@ func (p *PXE) Sent(t tftp.Transfer) {
 	if t.Probe {
 		return
 	}
+	ended := "well"
+	if t.Err != nil {
+		ended = "early"
+	}
+	tftpTime.Record(context.Background(), t.Duration.Seconds(), metric.WithAttributes(attribute.String("ended", ended)))
+	tftpBytes.Add(context.Background(), t.Bytes)
 	event := &kilnv1.BootEvent{Stage: kilnv1.BootStage_BOOT_STAGE_TFTP, Address: t.Client.Addr().String(), Bytes: t.Bytes, DurationMs: t.Duration.Milliseconds(),
 		Detail: fmt.Sprintf("%s, %d bytes in %d ms", t.Name, t.Bytes, t.Duration.Milliseconds())}
 	if t.Err != nil {

@@ -94,7 +94,7 @@ func answered(err error) bool {
 // stops leading cancels what it was doing. Whoever called has an end of its own for how often.
 func again(err error) bool {
 	switch connect.CodeOf(err) {
-	case connect.CodeUnavailable, connect.CodeAborted, connect.CodeUnknown, connect.CodeInternal, connect.CodeCanceled:
+	case connect.CodeUnavailable, connect.CodeUnknown, connect.CodeInternal, connect.CodeCanceled:
 		return true
 	case connect.CodeDeadlineExceeded:
 		return !answered(err)

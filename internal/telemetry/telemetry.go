@@ -32,10 +32,9 @@ func Start(ctx context.Context, version string) (shutdown func(context.Context) 
 	if err != nil {
 		return nil, fmt.Errorf("start telemetry: %w; check the OTEL_EXPORTER_OTLP_* variables", err)
 	}
-	described, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "kiln"), attribute.String("service.version", version)),
-		resource.WithHost(), resource.WithFromEnv())
+	described, err := describe(ctx, version)
 	if err != nil {
-		return nil, fmt.Errorf("start telemetry: %w", err)
+		return nil, err
 	}
 	provider := sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(described))
 	otel.SetTracerProvider(provider)
@@ -44,6 +43,16 @@ func Start(ctx context.Context, version string) (shutdown func(context.Context) 
 		defer cancel()
 		return provider.Shutdown(ctx)
 	}, nil
+}
+
+// describe says whose telemetry it is.
+func describe(ctx context.Context, version string) (*resource.Resource, error) {
+	r, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "kiln"), attribute.String("service.version", version)),
+		resource.WithHost(), resource.WithFromEnv())
+	if err != nil {
+		return nil, fmt.Errorf("start telemetry: %w", err)
+	}
+	return r, nil
 }
 
 // wanted says whether an endpoint is named and the SDK is not disabled.

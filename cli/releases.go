@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kiln-farm/kiln/cli/progress"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+func newRelease(env Env) *cobra.Command {
+	cmd := &cobra.Command{Use: "release", Short: "Make and list what machines can boot", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	var f farmFlags
+	create := &cobra.Command{
+		Use: "create NAME BUILD", Short: "Make a release of a build", Example: "  kiln release create v2 hello", Args: between(2, 2, "a name for the release, and a build"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			room, builds, err := openRooms(env, &f)
+			if err != nil {
+				return err
+			}
+			build, err := builds.find(cmd.Context(), args[1], "")
+			if err != nil {
+				return err
+			}
+			r := &kilnv1.Release{Name: args[0]}
+			if err := releaseOf(cmd.Context(), builds, build, r); err != nil {
+				return err
+			}
+			return changeOne(cmd.Context(), room, func(*kilnv1.Intent) (*kilnv1.RoomCommand, error) {
+				return &kilnv1.RoomCommand{Releases: []*kilnv1.Release{r}}, nil
+			})
+		},
+	}
+	f.add(create.Flags())
+	cmd.AddCommand(create, roomCommand(env, "rm NAME", "Forget a release that no group and no machine boots", "  kiln release rm v1", between(1, 1, "the name of a release"),
+		func(ctx context.Context, room rooms, args []string) error {
+			return changeOne(ctx, room, func(in *kilnv1.Intent) (*kilnv1.RoomCommand, error) {
+				if !slices.ContainsFunc(in.GetReleases(), func(r *kilnv1.Release) bool { return r.GetName() == args[0] }) {
+					return nil, usagef("there is no release called %q: kiln release ls lists them", args[0])
+				}
+				return &kilnv1.RoomCommand{RemoveReleases: args[:1]}, nil
+			})
+		}), roomCommand(env, "ls", "List releases", "  kiln release ls", between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
+		in, err := room.Intent(ctx)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "RELEASE\tPLATFORMS\tBUILD\tGROUPS")
+		for _, r := range in.GetReleases() {
+			var platforms, groups []string
+			for p := range r.GetPlatforms() {
+				platforms = append(platforms, p)
+			}
+			slices.Sort(platforms)
+			for _, g := range in.GetGroups() {
+				if g.GetRelease() == r.GetName() {
+					groups = append(groups, g.GetName())
+				}
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", progress.Clean(r.GetName()), strings.Join(platforms, ","), r.GetBuild(), progress.Clean(strings.Join(groups, ",")))
+		}
+		return w.Flush()
+	}))
+	return cmd
+}
+
+func newGroup(env Env) *cobra.Command {
+	cmd := &cobra.Command{Use: "group", Short: "Look at groups of machines", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.AddCommand(roomCommand(env, "ls", "List groups and what they boot", "  kiln group ls", between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
+		in, err := room.Intent(ctx)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "GROUP\tSELECTOR\tPRIORITY\tRELEASE")
+		for _, g := range in.GetGroups() {
+			var labels []string
+			for k, v := range g.GetSelector() {
+				labels = append(labels, k+"="+v)
+			}
+			slices.Sort(labels)
+			if g.GetUnknown() {
+				labels = append(labels, "(and unknown machines)")
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", progress.Clean(g.GetName()), progress.Clean(strings.Join(labels, ",")), g.GetPriority(), progress.Clean(g.GetRelease()))
+		}
+		return w.Flush()
+	}), roomCommand(env, "release GROUP RELEASE", "Let a group boot another release", "  kiln group release web v2", between(2, 2, "a group and a release"), func(ctx context.Context, room rooms, args []string) error {
+		return changeOne(ctx, room, func(in *kilnv1.Intent) (*kilnv1.RoomCommand, error) {
+			for _, g := range in.GetGroups() {
+				if g.GetName() == args[0] {
+					g = proto.CloneOf(g)
+					g.Release = args[1]
+					return &kilnv1.RoomCommand{Groups: []*kilnv1.Group{g}}, nil
+				}
+			}
+			return nil, usagef("there is no group called %q: kiln group ls lists them", args[0])
+		})
+	}))
+	return cmd
+}
