@@ -37,6 +37,7 @@ type leader struct {
 	verify   verifier
 	rechecks rechecks
 	room     roomHub
+	bindings bindingHub
 	watchers *watchers
 	strikes  *strikes
 	waits    waits
@@ -81,10 +82,15 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 	l.recorder = newRecorder(l.writing, cfg.Store, cfg.Log)
 	l.sched = newScheduler(l.commitLeases)
 	l.leases.ended = l.sched.ended
-	var base int64
-	machine.view(func(m *state.Machine) { base = m.Now() })
-	now := onward(cfg.Now, base)
+	var base, steady int64
+	machine.view(func(m *state.Machine) { base, steady = m.Now(), m.Steady() })
+	now, begun := onward(cfg.Now, base), time.Now()
 	l.proposer = newProposer(func(data []byte, timeout time.Duration) raft.ApplyFuture { return node.Apply(data, timeout) }, l.applied, now, anew)
+	l.proposer.steady = func() int64 { return steady + time.Since(begun).Milliseconds() } // by the monotonic clock
+	l.proposer.level = func() (level uint32) {
+		machine.view(func(m *state.Machine) { level = m.FeatureLevel() })
+		return level
+	}
 	l.spawn(func() { l.proposer.run(ctx.Done()) })
 	if err := l.takeOver(); err != nil {
 		l.close(0)
@@ -219,6 +225,8 @@ func (l *leader) act(m *state.Machine, changes []state.Change) {
 			l.gone(m, c)
 		case state.RoomChanged:
 			l.room.changed()
+		case state.BindingChanged:
+			l.bindings.tell(c.Binding)
 		case state.SharesChanged:
 			l.sched.configure(m.Teams(), m.BuilderHolds())
 			l.itsTurn(m, "")

@@ -24,8 +24,11 @@ type proposer struct {
 	apply    func(data []byte, timeout time.Duration) raft.ApplyFuture
 	applied  func(changes []state.Change) // called in the log's order, before the callers hear
 	now      func() time.Time
-	failed   func()     // called, once, when an entry was not committed for sure
-	mu       sync.Mutex // guards what follows
+	steady   func() int64  // the farm's steady time in ms
+	level    func() uint32 // that is committed
+	failed   func()        // called, once, when an entry was not committed for sure
+	mu       sync.Mutex    // guards what follows
+	urgent   []proposal    // before the queue
 	queue    []proposal
 	closed   bool
 	wake     chan struct{} // holds one token when queue is not empty
@@ -39,17 +42,26 @@ type proposal struct {
 }
 
 func newProposer(apply func([]byte, time.Duration) raft.ApplyFuture, applied func([]state.Change), now func() time.Time, failed func()) *proposer {
-	return &proposer{apply: apply, applied: applied, now: now, failed: sync.OnceFunc(failed), wake: make(chan struct{}, 1), finished: make(chan struct{})}
+	return &proposer{apply: apply, applied: applied, now: now, steady: func() int64 { return 0 }, level: func() uint32 { return 0 }, failed: sync.OnceFunc(failed), wake: make(chan struct{}, 1), finished: make(chan struct{})}
 }
 
 // propose commits commands together and returns the result of each.
 func (p *proposer) propose(ctx context.Context, commands ...*kilnv1.Command) ([]state.Result, error) {
+	return p.wait(ctx, commands, false)
+}
+
+// urge is propose for those whose clients wait: it goes before everything that has not been proposed yet.
+func (p *proposer) urge(ctx context.Context, commands ...*kilnv1.Command) ([]state.Result, error) {
+	return p.wait(ctx, commands, true)
+}
+
+func (p *proposer) wait(ctx context.Context, commands []*kilnv1.Command, urgent bool) ([]state.Result, error) {
 	type answer struct {
 		results []state.Result
 		err     error
 	}
 	got := make(chan answer, 1)
-	p.send(commands, func(r []state.Result, err error) { got <- answer{r, err} })
+	p.put(commands, urgent, func(r []state.Result, err error) { got <- answer{r, err} })
 	select {
 	case a := <-got:
 		return a.results, a.err
@@ -60,13 +72,21 @@ func (p *proposer) propose(ctx context.Context, commands ...*kilnv1.Command) ([]
 
 // send is propose for those who do not wait.
 func (p *proposer) send(commands []*kilnv1.Command, done func([]state.Result, error)) {
+	p.put(commands, false, done)
+}
+
+func (p *proposer) put(commands []*kilnv1.Command, urgent bool, done func([]state.Result, error)) {
 	next := proposal{commands: commands, done: done}
 	for _, c := range commands {
 		next.size += proto.Size(c)
 	}
 	p.mu.Lock()
 	closed := p.closed
-	if !closed {
+	switch {
+	case closed:
+	case urgent:
+		p.urgent = append(p.urgent, next)
+	default:
 		p.queue = append(p.queue, next)
 	}
 	p.mu.Unlock()
@@ -100,20 +120,27 @@ func (p *proposer) run(stop <-chan struct{}) {
 func (p *proposer) take() []proposal {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n, commands, size := 0, 0, 0
-	for _, next := range p.queue {
-		if n > 0 && (commands+len(next.commands) > maxBatch || size+next.size > maxBatchBytes) {
-			break
+	var batch []proposal
+	commands, size := 0, 0
+	for _, queue := range []*[]proposal{&p.urgent, &p.queue} {
+		n := 0
+		for _, next := range *queue {
+			if len(batch) > 0 && (commands+len(next.commands) > maxBatch || size+next.size > maxBatchBytes) {
+				break
+			}
+			batch = append(batch, next)
+			n, commands, size = n+1, commands+len(next.commands), size+next.size
 		}
-		n, commands, size = n+1, commands+len(next.commands), size+next.size
+		*queue = (*queue)[n:]
 	}
-	batch := p.queue[:n:n]
-	p.queue = p.queue[n:]
 	return batch
 }
 
 func (p *proposer) commit(batch []proposal) {
 	entry := &kilnv1.Entry{UnixMs: p.now().UnixMilli()}
+	if p.level() >= state.SteadyLevel {
+		entry.SteadyMs = p.steady()
+	}
 	for _, b := range batch {
 		entry.Commands = append(entry.Commands, b.commands...)
 		for _, c := range b.commands {
@@ -156,8 +183,8 @@ func (p *proposer) enter(entry *kilnv1.Entry) (state.Outcome, error) {
 func (p *proposer) abandon() {
 	p.mu.Lock()
 	p.closed = true
-	left := p.queue
-	p.queue = nil
+	left := append(p.urgent, p.queue...)
+	p.urgent, p.queue = nil, nil
 	p.mu.Unlock()
 	for _, b := range left {
 		b.done(nil, errNotLeading)

@@ -45,7 +45,7 @@ func intentFor(ctx context.Context, l *leader) *kilnv1.Intent {
 	if who := callerOf(ctx); who.Role == pki.RoleEdge || who.Key == "" {
 		return intent
 	}
-	open := &kilnv1.Intent{Revision: intent.GetRevision(), Groups: intent.GetGroups(), Releases: intent.GetReleases()}
+	open := &kilnv1.Intent{Revision: intent.GetRevision(), Groups: intent.GetGroups(), Releases: intent.GetReleases(), Subnets: intent.GetSubnets()}
 	for _, m := range intent.GetMachines() {
 		if len(m.GetSecrets()) > 0 {
 			m = proto.CloneOf(m)

@@ -1,5 +1,7 @@
 package state
 
+import kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+
 // ChangeKind says what happened.
 type ChangeKind int
 
@@ -18,7 +20,8 @@ const (
 	NodeFailed                       // Node of Build failed; see Reason
 	MembersChanged                   // a coordinator came, went or changed
 	SharesChanged                    // a team's share or a builder's hold changed
-	RoomChanged                      // machines, groups or releases changed
+	RoomChanged                      // machines, groups, releases or subnets changed
+	BindingChanged                   // what is bound to whom
 )
 
 // Change is one thing that Apply did and that somebody outside may have to act on.
@@ -30,6 +33,7 @@ type Change struct {
 	Lease   uint64
 	Builder string
 	Reason  string
+	Binding *kilnv1.Binding // as it is now; not to be changed
 }
 
 func (m *Machine) note(c Change) { m.changes = append(m.changes, c) }

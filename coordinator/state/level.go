@@ -18,8 +18,12 @@ const (
 	roomLevel = 3
 	// takeLevel brings secrets that machines read once in a boot.
 	takeLevel = 4
+	// bindLevel brings subnets, and what is bound to whom.
+	bindLevel = 5
+	// SteadyLevel is from when on entries carry the farm's steady time.
+	SteadyLevel = bindLevel
 
-	newestLevel = takeLevel
+	newestLevel = bindLevel
 )
 
 // levelCap lowers what this program says of itself, as -ldflags "-X …/coordinator/state.levelCap=1" sets it: the stand-in
@@ -39,7 +43,12 @@ func LevelOf(c *kilnv1.Command) uint32 {
 	switch c.GetCommand().(type) {
 	case *kilnv1.Command_Team, *kilnv1.Command_Hold:
 		return sharesLevel
+	case *kilnv1.Command_Bind, *kilnv1.Command_Block:
+		return bindLevel
 	case *kilnv1.Command_Room:
+		if len(c.GetRoom().GetSubnets())+len(c.GetRoom().GetRemoveSubnets()) > 0 {
+			return bindLevel
+		}
 		return roomLevel
 	case *kilnv1.Command_Take:
 		return takeLevel

@@ -23,7 +23,8 @@ type Machine struct {
 	teams   map[string]*kilnv1.Team
 	holds   map[string]*kilnv1.HoldCommand // by builder
 
-	room room
+	room      room
+	addresses addresses
 
 	generation uint64 // of snapshots: what an older one may hold is copied before it is changed
 	changes    []Change
@@ -40,7 +41,7 @@ func New() *Machine {
 	return &Machine{
 		level: firstLevel, builds: map[string]*Build{}, tasks: map[string]*Task{},
 		members: map[string]*kilnv1.Member{}, teams: map[string]*kilnv1.Team{}, holds: map[string]*kilnv1.HoldCommand{},
-		room: newRoom(),
+		room: newRoom(), addresses: newAddresses(),
 	}
 }
 
@@ -64,8 +65,10 @@ const (
 // Result is the answer to one command.
 type Result struct {
 	Refused  Refusal
-	Existing bool   // Submit: the build was there before
-	Lease    uint64 // Lease: its number
+	Existing bool            // Submit: the build was there before
+	Lease    uint64          // Lease: its number
+	Binding  *kilnv1.Binding // Bind: what there is now; with RefusedElsewhere the other one
+	Block    *kilnv1.Block   // Block: what was lent
 }
 
 // Outcome is the answer to one entry.
@@ -90,6 +93,7 @@ func (m *Machine) Apply(entry *kilnv1.Entry) Outcome {
 		return out
 	}
 	m.now = max(m.now, entry.GetUnixMs())
+	m.addresses.steady = max(m.addresses.steady, entry.GetSteadyMs())
 	for i, c := range entry.GetCommands() {
 		out.Results[i] = m.command(c)
 	}
@@ -141,6 +145,10 @@ func (m *Machine) command(c *kilnv1.Command) Result {
 		return m.changeRoom(c.Room)
 	case *kilnv1.Command_Take:
 		return m.take(c.Take)
+	case *kilnv1.Command_Bind:
+		return m.bind(c.Bind)
+	case *kilnv1.Command_Block:
+		return m.grant(c.Block)
 	}
 	return Result{Refused: RefusedInvalid}
 }
@@ -157,7 +165,7 @@ func (m *Machine) freeze() *Machine {
 	frozen.builds = maps.Clone(m.builds)
 	frozen.tasks = maps.Clone(m.tasks)
 	frozen.members, frozen.teams, frozen.holds = maps.Clone(m.members), maps.Clone(m.teams), maps.Clone(m.holds)
-	frozen.room = m.room.clone()
+	frozen.room, frozen.addresses = m.room.clone(), m.addresses.clone()
 	m.seen = m.seen[:len(m.seen):len(m.seen)]
 	m.barred = m.barred[:len(m.barred):len(m.barred)]
 	m.generation++

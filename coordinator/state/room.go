@@ -15,6 +15,7 @@ type room struct {
 	machines map[string]*kilnv1.Machine // by name
 	groups   map[string]*kilnv1.Group
 	releases map[string]*kilnv1.Release
+	subnets  map[string]*kilnv1.Subnet
 	taken    map[string]*kilnv1.SnapshotTaken // by machine
 }
 
@@ -28,11 +29,12 @@ const (
 func newRoom() room {
 	return room{machines: map[string]*kilnv1.Machine{}, groups: map[string]*kilnv1.Group{},
 		releases: map[string]*kilnv1.Release{},
-		taken:    map[string]*kilnv1.SnapshotTaken{}}
+		subnets:  map[string]*kilnv1.Subnet{}, taken: map[string]*kilnv1.SnapshotTaken{}}
 }
 
 func (r room) clone() room {
-	r.machines, r.groups, r.releases, r.taken = maps.Clone(r.machines), maps.Clone(r.groups), maps.Clone(r.releases), maps.Clone(r.taken)
+	r.machines, r.groups, r.releases = maps.Clone(r.machines), maps.Clone(r.groups), maps.Clone(r.releases)
+	r.subnets, r.taken = maps.Clone(r.subnets), maps.Clone(r.taken)
 	return r
 }
 
@@ -40,7 +42,7 @@ func (r room) clone() room {
 func (m *Machine) Intent() *kilnv1.Intent {
 	return &kilnv1.Intent{
 		Revision: m.room.revision, TokenKey: m.room.tokenKey,
-		Machines: byName(m.room.machines), Groups: byName(m.room.groups), Releases: byName(m.room.releases),
+		Machines: byName(m.room.machines), Groups: byName(m.room.groups), Releases: byName(m.room.releases), Subnets: byName(m.room.subnets),
 	}
 }
 
@@ -67,7 +69,8 @@ func (m *Machine) changeRoom(c *kilnv1.RoomCommand) Result {
 	next := m.room.clone()
 	if !change(next.machines, c.GetMachines(), c.GetRemoveMachines(), maxMachines) ||
 		!change(next.groups, c.GetGroups(), c.GetRemoveGroups(), maxGroups) ||
-		!change(next.releases, c.GetReleases(), c.GetRemoveReleases(), maxReleases) {
+		!change(next.releases, c.GetReleases(), c.GetRemoveReleases(), maxReleases) ||
+		!change(next.subnets, c.GetSubnets(), c.GetRemoveSubnets(), maxSubnets) {
 		return Result{Refused: RefusedInvalid}
 	}
 	if next.tokenKey == nil {
@@ -75,6 +78,8 @@ func (m *Machine) changeRoom(c *kilnv1.RoomCommand) Result {
 	}
 	next.revision++
 	m.room = next
+	m.reserve()
+	m.dropSubnets(c.GetRemoveSubnets())
 	m.note(Change{Kind: RoomChanged})
 	return Result{}
 }
@@ -91,10 +96,14 @@ func ChangedIntent(now *kilnv1.Intent, c *kilnv1.RoomCommand) *kilnv1.Intent {
 	for _, v := range now.GetReleases() {
 		m.room.releases[v.GetName()] = v
 	}
+	for _, v := range now.GetSubnets() {
+		m.room.subnets[v.GetName()] = v
+	}
 	m.room.revision, m.room.tokenKey = now.GetRevision(), now.GetTokenKey()
 	change(m.room.machines, c.GetMachines(), c.GetRemoveMachines(), maxMachines)
 	change(m.room.groups, c.GetGroups(), c.GetRemoveGroups(), maxGroups)
 	change(m.room.releases, c.GetReleases(), c.GetRemoveReleases(), maxReleases)
+	change(m.room.subnets, c.GetSubnets(), c.GetRemoveSubnets(), maxSubnets)
 	m.room.revision++
 	return m.Intent()
 }
@@ -132,6 +141,9 @@ func (r *room) records() []*kilnv1.SnapshotRecord {
 	for _, v := range byName(r.releases) {
 		out = append(out, &kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Release{Release: v}})
 	}
+	for _, v := range byName(r.subnets) {
+		out = append(out, &kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Subnet{Subnet: v}})
+	}
 	return out
 }
 
@@ -146,6 +158,8 @@ func (r *room) restore(record *kilnv1.SnapshotRecord) bool {
 		r.groups[v.Group.GetName()] = v.Group
 	case *kilnv1.SnapshotRecord_Release:
 		r.releases[v.Release.GetName()] = v.Release
+	case *kilnv1.SnapshotRecord_Subnet:
+		r.subnets[v.Subnet.GetName()] = v.Subnet
 	case *kilnv1.SnapshotRecord_Taken:
 		r.taken[v.Taken.GetMachine()] = v.Taken
 	default:

@@ -35,7 +35,7 @@ func (s *Snapshot) Write(w io.Writer) error {
 	out := &recordWriter{w: bufio.NewWriter(w)}
 	m := s.frozen
 	out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Header{Header: &kilnv1.SnapshotHeader{
-		Format: snapshotFormat, Now: m.now, Epoch: m.epoch, Leases: m.leases, Order: m.order, Level: m.level,
+		Format: snapshotFormat, Now: m.now, Epoch: m.epoch, Leases: m.leases, Order: m.order, Level: m.level, Steady: m.addresses.steady,
 	}}})
 	for _, member := range m.Members() {
 		out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Member{Member: member}})
@@ -50,6 +50,9 @@ func (s *Snapshot) Write(w io.Writer) error {
 		out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Hold{Hold: h}})
 	}
 	for _, r := range m.room.records() {
+		out.put(r)
+	}
+	for _, r := range m.addressRecords() {
 		out.put(r)
 	}
 	for _, b := range m.Builds() {
@@ -111,6 +114,7 @@ func Restore(r io.Reader) (*Machine, error) {
 			if end.Records != records || end.Crc != crc {
 				return nil, fmt.Errorf("%w: its checksum is wrong", ErrSnapshot)
 			}
+			m.reserve()
 			return m, m.link()
 		}
 		if (record.GetHeader() != nil) != (records == 0) {
@@ -138,7 +142,7 @@ func (m *Machine) restore(record *kilnv1.SnapshotRecord) error {
 			return fmt.Errorf("%w: %w: it is of a farm of feature level %d, this program applies %d", ErrSnapshot, ErrNewer, r.Header.Level, Level())
 		}
 		m.now, m.epoch, m.leases, m.order = r.Header.Now, r.Header.Epoch, r.Header.Leases, r.Header.Order
-		m.level = max(r.Header.Level, firstLevel)
+		m.level, m.addresses.steady = max(r.Header.Level, firstLevel), r.Header.Steady
 	case *kilnv1.SnapshotRecord_Build:
 		return m.restoreBuild(r.Build)
 	case *kilnv1.SnapshotRecord_Task:
@@ -154,7 +158,7 @@ func (m *Machine) restore(record *kilnv1.SnapshotRecord) error {
 	case *kilnv1.SnapshotRecord_Hold:
 		m.holds[r.Hold.GetBuilder()] = r.Hold
 	default:
-		if m.room.restore(record) {
+		if m.room.restore(record) || m.addresses.restore(record) {
 			return nil
 		}
 		return fmt.Errorf("%w: a record of an unknown kind", ErrSnapshot)

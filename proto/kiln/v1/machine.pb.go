@@ -493,6 +493,7 @@ type Intent struct {
 	Groups        []*Group               `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
 	Releases      []*Release             `protobuf:"bytes,4,rep,name=releases,proto3" json:"releases,omitempty"`
 	TokenKey      []byte                 `protobuf:"bytes,5,opt,name=token_key,json=tokenKey,proto3" json:"token_key,omitempty"` // 32 bytes that boot tokens are made with (HMAC-SHA-256); every edge has the same
+	Subnets       []*Subnet              `protobuf:"bytes,6,rep,name=subnets,proto3" json:"subnets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -562,11 +563,18 @@ func (x *Intent) GetTokenKey() []byte {
 	return nil
 }
 
+func (x *Intent) GetSubnets() []*Subnet {
+	if x != nil {
+		return x.Subnets
+	}
+	return nil
+}
+
 var File_kiln_v1_machine_proto protoreflect.FileDescriptor
 
 const file_kiln_v1_machine_proto_rawDesc = "" +
 	"\n" +
-	"\x15kiln/v1/machine.proto\x12\akiln.v1\"\xf0\x05\n" +
+	"\x15kiln/v1/machine.proto\x12\akiln.v1\x1a\x15kiln/v1/address.proto\"\xf0\x05\n" +
 	"\aMachine\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04macs\x18\x02 \x03(\tR\x04macs\x12\x12\n" +
@@ -632,13 +640,14 @@ const file_kiln_v1_machine_proto_rawDesc = "" +
 	"\aFileRef\x12\x1a\n" +
 	"\bartifact\x18\x01 \x01(\tR\bartifact\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x03R\x04size\"\xc5\x01\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\"\xf0\x01\n" +
 	"\x06Intent\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12,\n" +
 	"\bmachines\x18\x02 \x03(\v2\x10.kiln.v1.MachineR\bmachines\x12&\n" +
 	"\x06groups\x18\x03 \x03(\v2\x0e.kiln.v1.GroupR\x06groups\x12,\n" +
 	"\breleases\x18\x04 \x03(\v2\x10.kiln.v1.ReleaseR\breleases\x12\x1b\n" +
-	"\ttoken_key\x18\x05 \x01(\fR\btokenKeyB0Z.github.com/kiln-farm/kiln/proto/kiln/v1;kilnv1b\x06proto3"
+	"\ttoken_key\x18\x05 \x01(\fR\btokenKey\x12)\n" +
+	"\asubnets\x18\x06 \x03(\v2\x0f.kiln.v1.SubnetR\asubnetsB0Z.github.com/kiln-farm/kiln/proto/kiln/v1;kilnv1b\x06proto3"
 
 var (
 	file_kiln_v1_machine_proto_rawDescOnce sync.Once
@@ -668,6 +677,7 @@ var file_kiln_v1_machine_proto_goTypes = []any{
 	nil,                  // 11: kiln.v1.Group.ValuesEntry
 	nil,                  // 12: kiln.v1.Group.TemplatesEntry
 	nil,                  // 13: kiln.v1.Release.PlatformsEntry
+	(*Subnet)(nil),       // 14: kiln.v1.Subnet
 }
 var file_kiln_v1_machine_proto_depIdxs = []int32{
 	6,  // 0: kiln.v1.Machine.labels:type_name -> kiln.v1.Machine.LabelsEntry
@@ -684,12 +694,13 @@ var file_kiln_v1_machine_proto_depIdxs = []int32{
 	0,  // 11: kiln.v1.Intent.machines:type_name -> kiln.v1.Machine
 	1,  // 12: kiln.v1.Intent.groups:type_name -> kiln.v1.Group
 	2,  // 13: kiln.v1.Intent.releases:type_name -> kiln.v1.Release
-	3,  // 14: kiln.v1.Release.PlatformsEntry.value:type_name -> kiln.v1.ReleaseFiles
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	14, // 14: kiln.v1.Intent.subnets:type_name -> kiln.v1.Subnet
+	3,  // 15: kiln.v1.Release.PlatformsEntry.value:type_name -> kiln.v1.ReleaseFiles
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_machine_proto_init() }
@@ -697,6 +708,7 @@ func file_kiln_v1_machine_proto_init() {
 	if File_kiln_v1_machine_proto != nil {
 		return
 	}
+	file_kiln_v1_address_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

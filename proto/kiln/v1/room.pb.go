@@ -400,6 +400,8 @@ type RoomCommand struct {
 	Releases       []*Release             `protobuf:"bytes,6,rep,name=releases,proto3" json:"releases,omitempty"`
 	RemoveReleases []string               `protobuf:"bytes,7,rep,name=remove_releases,json=removeReleases,proto3" json:"remove_releases,omitempty"`
 	TokenKey       []byte                 `protobuf:"bytes,8,opt,name=token_key,json=tokenKey,proto3" json:"token_key,omitempty"` // kept when there is none yet
+	Subnets        []*Subnet              `protobuf:"bytes,9,rep,name=subnets,proto3" json:"subnets,omitempty"`                   // from feature level 5 on
+	RemoveSubnets  []string               `protobuf:"bytes,10,rep,name=remove_subnets,json=removeSubnets,proto3" json:"remove_subnets,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -486,6 +488,20 @@ func (x *RoomCommand) GetRemoveReleases() []string {
 func (x *RoomCommand) GetTokenKey() []byte {
 	if x != nil {
 		return x.TokenKey
+	}
+	return nil
+}
+
+func (x *RoomCommand) GetSubnets() []*Subnet {
+	if x != nil {
+		return x.Subnets
+	}
+	return nil
+}
+
+func (x *RoomCommand) GetRemoveSubnets() []string {
+	if x != nil {
+		return x.RemoveSubnets
 	}
 	return nil
 }
@@ -1021,7 +1037,7 @@ var File_kiln_v1_room_proto protoreflect.FileDescriptor
 
 const file_kiln_v1_room_proto_rawDesc = "" +
 	"\n" +
-	"\x12kiln/v1/room.proto\x12\akiln.v1\x1a\x15kiln/v1/machine.proto\"\x12\n" +
+	"\x12kiln/v1/room.proto\x12\akiln.v1\x1a\x15kiln/v1/address.proto\x1a\x15kiln/v1/machine.proto\"\x12\n" +
 	"\x10GetIntentRequest\"<\n" +
 	"\x11GetIntentResponse\x12'\n" +
 	"\x06intent\x18\x01 \x01(\v2\x0f.kiln.v1.IntentR\x06intent\"V\n" +
@@ -1037,7 +1053,7 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	"\x03url\x18\x03 \x01(\tR\x03url\"j\n" +
 	"\x13WatchIntentResponse\x12'\n" +
 	"\x06intent\x18\x01 \x01(\v2\x0f.kiln.v1.IntentR\x06intent\x12*\n" +
-	"\x05edges\x18\x02 \x03(\v2\x14.kiln.v1.EdgeAddressR\x05edges\"\xb9\x02\n" +
+	"\x05edges\x18\x02 \x03(\v2\x14.kiln.v1.EdgeAddressR\x05edges\"\x8b\x03\n" +
 	"\vRoomCommand\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x04R\x04base\x12,\n" +
 	"\bmachines\x18\x02 \x03(\v2\x10.kiln.v1.MachineR\bmachines\x12'\n" +
@@ -1046,7 +1062,10 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	"\rremove_groups\x18\x05 \x03(\tR\fremoveGroups\x12,\n" +
 	"\breleases\x18\x06 \x03(\v2\x10.kiln.v1.ReleaseR\breleases\x12'\n" +
 	"\x0fremove_releases\x18\a \x03(\tR\x0eremoveReleases\x12\x1b\n" +
-	"\ttoken_key\x18\b \x01(\fR\btokenKey\"\xb3\x02\n" +
+	"\ttoken_key\x18\b \x01(\fR\btokenKey\x12)\n" +
+	"\asubnets\x18\t \x03(\v2\x0f.kiln.v1.SubnetR\asubnets\x12%\n" +
+	"\x0eremove_subnets\x18\n" +
+	" \x03(\tR\rremoveSubnets\"\xb3\x02\n" +
 	"\tBootEvent\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x12\n" +
@@ -1094,13 +1113,16 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	"\x11BOOT_STAGE_CONFIG\x10\x06\x12\x11\n" +
 	"\rBOOT_STAGE_UP\x10\a\x12\x15\n" +
 	"\x11BOOT_STAGE_SYSLOG\x10\b\x12\x15\n" +
-	"\x11BOOT_STAGE_FAILED\x10\t2\x82\x03\n" +
+	"\x11BOOT_STAGE_FAILED\x10\t2\xc1\x04\n" +
 	"\vRoomService\x12B\n" +
 	"\tGetIntent\x12\x19.kiln.v1.GetIntentRequest\x1a\x1a.kiln.v1.GetIntentResponse\x129\n" +
 	"\x06Change\x12\x16.kiln.v1.ChangeRequest\x1a\x17.kiln.v1.ChangeResponse\x12J\n" +
 	"\vWatchIntent\x12\x1b.kiln.v1.WatchIntentRequest\x1a\x1c.kiln.v1.WatchIntentResponse0\x01\x129\n" +
 	"\x06Report\x12\x16.kiln.v1.ReportRequest\x1a\x17.kiln.v1.ReportResponse\x123\n" +
-	"\x04Take\x12\x14.kiln.v1.TakeRequest\x1a\x15.kiln.v1.TakeResponse\x128\n" +
+	"\x04Take\x12\x14.kiln.v1.TakeRequest\x1a\x15.kiln.v1.TakeResponse\x123\n" +
+	"\x04Bind\x12\x14.kiln.v1.BindRequest\x1a\x15.kiln.v1.BindResponse\x126\n" +
+	"\x05Grant\x12\x15.kiln.v1.GrantRequest\x1a\x16.kiln.v1.GrantResponse\x12P\n" +
+	"\rWatchBindings\x12\x1d.kiln.v1.WatchBindingsRequest\x1a\x1e.kiln.v1.WatchBindingsResponse0\x01\x128\n" +
 	"\x05Boots\x12\x15.kiln.v1.BootsRequest\x1a\x16.kiln.v1.BootsResponse0\x01B0Z.github.com/kiln-farm/kiln/proto/kiln/v1;kilnv1b\x06proto3"
 
 var (
@@ -1118,27 +1140,34 @@ func file_kiln_v1_room_proto_rawDescGZIP() []byte {
 var file_kiln_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_kiln_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_kiln_v1_room_proto_goTypes = []any{
-	(BootStage)(0),              // 0: kiln.v1.BootStage
-	(*GetIntentRequest)(nil),    // 1: kiln.v1.GetIntentRequest
-	(*GetIntentResponse)(nil),   // 2: kiln.v1.GetIntentResponse
-	(*ChangeRequest)(nil),       // 3: kiln.v1.ChangeRequest
-	(*ChangeResponse)(nil),      // 4: kiln.v1.ChangeResponse
-	(*WatchIntentRequest)(nil),  // 5: kiln.v1.WatchIntentRequest
-	(*WatchIntentResponse)(nil), // 6: kiln.v1.WatchIntentResponse
-	(*RoomCommand)(nil),         // 7: kiln.v1.RoomCommand
-	(*BootEvent)(nil),           // 8: kiln.v1.BootEvent
-	(*EdgeAddress)(nil),         // 9: kiln.v1.EdgeAddress
-	(*BootRecord)(nil),          // 10: kiln.v1.BootRecord
-	(*ReportRequest)(nil),       // 11: kiln.v1.ReportRequest
-	(*ReportResponse)(nil),      // 12: kiln.v1.ReportResponse
-	(*TakeRequest)(nil),         // 13: kiln.v1.TakeRequest
-	(*TakeResponse)(nil),        // 14: kiln.v1.TakeResponse
-	(*BootsRequest)(nil),        // 15: kiln.v1.BootsRequest
-	(*BootsResponse)(nil),       // 16: kiln.v1.BootsResponse
-	(*Intent)(nil),              // 17: kiln.v1.Intent
-	(*Machine)(nil),             // 18: kiln.v1.Machine
-	(*Group)(nil),               // 19: kiln.v1.Group
-	(*Release)(nil),             // 20: kiln.v1.Release
+	(BootStage)(0),                // 0: kiln.v1.BootStage
+	(*GetIntentRequest)(nil),      // 1: kiln.v1.GetIntentRequest
+	(*GetIntentResponse)(nil),     // 2: kiln.v1.GetIntentResponse
+	(*ChangeRequest)(nil),         // 3: kiln.v1.ChangeRequest
+	(*ChangeResponse)(nil),        // 4: kiln.v1.ChangeResponse
+	(*WatchIntentRequest)(nil),    // 5: kiln.v1.WatchIntentRequest
+	(*WatchIntentResponse)(nil),   // 6: kiln.v1.WatchIntentResponse
+	(*RoomCommand)(nil),           // 7: kiln.v1.RoomCommand
+	(*BootEvent)(nil),             // 8: kiln.v1.BootEvent
+	(*EdgeAddress)(nil),           // 9: kiln.v1.EdgeAddress
+	(*BootRecord)(nil),            // 10: kiln.v1.BootRecord
+	(*ReportRequest)(nil),         // 11: kiln.v1.ReportRequest
+	(*ReportResponse)(nil),        // 12: kiln.v1.ReportResponse
+	(*TakeRequest)(nil),           // 13: kiln.v1.TakeRequest
+	(*TakeResponse)(nil),          // 14: kiln.v1.TakeResponse
+	(*BootsRequest)(nil),          // 15: kiln.v1.BootsRequest
+	(*BootsResponse)(nil),         // 16: kiln.v1.BootsResponse
+	(*Intent)(nil),                // 17: kiln.v1.Intent
+	(*Machine)(nil),               // 18: kiln.v1.Machine
+	(*Group)(nil),                 // 19: kiln.v1.Group
+	(*Release)(nil),               // 20: kiln.v1.Release
+	(*Subnet)(nil),                // 21: kiln.v1.Subnet
+	(*BindRequest)(nil),           // 22: kiln.v1.BindRequest
+	(*GrantRequest)(nil),          // 23: kiln.v1.GrantRequest
+	(*WatchBindingsRequest)(nil),  // 24: kiln.v1.WatchBindingsRequest
+	(*BindResponse)(nil),          // 25: kiln.v1.BindResponse
+	(*GrantResponse)(nil),         // 26: kiln.v1.GrantResponse
+	(*WatchBindingsResponse)(nil), // 27: kiln.v1.WatchBindingsResponse
 }
 var file_kiln_v1_room_proto_depIdxs = []int32{
 	17, // 0: kiln.v1.GetIntentResponse.intent:type_name -> kiln.v1.Intent
@@ -1148,27 +1177,34 @@ var file_kiln_v1_room_proto_depIdxs = []int32{
 	18, // 4: kiln.v1.RoomCommand.machines:type_name -> kiln.v1.Machine
 	19, // 5: kiln.v1.RoomCommand.groups:type_name -> kiln.v1.Group
 	20, // 6: kiln.v1.RoomCommand.releases:type_name -> kiln.v1.Release
-	0,  // 7: kiln.v1.BootEvent.stage:type_name -> kiln.v1.BootStage
-	8,  // 8: kiln.v1.BootRecord.events:type_name -> kiln.v1.BootEvent
-	8,  // 9: kiln.v1.ReportRequest.events:type_name -> kiln.v1.BootEvent
-	8,  // 10: kiln.v1.BootsResponse.event:type_name -> kiln.v1.BootEvent
-	1,  // 11: kiln.v1.RoomService.GetIntent:input_type -> kiln.v1.GetIntentRequest
-	3,  // 12: kiln.v1.RoomService.Change:input_type -> kiln.v1.ChangeRequest
-	5,  // 13: kiln.v1.RoomService.WatchIntent:input_type -> kiln.v1.WatchIntentRequest
-	11, // 14: kiln.v1.RoomService.Report:input_type -> kiln.v1.ReportRequest
-	13, // 15: kiln.v1.RoomService.Take:input_type -> kiln.v1.TakeRequest
-	15, // 16: kiln.v1.RoomService.Boots:input_type -> kiln.v1.BootsRequest
-	2,  // 17: kiln.v1.RoomService.GetIntent:output_type -> kiln.v1.GetIntentResponse
-	4,  // 18: kiln.v1.RoomService.Change:output_type -> kiln.v1.ChangeResponse
-	6,  // 19: kiln.v1.RoomService.WatchIntent:output_type -> kiln.v1.WatchIntentResponse
-	12, // 20: kiln.v1.RoomService.Report:output_type -> kiln.v1.ReportResponse
-	14, // 21: kiln.v1.RoomService.Take:output_type -> kiln.v1.TakeResponse
-	16, // 22: kiln.v1.RoomService.Boots:output_type -> kiln.v1.BootsResponse
-	17, // [17:23] is the sub-list for method output_type
-	11, // [11:17] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	21, // 7: kiln.v1.RoomCommand.subnets:type_name -> kiln.v1.Subnet
+	0,  // 8: kiln.v1.BootEvent.stage:type_name -> kiln.v1.BootStage
+	8,  // 9: kiln.v1.BootRecord.events:type_name -> kiln.v1.BootEvent
+	8,  // 10: kiln.v1.ReportRequest.events:type_name -> kiln.v1.BootEvent
+	8,  // 11: kiln.v1.BootsResponse.event:type_name -> kiln.v1.BootEvent
+	1,  // 12: kiln.v1.RoomService.GetIntent:input_type -> kiln.v1.GetIntentRequest
+	3,  // 13: kiln.v1.RoomService.Change:input_type -> kiln.v1.ChangeRequest
+	5,  // 14: kiln.v1.RoomService.WatchIntent:input_type -> kiln.v1.WatchIntentRequest
+	11, // 15: kiln.v1.RoomService.Report:input_type -> kiln.v1.ReportRequest
+	13, // 16: kiln.v1.RoomService.Take:input_type -> kiln.v1.TakeRequest
+	22, // 17: kiln.v1.RoomService.Bind:input_type -> kiln.v1.BindRequest
+	23, // 18: kiln.v1.RoomService.Grant:input_type -> kiln.v1.GrantRequest
+	24, // 19: kiln.v1.RoomService.WatchBindings:input_type -> kiln.v1.WatchBindingsRequest
+	15, // 20: kiln.v1.RoomService.Boots:input_type -> kiln.v1.BootsRequest
+	2,  // 21: kiln.v1.RoomService.GetIntent:output_type -> kiln.v1.GetIntentResponse
+	4,  // 22: kiln.v1.RoomService.Change:output_type -> kiln.v1.ChangeResponse
+	6,  // 23: kiln.v1.RoomService.WatchIntent:output_type -> kiln.v1.WatchIntentResponse
+	12, // 24: kiln.v1.RoomService.Report:output_type -> kiln.v1.ReportResponse
+	14, // 25: kiln.v1.RoomService.Take:output_type -> kiln.v1.TakeResponse
+	25, // 26: kiln.v1.RoomService.Bind:output_type -> kiln.v1.BindResponse
+	26, // 27: kiln.v1.RoomService.Grant:output_type -> kiln.v1.GrantResponse
+	27, // 28: kiln.v1.RoomService.WatchBindings:output_type -> kiln.v1.WatchBindingsResponse
+	16, // 29: kiln.v1.RoomService.Boots:output_type -> kiln.v1.BootsResponse
+	21, // [21:30] is the sub-list for method output_type
+	12, // [12:21] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_room_proto_init() }
@@ -1176,6 +1212,7 @@ func file_kiln_v1_room_proto_init() {
 	if File_kiln_v1_room_proto != nil {
 		return
 	}
+	file_kiln_v1_address_proto_init()
 	file_kiln_v1_machine_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

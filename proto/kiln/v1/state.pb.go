@@ -25,10 +25,13 @@ const (
 
 // Entry is one entry of the log: commands in their order, at one time. With no command it only moves time on.
 type Entry struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Level         uint32                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`                 // feature level that is needed to apply it
-	UnixMs        int64                  `protobuf:"varint,2,opt,name=unix_ms,json=unixMs,proto3" json:"unix_ms,omitempty"` // of the leader's clock; the state's time is the latest ever seen
-	Commands      []*Command             `protobuf:"bytes,3,rep,name=commands,proto3" json:"commands,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Level    uint32                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`                 // feature level that is needed to apply it
+	UnixMs   int64                  `protobuf:"varint,2,opt,name=unix_ms,json=unixMs,proto3" json:"unix_ms,omitempty"` // of the leader's clock; the state's time is the latest ever seen
+	Commands []*Command             `protobuf:"bytes,3,rep,name=commands,proto3" json:"commands,omitempty"`
+	// Of the farm's steady time: what it was when this leader began, and how long it leads since by a clock that nobody sets. It
+	// is never ahead of what clients of DHCP have seen go by. 0 below feature level 5.
+	SteadyMs      int64 `protobuf:"varint,4,opt,name=steady_ms,json=steadyMs,proto3" json:"steady_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -84,6 +87,13 @@ func (x *Entry) GetCommands() []*Command {
 	return nil
 }
 
+func (x *Entry) GetSteadyMs() int64 {
+	if x != nil {
+		return x.SteadyMs
+	}
+	return 0
+}
+
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Command:
@@ -107,6 +117,8 @@ type Command struct {
 	//	*Command_Hold
 	//	*Command_Room
 	//	*Command_Take
+	//	*Command_Bind
+	//	*Command_Block
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -320,6 +332,24 @@ func (x *Command) GetTake() *TakeCommand {
 	return nil
 }
 
+func (x *Command) GetBind() *BindCommand {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Bind); ok {
+			return x.Bind
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetBlock() *BlockCommand {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Block); ok {
+			return x.Block
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -400,6 +430,14 @@ type Command_Take struct {
 	Take *TakeCommand `protobuf:"bytes,19,opt,name=take,proto3,oneof"` // from feature level 4 on
 }
 
+type Command_Bind struct {
+	Bind *BindCommand `protobuf:"bytes,20,opt,name=bind,proto3,oneof"` // from feature level 5 on
+}
+
+type Command_Block struct {
+	Block *BlockCommand `protobuf:"bytes,21,opt,name=block,proto3,oneof"` // from feature level 5 on
+}
+
 func (*Command_Submit) isCommand_Command() {}
 
 func (*Command_Attach) isCommand_Command() {}
@@ -437,6 +475,10 @@ func (*Command_Hold) isCommand_Command() {}
 func (*Command_Room) isCommand_Command() {}
 
 func (*Command_Take) isCommand_Command() {}
+
+func (*Command_Bind) isCommand_Command() {}
+
+func (*Command_Block) isCommand_Command() {}
 
 type SubmitCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1579,6 +1621,10 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Group
 	//	*SnapshotRecord_Release
 	//	*SnapshotRecord_Taken
+	//	*SnapshotRecord_Subnet
+	//	*SnapshotRecord_Binding
+	//	*SnapshotRecord_Block
+	//	*SnapshotRecord_Rover
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1747,6 +1793,42 @@ func (x *SnapshotRecord) GetTaken() *SnapshotTaken {
 	return nil
 }
 
+func (x *SnapshotRecord) GetSubnet() *Subnet {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Subnet); ok {
+			return x.Subnet
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetBinding() *Binding {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Binding); ok {
+			return x.Binding
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetBlock() *Block {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Block); ok {
+			return x.Block
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetRover() *SnapshotRover {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Rover); ok {
+			return x.Rover
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -1807,6 +1889,22 @@ type SnapshotRecord_Taken struct {
 	Taken *SnapshotTaken `protobuf:"bytes,14,opt,name=taken,proto3,oneof"`
 }
 
+type SnapshotRecord_Subnet struct {
+	Subnet *Subnet `protobuf:"bytes,15,opt,name=subnet,proto3,oneof"`
+}
+
+type SnapshotRecord_Binding struct {
+	Binding *Binding `protobuf:"bytes,16,opt,name=binding,proto3,oneof"`
+}
+
+type SnapshotRecord_Block struct {
+	Block *Block `protobuf:"bytes,17,opt,name=block,proto3,oneof"`
+}
+
+type SnapshotRecord_Rover struct {
+	Rover *SnapshotRover `protobuf:"bytes,18,opt,name=rover,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Build) isSnapshotRecord_Record() {}
@@ -1835,6 +1933,67 @@ func (*SnapshotRecord_Release) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Taken) isSnapshotRecord_Record() {}
 
+func (*SnapshotRecord_Subnet) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Binding) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Block) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Rover) isSnapshotRecord_Record() {}
+
+// SnapshotRover is where the search for free addresses of a pool goes on.
+type SnapshotRover struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotRover) Reset() {
+	*x = SnapshotRover{}
+	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotRover) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotRover) ProtoMessage() {}
+
+func (x *SnapshotRover) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotRover.ProtoReflect.Descriptor instead.
+func (*SnapshotRover) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *SnapshotRover) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *SnapshotRover) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 // TakeCommand is a document with secrets that a machine is about to read. It is refused when the machine took it before in
 // that boot, unless that was the same request.
 type TakeCommand struct {
@@ -1849,7 +2008,7 @@ type TakeCommand struct {
 
 func (x *TakeCommand) Reset() {
 	*x = TakeCommand{}
-	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	mi := &file_kiln_v1_state_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +2020,7 @@ func (x *TakeCommand) String() string {
 func (*TakeCommand) ProtoMessage() {}
 
 func (x *TakeCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[22]
+	mi := &file_kiln_v1_state_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +2033,7 @@ func (x *TakeCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeCommand.ProtoReflect.Descriptor instead.
 func (*TakeCommand) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{22}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TakeCommand) GetMachine() string {
@@ -1916,7 +2075,7 @@ type SnapshotTaken struct {
 
 func (x *SnapshotTaken) Reset() {
 	*x = SnapshotTaken{}
-	mi := &file_kiln_v1_state_proto_msgTypes[23]
+	mi := &file_kiln_v1_state_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2087,7 @@ func (x *SnapshotTaken) String() string {
 func (*SnapshotTaken) ProtoMessage() {}
 
 func (x *SnapshotTaken) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[23]
+	mi := &file_kiln_v1_state_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2100,7 @@ func (x *SnapshotTaken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotTaken.ProtoReflect.Descriptor instead.
 func (*SnapshotTaken) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{23}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SnapshotTaken) GetMachine() string {
@@ -1970,7 +2129,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_kiln_v1_state_proto_msgTypes[24]
+	mi := &file_kiln_v1_state_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2141,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[24]
+	mi := &file_kiln_v1_state_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2154,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{24}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Taken) GetBoot() string {
@@ -2036,7 +2195,7 @@ type SnapshotRoom struct {
 
 func (x *SnapshotRoom) Reset() {
 	*x = SnapshotRoom{}
-	mi := &file_kiln_v1_state_proto_msgTypes[25]
+	mi := &file_kiln_v1_state_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2048,7 +2207,7 @@ func (x *SnapshotRoom) String() string {
 func (*SnapshotRoom) ProtoMessage() {}
 
 func (x *SnapshotRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[25]
+	mi := &file_kiln_v1_state_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2061,7 +2220,7 @@ func (x *SnapshotRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRoom.ProtoReflect.Descriptor instead.
 func (*SnapshotRoom) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{25}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SnapshotRoom) GetRevision() uint64 {
@@ -2086,13 +2245,14 @@ type SnapshotHeader struct {
 	Leases        uint64                 `protobuf:"varint,4,opt,name=leases,proto3" json:"leases,omitempty"`
 	Order         uint64                 `protobuf:"varint,5,opt,name=order,proto3" json:"order,omitempty"`
 	Level         uint32                 `protobuf:"varint,6,opt,name=level,proto3" json:"level,omitempty"`
+	Steady        int64                  `protobuf:"varint,7,opt,name=steady,proto3" json:"steady,omitempty"` // ms
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_kiln_v1_state_proto_msgTypes[26]
+	mi := &file_kiln_v1_state_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +2264,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[26]
+	mi := &file_kiln_v1_state_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2277,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{26}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SnapshotHeader) GetFormat() uint32 {
@@ -2162,6 +2322,13 @@ func (x *SnapshotHeader) GetLevel() uint32 {
 	return 0
 }
 
+func (x *SnapshotHeader) GetSteady() int64 {
+	if x != nil {
+		return x.Steady
+	}
+	return 0
+}
+
 type SnapshotBuild struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Spec          *BuildSpec             `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
@@ -2183,7 +2350,7 @@ type SnapshotBuild struct {
 
 func (x *SnapshotBuild) Reset() {
 	*x = SnapshotBuild{}
-	mi := &file_kiln_v1_state_proto_msgTypes[27]
+	mi := &file_kiln_v1_state_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2195,7 +2362,7 @@ func (x *SnapshotBuild) String() string {
 func (*SnapshotBuild) ProtoMessage() {}
 
 func (x *SnapshotBuild) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[27]
+	mi := &file_kiln_v1_state_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2208,7 +2375,7 @@ func (x *SnapshotBuild) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotBuild.ProtoReflect.Descriptor instead.
 func (*SnapshotBuild) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{27}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SnapshotBuild) GetSpec() *BuildSpec {
@@ -2315,7 +2482,7 @@ type SnapshotNode struct {
 
 func (x *SnapshotNode) Reset() {
 	*x = SnapshotNode{}
-	mi := &file_kiln_v1_state_proto_msgTypes[28]
+	mi := &file_kiln_v1_state_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2327,7 +2494,7 @@ func (x *SnapshotNode) String() string {
 func (*SnapshotNode) ProtoMessage() {}
 
 func (x *SnapshotNode) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[28]
+	mi := &file_kiln_v1_state_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2340,7 +2507,7 @@ func (x *SnapshotNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotNode.ProtoReflect.Descriptor instead.
 func (*SnapshotNode) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{28}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SnapshotNode) GetNode() *Node {
@@ -2400,7 +2567,7 @@ type SnapshotTask struct {
 
 func (x *SnapshotTask) Reset() {
 	*x = SnapshotTask{}
-	mi := &file_kiln_v1_state_proto_msgTypes[29]
+	mi := &file_kiln_v1_state_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2412,7 +2579,7 @@ func (x *SnapshotTask) String() string {
 func (*SnapshotTask) ProtoMessage() {}
 
 func (x *SnapshotTask) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[29]
+	mi := &file_kiln_v1_state_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2425,7 +2592,7 @@ func (x *SnapshotTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotTask.ProtoReflect.Descriptor instead.
 func (*SnapshotTask) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{29}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SnapshotTask) GetKey() string {
@@ -2536,7 +2703,7 @@ type SnapshotWaiter struct {
 
 func (x *SnapshotWaiter) Reset() {
 	*x = SnapshotWaiter{}
-	mi := &file_kiln_v1_state_proto_msgTypes[30]
+	mi := &file_kiln_v1_state_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2548,7 +2715,7 @@ func (x *SnapshotWaiter) String() string {
 func (*SnapshotWaiter) ProtoMessage() {}
 
 func (x *SnapshotWaiter) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[30]
+	mi := &file_kiln_v1_state_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2561,7 +2728,7 @@ func (x *SnapshotWaiter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotWaiter.ProtoReflect.Descriptor instead.
 func (*SnapshotWaiter) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{30}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SnapshotWaiter) GetBuild() string {
@@ -2588,7 +2755,7 @@ type SnapshotSeen struct {
 
 func (x *SnapshotSeen) Reset() {
 	*x = SnapshotSeen{}
-	mi := &file_kiln_v1_state_proto_msgTypes[31]
+	mi := &file_kiln_v1_state_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2600,7 +2767,7 @@ func (x *SnapshotSeen) String() string {
 func (*SnapshotSeen) ProtoMessage() {}
 
 func (x *SnapshotSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[31]
+	mi := &file_kiln_v1_state_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2613,7 +2780,7 @@ func (x *SnapshotSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSeen.ProtoReflect.Descriptor instead.
 func (*SnapshotSeen) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{31}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SnapshotSeen) GetBuild() string {
@@ -2640,7 +2807,7 @@ type SnapshotEnd struct {
 
 func (x *SnapshotEnd) Reset() {
 	*x = SnapshotEnd{}
-	mi := &file_kiln_v1_state_proto_msgTypes[32]
+	mi := &file_kiln_v1_state_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2652,7 +2819,7 @@ func (x *SnapshotEnd) String() string {
 func (*SnapshotEnd) ProtoMessage() {}
 
 func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[32]
+	mi := &file_kiln_v1_state_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2665,7 +2832,7 @@ func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotEnd.ProtoReflect.Descriptor instead.
 func (*SnapshotEnd) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{32}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SnapshotEnd) GetRecords() uint64 {
@@ -2686,11 +2853,12 @@ var File_kiln_v1_state_proto protoreflect.FileDescriptor
 
 const file_kiln_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x13kiln/v1/state.proto\x12\akiln.v1\x1a\x11kiln/v1/bus.proto\x1a\x13kiln/v1/graph.proto\x1a\x15kiln/v1/machine.proto\x1a\x14kiln/v1/record.proto\x1a\x12kiln/v1/room.proto\"d\n" +
+	"\x13kiln/v1/state.proto\x12\akiln.v1\x1a\x15kiln/v1/address.proto\x1a\x11kiln/v1/bus.proto\x1a\x13kiln/v1/graph.proto\x1a\x15kiln/v1/machine.proto\x1a\x14kiln/v1/record.proto\x1a\x12kiln/v1/room.proto\"\x81\x01\n" +
 	"\x05Entry\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x17\n" +
 	"\aunix_ms\x18\x02 \x01(\x03R\x06unixMs\x12,\n" +
-	"\bcommands\x18\x03 \x03(\v2\x10.kiln.v1.CommandR\bcommands\"\xa0\a\n" +
+	"\bcommands\x18\x03 \x03(\v2\x10.kiln.v1.CommandR\bcommands\x12\x1b\n" +
+	"\tsteady_ms\x18\x04 \x01(\x03R\bsteadyMs\"\xfb\a\n" +
 	"\aCommand\x120\n" +
 	"\x06submit\x18\x01 \x01(\v2\x16.kiln.v1.SubmitCommandH\x00R\x06submit\x120\n" +
 	"\x06attach\x18\x02 \x01(\v2\x16.kiln.v1.AttachCommandH\x00R\x06attach\x120\n" +
@@ -2711,7 +2879,9 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x04team\x18\x10 \x01(\v2\x14.kiln.v1.TeamCommandH\x00R\x04team\x12*\n" +
 	"\x04hold\x18\x11 \x01(\v2\x14.kiln.v1.HoldCommandH\x00R\x04hold\x12*\n" +
 	"\x04room\x18\x12 \x01(\v2\x14.kiln.v1.RoomCommandH\x00R\x04room\x12*\n" +
-	"\x04take\x18\x13 \x01(\v2\x14.kiln.v1.TakeCommandH\x00R\x04takeB\t\n" +
+	"\x04take\x18\x13 \x01(\v2\x14.kiln.v1.TakeCommandH\x00R\x04take\x12*\n" +
+	"\x04bind\x18\x14 \x01(\v2\x14.kiln.v1.BindCommandH\x00R\x04bind\x12-\n" +
+	"\x05block\x18\x15 \x01(\v2\x15.kiln.v1.BlockCommandH\x00R\x05blockB\t\n" +
 	"\acommand\"\x7f\n" +
 	"\rSubmitCommand\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.kiln.v1.BuildSpecR\x04spec\x12%\n" +
@@ -2790,7 +2960,7 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\aoutputs\x18\x03 \x03(\v2\x14.kiln.v1.BuildOutputR\aoutputs\x12\x1e\n" +
 	"\n" +
 	"references\x18\x04 \x03(\tR\n" +
-	"references\"\xf8\x04\n" +
+	"references\"\xa9\x06\n" +
 	"\x0eSnapshotRecord\x121\n" +
 	"\x06header\x18\x01 \x01(\v2\x17.kiln.v1.SnapshotHeaderH\x00R\x06header\x12.\n" +
 	"\x05build\x18\x02 \x01(\v2\x16.kiln.v1.SnapshotBuildH\x00R\x05build\x12+\n" +
@@ -2806,8 +2976,15 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\amachine\x18\v \x01(\v2\x10.kiln.v1.MachineH\x00R\amachine\x12&\n" +
 	"\x05group\x18\f \x01(\v2\x0e.kiln.v1.GroupH\x00R\x05group\x12,\n" +
 	"\arelease\x18\r \x01(\v2\x10.kiln.v1.ReleaseH\x00R\arelease\x12.\n" +
-	"\x05taken\x18\x0e \x01(\v2\x16.kiln.v1.SnapshotTakenH\x00R\x05takenB\b\n" +
-	"\x06record\"q\n" +
+	"\x05taken\x18\x0e \x01(\v2\x16.kiln.v1.SnapshotTakenH\x00R\x05taken\x12)\n" +
+	"\x06subnet\x18\x0f \x01(\v2\x0f.kiln.v1.SubnetH\x00R\x06subnet\x12,\n" +
+	"\abinding\x18\x10 \x01(\v2\x10.kiln.v1.BindingH\x00R\abinding\x12&\n" +
+	"\x05block\x18\x11 \x01(\v2\x0e.kiln.v1.BlockH\x00R\x05block\x12.\n" +
+	"\x05rover\x18\x12 \x01(\v2\x16.kiln.v1.SnapshotRoverH\x00R\x05roverB\b\n" +
+	"\x06record\"=\n" +
+	"\rSnapshotRover\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"q\n" +
 	"\vTakeCommand\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x1a\n" +
@@ -2823,14 +3000,15 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x02at\x18\x04 \x01(\x03R\x02at\"G\n" +
 	"\fSnapshotRoom\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1b\n" +
-	"\ttoken_key\x18\x02 \x01(\fR\btokenKey\"\x94\x01\n" +
+	"\ttoken_key\x18\x02 \x01(\fR\btokenKey\"\xac\x01\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x10\n" +
 	"\x03now\x18\x02 \x01(\x03R\x03now\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06leases\x18\x04 \x01(\x04R\x06leases\x12\x14\n" +
 	"\x05order\x18\x05 \x01(\x04R\x05order\x12\x14\n" +
-	"\x05level\x18\x06 \x01(\rR\x05level\"\xb0\x03\n" +
+	"\x05level\x18\x06 \x01(\rR\x05level\x12\x16\n" +
+	"\x06steady\x18\a \x01(\x03R\x06steady\"\xb0\x03\n" +
 	"\rSnapshotBuild\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.kiln.v1.BuildSpecR\x04spec\x12\x14\n" +
 	"\x05order\x18\x02 \x01(\x04R\x05order\x12)\n" +
@@ -2892,7 +3070,7 @@ func file_kiln_v1_state_proto_rawDescGZIP() []byte {
 	return file_kiln_v1_state_proto_rawDescData
 }
 
-var file_kiln_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_kiln_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_kiln_v1_state_proto_goTypes = []any{
 	(*Entry)(nil),           // 0: kiln.v1.Entry
 	(*Command)(nil),         // 1: kiln.v1.Command
@@ -2916,30 +3094,36 @@ var file_kiln_v1_state_proto_goTypes = []any{
 	(*HoldCommand)(nil),     // 19: kiln.v1.HoldCommand
 	(*Final)(nil),           // 20: kiln.v1.Final
 	(*SnapshotRecord)(nil),  // 21: kiln.v1.SnapshotRecord
-	(*TakeCommand)(nil),     // 22: kiln.v1.TakeCommand
-	(*SnapshotTaken)(nil),   // 23: kiln.v1.SnapshotTaken
-	(*Taken)(nil),           // 24: kiln.v1.Taken
-	(*SnapshotRoom)(nil),    // 25: kiln.v1.SnapshotRoom
-	(*SnapshotHeader)(nil),  // 26: kiln.v1.SnapshotHeader
-	(*SnapshotBuild)(nil),   // 27: kiln.v1.SnapshotBuild
-	(*SnapshotNode)(nil),    // 28: kiln.v1.SnapshotNode
-	(*SnapshotTask)(nil),    // 29: kiln.v1.SnapshotTask
-	(*SnapshotWaiter)(nil),  // 30: kiln.v1.SnapshotWaiter
-	(*SnapshotSeen)(nil),    // 31: kiln.v1.SnapshotSeen
-	(*SnapshotEnd)(nil),     // 32: kiln.v1.SnapshotEnd
-	(*CompleteRequest)(nil), // 33: kiln.v1.CompleteRequest
-	(*LeaseRef)(nil),        // 34: kiln.v1.LeaseRef
-	(*RoomCommand)(nil),     // 35: kiln.v1.RoomCommand
-	(*BuildSpec)(nil),       // 36: kiln.v1.BuildSpec
-	(*Target)(nil),          // 37: kiln.v1.Target
-	(*Node)(nil),            // 38: kiln.v1.Node
-	(*Result)(nil),          // 39: kiln.v1.Result
-	(*BuildOutput)(nil),     // 40: kiln.v1.BuildOutput
-	(*NodeRecord)(nil),      // 41: kiln.v1.NodeRecord
-	(*Machine)(nil),         // 42: kiln.v1.Machine
-	(*Group)(nil),           // 43: kiln.v1.Group
-	(*Release)(nil),         // 44: kiln.v1.Release
-	(BuildState)(0),         // 45: kiln.v1.BuildState
+	(*SnapshotRover)(nil),   // 22: kiln.v1.SnapshotRover
+	(*TakeCommand)(nil),     // 23: kiln.v1.TakeCommand
+	(*SnapshotTaken)(nil),   // 24: kiln.v1.SnapshotTaken
+	(*Taken)(nil),           // 25: kiln.v1.Taken
+	(*SnapshotRoom)(nil),    // 26: kiln.v1.SnapshotRoom
+	(*SnapshotHeader)(nil),  // 27: kiln.v1.SnapshotHeader
+	(*SnapshotBuild)(nil),   // 28: kiln.v1.SnapshotBuild
+	(*SnapshotNode)(nil),    // 29: kiln.v1.SnapshotNode
+	(*SnapshotTask)(nil),    // 30: kiln.v1.SnapshotTask
+	(*SnapshotWaiter)(nil),  // 31: kiln.v1.SnapshotWaiter
+	(*SnapshotSeen)(nil),    // 32: kiln.v1.SnapshotSeen
+	(*SnapshotEnd)(nil),     // 33: kiln.v1.SnapshotEnd
+	(*CompleteRequest)(nil), // 34: kiln.v1.CompleteRequest
+	(*LeaseRef)(nil),        // 35: kiln.v1.LeaseRef
+	(*RoomCommand)(nil),     // 36: kiln.v1.RoomCommand
+	(*BindCommand)(nil),     // 37: kiln.v1.BindCommand
+	(*BlockCommand)(nil),    // 38: kiln.v1.BlockCommand
+	(*BuildSpec)(nil),       // 39: kiln.v1.BuildSpec
+	(*Target)(nil),          // 40: kiln.v1.Target
+	(*Node)(nil),            // 41: kiln.v1.Node
+	(*Result)(nil),          // 42: kiln.v1.Result
+	(*BuildOutput)(nil),     // 43: kiln.v1.BuildOutput
+	(*NodeRecord)(nil),      // 44: kiln.v1.NodeRecord
+	(*Machine)(nil),         // 45: kiln.v1.Machine
+	(*Group)(nil),           // 46: kiln.v1.Group
+	(*Release)(nil),         // 47: kiln.v1.Release
+	(*Subnet)(nil),          // 48: kiln.v1.Subnet
+	(*Binding)(nil),         // 49: kiln.v1.Binding
+	(*Block)(nil),           // 50: kiln.v1.Block
+	(BuildState)(0),         // 51: kiln.v1.BuildState
 }
 var file_kiln_v1_state_proto_depIdxs = []int32{
 	1,  // 0: kiln.v1.Entry.commands:type_name -> kiln.v1.Command
@@ -2947,9 +3131,9 @@ var file_kiln_v1_state_proto_depIdxs = []int32{
 	3,  // 2: kiln.v1.Command.attach:type_name -> kiln.v1.AttachCommand
 	5,  // 3: kiln.v1.Command.looked:type_name -> kiln.v1.LookedCommand
 	6,  // 4: kiln.v1.Command.lease:type_name -> kiln.v1.LeaseCommand
-	33, // 5: kiln.v1.Command.complete:type_name -> kiln.v1.CompleteRequest
+	34, // 5: kiln.v1.Command.complete:type_name -> kiln.v1.CompleteRequest
 	7,  // 6: kiln.v1.Command.expire:type_name -> kiln.v1.ExpireCommand
-	34, // 7: kiln.v1.Command.release:type_name -> kiln.v1.LeaseRef
+	35, // 7: kiln.v1.Command.release:type_name -> kiln.v1.LeaseRef
 	8,  // 8: kiln.v1.Command.cancel:type_name -> kiln.v1.CancelCommand
 	9,  // 9: kiln.v1.Command.fail:type_name -> kiln.v1.FailCommand
 	10, // 10: kiln.v1.Command.finish:type_name -> kiln.v1.FinishCommand
@@ -2960,48 +3144,54 @@ var file_kiln_v1_state_proto_depIdxs = []int32{
 	16, // 15: kiln.v1.Command.level:type_name -> kiln.v1.LevelCommand
 	18, // 16: kiln.v1.Command.team:type_name -> kiln.v1.TeamCommand
 	19, // 17: kiln.v1.Command.hold:type_name -> kiln.v1.HoldCommand
-	35, // 18: kiln.v1.Command.room:type_name -> kiln.v1.RoomCommand
-	22, // 19: kiln.v1.Command.take:type_name -> kiln.v1.TakeCommand
-	36, // 20: kiln.v1.SubmitCommand.spec:type_name -> kiln.v1.BuildSpec
-	4,  // 21: kiln.v1.AttachCommand.nodes:type_name -> kiln.v1.AttachNode
-	37, // 22: kiln.v1.AttachCommand.targets:type_name -> kiln.v1.Target
-	38, // 23: kiln.v1.AttachNode.node:type_name -> kiln.v1.Node
-	39, // 24: kiln.v1.AttachNode.hit:type_name -> kiln.v1.Result
-	39, // 25: kiln.v1.LookedCommand.hit:type_name -> kiln.v1.Result
-	34, // 26: kiln.v1.ExpireCommand.lease:type_name -> kiln.v1.LeaseRef
-	40, // 27: kiln.v1.FinishCommand.outputs:type_name -> kiln.v1.BuildOutput
-	14, // 28: kiln.v1.MemberCommand.member:type_name -> kiln.v1.Member
-	17, // 29: kiln.v1.TeamCommand.team:type_name -> kiln.v1.Team
-	41, // 30: kiln.v1.Final.nodes:type_name -> kiln.v1.NodeRecord
-	40, // 31: kiln.v1.Final.outputs:type_name -> kiln.v1.BuildOutput
-	26, // 32: kiln.v1.SnapshotRecord.header:type_name -> kiln.v1.SnapshotHeader
-	27, // 33: kiln.v1.SnapshotRecord.build:type_name -> kiln.v1.SnapshotBuild
-	29, // 34: kiln.v1.SnapshotRecord.task:type_name -> kiln.v1.SnapshotTask
-	31, // 35: kiln.v1.SnapshotRecord.seen:type_name -> kiln.v1.SnapshotSeen
-	32, // 36: kiln.v1.SnapshotRecord.end:type_name -> kiln.v1.SnapshotEnd
-	14, // 37: kiln.v1.SnapshotRecord.member:type_name -> kiln.v1.Member
-	17, // 38: kiln.v1.SnapshotRecord.team:type_name -> kiln.v1.Team
-	19, // 39: kiln.v1.SnapshotRecord.hold:type_name -> kiln.v1.HoldCommand
-	25, // 40: kiln.v1.SnapshotRecord.room:type_name -> kiln.v1.SnapshotRoom
-	42, // 41: kiln.v1.SnapshotRecord.machine:type_name -> kiln.v1.Machine
-	43, // 42: kiln.v1.SnapshotRecord.group:type_name -> kiln.v1.Group
-	44, // 43: kiln.v1.SnapshotRecord.release:type_name -> kiln.v1.Release
-	23, // 44: kiln.v1.SnapshotRecord.taken:type_name -> kiln.v1.SnapshotTaken
-	24, // 45: kiln.v1.SnapshotTaken.taken:type_name -> kiln.v1.Taken
-	36, // 46: kiln.v1.SnapshotBuild.spec:type_name -> kiln.v1.BuildSpec
-	45, // 47: kiln.v1.SnapshotBuild.state:type_name -> kiln.v1.BuildState
-	28, // 48: kiln.v1.SnapshotBuild.nodes:type_name -> kiln.v1.SnapshotNode
-	37, // 49: kiln.v1.SnapshotBuild.targets:type_name -> kiln.v1.Target
-	40, // 50: kiln.v1.SnapshotBuild.outputs:type_name -> kiln.v1.BuildOutput
-	38, // 51: kiln.v1.SnapshotNode.node:type_name -> kiln.v1.Node
-	39, // 52: kiln.v1.SnapshotNode.result:type_name -> kiln.v1.Result
-	30, // 53: kiln.v1.SnapshotTask.waiters:type_name -> kiln.v1.SnapshotWaiter
-	39, // 54: kiln.v1.SnapshotTask.result:type_name -> kiln.v1.Result
-	55, // [55:55] is the sub-list for method output_type
-	55, // [55:55] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	36, // 18: kiln.v1.Command.room:type_name -> kiln.v1.RoomCommand
+	23, // 19: kiln.v1.Command.take:type_name -> kiln.v1.TakeCommand
+	37, // 20: kiln.v1.Command.bind:type_name -> kiln.v1.BindCommand
+	38, // 21: kiln.v1.Command.block:type_name -> kiln.v1.BlockCommand
+	39, // 22: kiln.v1.SubmitCommand.spec:type_name -> kiln.v1.BuildSpec
+	4,  // 23: kiln.v1.AttachCommand.nodes:type_name -> kiln.v1.AttachNode
+	40, // 24: kiln.v1.AttachCommand.targets:type_name -> kiln.v1.Target
+	41, // 25: kiln.v1.AttachNode.node:type_name -> kiln.v1.Node
+	42, // 26: kiln.v1.AttachNode.hit:type_name -> kiln.v1.Result
+	42, // 27: kiln.v1.LookedCommand.hit:type_name -> kiln.v1.Result
+	35, // 28: kiln.v1.ExpireCommand.lease:type_name -> kiln.v1.LeaseRef
+	43, // 29: kiln.v1.FinishCommand.outputs:type_name -> kiln.v1.BuildOutput
+	14, // 30: kiln.v1.MemberCommand.member:type_name -> kiln.v1.Member
+	17, // 31: kiln.v1.TeamCommand.team:type_name -> kiln.v1.Team
+	44, // 32: kiln.v1.Final.nodes:type_name -> kiln.v1.NodeRecord
+	43, // 33: kiln.v1.Final.outputs:type_name -> kiln.v1.BuildOutput
+	27, // 34: kiln.v1.SnapshotRecord.header:type_name -> kiln.v1.SnapshotHeader
+	28, // 35: kiln.v1.SnapshotRecord.build:type_name -> kiln.v1.SnapshotBuild
+	30, // 36: kiln.v1.SnapshotRecord.task:type_name -> kiln.v1.SnapshotTask
+	32, // 37: kiln.v1.SnapshotRecord.seen:type_name -> kiln.v1.SnapshotSeen
+	33, // 38: kiln.v1.SnapshotRecord.end:type_name -> kiln.v1.SnapshotEnd
+	14, // 39: kiln.v1.SnapshotRecord.member:type_name -> kiln.v1.Member
+	17, // 40: kiln.v1.SnapshotRecord.team:type_name -> kiln.v1.Team
+	19, // 41: kiln.v1.SnapshotRecord.hold:type_name -> kiln.v1.HoldCommand
+	26, // 42: kiln.v1.SnapshotRecord.room:type_name -> kiln.v1.SnapshotRoom
+	45, // 43: kiln.v1.SnapshotRecord.machine:type_name -> kiln.v1.Machine
+	46, // 44: kiln.v1.SnapshotRecord.group:type_name -> kiln.v1.Group
+	47, // 45: kiln.v1.SnapshotRecord.release:type_name -> kiln.v1.Release
+	24, // 46: kiln.v1.SnapshotRecord.taken:type_name -> kiln.v1.SnapshotTaken
+	48, // 47: kiln.v1.SnapshotRecord.subnet:type_name -> kiln.v1.Subnet
+	49, // 48: kiln.v1.SnapshotRecord.binding:type_name -> kiln.v1.Binding
+	50, // 49: kiln.v1.SnapshotRecord.block:type_name -> kiln.v1.Block
+	22, // 50: kiln.v1.SnapshotRecord.rover:type_name -> kiln.v1.SnapshotRover
+	25, // 51: kiln.v1.SnapshotTaken.taken:type_name -> kiln.v1.Taken
+	39, // 52: kiln.v1.SnapshotBuild.spec:type_name -> kiln.v1.BuildSpec
+	51, // 53: kiln.v1.SnapshotBuild.state:type_name -> kiln.v1.BuildState
+	29, // 54: kiln.v1.SnapshotBuild.nodes:type_name -> kiln.v1.SnapshotNode
+	40, // 55: kiln.v1.SnapshotBuild.targets:type_name -> kiln.v1.Target
+	43, // 56: kiln.v1.SnapshotBuild.outputs:type_name -> kiln.v1.BuildOutput
+	41, // 57: kiln.v1.SnapshotNode.node:type_name -> kiln.v1.Node
+	42, // 58: kiln.v1.SnapshotNode.result:type_name -> kiln.v1.Result
+	31, // 59: kiln.v1.SnapshotTask.waiters:type_name -> kiln.v1.SnapshotWaiter
+	42, // 60: kiln.v1.SnapshotTask.result:type_name -> kiln.v1.Result
+	61, // [61:61] is the sub-list for method output_type
+	61, // [61:61] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_state_proto_init() }
@@ -3009,6 +3199,7 @@ func file_kiln_v1_state_proto_init() {
 	if File_kiln_v1_state_proto != nil {
 		return
 	}
+	file_kiln_v1_address_proto_init()
 	file_kiln_v1_bus_proto_init()
 	file_kiln_v1_graph_proto_init()
 	file_kiln_v1_machine_proto_init()
@@ -3034,6 +3225,8 @@ func file_kiln_v1_state_proto_init() {
 		(*Command_Hold)(nil),
 		(*Command_Room)(nil),
 		(*Command_Take)(nil),
+		(*Command_Bind)(nil),
+		(*Command_Block)(nil),
 	}
 	file_kiln_v1_state_proto_msgTypes[21].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
@@ -3050,6 +3243,10 @@ func file_kiln_v1_state_proto_init() {
 		(*SnapshotRecord_Group)(nil),
 		(*SnapshotRecord_Release)(nil),
 		(*SnapshotRecord_Taken)(nil),
+		(*SnapshotRecord_Subnet)(nil),
+		(*SnapshotRecord_Binding)(nil),
+		(*SnapshotRecord_Block)(nil),
+		(*SnapshotRecord_Rover)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3057,7 +3254,7 @@ func file_kiln_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_state_proto_rawDesc), len(file_kiln_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -45,6 +45,13 @@ const (
 	RoomServiceReportProcedure = "/kiln.v1.RoomService/Report"
 	// RoomServiceTakeProcedure is the fully-qualified name of the RoomService's Take RPC.
 	RoomServiceTakeProcedure = "/kiln.v1.RoomService/Take"
+	// RoomServiceBindProcedure is the fully-qualified name of the RoomService's Bind RPC.
+	RoomServiceBindProcedure = "/kiln.v1.RoomService/Bind"
+	// RoomServiceGrantProcedure is the fully-qualified name of the RoomService's Grant RPC.
+	RoomServiceGrantProcedure = "/kiln.v1.RoomService/Grant"
+	// RoomServiceWatchBindingsProcedure is the fully-qualified name of the RoomService's WatchBindings
+	// RPC.
+	RoomServiceWatchBindingsProcedure = "/kiln.v1.RoomService/WatchBindings"
 	// RoomServiceBootsProcedure is the fully-qualified name of the RoomService's Boots RPC.
 	RoomServiceBootsProcedure = "/kiln.v1.RoomService/Boots"
 )
@@ -61,6 +68,12 @@ type RoomServiceClient interface {
 	Report(context.Context, *connect.Request[v1.ReportRequest]) (*connect.Response[v1.ReportResponse], error)
 	// Take says whether a machine may read a document with secrets: once in a boot, at whichever edge.
 	Take(context.Context, *connect.Request[v1.TakeRequest]) (*connect.Response[v1.TakeResponse], error)
+	// Bind binds, renews and gives back addresses. The answer comes when all of it is committed.
+	Bind(context.Context, *connect.Request[v1.BindRequest]) (*connect.Response[v1.BindResponse], error)
+	// Grant lends an edge addresses that it may offer.
+	Grant(context.Context, *connect.Request[v1.GrantRequest]) (*connect.Response[v1.GrantResponse], error)
+	// WatchBindings sends what is bound to whom, and every change.
+	WatchBindings(context.Context, *connect.Request[v1.WatchBindingsRequest]) (*connect.ServerStreamForClient[v1.WatchBindingsResponse], error)
 	// Boots sends what machines did lately, and with follow what they do.
 	Boots(context.Context, *connect.Request[v1.BootsRequest]) (*connect.ServerStreamForClient[v1.BootsResponse], error)
 }
@@ -106,6 +119,24 @@ func NewRoomServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(roomServiceMethods.ByName("Take")),
 			connect.WithClientOptions(opts...),
 		),
+		bind: connect.NewClient[v1.BindRequest, v1.BindResponse](
+			httpClient,
+			baseURL+RoomServiceBindProcedure,
+			connect.WithSchema(roomServiceMethods.ByName("Bind")),
+			connect.WithClientOptions(opts...),
+		),
+		grant: connect.NewClient[v1.GrantRequest, v1.GrantResponse](
+			httpClient,
+			baseURL+RoomServiceGrantProcedure,
+			connect.WithSchema(roomServiceMethods.ByName("Grant")),
+			connect.WithClientOptions(opts...),
+		),
+		watchBindings: connect.NewClient[v1.WatchBindingsRequest, v1.WatchBindingsResponse](
+			httpClient,
+			baseURL+RoomServiceWatchBindingsProcedure,
+			connect.WithSchema(roomServiceMethods.ByName("WatchBindings")),
+			connect.WithClientOptions(opts...),
+		),
 		boots: connect.NewClient[v1.BootsRequest, v1.BootsResponse](
 			httpClient,
 			baseURL+RoomServiceBootsProcedure,
@@ -117,12 +148,15 @@ func NewRoomServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 
 // roomServiceClient implements RoomServiceClient.
 type roomServiceClient struct {
-	getIntent   *connect.Client[v1.GetIntentRequest, v1.GetIntentResponse]
-	change      *connect.Client[v1.ChangeRequest, v1.ChangeResponse]
-	watchIntent *connect.Client[v1.WatchIntentRequest, v1.WatchIntentResponse]
-	report      *connect.Client[v1.ReportRequest, v1.ReportResponse]
-	take        *connect.Client[v1.TakeRequest, v1.TakeResponse]
-	boots       *connect.Client[v1.BootsRequest, v1.BootsResponse]
+	getIntent     *connect.Client[v1.GetIntentRequest, v1.GetIntentResponse]
+	change        *connect.Client[v1.ChangeRequest, v1.ChangeResponse]
+	watchIntent   *connect.Client[v1.WatchIntentRequest, v1.WatchIntentResponse]
+	report        *connect.Client[v1.ReportRequest, v1.ReportResponse]
+	take          *connect.Client[v1.TakeRequest, v1.TakeResponse]
+	bind          *connect.Client[v1.BindRequest, v1.BindResponse]
+	grant         *connect.Client[v1.GrantRequest, v1.GrantResponse]
+	watchBindings *connect.Client[v1.WatchBindingsRequest, v1.WatchBindingsResponse]
+	boots         *connect.Client[v1.BootsRequest, v1.BootsResponse]
 }
 
 // GetIntent calls kiln.v1.RoomService.GetIntent.
@@ -150,6 +184,21 @@ func (c *roomServiceClient) Take(ctx context.Context, req *connect.Request[v1.Ta
 	return c.take.CallUnary(ctx, req)
 }
 
+// Bind calls kiln.v1.RoomService.Bind.
+func (c *roomServiceClient) Bind(ctx context.Context, req *connect.Request[v1.BindRequest]) (*connect.Response[v1.BindResponse], error) {
+	return c.bind.CallUnary(ctx, req)
+}
+
+// Grant calls kiln.v1.RoomService.Grant.
+func (c *roomServiceClient) Grant(ctx context.Context, req *connect.Request[v1.GrantRequest]) (*connect.Response[v1.GrantResponse], error) {
+	return c.grant.CallUnary(ctx, req)
+}
+
+// WatchBindings calls kiln.v1.RoomService.WatchBindings.
+func (c *roomServiceClient) WatchBindings(ctx context.Context, req *connect.Request[v1.WatchBindingsRequest]) (*connect.ServerStreamForClient[v1.WatchBindingsResponse], error) {
+	return c.watchBindings.CallServerStream(ctx, req)
+}
+
 // Boots calls kiln.v1.RoomService.Boots.
 func (c *roomServiceClient) Boots(ctx context.Context, req *connect.Request[v1.BootsRequest]) (*connect.ServerStreamForClient[v1.BootsResponse], error) {
 	return c.boots.CallServerStream(ctx, req)
@@ -167,6 +216,12 @@ type RoomServiceHandler interface {
 	Report(context.Context, *connect.Request[v1.ReportRequest]) (*connect.Response[v1.ReportResponse], error)
 	// Take says whether a machine may read a document with secrets: once in a boot, at whichever edge.
 	Take(context.Context, *connect.Request[v1.TakeRequest]) (*connect.Response[v1.TakeResponse], error)
+	// Bind binds, renews and gives back addresses. The answer comes when all of it is committed.
+	Bind(context.Context, *connect.Request[v1.BindRequest]) (*connect.Response[v1.BindResponse], error)
+	// Grant lends an edge addresses that it may offer.
+	Grant(context.Context, *connect.Request[v1.GrantRequest]) (*connect.Response[v1.GrantResponse], error)
+	// WatchBindings sends what is bound to whom, and every change.
+	WatchBindings(context.Context, *connect.Request[v1.WatchBindingsRequest], *connect.ServerStream[v1.WatchBindingsResponse]) error
 	// Boots sends what machines did lately, and with follow what they do.
 	Boots(context.Context, *connect.Request[v1.BootsRequest], *connect.ServerStream[v1.BootsResponse]) error
 }
@@ -208,6 +263,24 @@ func NewRoomServiceHandler(svc RoomServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(roomServiceMethods.ByName("Take")),
 		connect.WithHandlerOptions(opts...),
 	)
+	roomServiceBindHandler := connect.NewUnaryHandler(
+		RoomServiceBindProcedure,
+		svc.Bind,
+		connect.WithSchema(roomServiceMethods.ByName("Bind")),
+		connect.WithHandlerOptions(opts...),
+	)
+	roomServiceGrantHandler := connect.NewUnaryHandler(
+		RoomServiceGrantProcedure,
+		svc.Grant,
+		connect.WithSchema(roomServiceMethods.ByName("Grant")),
+		connect.WithHandlerOptions(opts...),
+	)
+	roomServiceWatchBindingsHandler := connect.NewServerStreamHandler(
+		RoomServiceWatchBindingsProcedure,
+		svc.WatchBindings,
+		connect.WithSchema(roomServiceMethods.ByName("WatchBindings")),
+		connect.WithHandlerOptions(opts...),
+	)
 	roomServiceBootsHandler := connect.NewServerStreamHandler(
 		RoomServiceBootsProcedure,
 		svc.Boots,
@@ -226,6 +299,12 @@ func NewRoomServiceHandler(svc RoomServiceHandler, opts ...connect.HandlerOption
 			roomServiceReportHandler.ServeHTTP(w, r)
 		case RoomServiceTakeProcedure:
 			roomServiceTakeHandler.ServeHTTP(w, r)
+		case RoomServiceBindProcedure:
+			roomServiceBindHandler.ServeHTTP(w, r)
+		case RoomServiceGrantProcedure:
+			roomServiceGrantHandler.ServeHTTP(w, r)
+		case RoomServiceWatchBindingsProcedure:
+			roomServiceWatchBindingsHandler.ServeHTTP(w, r)
 		case RoomServiceBootsProcedure:
 			roomServiceBootsHandler.ServeHTTP(w, r)
 		default:
@@ -255,6 +334,18 @@ func (UnimplementedRoomServiceHandler) Report(context.Context, *connect.Request[
 
 func (UnimplementedRoomServiceHandler) Take(context.Context, *connect.Request[v1.TakeRequest]) (*connect.Response[v1.TakeResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.RoomService.Take is not implemented"))
+}
+
+func (UnimplementedRoomServiceHandler) Bind(context.Context, *connect.Request[v1.BindRequest]) (*connect.Response[v1.BindResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.RoomService.Bind is not implemented"))
+}
+
+func (UnimplementedRoomServiceHandler) Grant(context.Context, *connect.Request[v1.GrantRequest]) (*connect.Response[v1.GrantResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.RoomService.Grant is not implemented"))
+}
+
+func (UnimplementedRoomServiceHandler) WatchBindings(context.Context, *connect.Request[v1.WatchBindingsRequest], *connect.ServerStream[v1.WatchBindingsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("kiln.v1.RoomService.WatchBindings is not implemented"))
 }
 
 func (UnimplementedRoomServiceHandler) Boots(context.Context, *connect.Request[v1.BootsRequest], *connect.ServerStream[v1.BootsResponse]) error {

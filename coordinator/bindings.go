@@ -1,0 +1,177 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/kiln-farm/kiln/coordinator/state"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const (
+	maxBinds      = 1000 // commands in one request
+	bindingsChunk = 500  // bindings in one message
+	bindingsQueue = 4096 // changes that a watcher may be behind; then it begins anew
+	blockLife     = 10 * time.Minute
+)
+
+var verdicts = map[state.Refusal]kilnv1.BindVerdict{
+	"":                     kilnv1.BindVerdict_BIND_VERDICT_DONE,
+	state.RefusedBound:     kilnv1.BindVerdict_BIND_VERDICT_TAKEN,
+	state.RefusedElsewhere: kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE,
+	state.RefusedOutside:   kilnv1.BindVerdict_BIND_VERDICT_OUTSIDE,
+}
+
+// Bind implements RoomService. What it answers is committed, and it goes before commands of builds: a client of DHCP waits for
+// seconds only.
+func (r *room) Bind(ctx context.Context, req *connect.Request[kilnv1.BindRequest]) (*connect.Response[kilnv1.BindResponse], error) {
+	l, err := r.leading(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(req.Msg.GetCommands()); n > maxBinds {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%d commands in one request, at most %d are taken", n, maxBinds))
+	}
+	var commands []*kilnv1.Command
+	for _, c := range req.Msg.GetCommands() {
+		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Bind{Bind: c}})
+	}
+	answer := &kilnv1.BindResponse{}
+	if len(commands) == 0 {
+		return connect.NewResponse(answer), nil
+	}
+	results, err := l.proposer.urge(ctx, commands...)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	steady := l.proposer.steady()
+	for _, result := range results {
+		verdict, known := verdicts[result.Refused]
+		switch {
+		case result.Refused == state.RefusedLevel:
+			return nil, connect.NewError(connect.CodeFailedPrecondition, errors.New("a coordinator of an older release still runs, which knows nothing of addresses: upgrade all of them first"))
+		case !known:
+			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the request is refused: %s", result.Refused))
+		}
+		one := &kilnv1.BindResult{Verdict: verdict, Address: result.Binding.GetAddress()}
+		if result.Binding != nil {
+			one.RemainingMs = result.Binding.GetUntilMs() - steady
+		}
+		answer.Results = append(answer.Results, one)
+	}
+	return connect.NewResponse(answer), nil
+}
+
+// Grant implements RoomService.
+func (r *room) Grant(ctx context.Context, req *connect.Request[kilnv1.GrantRequest]) (*connect.Response[kilnv1.GrantResponse], error) {
+	l, err := r.leading(ctx)
+	if err != nil {
+		return nil, err
+	}
+	results, err := l.proposer.urge(ctx, &kilnv1.Command{Command: &kilnv1.Command_Block{Block: &kilnv1.BlockCommand{
+		Edge: req.Msg.GetEdge(), Subnet: req.Msg.GetSubnet(), Class: req.Msg.GetClass(), Size: req.Msg.GetSize(), ForMs: blockLife.Milliseconds(),
+	}}})
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if refused := results[0].Refused; refused != "" {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("no addresses of subnet %s: %s", req.Msg.GetSubnet(), refused))
+	}
+	return connect.NewResponse(&kilnv1.GrantResponse{Addresses: results[0].Block.GetAddresses(), RemainingMs: blockLife.Milliseconds()}), nil
+}
+
+// WatchBindings implements RoomService.
+func (r *room) WatchBindings(ctx context.Context, req *connect.Request[kilnv1.WatchBindingsRequest], stream *connect.ServerStream[kilnv1.WatchBindingsResponse]) error {
+	l, err := r.leading(ctx)
+	if err != nil {
+		return err
+	}
+	if err := stream.Send(nil); err != nil {
+		return err
+	}
+	changes, leave := l.bindings.join()
+	defer leave()
+	var all []*kilnv1.Binding
+	l.fsm.view(func(m *state.Machine) { all = m.Bindings() })
+	send := func(bindings []*kilnv1.Binding, complete bool) error {
+		answer := &kilnv1.WatchBindingsResponse{Complete: complete}
+		steady := l.proposer.steady()
+		for _, b := range bindings {
+			if req.Msg.GetSubnet() == "" || b.GetSubnet() == req.Msg.GetSubnet() {
+				answer.Bindings = append(answer.Bindings, &kilnv1.BindingNow{Binding: b, RemainingMs: b.GetUntilMs() - steady})
+			}
+		}
+		return stream.Send(answer)
+	}
+	for len(all) > bindingsChunk {
+		if err := send(all[:bindingsChunk], false); err != nil {
+			return err
+		}
+		all = all[bindingsChunk:]
+	}
+	if err := send(all, true); err != nil || req.Msg.GetOnce() {
+		return err
+	}
+	for {
+		select {
+		case b, ok := <-changes:
+			if !ok {
+				return unavailable(errors.New("the caller is too far behind; it begins anew"))
+			}
+			batch := []*kilnv1.Binding{b}
+			for len(batch) < bindingsChunk && len(changes) > 0 {
+				if b, ok := <-changes; ok {
+					batch = append(batch, b)
+				}
+			}
+			if err := send(batch, false); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.ctx.Done():
+			return unavailable(errNotLeading)
+		}
+	}
+}
+
+// bindingHub tells watchers of bindings that change.
+type bindingHub struct {
+	mu       sync.Mutex // guards watchers
+	watchers map[chan *kilnv1.Binding]bool
+}
+
+// join returns the changes from now on. The channel is closed when the watcher is too far behind.
+func (h *bindingHub) join() (changes <-chan *kilnv1.Binding, leave func()) {
+	c := make(chan *kilnv1.Binding, bindingsQueue)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.watchers == nil {
+		h.watchers = map[chan *kilnv1.Binding]bool{}
+	}
+	h.watchers[c] = true
+	return c, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.watchers, c)
+	}
+}
+
+// tell never waits.
+func (h *bindingHub) tell(b *kilnv1.Binding) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.watchers {
+		select {
+		case c <- b:
+		default:
+			close(c)
+			delete(h.watchers, c)
+		}
+	}
+}

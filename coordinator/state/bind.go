@@ -1,0 +1,108 @@
+package state
+
+import (
+	"net/netip"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// Verdicts of bind, as the reasons of Refusals. A refused binding is an answer, and no fault.
+const (
+	RefusedBound     Refusal = "the address is another client's"
+	RefusedElsewhere Refusal = "the client has another address"
+	RefusedOutside   Refusal = "the address is in no pool"
+)
+
+const (
+	maxHostname = 255
+	maxForMs    = 400 * 24 * 60 * 60 * 1000
+)
+
+// bind applies a change of a binding. Whatever edges and clients say, an address is never two clients' at a time, and a client
+// has one address in a subnet.
+func (m *Machine) bind(c *kilnv1.BindCommand) Result {
+	address, err := netip.ParseAddr(c.GetAddress())
+	if err != nil || address.Zone() != "" || c.GetClient() == "" || len(c.GetClient()) > maxID || len(c.GetMac()) > maxID || len(c.GetEdge()) > maxID ||
+		len(c.GetHostname()) > maxHostname || c.GetForMs() < 0 || c.GetForMs() > maxForMs {
+		return Result{Refused: RefusedInvalid}
+	}
+	have := m.Binding(c.GetSubnet(), address)
+	own := have != nil && have.GetClient() == c.GetClient()
+	switch c.GetOperation() {
+	case kilnv1.BindCommand_OPERATION_BIND:
+		return m.bindTo(c, address, have, own)
+	case kilnv1.BindCommand_OPERATION_RELEASE:
+		if own && have.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND {
+			m.rebind(address, have, kilnv1.BindingState_BINDING_STATE_RELEASED, m.addresses.steady)
+		}
+		return Result{}
+	case kilnv1.BindCommand_OPERATION_DECLINE:
+		// Only its own client may say so: others would exhaust the pool with it.
+		if own && Holds(have, m.addresses.steady) {
+			m.addresses.leave(tenant{c.GetSubnet(), c.GetClient()}, address)
+			m.rebind(address, have, kilnv1.BindingState_BINDING_STATE_DECLINED, m.addresses.steady+c.GetForMs())
+		}
+		return Result{}
+	}
+	return Result{Refused: RefusedInvalid}
+}
+
+func (m *Machine) bindTo(c *kilnv1.BindCommand, address netip.Addr, have *kilnv1.Binding, own bool) Result {
+	subnet, a := m.room.subnets[c.GetSubnet()], &m.addresses
+	if subnet == nil {
+		return Result{Refused: RefusedOutside}
+	}
+	bound := own && have.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND
+	if Holds(have, a.steady) && !bound || a.reservedFor(address, c.GetMac()) {
+		return Result{Refused: RefusedBound}
+	}
+	if other, ok := a.byClient[tenant{c.GetSubnet(), c.GetClient()}]; ok && other != address {
+		b := m.Binding(c.GetSubnet(), other)
+		if Holds(b, a.steady) && !a.reservedFor(other, c.GetMac()) {
+			return Result{Refused: RefusedElsewhere, Binding: b}
+		}
+	}
+	if !given(subnet, address) && !(bound && Holds(have, a.steady)) {
+		return Result{Refused: RefusedOutside}
+	}
+	if have == nil && len(a.byAddress) >= maxBindings {
+		return Result{Refused: RefusedInvalid}
+	}
+	until := a.steady + c.GetForMs()
+	if bound {
+		until = max(until, have.GetUntilMs()) // an answer that was given before may still hold
+	}
+	if other, ok := a.byClient[tenant{c.GetSubnet(), c.GetClient()}]; ok && other != address {
+		m.forgetRunOut(place{c.GetSubnet(), other})
+	}
+	b := &kilnv1.Binding{
+		Subnet: c.GetSubnet(), Address: address.String(), Client: c.GetClient(), Mac: c.GetMac(), Hostname: c.GetHostname(), Edge: c.GetEdge(),
+		State: kilnv1.BindingState_BINDING_STATE_BOUND, UntilMs: until, SinceUnixMs: m.now,
+	}
+	if bound {
+		b.SinceUnixMs = have.GetSinceUnixMs()
+	}
+	a.put(address, b)
+	m.note(Change{Kind: BindingChanged, Binding: b})
+	return Result{Binding: b}
+}
+
+// rebind replaces a binding by one in another state.
+func (m *Machine) rebind(address netip.Addr, b *kilnv1.Binding, to kilnv1.BindingState, until int64) {
+	next := &kilnv1.Binding{
+		Subnet: b.GetSubnet(), Address: b.GetAddress(), Client: b.GetClient(), Mac: b.GetMac(), Hostname: b.GetHostname(), Edge: b.GetEdge(),
+		State: to, UntilMs: until, SinceUnixMs: m.now,
+	}
+	if to == kilnv1.BindingState_BINDING_STATE_DECLINED {
+		next.Client = ""
+	}
+	m.addresses.put(address, next)
+	m.note(Change{Kind: BindingChanged, Binding: next})
+}
+
+// forgetRunOut removes a binding that has run out, since its client has another address now.
+func (m *Machine) forgetRunOut(at place) {
+	if b := m.addresses.byAddress[at]; b != nil && !Holds(b, m.addresses.steady) {
+		delete(m.addresses.byAddress, at)
+	}
+}
