@@ -90,7 +90,9 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	}
 	stop := e.Measure()
 	clean.add(func() error { stop(); return nil })
-	e.SetOthers(f.peers)
+	if len(f.peers) > 0 {
+		e.SetOthers(f.peers)
+	}
 	clean.run(ctx, events.Run)
 	if source.stopped != nil {
 		clean.run(ctx, func(ctx context.Context) { tellStopped(ctx, source.stopped, events) })

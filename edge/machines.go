@@ -149,12 +149,12 @@ func (e *Edge) machineFile(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusForbidden, err.Error())
 		return
 	}
-	ref := e.cfg.Intents.File(r.PathValue("digest"))
-	if ref == nil {
+	held, ok := e.cfg.Intents.File(r.PathValue("digest"), e.now())
+	if !ok {
 		fail(w, http.StatusNotFound, "no release has this file any more; boot the machine again")
 		return
 	}
-	begun := time.Now()
+	ref, begun := held.ref, time.Now()
 	if !e.release(w, r, ref) || r.Method == http.MethodHead {
 		return
 	}
@@ -165,10 +165,8 @@ func (e *Edge) machineFile(w http.ResponseWriter, r *http.Request) {
 	if macs := boot.MACs(); len(macs) > 0 {
 		event.Mac = macs[0]
 	}
-	for _, f := range boot.Release.GetPlatforms() {
-		if f.GetKernel().GetDigest() == ref.GetDigest() {
-			event.Stage = kilnv1.BootStage_BOOT_STAGE_KERNEL
-		}
+	if held.kernel {
+		event.Stage = kilnv1.BootStage_BOOT_STAGE_KERNEL
 	}
 	event.Detail = fmt.Sprintf("%d bytes in %d ms", event.Bytes, event.DurationMs)
 	e.tell(event)
@@ -236,11 +234,9 @@ func (e *Edge) machineUp(w http.ResponseWriter, r *http.Request) {
 // urls are those of this edge and of the others that a boot may go on at, this one first.
 func (e *Edge) urls() []string {
 	urls := []string{e.cfg.URL}
-	if others := e.others.Load(); others != nil {
-		for _, u := range *others {
-			if u != e.cfg.URL && len(urls) < maxEdges {
-				urls = append(urls, u)
-			}
+	for _, u := range e.others.list(e.now()) {
+		if u != e.cfg.URL && len(urls) < maxEdges {
+			urls = append(urls, u)
 		}
 	}
 	return urls
@@ -266,8 +262,11 @@ type scriptFor struct {
 // machineScript boots a kernel and initrds. Each file comes from the first edge that gives it, and when none does the
 // machine starts anew: an edge may die at any moment.
 func machineScript(s scriptFor) (string, error) {
-	base := s.edges[0] + "/m/" + s.token
-	line := s.cmdline + " kiln.config=" + base + " ds=nocloud;s=" + base + "/nocloud/"
+	line := s.cmdline
+	for _, e := range s.edges { // to be tried in this order
+		line += " kiln.config=" + e + "/m/" + s.token
+	}
+	line += " ds=nocloud;s=" + s.edges[0] + "/m/" + s.token + "/nocloud/" // of which there is one only
 	args, err := ipxe.Arguments(line)
 	if err != nil {
 		return "", err
@@ -285,16 +284,21 @@ func machineScript(s scriptFor) (string, error) {
 	for i := range s.files.GetInitrds() {
 		initrds += fmt.Sprintf(" initrd=initrd%d", i)
 	}
-	fetch("kernel --name kernel %s"+strings.ReplaceAll(initrds+args, "%", "%%"), s.files.GetKernel())
+	fetch("kernel "+patience+" --name kernel %s"+strings.ReplaceAll(initrds+args, "%", "%%"), s.files.GetKernel())
 	for i, ref := range s.files.GetInitrds() {
-		fetch(fmt.Sprintf("initrd --name initrd%d %%s", i), ref)
+		fetch(fmt.Sprintf("initrd "+patience+" --name initrd%d %%s", i), ref)
 	}
 	b.WriteString("boot || goto again\n:again\nimgfree\necho Kiln: no edge gave all files; starting anew\nsleep 2\n" + autoboot)
 	return b.String(), nil
 }
 
-// autoboot starts anew with DHCP, so that another edge may answer.
-const autoboot = "dhcp && isset ${filename} && chain ${filename} || reboot\n"
+// patience bounds the milliseconds in which nothing of a file comes: iPXE waits for ever when an edge stands still, or its
+// host has died, and the connection was there already.
+const patience = "--timeout 15000"
+
+// autoboot starts anew with DHCP, so that another edge may answer. A script that is not replaced waits for the one that it
+// chains to, and there is no end to these.
+const autoboot = "dhcp && isset ${filename} && chain --replace " + patience + " ${filename} || reboot\n"
 
 // diskScript leaves the network: firmware goes on with the next device.
 const diskScript = "#!ipxe\necho Kiln: booting from the local disk\nexit 1\n"
