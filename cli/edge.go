@@ -104,6 +104,11 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	}
 	log.Info("listening", "address", f.url)
 	env.notify(log, node.Ready)
+	clean.run(ctx, func(running context.Context) {
+		running, cancel := context.WithCancel(running)
+		defer context.AfterFunc(ctx, cancel)() // an edge that is told to end answers nobody new
+		env.watchdog(running, log, answers("http://"+listener.Addr().String()+"/healthz"))
+	})
 	return e.Serve(ctx, listener)
 }
 

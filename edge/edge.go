@@ -112,7 +112,11 @@ func (e *Edge) logged(next http.Handler) http.Handler {
 		next.ServeHTTP(status, r)
 		httpNow.Add(r.Context(), -1)
 		httpTime.Record(r.Context(), time.Since(start).Seconds(), metric.WithAttributes(attribute.String("path", kindOf(r.URL.Path)), attribute.Int("status", status.status)))
-		e.cfg.Log.Info("served", "method", r.Method, "path", config.Redact(r.URL.Path), "status", status.status, "range", r.Header.Get("Range"),
+		level := slog.LevelInfo
+		if r.URL.Path == "/healthz" { // all the time
+			level = slog.LevelDebug
+		}
+		e.cfg.Log.Log(r.Context(), level, "served", "method", r.Method, "path", config.Redact(r.URL.Path), "status", status.status, "range", r.Header.Get("Range"),
 			"client", r.RemoteAddr, "agent", r.UserAgent(), "ms", time.Since(start).Milliseconds())
 	})
 }
