@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -147,8 +148,34 @@ func (n *Node) Kill() error {
 // Fell says that the node's process ended by itself.
 func (n *Node) Fell() bool { return n.process.Load() != nil && !n.stopped.Load() && !n.Running() }
 
-// Pause makes the process stand still (SIGSTOP), with all its connections open.
-func (n *Node) Pause() error { return n.send(syscall.SIGSTOP) }
+// Pause makes the process stand still (SIGSTOP), with all its connections open. When it returns, all its threads do.
+func (n *Node) Pause() error {
+	if err := n.send(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for pid := n.Pid(); pid != 0 && !still(pid); time.Sleep(time.Millisecond) {
+	}
+	return nil
+}
+
+// still says whether no thread of a process runs (proc(5)).
+func still(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return true
+	}
+	for _, path := range threads {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		// The state is behind the name, in which anything may stand.
+		if _, rest, ok := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " "); ok && !strings.HasPrefix(rest, "T") && !strings.HasPrefix(rest, "Z") {
+			return false
+		}
+	}
+	return true
+}
 
 // Resume lets a paused process go on.
 func (n *Node) Resume() error { return n.send(syscall.SIGCONT) }
