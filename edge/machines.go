@@ -259,8 +259,8 @@ type scriptFor struct {
 	edges         []string
 }
 
-// machineScript boots a kernel and initrds. Each file comes from the first edge that gives it, and when none does the
-// machine starts anew: an edge may die at any moment.
+// machineScript boots a kernel and initrds. An edge may die at any moment: what it did not give, and all after that, comes
+// from the next one, and when there is none the machine starts anew.
 func machineScript(s scriptFor) (string, error) {
 	line := s.cmdline
 	for _, e := range s.edges { // to be tried in this order
@@ -271,24 +271,30 @@ func machineScript(s scriptFor) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "#!ipxe\necho Kiln: %s boots %s\n", ipxe.Printable(s.name), ipxe.Printable(s.release))
-	fetch := func(command string, ref *kilnv1.FileRef) {
-		path := "/files/" + s.token + "/" + strings.ReplaceAll(ref.GetDigest(), ":", "%3A")
-		for _, e := range s.edges {
-			fmt.Fprintf(&b, "%s || ", fmt.Sprintf(command, e+path))
-		}
-		b.WriteString("goto again\n")
+	path := func(ref *kilnv1.FileRef) string {
+		return "/files/" + s.token + "/" + strings.ReplaceAll(ref.GetDigest(), ":", "%3A")
 	}
 	initrds := ""
 	for i := range s.files.GetInitrds() {
 		initrds += fmt.Sprintf(" initrd=initrd%d", i)
 	}
-	fetch("kernel "+patience+" --name kernel %s"+strings.ReplaceAll(initrds+args, "%", "%%"), s.files.GetKernel())
-	for i, ref := range s.files.GetInitrds() {
-		fetch(fmt.Sprintf("initrd "+patience+" --name initrd%d %%s", i), ref)
+	var b strings.Builder
+	fmt.Fprintf(&b, "#!ipxe\necho Kiln: %s boots %s\n", ipxe.Printable(s.name), ipxe.Printable(s.release))
+	for n, edge := range s.edges {
+		fetch := func(file int, command string) {
+			next := fmt.Sprintf("edge%d_%d", n+1, file)
+			if n+1 == len(s.edges) {
+				next = "again"
+			}
+			fmt.Fprintf(&b, ":edge%d_%d\n%s || goto %s\n", n, file, command, next)
+		}
+		fetch(0, "kernel "+patience+" --name kernel "+edge+path(s.files.GetKernel())+initrds+args)
+		for i, ref := range s.files.GetInitrds() {
+			fetch(i+1, fmt.Sprintf("initrd %s --name initrd%d %s", patience, i, edge+path(ref)))
+		}
+		b.WriteString("boot || goto again\n")
 	}
-	b.WriteString("boot || goto again\n:again\nimgfree\necho Kiln: no edge gave all files; starting anew\nsleep 2\n" + autoboot)
+	b.WriteString(":again\nimgfree\necho Kiln: no edge gave all files; starting anew\nsleep 2\n" + autoboot)
 	return b.String(), nil
 }
 

@@ -106,8 +106,8 @@ func TestTheScriptOfAMachine(t *testing.T) {
 	r.SetOthers([]string{"http://10.0.0.2:7380", "http://10.0.0.1:7380"})
 	script := r.get(t, "/boot.ipxe?mac="+known+"&arch=x86_64", "10.0.0.21").Body.String()
 	for _, want := range []string{
-		"#!ipxe\n", "Kiln: web boots v1", "kernel --timeout 15000 --name kernel http://10.0.0.1:7380/files/", "|| kernel --timeout 15000 --name kernel http://10.0.0.2:7380/files/",
-		"initrd --timeout 15000 --name initrd0 ", "initrd --timeout 15000 --name initrd1 ", "initrd=initrd0 initrd=initrd1 console=ttyS0 group=1 kiln.config=http://10.0.0.1:7380/m/",
+		"#!ipxe\n", "Kiln: web boots v1", ":edge0_0\nkernel --timeout 15000 --name kernel http://10.0.0.1:7380/files/", "|| goto edge1_0\n", ":edge1_0\nkernel --timeout 15000 --name kernel http://10.0.0.2:7380/files/",
+		"initrd --timeout 15000 --name initrd0 http://10.0.0.1", "|| goto edge1_1\n", ":edge1_2\ninitrd --timeout 15000 --name initrd1 http://10.0.0.2", "initrd=initrd0 initrd=initrd1 console=ttyS0 group=1 kiln.config=http://10.0.0.1:7380/m/",
 		" kiln.config=http://10.0.0.2:7380/m/", " ds=nocloud;s=http://10.0.0.1:7380/m/", "|| goto again", "chain --replace --timeout 15000 ${filename}", "boot || goto again",
 	} {
 		if !strings.Contains(script, want) {
