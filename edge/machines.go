@@ -242,7 +242,10 @@ func (e *Edge) urls() []string {
 	return urls
 }
 
-const maxEdges = 4 // that a script names
+const (
+	maxEdges    = 4    // that a script names
+	mostCmdline = 2000 // bytes: kernels take 2047 (COMMAND_LINE_SIZE), and a boot loader may add some
+)
 
 func writeScript(w http.ResponseWriter, script string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -262,21 +265,25 @@ type scriptFor struct {
 // machineScript boots a kernel and initrds. An edge may die at any moment: what it did not give, and all after that, comes
 // from the next one, and when there is none the machine starts anew.
 func machineScript(s scriptFor) (string, error) {
-	line := s.cmdline
-	for _, e := range s.edges { // to be tried in this order
-		line += " kiln.config=" + e + "/m/" + s.token
+	initrds := ""
+	for i := range s.files.GetInitrds() {
+		initrds += fmt.Sprintf(" initrd=initrd%d", i)
 	}
-	line += " ds=nocloud;s=" + s.edges[0] + "/m/" + s.token + "/nocloud/" // of which there is one only
+	// There can be one seed only; all others of the configuration are to be tried in this order.
+	line := s.cmdline + " ds=nocloud;s=" + s.edges[0] + "/m/" + s.token + "/nocloud/"
+	for i, e := range s.edges {
+		word := " kiln.config=" + e + "/m/" + s.token
+		if i > 0 && len(initrds)+len(line)+len(word) > mostCmdline {
+			break
+		}
+		line += word
+	}
 	args, err := ipxe.Arguments(line)
 	if err != nil {
 		return "", err
 	}
 	path := func(ref *kilnv1.FileRef) string {
 		return "/files/" + s.token + "/" + strings.ReplaceAll(ref.GetDigest(), ":", "%3A")
-	}
-	initrds := ""
-	for i := range s.files.GetInitrds() {
-		initrds += fmt.Sprintf(" initrd=initrd%d", i)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "#!ipxe\necho Kiln: %s boots %s\n", ipxe.Printable(s.name), ipxe.Printable(s.release))
