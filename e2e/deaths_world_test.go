@@ -163,7 +163,8 @@ func (p *pair) with(t *testing.T, args ...string) string {
 	return out
 }
 
-// intend describes the example's machine, with the release demo as the text says, whose files are in dir.
+// intend describes the example's machine, with the release demo as the text says, whose files are in dir, and waits
+// until both edges have fetched those.
 func (p *pair) intend(t *testing.T, dir, release string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(p.root, "examples/machines.yml"))
@@ -176,17 +177,31 @@ func (p *pair) intend(t *testing.T, dir, release string) {
 		t.Fatal(err)
 	}
 	p.with(t, "apply", "--prune", "-f", file)
+	ctx, cancel := context.WithTimeout(t.Context(), farmPatience)
+	defer cancel()
+	for _, e := range []*lab.Node{p.first, p.second} {
+		if err := e.AwaitSaid(ctx, "all files that machines are to boot are here"); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // local builds the machine's image in this process, and gives it to the farm as files.
-func (p *pair) local(t *testing.T, flags ...string) {
+func (p *pair) local(t *testing.T) {
+	t.Helper()
+	p.files(t)()
+}
+
+// files builds the machine's image in this process, and returns what gives it to the farm.
+func (p *pair) files(t *testing.T, flags ...string) (give func()) {
 	t.Helper()
 	dir := p.buildFile(t, "examples/machine.yml", append([]string{"--arch", "amd64", "--format", "kernel+initrd"}, flags...)...)
 	text, err := os.ReadFile(filepath.Join(dir, "machine-cmdline"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.intend(t, dir, fmt.Sprintf("{name: demo, platforms: {linux/amd64: {kernel: ./machine-kernel, initrd: [./machine-initrd.img], cmdline: %q}}}", strings.TrimSpace(string(text))))
+	release := fmt.Sprintf("{name: demo, platforms: {linux/amd64: {kernel: ./machine-kernel, initrd: [./machine-initrd.img], cmdline: %q}}}", strings.TrimSpace(string(text)))
+	return func() { p.intend(t, dir, release) }
 }
 
 // machine is a machine of QEMU that boots in a room.
@@ -208,7 +223,7 @@ type line struct {
 }
 
 // seabios is a PC that boots from the network, and tries again when that failed.
-func seabios(*testing.T) []string {
+func seabios() []string {
 	args := slices.DeleteFunc(x86("-boot", "n,reboot-timeout=1000"), func(a string) bool { return a == "-no-reboot" })
 	return append(args, "-netdev", "socket,id=n0,fd=3", "-device", "virtio-net-pci,netdev=n0,mac="+machineMAC)
 }
