@@ -27,6 +27,7 @@ const (
 	s3Connections   = 64
 	s3Lookups       = 32 // objects asked for at once by one Missing
 	s3CheckTimeout  = 15 * time.Second
+	s3LaterTimeout  = time.Second // the same for those who go on without: machines wait for them
 )
 
 // Errors of a store beyond a network that callers decide on.
@@ -182,8 +183,12 @@ func (s *S3) String() string {
 
 // Check says why the bucket cannot be used. It tries for less long than other operations: somebody waits for it.
 func (s *S3) Check(ctx context.Context) error {
-	return s.retryFor(ctx, min(s.cfg.Patience, s3CheckTimeout), "open the shared cache", func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, s3CheckTimeout)
+	limit := s3CheckTimeout
+	if s.cfg.Later {
+		limit = s3LaterTimeout
+	}
+	return s.retryFor(ctx, min(s.cfg.Patience, limit), "open the shared cache", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		// A listing needs credentials, the bucket and the right to it, and has an error that says which.
 		for object := range s.core.ListObjectsIter(ctx, s.cfg.Bucket, minio.ListObjectsOptions{Prefix: s.cfg.Prefix, MaxKeys: 1}) {
