@@ -206,7 +206,7 @@ func TestWhatFirmwareIsTold(t *testing.T) {
 		{"a BIOS", known, false, loaders, pxe("PXEClient:Arch:00000:UNDI:002001", 0), dhcp.Proxy, undi},
 		{"a BIOS without iPXE here", known, false, nil, pxe("PXEClient:Arch:00000:UNDI:002001", 0), dhcp.Silent, ""},
 		{"UEFI", known, false, loaders, pxe("PXEClient:Arch:00007:UNDI:003000", 7), dhcp.Proxy, snp},
-		{"UEFI without iPXE here", known, true, nil, pxe("PXEClient:Arch:00007:UNDI:003000", 7), dhcp.Full, "uki/" + known + ".efi"},
+		{"UEFI without iPXE here", known, true, nil, pxe("PXEClient:Arch:00007:UNDI:003000", 7), dhcp.Full, "uki/amd64/" + known + ".efi"},
 		{"UEFI HTTP boot", known, false, nil, pxe("HTTPClient:Arch:00016:UNDI:003000", 16), dhcp.Proxy, "http://10.0.0.1:7380/uki/" + known + ".efi?arch=amd64"},
 		{"iPXE", known, true, loaders, ipxe, dhcp.Full, "http://10.0.0.1:7380/boot.ipxe?mac=" + known + "&uuid=&arch=x86_64"},
 		{"an operating system", known, true, loaders, nil, dhcp.Full, ""},
@@ -236,8 +236,9 @@ func TestFilesByTFTP(t *testing.T) {
 	}
 	p := &PXE{Edge: r.Edge, Loaders: map[string]string{undi: path}}
 	for _, c := range []struct{ name, want string }{
-		{undi, "iPXE"}, {"/" + undi, "iPXE"}, {"uki/" + known + ".efi", "the UKI"},
-		{"../" + undi, ""}, {"uki/../../etc/passwd", ""}, {path, ""}, {"/etc/passwd", ""}, {"uki/" + stranger + ".efi", ""}, {"uki/" + onDisk + ".efi", ""}, {"", ""},
+		{undi, "iPXE"}, {"/" + undi, "iPXE"}, {"uki/amd64/" + known + ".efi", "the UKI"},
+		{"../" + undi, ""}, {"uki/../../etc/passwd", ""}, {path, ""}, {"/etc/passwd", ""}, {"uki/amd64/" + stranger + ".efi", ""}, {"uki/amd64/" + onDisk + ".efi", ""}, {"", ""},
+		{"uki/arm64/" + known + ".efi", ""}, {"uki/" + known + ".efi", ""}, {"uki/amd64/../" + known + ".efi", ""},
 	} {
 		f, err := p.Open(t.Context(), netip.AddrPort{}, c.name)
 		if c.want == "" {

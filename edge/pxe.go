@@ -128,7 +128,7 @@ func (p *PXE) bootFile(c dhcp.Client, boot *intent.Boot) (string, error) {
 		return "", err
 	}
 	base, mac := p.Edge.cfg.URL, c.MAC.String()
-	uki := ukiPrefix + mac + ".efi"
+	uki := ukiPrefix + goarch + "/" + mac + ".efi"
 	switch c.Kind {
 	case dhcp.IPXE:
 		if !c.IPXE.HTTP {
@@ -138,7 +138,7 @@ func (p *PXE) bootFile(c dhcp.Client, boot *intent.Boot) (string, error) {
 		return base + "/boot.ipxe?mac=" + mac + "&uuid=" + c.SystemUUID() + "&arch=" + arch, nil
 	case dhcp.UEFIHTTP:
 		if files.GetUki() != nil {
-			return base + "/" + uki + "?arch=" + goarch, nil
+			return base + "/" + ukiPrefix + mac + ".efi?arch=" + goarch, nil
 		}
 		name, err := p.loader(loaderFor(c, goarch), files, uki)
 		return base + "/loaders/" + url.PathEscape(name), err
@@ -193,22 +193,29 @@ func (p *PXE) Open(ctx context.Context, _ netip.AddrPort, name string) (tftp.Fil
 	if path, ok := p.Loaders[name]; ok {
 		return openFile(path)
 	}
-	mac, ok := strings.CutPrefix(strings.TrimSuffix(name, ".efi"), ukiPrefix)
+	arch, mac, ok := ukiName(name)
 	if !ok {
 		return nil, fmt.Errorf("%q: %w", name, fs.ErrNotExist)
 	}
-	for _, arch := range []string{"amd64", "arm64"} {
-		_, files, err := p.Edge.ukiOf(intent.Identity{MAC: mac}, arch)
-		if err != nil {
-			continue
-		}
-		a, err := p.Edge.file(ctx, files.GetUki())
-		if err != nil {
-			return nil, err
-		}
-		return cache.OpenArtifact(ctx, p.Edge.cfg.Blobs, a)
+	_, files, err := p.Edge.ukiOf(intent.Identity{MAC: mac}, arch)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w: %w", name, fs.ErrNotExist, err)
 	}
-	return nil, fmt.Errorf("%q: %w", name, fs.ErrNotExist)
+	a, err := p.Edge.file(ctx, files.GetUki())
+	if err != nil {
+		return nil, err
+	}
+	return cache.OpenArtifact(ctx, p.Edge.cfg.Blobs, a)
+}
+
+// ukiName reads the name of a unified kernel image. Its architecture is that of the firmware: a release may be for several.
+func ukiName(name string) (arch, mac string, ok bool) {
+	rest, ok := strings.CutPrefix(strings.TrimLeft(name, "/"), ukiPrefix)
+	if !ok {
+		return "", "", false
+	}
+	arch, mac, ok = strings.Cut(rest, "/")
+	return arch, strings.TrimSuffix(mac, ".efi"), ok
 }
 
 // Sent reports a transfer.
@@ -223,7 +230,7 @@ func (p *PXE) Sent(t tftp.Transfer) {
 	}
 	if b, ok := p.Edge.bound(t.Client.Addr()); ok {
 		event.Mac = b.MAC
-	} else if mac, ok := strings.CutPrefix(strings.TrimSuffix(strings.TrimLeft(t.Name, "/"), ".efi"), ukiPrefix); ok {
+	} else if _, mac, ok := ukiName(t.Name); ok {
 		event.Mac = mac
 	}
 	if boot, _ := p.Edge.cfg.Intents.Index().Resolve(intent.Identity{MAC: event.Mac}); boot != nil {
