@@ -129,6 +129,20 @@ func (p *PXE) bootFile(c dhcp.Client, boot *intent.Boot) (string, error) {
 	}
 	base, mac := p.Edge.cfg.URL, c.MAC.String()
 	uki := ukiPrefix + goarch + "/" + mac + ".efi"
+	ukiURL := base + "/" + ukiPrefix + mac + ".efi?arch=" + goarch
+	if boot.UKI {
+		switch {
+		case files.GetUki() == nil:
+			return "", fmt.Errorf("release %s has no unified kernel image for %s; build the format uki, too", boot.Release.GetName(), goarch)
+		case c.Arch.BIOS:
+			return "", errOnlyUKI(boot)
+		case c.Kind == dhcp.UEFIHTTP || c.Kind == dhcp.IPXE && c.IPXE.HTTP:
+			return ukiURL, nil
+		case c.Kind == dhcp.UEFI || c.Kind == dhcp.IPXE:
+			return uki, nil
+		}
+		return "", nil
+	}
 	switch c.Kind {
 	case dhcp.IPXE:
 		if !c.IPXE.HTTP {
@@ -138,7 +152,7 @@ func (p *PXE) bootFile(c dhcp.Client, boot *intent.Boot) (string, error) {
 		return base + "/boot.ipxe?mac=" + mac + "&uuid=" + c.SystemUUID() + "&arch=" + arch, nil
 	case dhcp.UEFIHTTP:
 		if files.GetUki() != nil {
-			return base + "/" + ukiPrefix + mac + ".efi?arch=" + goarch, nil
+			return ukiURL, nil
 		}
 		name, err := p.loader(loaderFor(c, goarch), files, uki)
 		return base + "/loaders/" + url.PathEscape(name), err
@@ -151,6 +165,11 @@ func (p *PXE) bootFile(c dhcp.Client, boot *intent.Boot) (string, error) {
 		return "", nil // it asks for files of its own
 	}
 	return "", nil
+}
+
+// errOnlyUKI is why a boot loader boots nothing.
+func errOnlyUKI(boot *intent.Boot) error {
+	return fmt.Errorf("machine %s is to boot its unified kernel image, which only UEFI firmware does; turn UEFI on, or give its group \"boot: loader\"", boot.Name())
 }
 
 // loaderFor is iPXE for a client.
