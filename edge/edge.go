@@ -41,6 +41,7 @@ type Edge struct {
 	pxe atomic.Pointer[PXE] // nil: firmware finds the edge by other means
 
 	bindings bindings
+	windows  windows
 }
 
 // SetOthers tells of the other edges, at which a boot may go on.

@@ -71,6 +71,9 @@ func (p *PXE) Decide(_ context.Context, c dhcp.Client) dhcp.Plan {
 		p.tell(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
 		return dhcp.Plan{}
 	}
+	if c.Kind != dhcp.Plain { // also where another edge answers: the machine may ask this one later
+		p.Edge.windows.open(mac, p.Edge.now().Add(bootWindow))
+	}
 	rank := dhcp.Rank(c.MAC, p.Edge.urls(), p.Edge.cfg.URL)
 	wait, answer := dhcp.Wait(rank, c.Waited())
 	if !answer && !c.ServerID.IsValid() && c.Message == dhcpv4.MessageTypeDiscover {
@@ -207,7 +210,7 @@ func (p *PXE) tell(c dhcp.Client, boot *intent.Boot, stage kilnv1.BootStage, det
 
 // Open gives a file by TFTP: a boot program, or a machine's unified kernel image. Names are looked up among those that there
 // are, and are never paths of this host.
-func (p *PXE) Open(ctx context.Context, _ netip.AddrPort, name string) (tftp.File, error) {
+func (p *PXE) Open(ctx context.Context, client netip.AddrPort, name string) (tftp.File, error) {
 	name = strings.TrimLeft(name, "/")
 	if path, ok := p.Loaders[name]; ok {
 		return openFile(path)
@@ -224,6 +227,7 @@ func (p *PXE) Open(ctx context.Context, _ netip.AddrPort, name string) (tftp.Fil
 	if err != nil {
 		return nil, err
 	}
+	p.Edge.fetched(mac, client.Addr().Unmap())
 	return cache.OpenArtifact(ctx, p.Edge.cfg.Blobs, a)
 }
 
