@@ -9,12 +9,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/tftp"
@@ -29,7 +31,12 @@ type PXE struct {
 	Full bool
 	// Loaders are boot programs by their names ("undionly.kpxe"), as paths of this host.
 	Loaders map[string]string
+	// BIOS is the boot program of PC BIOSes, one of BIOSLoaders; empty: the first of them that is there.
+	BIOS string
 }
+
+// BIOSLoaders are the boot programs for PC BIOSes that there may be.
+func BIOSLoaders() []string { return []string{"ipxe", "pxelinux", "lpxelinux"} }
 
 const (
 	leaseTime  = time.Hour // of a fixed address
@@ -37,7 +44,7 @@ const (
 	undi       = "undionly.kpxe"
 	snp        = "snponly.efi"
 	snpARM64   = "snponly-arm64.efi"
-	maxLoaders = 100
+	maxLoaders = 1000
 )
 
 // ReadLoaders lists the boot programs in directories; of two of one name the first counts.
@@ -52,7 +59,7 @@ func ReadLoaders(dirs ...string) (map[string]string, error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if ext := filepath.Ext(e.Name()); ext != ".efi" && ext != ".kpxe" && ext != ".pxe" || len(all) >= maxLoaders {
+			if !slices.Contains([]string{".efi", ".kpxe", ".pxe", ".0", ".c32"}, filepath.Ext(e.Name())) || len(all) >= maxLoaders {
 				continue
 			}
 			if _, ok := all[e.Name()]; !ok {
@@ -148,8 +155,9 @@ func (p *PXE) bootFile(c dhcp.Client, boot *intent.Boot) (string, error) {
 	}
 	switch c.Kind {
 	case dhcp.IPXE:
-		if !c.IPXE.HTTP {
-			return p.loader(loaderFor(c, goarch), files, uki)
+		// Whoever says what a BIOS boots means those with an iPXE in the network card, too.
+		if !c.IPXE.HTTP || c.Arch.BIOS && p.BIOS != "" && p.BIOS != "ipxe" {
+			return p.loader(p.loaderFor(c, goarch), files, uki)
 		}
 		arch := map[string]string{"amd64": "x86_64", "arm64": "arm64"}[goarch]
 		return base + "/boot.ipxe?mac=" + mac + "&uuid=" + c.SystemUUID() + "&arch=" + arch, nil
@@ -157,44 +165,54 @@ func (p *PXE) bootFile(c dhcp.Client, boot *intent.Boot) (string, error) {
 		if files.GetUki() != nil {
 			return ukiURL, nil
 		}
-		name, err := p.loader(loaderFor(c, goarch), files, uki)
+		name, err := p.loader(p.loaderFor(c, goarch), files, uki)
 		return base + "/loaders/" + url.PathEscape(name), err
 	case dhcp.BIOS, dhcp.UEFI:
 		if files.GetKernel() == nil && files.GetUki() != nil && c.Kind == dhcp.UEFI {
 			return uki, nil
 		}
-		return p.loader(loaderFor(c, goarch), files, uki)
+		return p.loader(p.loaderFor(c, goarch), files, uki)
 	case dhcp.Pi:
 		return "", nil // it asks for files of its own
 	}
 	return "", nil
 }
 
-// errOnlyUKI is why a boot loader boots nothing.
-func errOnlyUKI(boot *intent.Boot) error {
-	return fmt.Errorf("machine %s is to boot its unified kernel image, which only UEFI firmware does; turn UEFI on, or give its group \"boot: loader\"", boot.Name())
-}
-
-// loaderFor is iPXE for a client.
-func loaderFor(c dhcp.Client, goarch string) string {
+// loaderFor is the boot program for a client.
+func (p *PXE) loaderFor(c dhcp.Client, goarch string) string {
 	switch {
 	case c.Arch.UEFI && goarch == "arm64":
 		return snpARM64
 	case c.Arch.UEFI:
 		return snp
 	}
+	for i, name := range []string{undi, pxelinux, lpxelinux} {
+		if p.BIOS == BIOSLoaders()[i] || p.BIOS == "" && p.Loaders[name] != "" {
+			return name
+		}
+	}
 	return undi
 }
 
 // loader is the boot program of that name; where there is none, UEFI boots the unified kernel image itself.
 func (p *PXE) loader(name string, files *kilnv1.ReleaseFiles, uki string) (string, error) {
-	if _, ok := p.Loaders[name]; ok {
-		return name, nil
+	bios := name == undi || name == pxelinux || name == lpxelinux
+	missing, where := name, "ipxe"
+	if name == pxelinux || name == lpxelinux {
+		where = "pxelinux syslinux-common"
+		if p.Loaders[name] != "" {
+			missing = ldlinux
+		}
 	}
-	if name != undi && files.GetUki() != nil {
+	switch {
+	case p.Loaders[missing] == "" && !bios && files.GetUki() != nil:
 		return uki, nil
+	case p.Loaders[missing] == "":
+		return "", fmt.Errorf("there is no %s to boot it with: name a directory that has it with --loaders (on Debian: apt-get install %s), or build the format uki for UEFI", missing, where)
+	case name == lpxelinux:
+		return overHTTP + name, nil
 	}
-	return "", fmt.Errorf("there is no %s to boot it with: name a directory that has it with --loaders (on Debian: apt-get install ipxe), or build the format uki", name)
+	return name, nil
 }
 
 // tell reports what a client is told.
@@ -212,12 +230,12 @@ func (p *PXE) tell(c dhcp.Client, boot *intent.Boot, stage kilnv1.BootStage, det
 // are, and are never paths of this host.
 func (p *PXE) Open(ctx context.Context, client netip.AddrPort, name string) (tftp.File, error) {
 	name = strings.TrimLeft(name, "/")
-	if path, ok := p.Loaders[name]; ok {
+	if path, ok := p.Loaders[strings.TrimPrefix(name, overHTTP)]; ok {
 		return openFile(path)
 	}
 	arch, mac, ok := ukiName(name)
 	if !ok {
-		return nil, fmt.Errorf("%q: %w", name, fs.ErrNotExist)
+		return p.openPXELINUX(ctx, client, name)
 	}
 	_, files, err := p.Edge.ukiOf(intent.Identity{MAC: mac}, arch)
 	if err != nil {
@@ -246,10 +264,24 @@ func (p *PXE) Sent(t tftp.Transfer) {
 	if t.Probe {
 		return
 	}
-	event := &kilnv1.BootEvent{Stage: kilnv1.BootStage_BOOT_STAGE_TFTP, Address: t.Client.Addr().String(), Bytes: t.Bytes, DurationMs: t.Duration.Milliseconds(),
-		Detail: fmt.Sprintf("%s, %d bytes in %d ms", t.Name, t.Bytes, t.Duration.Milliseconds())}
+	event := &kilnv1.BootEvent{Stage: kilnv1.BootStage_BOOT_STAGE_TFTP}
+	name := config.Redact(t.Name)
+	if a, ok := parseAsked(t.Name); ok {
+		if a.config != "" {
+			return // told when it was made, and names that there are not are asked for in any boot
+		}
+		if boot, token, err := p.Edge.whose(a.token); err == nil && t.Err == nil {
+			event, name = fileEvent(boot, token, a.digest), "by TFTP"
+		}
+	}
+	event.Address, event.Bytes, event.DurationMs = t.Client.Addr().String(), t.Bytes, t.Duration.Milliseconds()
+	event.Detail = fmt.Sprintf("%s, %d bytes in %d ms", name, t.Bytes, event.DurationMs)
 	if t.Err != nil {
-		event.Detail = fmt.Sprintf("%s: %v", t.Name, t.Err)
+		event.Detail = fmt.Sprintf("%s: %v", name, t.Err)
+	}
+	if event.Mac != "" {
+		p.Edge.cfg.Events.Add(event)
+		return
 	}
 	if b, ok := p.Edge.bound(t.Client.Addr()); ok {
 		event.Mac = b.MAC
