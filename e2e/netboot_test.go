@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 )
 
 const (
@@ -151,6 +154,38 @@ func TestMachinesBootWithPXELINUX(t *testing.T) {
 				t.Errorf("the edge's log has no line like %s, or has a token (%v):\n%s", c.log, err, text)
 			}
 		})
+	}
+}
+
+// TestPXELINUXGoesOnAtAnotherEdge: the edge dies when it has said what to boot.
+func TestPXELINUXGoesOnAtAnotherEdge(t *testing.T) {
+	full(t)
+	needPXELINUX(t)
+	w := prepared(t)
+	r := newRoom(t)
+	const other = "10.77.0.3"
+	first, second := r.host("edge", edgeAddress), r.host("other", other)
+	w.describe(t)
+	r.ip("addr add fd77::1/64 dev br0")
+	r.site(advertised("--dhcp-boot=http/lpxelinux.0,," + edgeAddress)...)
+	log, edge := first.launch("listening", w.kiln, "edge", "--cache", w.cache, "--interface", "eth0", "--dhcp", "off", "--peer", "http://"+other+":7380")
+	rest := second.start("listening", w.kiln, "edge", "--cache", w.cache, "--interface", "eth0", "--dhcp", "off")
+	done := make(chan error, 1)
+	go func() {
+		for end := time.Now().Add(bootLimit); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if text, err := os.ReadFile(log); err == nil && bytes.Contains(text, []byte("pxelinux.cfg/01-")) {
+				done <- edge.Kill()
+				return
+			}
+		}
+		done <- errors.New("the machine did not ask what to boot")
+	}()
+	boot(t, r.in(seabios(r.tap())...), append([]string{"Kiln: demo-machine boots demo"}, configured...))
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(rest); err != nil || !byHTTP.Match(text) {
+		t.Errorf("the other edge gave no files (%v):\n%s", err, text)
 	}
 }
 

@@ -72,6 +72,13 @@ func (r *room) tap() string {
 // start runs something in the room until the test ends, waits until its log holds the words, and returns the log's name.
 func (r *room) start(until string, command ...string) string {
 	r.t.Helper()
+	log, _ := r.launch(until, command...)
+	return log
+}
+
+// launch is start, and returns the process, too.
+func (r *room) launch(until string, command ...string) (string, *os.Process) {
+	r.t.Helper()
 	log := filepath.Join(r.t.TempDir(), "log")
 	out, err := os.Create(log)
 	if err != nil {
@@ -93,7 +100,7 @@ func (r *room) start(until string, command ...string) string {
 		}
 	})
 	waitFor(r.t, log, until)
-	return log
+	return log, cmd.Process
 }
 
 // waitFor waits until a log holds the words.

@@ -205,7 +205,6 @@ func (p *PXE) configOf(client netip.Addr, boot *intent.Boot, a asked, event *kil
 func pxelinuxConfig(s scriptFor, http bool) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "DEFAULT kiln0\nPROMPT 0\nTIMEOUT %d\nSAY Kiln: %s boots %s\n", tryAgain, ipxe.Printable(s.name), ipxe.Printable(s.release))
-	base := s.edges[0] + "/m/" + s.token
 	places := filePlaces(s.edges, http)
 	for i, word := range []string{1: "ONERROR", 2: "ONTIMEOUT"} {
 		if i > 0 && i < len(places) {
@@ -214,8 +213,9 @@ func pxelinuxConfig(s scriptFor, http bool) (string, error) {
 	}
 	for i, place := range places[:min(len(places), 3)] {
 		at := func(ref *kilnv1.FileRef) string {
-			return place + "/" + filesDir + s.token + "/" + strings.TrimPrefix(ref.GetDigest(), "sha256:")
+			return place.files + "/" + filesDir + s.token + "/" + strings.TrimPrefix(ref.GetDigest(), "sha256:")
 		}
+		base := place.url + "/m/" + s.token
 		label, err := pxelinuxLabel(s, at, s.cmdline+" kiln.config="+base+" ds=nocloud;s="+base+"/nocloud/")
 		if err != nil {
 			return "", err
@@ -225,19 +225,33 @@ func pxelinuxConfig(s scriptFor, http bool) (string, error) {
 	return b.String(), nil
 }
 
-// filePlaces are what is before the names of files, for each edge: by TFTP "::" of the server that gave PXELINUX itself, or
-// "address::", and URLs by HTTP.
-func filePlaces(edges []string, http bool) []string {
-	if http {
-		return edges
-	}
-	places := []string{"::"}
-	for _, e := range edges[1:] {
-		if u, err := url.Parse(e); err == nil {
-			if a, err := netip.ParseAddr(u.Hostname()); err == nil && a.Is4() {
-				places = append(places, a.String()+"::")
+// place is an edge as PXELINUX finds it.
+type place struct {
+	url   string // of the edge
+	files string // what is before the names of files
+}
+
+// filePlaces are the edges that give files: by TFTP "::" is the server that gave PXELINUX itself, and "address::" another one;
+// by HTTP it is their URLs.
+func filePlaces(edges []string, http bool) []place {
+	var places []place
+	for i, e := range edges {
+		p := place{e, e}
+		if !http {
+			p.files = "::"
+			if i > 0 {
+				u, err := url.Parse(e)
+				if err != nil {
+					continue
+				}
+				a, err := netip.ParseAddr(u.Hostname())
+				if err != nil || !a.Is4() {
+					continue
+				}
+				p.files = a.String() + "::"
 			}
 		}
+		places = append(places, p)
 	}
 	return places
 }

@@ -90,15 +90,16 @@ func TestTheConfigurationOfPXELINUX(t *testing.T) {
 		token := config[strings.Index(config, filesDir)+len(filesDir):]
 		return strings.Split(strings.ReplaceAll(config, token[:strings.Index(token, "/")], "TOKEN"), "\n")
 	}
-	append0 := "APPEND console=ttyS0 group=1 kiln.config=http://10.0.0.1:7380/m/TOKEN ds=nocloud;s=http://10.0.0.1:7380/m/TOKEN/nocloud/"
-	label := func(n, at string) string {
+	label := func(n, at, url string) string {
+		url += "/m/TOKEN"
 		at += "/files/TOKEN/"
-		return "LABEL kiln" + n + "\nLINUX " + at + hex("the kernel") + "\nINITRD " + at + hex("first") + "," + at + hex("second") + "\n" + append0 + "\n"
+		return "LABEL kiln" + n + "\nLINUX " + at + hex("the kernel") + "\nINITRD " + at + hex("first") + "," + at + hex("second") + "\nAPPEND console=ttyS0 group=1 kiln.config=" + url + " ds=nocloud;s=" + url + "/nocloud/\n"
 	}
+	const first, second = "http://10.0.0.1:7380", "http://10.0.0.2:7380"
 	head := "DEFAULT kiln0\nPROMPT 0\nTIMEOUT 30\nSAY Kiln: web boots v1\nONERROR kiln1\nONTIMEOUT kiln2\n"
 	for name, want := range map[string]string{
-		"pxelinux.cfg/01-" + dashed(known):      head + label("0", "::") + label("1", "10.0.0.2::") + label("2", "10.0.0.4::"),
-		"http/pxelinux.cfg/01-" + dashed(known): head + label("0", "http://10.0.0.1:7380") + label("1", "http://10.0.0.2:7380") + label("2", "http://edge3.example:7380"),
+		"pxelinux.cfg/01-" + dashed(known):      head + label("0", "::", first) + label("1", "10.0.0.2::", second) + label("2", "10.0.0.4::", "http://10.0.0.4:7380"),
+		"http/pxelinux.cfg/01-" + dashed(known): head + label("0", first, first) + label("1", second, second) + label("2", "http://edge3.example:7380", "http://edge3.example:7380"),
 	} {
 		if got := strings.Join(lines(byTFTP(t, p, name, "10.0.0.21")), "\n"); got != want {
 			t.Errorf("%s:\n%s\nwant\n%s", name, got, want)
