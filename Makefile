@@ -57,7 +57,7 @@ test: ## everything that is quick: checks, all tests under the race detector, a 
 e2e: ## the long end-to-end tests: every format under its firmware, all compressions
 	@deploy/packages.sh $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory build
-	KILN_E2E=full go test -count=1 -timeout 30m -v ./e2e/...
+	KILN_E2E=full go test -count=1 -timeout 60m -v ./e2e/...
 
 CHAOS ?= 5m
 chaos: tools ## break a farm of processes for CHAOS (5m), and check what it did; the report goes to build/chaos
