@@ -7,10 +7,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/edge"
+	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/syslog"
 	"github.com/kiln-farm/kiln/edge/tftp"
@@ -22,16 +24,21 @@ type pxeFlags struct {
 	dhcp       string
 	loaders    []string
 	syslog     bool
+	bios       string
 }
 
 func (f *pxeFlags) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.interfaces, "interface", nil, "interface whose machines boot from this edge, by DHCP and TFTP; repeatable")
 	flags.StringVar(&f.dhcp, "dhcp", "proxy", "with --interface: proxy says what to boot beside the site's own server, full also gives fixed addresses, off leaves both to the site's server")
 	flags.BoolVar(&f.syslog, "syslog", true, "with --interface: take what machines log over UDP on port 514 into their timelines, and tell them so by DHCP")
-	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi; repeatable (default: where distributions have them)")
+	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi, or with pxelinux.0, lpxelinux.0 and ldlinux.c32; repeatable (default: where distributions have them)")
+	flags.StringVar(&f.bios, "bios-loader", "", "what a BIOS boots: ipxe, pxelinux, or lpxelinux, which uses HTTP (default: the first of them that is there)")
 }
 
 func (f *pxeFlags) check() error {
+	if f.bios != "" && !slices.Contains(edge.BIOSLoaders(), f.bios) {
+		return usagef("--bios-loader %q: it is ipxe, pxelinux or lpxelinux", f.bios)
+	}
 	switch f.dhcp {
 	case "proxy", "full", "off":
 		return nil
@@ -54,8 +61,8 @@ func (f *pxeFlags) address(listen string) (string, error) {
 	return net.JoinHostPort(ip.String(), edgePort), nil
 }
 
-// loaderDirs are where distributions have iPXE.
-var loaderDirs = []string{"/usr/lib/ipxe", "/usr/share/ipxe", "/usr/lib/ipxe/qemu"}
+// loaderDirs are where distributions have iPXE and PXELINUX.
+var loaderDirs = []string{"/usr/lib/ipxe", "/usr/share/ipxe", "/usr/lib/ipxe/qemu", "/usr/lib/PXELINUX", "/usr/lib/syslinux/modules/bios", "/usr/share/syslinux"}
 
 // serve answers firmware until the end. What cannot begin is told at once.
 func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, clean *closers) error {
@@ -66,9 +73,9 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, cl
 	if err != nil {
 		return usagef("--loaders: %w", err)
 	}
-	pxe := &edge.PXE{Edge: e, Full: f.dhcp == "full", Loaders: loaders}
+	pxe := &edge.PXE{Edge: e, Full: f.dhcp == "full", Loaders: loaders, BIOS: f.bios}
 	e.ServeLoaders(pxe)
-	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Log: log}
+	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Shown: config.Redact, Log: log}
 	for _, name := range f.interfaces {
 		ip, err := interfaceAddress(name)
 		if err != nil {

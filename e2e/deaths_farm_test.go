@@ -23,7 +23,7 @@ func TestMachinesBootWhenTheFarmIsGone(t *testing.T) {
 	p.server.Close()
 	boots := func(name, says string) {
 		t.Run(name, func(t *testing.T) {
-			m := p.power(t, seabios(), nil)
+			m := p.power(t, retryingBIOS(), nil)
 			t.Logf("%.1f s", m.until(marker, deathLimit).Sub(m.begun).Seconds())
 			m.until(says, deathLimit)
 			m.off()
@@ -45,7 +45,7 @@ func TestMachinesBootWhenTheFarmIsGone(t *testing.T) {
 	t.Logf("edges serve %.1f s after their restart", time.Since(begun).Seconds())
 	boots("the edges have been restarted", "hello from the edge")
 	t.Run("and one of them dies", func(t *testing.T) {
-		p.survives(t, amid(asks("/files/", 2), mid), true, p.first.Kill, seabios())
+		p.survives(t, amid(asks("/files/", 2), mid), true, p.first.Kill, retryingBIOS())
 	})
 
 	begun = time.Now()
@@ -124,12 +124,12 @@ func TestAnEdgeStandsStill(t *testing.T) {
 					})
 				}
 				return p.first.Pause()
-			}, seabios())
+			}, retryingBIOS())
 			gone(t, p.first.Kill()) // it begins anew: nobody knows what the others think of it now
 		})
 		t.Run("cut off "+c.name, func(t *testing.T) {
 			t.Cleanup(func() { gone(t, p.room.Plug(p.first)) })
-			p.survives(t, c.when, c.same, func() error { return p.room.Unplug(p.first) }, seabios())
+			p.survives(t, c.when, c.same, func() error { return p.room.Unplug(p.first) }, retryingBIOS())
 			gone(t, p.first.Kill())
 		})
 	}
@@ -148,7 +148,7 @@ func TestAReleaseChangesInTheMiddleOfABoot(t *testing.T) {
 		close(reached)
 		<-changed
 	})
-	m := p.power(t, seabios(), w.see)
+	m := p.power(t, retryingBIOS(), w.see)
 	t.Cleanup(goOn) // before the cable ends, which waits for what it shows
 	select {
 	case <-reached:

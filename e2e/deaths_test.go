@@ -157,7 +157,7 @@ func TestEdgesDieAtEachStageOfABoot(t *testing.T) {
 	needFirmware(t, "amd64")
 	p.inFarm(t)
 	t.Run("nobody dies", func(t *testing.T) {
-		m := p.power(t, seabios(), nil)
+		m := p.power(t, retryingBIOS(), nil)
 		t.Logf("%.1f s", m.until(marker, bootLimit).Sub(m.begun).Seconds())
 		m.off()
 	})
@@ -171,7 +171,7 @@ func (p *pair) bootsThrough(t *testing.T, name string) {
 	t.Helper()
 	for _, d := range deaths {
 		if d.name == name {
-			p.survives(t, d.when, d.same, p.first.Kill, seabios())
+			p.survives(t, d.when, d.same, p.first.Kill, retryingBIOS())
 			return
 		}
 	}

@@ -222,8 +222,8 @@ type line struct {
 	text string
 }
 
-// seabios is a PC that boots from the network, and tries again when that failed.
-func seabios() []string {
+// retryingBIOS is a PC that boots from the network, and tries again when that failed.
+func retryingBIOS() []string {
 	args := slices.DeleteFunc(x86("-boot", "n,reboot-timeout=1000"), func(a string) bool { return a == "-no-reboot" })
 	return append(args, "-netdev", "socket,id=n0,fd=3", "-device", "virtio-net-pci,netdev=n0,mac="+machineMAC)
 }

@@ -46,6 +46,7 @@ type Edge struct {
 
 	bindings bindings
 	heard    heard
+	windows  windows
 }
 
 // SetOthers tells of the other edges, at which a boot may go on.

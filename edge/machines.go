@@ -80,10 +80,15 @@ func (e *Edge) bootOf(r *http.Request, boot *intent.Boot, arch string, event *ki
 	if err != nil {
 		return "", err
 	}
+	if boot.UKI || files.GetKernel() == nil && files.GetUki() != nil {
+		event.Detail = "release " + boot.Release.GetName() + " as a unified kernel image"
+		return ukiScript(boot, e.urls(), ipxeArch(arch))
+	}
 	if files.GetKernel() == nil {
 		return "", fmt.Errorf("release %s has no kernel for %s; build kernel+initrd", boot.Release.GetName(), ipxeArch(arch))
 	}
-	token, id, err := e.token(r, boot)
+	source, _ := netip.ParseAddr(addressOf(r)) // where it is none, the token is a public one
+	token, id, err := e.token(source, boot)
 	if err != nil {
 		return "", err
 	}
@@ -109,14 +114,13 @@ func ipxeArch(arch string) string {
 
 // token makes the token of a new boot. It is good for secrets only when this edge saw the address being given to the machine:
 // anybody may say a MAC.
-func (e *Edge) token(r *http.Request, boot *intent.Boot) (token, id string, err error) {
+func (e *Edge) token(source netip.Addr, boot *intent.Boot) (token, id string, err error) {
 	key, err := config.ParseKey(e.cfg.Intents.Key())
 	if err != nil {
 		return "", "", err
 	}
 	t := config.Token{Machine: boot.Key(), Expires: e.now().Add(bootWindow)}
-	source, err := netip.ParseAddr(addressOf(r))
-	t.Public = err != nil || !config.Seen(e.bound, source, boot.MACs())
+	t.Public = !config.Seen(e.given, source, boot.MACs())
 	if _, err := rand.Read(t.Boot[:]); err != nil {
 		return "", "", err
 	}
@@ -149,7 +153,11 @@ func (e *Edge) machineFile(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusForbidden, err.Error())
 		return
 	}
-	held, ok := e.cfg.Intents.File(r.PathValue("digest"), e.now())
+	digest := r.PathValue("digest")
+	if !strings.Contains(digest, ":") { // as PXELINUX names files
+		digest = "sha256:" + digest
+	}
+	held, ok := e.cfg.Intents.File(digest, e.now())
 	if !ok {
 		fail(w, http.StatusNotFound, "no release has this file any more; boot the machine again")
 		return
@@ -158,18 +166,22 @@ func (e *Edge) machineFile(w http.ResponseWriter, r *http.Request) {
 	if !e.release(w, r, ref) || r.Method == http.MethodHead {
 		return
 	}
-	event := &kilnv1.BootEvent{
-		Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Address: addressOf(r), Stage: kilnv1.BootStage_BOOT_STAGE_INITRD,
-		Bytes: ref.GetSize(), DurationMs: time.Since(begun).Milliseconds(),
-	}
+	event := fileEvent(boot, t, held)
+	event.Address, event.Bytes, event.DurationMs = addressOf(r), ref.GetSize(), time.Since(begun).Milliseconds()
+	event.Detail = fmt.Sprintf("%d bytes in %d ms", event.Bytes, event.DurationMs)
+	e.tell(event)
+}
+
+// fileEvent is that a machine has a file of its release.
+func fileEvent(boot *intent.Boot, t config.Token, held releaseFile) *kilnv1.BootEvent {
+	event := &kilnv1.BootEvent{Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_INITRD}
 	if macs := boot.MACs(); len(macs) > 0 {
 		event.Mac = macs[0]
 	}
 	if held.kernel {
 		event.Stage = kilnv1.BootStage_BOOT_STAGE_KERNEL
 	}
-	event.Detail = fmt.Sprintf("%d bytes in %d ms", event.Bytes, event.DurationMs)
-	e.tell(event)
+	return event
 }
 
 // release serves a file of a release; false when it could not.
@@ -197,6 +209,9 @@ func (e *Edge) machineUKI(w http.ResponseWriter, r *http.Request) {
 		e.tell(event)
 		fail(w, http.StatusNotFound, err.Error())
 		return
+	}
+	if source, err := netip.ParseAddr(addressOf(r)); err == nil {
+		e.fetched(mac, source)
 	}
 	if e.release(w, r, files.GetUki()) && r.Method != http.MethodHead {
 		event.Bytes, event.Detail = files.GetUki().GetSize(), "release "+boot.Release.GetName()
@@ -302,6 +317,21 @@ func machineScript(s scriptFor) (string, error) {
 		b.WriteString("boot || goto again\n")
 	}
 	b.WriteString(":again\nimgfree\necho Kiln: no edge gave all files; starting anew\nsleep 2\n" + autoboot)
+	return b.String(), nil
+}
+
+// ukiScript has an iPXE of UEFI start the unified kernel image, which the firmware verifies.
+func ukiScript(boot *intent.Boot, edges []string, arch string) (string, error) {
+	macs := boot.MACs()
+	if len(macs) == 0 {
+		return "", fmt.Errorf("machine %s has no MAC, by which its unified kernel image is named; describe it with one", boot.Name())
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "#!ipxe\necho Kiln: %s boots %s\n", ipxe.Printable(boot.Name()), ipxe.Printable(boot.Release.GetName()))
+	for _, e := range edges {
+		fmt.Fprintf(&b, "chain %s/%s%s.efi?arch=%s || ", e, ukiPrefix, macs[0], arch)
+	}
+	b.WriteString("echo Kiln: no edge gave an image that this firmware starts; starting anew\nsleep 15\n" + autoboot)
 	return b.String(), nil
 }
 
