@@ -75,7 +75,7 @@ func (p *PXE) Decide(_ context.Context, c dhcp.Client) dhcp.Plan {
 		p.tell(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
 		return dhcp.Plan{}
 	}
-	rank := dhcp.Rank(c.MAC, p.Edge.others.living(), p.Edge.cfg.URL)
+	rank := dhcp.Rank(c.MAC, p.Edge.others.living(p.Edge.now()), p.Edge.cfg.URL)
 	wait, answer := dhcp.Wait(rank, c.Waited())
 	if !answer && !c.ServerID.IsValid() && c.Message == dhcpv4.MessageTypeDiscover {
 		return dhcp.Plan{}
