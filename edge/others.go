@@ -14,6 +14,10 @@ const (
 	// othersKept is for how long an edge that the farm no longer names stays in scripts, behind all others: when the farm
 	// gets a new leader, its edges come to it one after the other.
 	othersKept = 10 * time.Minute
+	// othersRanked is for how long it counts where edges agree who answers a machine first, for the same reason. An edge that
+	// has died costs machines a moment for so long.
+	othersRanked = 15 * time.Second
+
 	maxOthers  = 1000 // edges of a farm
 	othersFile = "edges"
 	mostOfFile = 1 << 20
@@ -61,34 +65,34 @@ func (o *others) set(urls []string, now time.Time) bool {
 	o.gone = slices.DeleteFunc(o.gone, func(g goneEdge) bool { return slices.Contains(urls, g.url) || now.Sub(g.at) > othersKept })
 	o.told = urls
 	if o.path != "" && changed {
-		if err := replaceFile(o.path, []byte(strings.Join(o.all(now), "\n"))); err != nil {
+		if err := replaceFile(o.path, []byte(strings.Join(o.all(now, othersKept), "\n"))); err != nil {
 			o.log.Warn("which edges there are could not be kept on this disk", "file", o.path, "error", err)
 		}
 	}
 	return changed
 }
 
-// all is called with mu held.
-func (o *others) all(now time.Time) []string {
+// all are those that were told last, and behind them those that went since then. It is called with mu held.
+func (o *others) all(now time.Time, since time.Duration) []string {
 	all := slices.Clone(o.told)
 	for _, g := range slices.Backward(o.gone) {
-		if now.Sub(g.at) <= othersKept && !slices.Contains(all, g.url) {
+		if now.Sub(g.at) <= since && !slices.Contains(all, g.url) {
 			all = append(all, g.url)
 		}
 	}
 	return all
 }
 
-// list is what was told last, and behind it what was told lately.
+// list is for scripts.
 func (o *others) list(now time.Time) []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.all(now)
+	return o.all(now, othersKept)
 }
 
-// living is what was told last.
-func (o *others) living() []string {
+// living is for the order in which edges answer.
+func (o *others) living(now time.Time) []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.told
+	return o.all(now, othersRanked)
 }

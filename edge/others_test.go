@@ -34,7 +34,7 @@ func TestOtherEdgesAreNotForgottenAtOnce(t *testing.T) {
 			if got := o.list(now); !slices.Equal(got, s.list) {
 				t.Errorf("scripts name %q, want %q", got, s.list)
 			}
-			if got := o.living(); !slices.Equal(got, s.living) {
+			if got := o.living(now); !slices.Equal(got, s.living) {
 				t.Errorf("living are %q, want %q", got, s.living)
 			}
 		})
@@ -59,8 +59,19 @@ func TestAnEdgeThatStartsAnewKnowsTheOthers(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(r.path), othersFile), make([]byte, mostOfFile+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := openOthers(intents, quiet).living(); got != nil {
+	if got := openOthers(intents, quiet).living(time.Now()); got != nil {
 		t.Errorf("a file that is no list gives %d edges", len(got))
+	}
+}
+
+func TestEdgesAgreeWhoAnswersWhileTheLeaderChanges(t *testing.T) {
+	o, now := openOthers(nil, quiet), time.Unix(1e9, 0)
+	o.set([]string{"http://a", "http://b"}, now)
+	o.set([]string{"http://b"}, now)
+	for after, want := range map[time.Duration]int{0: 2, othersRanked: 2, othersRanked + time.Second: 1} {
+		if got := len(o.living(now.Add(after))); got != want {
+			t.Errorf("%s after an edge went %d count, want %d", after, got, want)
+		}
 	}
 }
 
