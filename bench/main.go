@@ -96,6 +96,7 @@ func run(ctx context.Context, o options, only, jsonFile string) error {
 		{"s3", measureS3},
 		{"formats", measureFormats},
 		{"edge-tftp", measureTFTP},
+		{"edge-http", measureHTTP},
 	}
 	out := report{CPUs: runtime.NumCPU(), Go: runtime.Version()}
 	for _, s := range suites {
