@@ -56,6 +56,11 @@ func newClient() *http.Client {
 
 // get reads a URL to its end, and counts the bytes as they come.
 func get(ctx context.Context, client *http.Client, url string, buffer []byte, count *atomic.Int64) error {
+	return getInto(ctx, client, url, io.Discard, buffer, count)
+}
+
+// getInto is get for those who want to have the bytes.
+func getInto(ctx context.Context, client *http.Client, url string, to io.Writer, buffer []byte, count *atomic.Int64) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
@@ -71,6 +76,7 @@ func get(ctx context.Context, client *http.Client, url string, buffer []byte, co
 	for {
 		n, err := resp.Body.Read(buffer)
 		count.Add(int64(n))
+		_, _ = to.Write(buffer[:n]) // to memory, or nowhere
 		if errors.Is(err, io.EOF) {
 			return nil
 		}

@@ -97,6 +97,7 @@ func run(ctx context.Context, o options, only, jsonFile string) error {
 		{"formats", measureFormats},
 		{"edge-tftp", measureTFTP},
 		{"edge-http", measureHTTP},
+		{"edge-room", measureRoom},
 	}
 	out := report{CPUs: runtime.NumCPU(), Go: runtime.Version()}
 	for _, s := range suites {
