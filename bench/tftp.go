@@ -115,7 +115,7 @@ func (b *tftpBench) distance(ctx context.Context, rtt time.Duration) (t table, e
 	if err != nil {
 		return t, err
 	}
-	t = table{Title: fmt.Sprintf("TFTP at a round trip of %s (really %.2f ms), blksize 1468, one client; cut after %s (then seconds are a guess)", rtt, ms(trip), tftpCut),
+	t = table{Title: fmt.Sprintf("TFTP at a round trip of %d ms (%.2f ms measured), blksize 1468, one client; ~ is of a transfer that was cut after %s", rtt.Milliseconds(), ms(trip), tftpCut),
 		Columns: []string{"kiln", "dnsmasq", "atftpd", "limit"}}
 	cases := []tftpCase{{loaderName, 1, 5}, {imageName, 1, 1}, {imageName, 4, b.o.runs}, {imageName, 16, b.o.runs}, {imageName, 64, b.o.runs}}
 	rows := make([]row, len(cases))
