@@ -25,6 +25,7 @@ type link struct {
 	space  string // the namespace
 	near   string // the device of this side
 	server netip.Addr
+	own    []netip.Addr // of this side
 	tuns   []*os.File
 	done   sync.WaitGroup
 }
@@ -33,6 +34,8 @@ const (
 	linkPrefix = "kbench"
 	linkQueue  = 4096 // packets that are on their way
 	linkMTU    = 1500
+
+	linkAddresses = 16 // of this side
 )
 
 // newLink makes one. Close must be called.
@@ -50,11 +53,12 @@ func newLink(rtt time.Duration) (*link, error) {
 }
 
 func (l *link) make(rtt time.Duration) error {
-	here, there, prefix, err := freeNetwork()
+	network, err := freeNetwork()
 	if err != nil {
 		return err
 	}
-	l.server = netip.MustParseAddr(there)
+	l.server = netip.MustParseAddr(network + "1")
+	there := network + "1/24"
 	far := fmt.Sprintf("kbf%d", os.Getpid())
 	if l.near = fmt.Sprintf("kbn%d", os.Getpid()); rtt == 0 {
 		err = ip("link", "add", l.near, "type", "veth", "peer", "name", far)
@@ -66,9 +70,8 @@ func (l *link) make(rtt time.Duration) error {
 	}
 	for _, args := range [][]string{
 		{"link", "set", far, "netns", l.space},
-		{"address", "add", here + prefix, "dev", l.near},
 		{"link", "set", l.near, "up"},
-		{"-n", l.space, "address", "add", there + prefix, "dev", far},
+		{"-n", l.space, "address", "add", there, "dev", far},
 		{"-n", l.space, "link", "set", far, "name", "eth0"},
 		{"-n", l.space, "link", "set", "eth0", "up"},
 		{"-n", l.space, "link", "set", "lo", "up"},
@@ -76,6 +79,13 @@ func (l *link) make(rtt time.Duration) error {
 		if err := ip(args...); err != nil {
 			return err
 		}
+	}
+	for n := range linkAddresses {
+		own := fmt.Sprintf("%s%d", network, n+2)
+		if err := ip("address", "add", own+"/24", "dev", l.near); err != nil {
+			return err
+		}
+		l.own = append(l.own, netip.MustParseAddr(own))
 	}
 	return nil
 }
@@ -157,7 +167,7 @@ func (l *link) in(args ...string) []string {
 	return append([]string{"ip", "netns", "exec", l.space}, args...)
 }
 
-// trip measures the round trip of small packets that it really has: those to a closed port come back as errors.
+// trip measures the least round trip of small packets that it really has: those to a closed port come back as errors.
 func (l *link) trip() (time.Duration, error) {
 	var all []time.Duration
 	for range 5 { // the kernel answers six at once, and then one a second (icmp_ratelimit)
@@ -176,7 +186,7 @@ func (l *link) trip() (time.Duration, error) {
 		}
 		all = append(all, time.Since(begun))
 	}
-	return quantile(all, 0.5), nil
+	return slices.Min(all), nil
 }
 
 // close takes the link away. Servers in it must have ended.
@@ -205,26 +215,23 @@ func sweepLinks() {
 	}
 }
 
-// freeNetwork finds two addresses of a network that this machine has no part in.
-func freeNetwork() (here, there, prefix string, err error) {
+// freeNetwork finds 256 addresses that this machine has no part in; what it returns goes before the last number.
+func freeNetwork() (string, error) {
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
-		return "", "", "", err
+		return "", err
 	}
 	for third := range 256 {
-		_, candidate, err := net.ParseCIDR(fmt.Sprintf("10.214.%d.0/24", third))
-		if err != nil {
-			return "", "", "", err
-		}
+		network := fmt.Sprintf("10.214.%d.", third)
+		candidate := net.IPNet{IP: net.ParseIP(network + "0"), Mask: net.CIDRMask(24, 32)}
 		if !slices.ContainsFunc(addresses, func(a net.Addr) bool {
 			own, ok := a.(*net.IPNet)
 			return ok && (candidate.Contains(own.IP) || own.Contains(candidate.IP))
 		}) {
-			base := fmt.Sprintf("10.214.%d.", third)
-			return base + "1", base + "2", "/24", nil
+			return network, nil
 		}
 	}
-	return "", "", "", errors.New("no free network below 10.214.0.0/16")
+	return "", errors.New("no free network below 10.214.0.0/16")
 }
 
 // networks says why this process can make no networks; nil when it can.

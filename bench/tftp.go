@@ -22,9 +22,10 @@ const (
 
 // tftpCase is one way to get a file.
 type tftpCase struct {
-	file   string
-	window int // that the client asks for; 1: it does not ask
-	runs   int
+	file    string
+	window  int // that the client asks for; 1: it does not ask
+	runs    int
+	clients int // at once
 }
 
 // measureTFTP measures kiln edge beside other servers, one after the other, at several distances. Firmware asks for
@@ -96,7 +97,7 @@ func (b *tftpBench) servers(l *link) map[string][]string {
 	}
 	if !lacking("dnsmasq", "dnsmasq-base") {
 		all["dnsmasq"] = []string{"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--interface=eth0", "--bind-interfaces",
-			"--enable-tftp", "--tftp-root=" + b.root, "--log-facility=-", "--pid-file="}
+			"--enable-tftp", "--tftp-max=200", "--tftp-root=" + b.root, "--log-facility=-", "--pid-file="}
 	}
 	if !lacking("atftpd", "atftpd") {
 		all["atftpd"] = []string{"atftpd", "--daemon", "--no-fork", "--bind-address", l.server.String(), "--logfile", "-", b.root}
@@ -115,9 +116,11 @@ func (b *tftpBench) distance(ctx context.Context, rtt time.Duration) (t table, e
 	if err != nil {
 		return t, err
 	}
-	t = table{Title: fmt.Sprintf("TFTP at a round trip of %d ms (%.2f ms measured), blksize 1468, one client; ~ is of a transfer that was cut after %s", rtt.Milliseconds(), ms(trip), tftpCut),
+	t = table{Title: fmt.Sprintf("TFTP at a round trip of %d ms (%.2f ms measured), blksize 1468, one client unless it says; ~ is of a transfer that was cut after %s", rtt.Milliseconds(), ms(trip), tftpCut),
 		Columns: []string{"kiln", "dnsmasq", "atftpd", "limit"}}
-	cases := []tftpCase{{loaderName, 1, 5}, {imageName, 1, 1}, {imageName, 4, b.o.runs}, {imageName, 16, b.o.runs}, {imageName, 64, b.o.runs}}
+	cases := []tftpCase{
+		{loaderName, 1, 5, 1}, {loaderName, 1, b.o.runs, 64}, {imageName, 1, 1, 1}, {imageName, 4, b.o.runs, 1}, {imageName, 16, b.o.runs, 1}, {imageName, 64, b.o.runs, 1},
+	}
 	rows := make([]row, len(cases))
 	for i := range rows {
 		rows[i] = row{Figures: map[string]float64{"rtt_ms": ms(trip)}, Cells: []string{"", "", "", ""}}
@@ -139,7 +142,7 @@ func (b *tftpBench) distance(ctx context.Context, rtt time.Duration) (t table, e
 	}
 	for i, c := range cases {
 		if rtt > 0 {
-			most := float64(tftpBlock*c.window) / trip.Seconds() / 1e6
+			most := float64(tftpBlock*c.window*c.clients) / trip.Seconds() / 1e6
 			rows[i].Cells[3], rows[i].Figures["limit_mb_s"] = fmt.Sprintf("%.2f MB/s", most), most
 		}
 		t.add(c.String(len(b.content[c.file])), rows[i].Figures, rows[i].Cells...)
@@ -151,6 +154,9 @@ func (b *tftpBench) distance(ctx context.Context, rtt time.Duration) (t table, e
 }
 
 func (c tftpCase) String(size int) string {
+	if c.clients > 1 {
+		return fmt.Sprintf("%d clients, %d MiB each, no windows", c.clients, size>>20)
+	}
 	if c.window == 1 {
 		return fmt.Sprintf("%d MiB, no windows", size>>20)
 	}
@@ -172,7 +178,7 @@ func (b *tftpBench) server(ctx context.Context, l *link, name string, args []str
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			f, err := fetchTFTP(netip.AddrPortFrom(l.server, 69), c.file, c.window, want)
+			f, err := crowd(l.own, c.clients, netip.AddrPortFrom(l.server, 69), c.file, c.window, want)
 			if err != nil {
 				return fmt.Errorf("%s from %s: %w", c.String(len(want)), name, err)
 			}
@@ -180,7 +186,7 @@ func (b *tftpBench) server(ctx context.Context, l *link, name string, args []str
 				break // it has no windows: the figure is that without
 			}
 		}
-		cell, figures := summary(runs, len(want), s.cpu()-before)
+		cell, figures := summary(runs, c.clients*len(want), s.cpu()-before)
 		if runs[0].window != c.window {
 			cell, figures = "does not grant it", map[string]float64{"window": 1}
 		}
@@ -197,7 +203,7 @@ func (b *tftpBench) start(l *link, name string, args []string) (*server, error) 
 	}
 	err = s.await(func() error {
 		for _, file := range []string{loaderName, imageName} {
-			if _, err := fetchTFTP(netip.AddrPortFrom(l.server, 69), file, 64, b.content[file]); err != nil {
+			if _, err := fetchTFTP(l.own[0], netip.AddrPortFrom(l.server, 69), file, 64, b.content[file]); err != nil {
 				return err
 			}
 		}

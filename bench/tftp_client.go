@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -42,8 +43,8 @@ func (f fetched) rate() float64 { return float64(f.bytes) / 1e6 / f.took.Seconds
 
 // fetchTFTP reads a file as firmware does, and compares it with what it must be. Like EDK2 it acknowledges each window,
 // and answers a block that it does not expect with the last one that was in order.
-func fetchTFTP(server netip.AddrPort, name string, window int, want []byte) (fetched, error) {
-	conn, err := net.ListenUDP("udp4", nil)
+func fetchTFTP(from netip.Addr, server netip.AddrPort, name string, window int, want []byte) (fetched, error) {
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0)))
 	if err != nil {
 		return fetched{}, err
 	}
@@ -59,6 +60,22 @@ func fetchTFTP(server netip.AddrPort, name string, window int, want []byte) (fet
 	begun := time.Now()
 	err = c.run(begun.Add(tftpCut))
 	return fetched{bytes: c.got, took: time.Since(begun), window: c.window, cut: c.cut, repeats: c.repeats}, err
+}
+
+// crowd is how many fare that read a file at once, from several addresses: servers bound what one address gets.
+func crowd(from []netip.Addr, clients int, server netip.AddrPort, name string, window int, want []byte) (fetched, error) {
+	all, faults := make([]fetched, clients), make([]error, clients)
+	var group sync.WaitGroup
+	begun := time.Now()
+	for n := range clients {
+		group.Go(func() { all[n], faults[n] = fetchTFTP(from[n%len(from)], server, name, window, want) })
+	}
+	group.Wait()
+	sum := fetched{took: time.Since(begun), window: all[0].window}
+	for _, f := range all {
+		sum.bytes, sum.repeats, sum.cut = sum.bytes+f.bytes, sum.repeats+f.repeats, sum.cut || f.cut
+	}
+	return sum, errors.Join(faults...)
 }
 
 // widen makes room for windows, as root beyond the system's limit.
