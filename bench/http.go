@@ -266,29 +266,44 @@ func (b *httpBench) curl(ctx context.Context, t *table, large string) error {
 	}
 	c := httpCase{kiln: large, nginx: "/large"}
 	r := row{Figures: map[string]float64{}, Cells: []string{"", "", ""}}
-	for column, start := range []func(httpCase) (*server, string, error){b.kiln, b.nginx} {
-		s, url, err := start(c)
-		if err != nil {
-			return err
-		}
-		var rates []float64
-		for range 2*b.o.runs + 1 {
-			run, cancel := context.WithTimeout(ctx, time.Minute)
-			out, err := exec.CommandContext(run, "curl", "-sS", "-o", "/dev/null", "-w", "%{speed_download}", url).Output()
-			cancel()
-			speed, wrong := strconv.ParseFloat(string(out), 64)
-			if err = errors.Join(err, wrong); err != nil {
-				s.close()
-				return fmt.Errorf("curl: %w", err)
+	rates := map[string][]float64{}
+	for range b.o.runs {
+		for column, start := range []func(httpCase) (*server, string, error){b.kiln, b.nginx} {
+			name := t.Columns[column]
+			more, err := curl(ctx, c, start)
+			if err != nil {
+				return fmt.Errorf("curl from %s: %w", name, err)
 			}
-			rates = append(rates, speed/1e9)
+			rates[name] = append(rates[name], more...)
 		}
-		s.close()
-		r.Figures[t.Columns[column]+"_rate"] = half(rates)
-		r.Cells[column] = fmt.Sprintf("%.2f GB/s", half(rates))
+	}
+	for column, name := range t.Columns[:2] {
+		r.Figures[name+"_rate"] = half(rates[name])
+		r.Cells[column] = fmt.Sprintf("%.2f GB/s", half(rates[name]))
 	}
 	r.Figures["ratio"] = r.Figures["kiln_rate"] / r.Figures["nginx_rate"]
 	r.Cells[2] = fmt.Sprintf("%.2f", r.Figures["ratio"])
 	t.add("512 MiB, read by curl, once in a connection", r.Figures, r.Cells...)
 	return nil
+}
+
+// curl starts a server and reads from it a few times; what it returns are GB/s.
+func curl(ctx context.Context, c httpCase, start func(httpCase) (*server, string, error)) ([]float64, error) {
+	s, url, err := start(c)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var rates []float64
+	for range 3 {
+		out, err := exec.CommandContext(ctx, "curl", "-sS", "-o", "/dev/null", "-w", "%{speed_download}", url).Output()
+		speed, wrong := strconv.ParseFloat(string(out), 64)
+		if err = errors.Join(err, wrong); err != nil {
+			return nil, err
+		}
+		rates = append(rates, speed/1e9)
+	}
+	return rates, nil
 }
