@@ -121,6 +121,7 @@ func Parse(kind Kind, data []byte, opts Options) (*File, error) {
 	parsers := map[Kind]func(*builder, string) error{
 		DnsmasqLeases: dnsmasqLeases, DnsmasqConf: dnsmasqConf, DnsmasqHosts: dnsmasqHosts,
 		ISCLeases: iscLeases, ISCConf: iscConf,
+		KeaLeases: keaLeases, KeaConf: keaConf,
 	}
 	parse, ok := parsers[kind]
 	if !ok {
