@@ -106,9 +106,12 @@ func (b *builder) addRange(line int, s *Subnet, from, to netip.Addr) {
 	}
 }
 
+// reserve adds a reservation, if anything is reserved.
 func (b *builder) reserve(r Reservation) {
-	if b.room(r.Line, len(b.out.Reservations), "reservations") {
-		r.Name = b.name(r.Line, r.Name)
+	r.Name = b.name(r.Line, r.Name)
+	if !r.Address.IsValid() && r.Name == "" {
+		b.noteOnce(r.Line, "there is neither an address nor a name for a machine, so there is nothing to reserve")
+	} else if b.room(r.Line, len(b.out.Reservations), "reservations") {
 		b.out.Reservations = append(b.out.Reservations, r)
 	}
 }
@@ -132,7 +135,7 @@ func (b *builder) release(line int, a netip.Addr, why reason) {
 // name is a name as the file has it, unless it could not be shown to people.
 func (b *builder) name(line int, s string) string {
 	if !printable(s) || len(s) > 255 {
-		b.noteOnce(line, "a machine's name has characters that are no text or more than 255, so it is left out; the machine keeps its address")
+		b.noteOnce(line, "a machine's name has characters that are no text or more than 255, so the name is left out")
 		return ""
 	}
 	return s

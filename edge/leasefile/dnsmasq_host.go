@@ -37,9 +37,9 @@ func (r *dnsmasqReader) host(line int, fields []dnsmasqField) {
 				continue
 			}
 			v6 = append(v6, a)
-		case ok || strings.Count(text, "-") == 5 || strings.Contains(text, "*"):
+		case ok: // without a colon it is a name for dnsmasq, like 52-54-00-12-34-56
 			hardware, mac, typed := strings.Cut(text, "-")
-			if !typed || !ok {
+			if !typed {
 				hardware, mac = "01", text
 			}
 			if m, good := macOf(mac); good && strings.TrimLeft(hardware, "0") == "1" {
@@ -60,12 +60,12 @@ func (r *dnsmasqReader) host(line int, fields []dnsmasqField) {
 	}
 	addresses := append(v4, v6...)
 	switch {
-	case len(h.MACs) == 0 && h.ClientID == nil:
-		if !given {
+	case len(h.MACs) == 0 && len(h.ClientID) == 0:
+		if !given && h.Name == "" {
+			r.note(line, "the dhcp-host has no MAC of a machine, so it is left out; write the machine's MAC into it")
+		} else if !given {
 			r.note(line, "the dhcp-host goes by the name %s, which any machine can claim, so it is left out; write the machine's MAC into it", quote(h.Name))
 		}
-	case len(addresses) == 0 && h.Name == "":
-		r.noteOnce(line, "the dhcp-host has neither an address nor a name, so there is nothing to reserve")
 	case len(addresses) == 0:
 		r.reserve(h)
 	default:

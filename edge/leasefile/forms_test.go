@@ -40,7 +40,7 @@ func TestLeasesOfDnsmasq(t *testing.T) {
 		{"the last write was cut short", "0 52:54:00:00:00:01 10.0.0.1 a *\n0 52:54:00:0", `1: lease 10.0.0.1 for "52:54:00:00:00:01" id  iaid 0 name "a" ends never
 2: note: the line has 2 fields and not five, so it is left out, as dnsmasq does; its last write was cut short, perhaps`},
 		{"a name that is no text", "0 52:54:00:00:00:01 10.0.0.1 a\x1b[2J *", `1: lease 10.0.0.1 for "52:54:00:00:00:01" id  iaid 0 name "" ends never
-1: note: a machine's name has characters that are no text or more than 255, so it is left out; the machine keeps its address`},
+1: note: a machine's name has characters that are no text or more than 255, so the name is left out`},
 		{"another file", "dhcp-range=10.0.0.1,10.0.0.9\n", `error: line 1: no line begins with a time, a MAC and an address; give the file that dhcp-leasefile names, which is /var/lib/misc/dnsmasq.leases when nothing does`},
 	})
 }
@@ -68,7 +68,10 @@ func TestConfigurationsOfDnsmasq(t *testing.T) {
 2: note: dhcp-hostsfile="hosts" is not followed; give that file, too`},
 		{"an option of nobody", "dhcp-option=tag:x,3,192.0.2.1", `1: note: the option is for the tag "x", which no dhcp-range here sets, so it is left out`},
 		{"quotes", `dhcp-host="52:54:00:00:00:01","a, # b"`, `1: reservation no address for [52:54:00:00:00:01] id  name "a, # b"`},
-		{"a MAC with dashes would be another type of hardware", "dhcp-host=52-54-00-00-00-01,192.0.2.1", `1: reservation 192.0.2.1 for [52:54:00:00:00:01] id  name ""`},
+		{"a MAC with dashes is a name", "dhcp-host=52-54-00-00-00-01,192.0.2.1", `1: note: the dhcp-host goes by the name "52-54-00-00-00-01", which any machine can claim, so it is left out; write the machine's MAC into it`},
+		{"a name that is no text, and no address", "dhcp-host=52:54:00:00:00:01,a\x01\ndhcp-host=id:,192.0.2.1", `1: note: a machine's name has characters that are no text or more than 255, so the name is left out
+1: note: there is neither an address nor a name for a machine, so there is nothing to reserve
+2: note: the dhcp-host has no MAC of a machine, so it is left out; write the machine's MAC into it`},
 		{"a line of another format", "dhcp-option=3\nsubnet 10.0.0.0 {", `error: line 2: the line is not a word, or a word, "=" and a value; give a file that "dnsmasq --test -C FILE" accepts`},
 		{"only comments", "#dhcp-range=192.0.2.1\n", "0: note: every line is a comment, so there is nothing to take over"},
 	})

@@ -67,7 +67,7 @@ func (h *iscHost) reserve(b *builder) {
 	if len(h.others) > 0 {
 		b.note(h.line, "the host %s has %s, which is not taken over, because a reservation is an address and a name only", quote(h.name), strings.Join(h.others, ", "))
 	}
-	if r.MACs == nil && r.ClientID == nil {
+	if r.MACs == nil && len(r.ClientID) == 0 {
 		if h.hardware == "" {
 			b.note(h.line, "the host %s has neither a hardware address nor a client id, so it is left out", quote(h.name))
 		}

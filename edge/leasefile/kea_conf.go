@@ -204,10 +204,6 @@ func (r *keaReader) reservations(list value) {
 			continue
 		}
 		r.rest(v, "hostname", "ip-address", "hw-address", "client-id")
-		if !h.Address.IsValid() && h.Name == "" {
-			r.noteOnce(v.line, "the reservation has neither an address nor a name, so there is nothing to reserve")
-			continue
-		}
 		r.reserve(h)
 	}
 }

@@ -17,8 +17,8 @@ const (
 	maxDepth = 64
 	// maxWords bounds a statement of ISC dhcpd and the fields of a line of dnsmasq or Kea.
 	maxWords = 1000
-	// maxNodes bounds the values of a JSON file, each of which takes about a hundred bytes.
-	maxNodes = 2_000_000
+	// maxNodes bounds the values of a JSON file, each of which takes about a hundred bytes: 200,000 reservations.
+	maxNodes = 1_000_000
 )
 
 // Forever is the lease time that never ends (RFC 2131 §3.3).

@@ -37,7 +37,7 @@ func TestTooMuchIsAnError(t *testing.T) {
 		{"leases", DnsmasqLeases, many(maxObjects+1, func(i int) string {
 			return fmt.Sprintf("0 52:54:00:00:00:01 10.%d.%d.%d * *\n", i>>16, i>>8&255, i&255)
 		}), "line 500001: the file has more than 500000 leases; divide it into several files"},
-		{"values", KeaConf, "[" + strings.Repeat("1,", maxNodes) + "]", "line 1: the file has more than 2000000 values; divide it into several files"},
+		{"values", KeaConf, "[" + strings.Repeat("1,", maxNodes) + "]", "line 1: the file has more than 1000000 values; divide it into several files"},
 		{"words", ISCConf, strings.Repeat("a ", maxWords+1), `line 1: the statement "a a" has more than 1000 words; end it with ";"`},
 		{"blocks", ISCConf, strings.Repeat("group {", maxDepth+1), "line 1: blocks are nested more than 64 deep; take some apart"},
 		{"bytes", ISCConf, strings.Repeat(" ", maxFile+1), "the file is larger than 64 MiB; let its server clean it up first, which a restart does"},
