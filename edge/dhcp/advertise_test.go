@@ -54,7 +54,7 @@ func TestSolicitationsAreAnswered(t *testing.T) {
 }
 
 func TestAnAdvertisementOffersNothing(t *testing.T) {
-	b := advertisement(net.HardwareAddr{2, 0, 0, 0, 0, 3})
+	b := advertisement(net.HardwareAddr{2, 0, 0, 0, 0, 3}, Offer{})
 	if router(b, 255) || b[0] != routerAdvertisement || len(b) != 24 || string(b[16:]) != "\x01\x01\x02\x00\x00\x00\x00\x03" {
 		t.Errorf("got %x", b)
 	}
@@ -62,7 +62,7 @@ func TestAnAdvertisementOffersNothing(t *testing.T) {
 
 func FuzzSolicitation(f *testing.F) {
 	f.Add([]byte("\x85\x00\x00\x00\x00\x00\x00\x00\x01\x01\x52\x54\x00\x77\x00\x01"))
-	f.Add(advertisement(net.HardwareAddr{2, 0, 0, 0, 0, 3}))
+	f.Add(advertisement(net.HardwareAddr{2, 0, 0, 0, 0, 3}, Offer{}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if (&nic{}).hear(time.Unix(1e9, 0), b, nearHops, near) != nil && (len(b) < 8 || b[0] != routerSolicitation) {
 			t.Errorf("%x was answered", b)
