@@ -22,6 +22,7 @@ type pxeFlags struct {
 	dhcp       string
 	loaders    []string
 	syslog     bool
+	v6         pxe6Flags
 }
 
 func (f *pxeFlags) add(flags *pflag.FlagSet) {
@@ -29,9 +30,13 @@ func (f *pxeFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.dhcp, "dhcp", "proxy", "with --interface: proxy says what to boot beside the site's own server, full also gives fixed addresses, off leaves both to the site's server")
 	flags.BoolVar(&f.syslog, "syslog", true, "with --interface: take what machines log over UDP on port 514 into their timelines, and tell them so by DHCP")
 	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi; repeatable (default: where distributions have them)")
+	f.v6.add(flags)
 }
 
 func (f *pxeFlags) check() error {
+	if err := f.v6.check(f.interfaces); err != nil {
+		return err
+	}
 	switch f.dhcp {
 	case "proxy", "full", "off":
 		return nil
@@ -48,6 +53,9 @@ func (f *pxeFlags) address(listen string) (string, error) {
 		return net.JoinHostPort("127.0.0.1", edgePort), nil
 	}
 	ip, err := interfaceAddress(f.interfaces[0])
+	if err != nil && f.only6() {
+		return f.address6(f.interfaces[0])
+	}
 	if err != nil {
 		return "", err
 	}
@@ -71,6 +79,9 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, cl
 	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Log: log}
 	for _, name := range f.interfaces {
 		ip, err := interfaceAddress(name)
+		if err != nil && f.only6() {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -87,9 +98,10 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, cl
 		return nil
 	}
 	server := &dhcp.Server{Interfaces: f.interfaces, Decide: pxe.Decide, Log: log}
-	advertiser := &dhcp.Advertiser{Interfaces: f.interfaces, Log: log}
 	clean.run(ctx, func(ctx context.Context) { told(log, "DHCP", server.Serve(ctx)) })
-	clean.run(ctx, func(ctx context.Context) { told(log, "router advertisements", advertiser.Serve(ctx)) })
+	if !f.v6.on() {
+		f.advertise(ctx, nil, log, clean)
+	}
 	log.Info("machines boot here", "interfaces", f.interfaces, "dhcp", f.dhcp, "loaders", len(loaders))
 	return nil
 }
