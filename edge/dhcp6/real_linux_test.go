@@ -277,3 +277,51 @@ func TestDhcpcdGoesByTheAdvertisement(t *testing.T) {
 	wants(t, dir+"/BOUND6", "new_dhcp6_ia_na1_ia_addr1=fd77::21", "new_dhcp6_name_servers=fd77::53")
 	w.wantHeard(t, "SOLICIT", "REQUEST")
 }
+
+// TestDhclientBehindARelay: ISC's relay between the client and the edge, and no other way between them.
+func TestDhclientBehindARelay(t *testing.T) {
+	if _, err := exec.LookPath("dhcrelay"); err != nil {
+		t.Skip("SKIPPED: ", err, "; apt-get install --no-install-recommends isc-dhcp-relay")
+	}
+	dir, client := dhclient(t)
+	w := newWire(t, "stateful")
+	name := w.prefix + "relay"
+	t.Cleanup(func() { exec.Command("ip", "netns", "delete", name).Run() })
+	if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	w.ip(t, "pc", "link set eth0 netns "+name)
+	w.ip(t, "relay", "link set eth0 name up0")
+	w.ip(t, "relay", "link set up0 address 02:00:00:00:00:09")
+	w.ip(t, "relay", "link add down0 type veth peer name eth0 netns "+w.prefix+"pc")
+	w.ip(t, "relay", "address add fd77::9/64 dev up0 nodad")
+	w.ip(t, "relay", "address add fd88::9/64 dev down0 nodad")
+	w.ip(t, "pc", "link set eth0 address "+pcMAC)
+	for _, link := range []string{"relay lo", "relay up0", "relay down0", "pc eth0"} {
+		where, what, _ := strings.Cut(link, " ")
+		w.ip(t, where, "link set "+what+" up")
+	}
+	for end := time.Now().Add(20 * time.Second); strings.Contains(w.ip(t, "pc", "-6 address")+w.ip(t, "relay", "-6 address"), "tentative"); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the addresses of the link are still being looked at")
+		}
+	}
+	relay := exec.Command("ip", "netns", "exec", name, "dhcrelay", "-6", "-d", "-I", "-pf", dir+"/relay.pid", "-l", "down0", "-u", "fd77::1%up0")
+	var log bytes.Buffer
+	relay.Stderr = &log
+	if err := relay.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		relay.Process.Signal(syscall.SIGTERM)
+		relay.Wait()
+		if t.Failed() {
+			t.Logf("the relay:\n%s", log.String())
+		}
+	})
+	w.run(t, append(client, "-1", "eth0")...)
+	wants(t, dir+"/BOUND6", "new_ip6_address=fd77::21")
+	w.wantHeard(t, "SOLICIT", "REQUEST")
+	w.run(t, append(client, "-r", "eth0")...)
+	w.wantHeard(t, "RELEASE")
+}
