@@ -153,17 +153,25 @@ func (p *PXE6) bootURL(c dhcp6.Client, boot *intent.Boot) (string, error) {
 	if macs := boot.MACs(); like.MAC == nil && len(macs) > 0 {
 		like.MAC, _ = net.ParseMAC(macs[0])
 	}
+	if c.Kind == dhcp.IPXE && c.Arch.Name == "" { // as of 2019: it knows itself what it is
+		return p.baseAt(at) + "/boot.ipxe?mac=" + like.MAC.String() + "&uuid=" + boot.Identity.UUID + "&arch=${buildarch}", nil
+	}
 	file, err := p.bootFile(like, boot)
 	if err != nil || file == "" {
 		return "", err
 	}
 	if path, ok := strings.CutPrefix(file, p.Edge.cfg.URL); ok {
-		if familyOf(p.Edge.cfg.URL) == 0 { // a name: whoever gave it knows what it means
-			return file, nil
-		}
-		return at.HTTP + path, nil
+		return p.baseAt(at) + path, nil
 	}
 	return "tftp://[" + at.Address.String() + "]/" + file, nil
+}
+
+// baseAt is the edge's URL at a place. Whoever gave it a name knows what that means over IPv6.
+func (p *PXE6) baseAt(at Place) string {
+	if familyOf(p.Edge.cfg.URL) == 0 {
+		return p.Edge.cfg.URL
+	}
+	return at.HTTP
 }
 
 // smbios is a UUID as DHCP option 97 has it, in the order of SMBIOS; nil when it is none.
