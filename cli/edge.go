@@ -17,6 +17,7 @@ type edgeFlags struct {
 	storeFlags
 	metricsFlags
 	listen, url string
+	url6        string // over IPv6; empty: not
 	peers       []string
 	pxe         pxeFlags
 }
@@ -70,6 +71,11 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	if f.url == "" {
 		f.url = "http://" + listener.Addr().String()
 	}
+	places, err := f.pxe.places(ctx, listener)
+	if err != nil {
+		return err
+	}
+	f.url6 = f.pxe.url6(places)
 	var source intentSource
 	if f.data == "" {
 		source, err = f.local(env, log)
@@ -100,6 +106,9 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	clean.run(ctx, func(ctx context.Context) { source.follow(ctx, intents, e.SetOthers) })
 	clean.run(ctx, e.Prefetch)
 	if err := f.pxe.serve(ctx, e, log, &clean); err != nil {
+		return err
+	}
+	if err := f.pxe.serve6(ctx, e, f.url6, places, log, &clean); err != nil {
 		return err
 	}
 	log.Info("listening", "address", f.url)

@@ -74,7 +74,7 @@ func (f *edgeFlags) member(ctx context.Context, env Env, log *slog.Logger, clean
 			})
 		},
 		follow: func(ctx context.Context, intents *edge.Intents, others func([]string)) {
-			followIntent(ctx, dial, m.id, f.url, intents, others, log)
+			followIntent(ctx, dial, &kilnv1.WatchIntentRequest{Edge: m.id, Url: f.url, Url6: f.url6}, intents, others, log)
 		},
 	}, nil
 }
@@ -165,10 +165,10 @@ const (
 )
 
 // followIntent takes every new intent, over as many connections as it takes.
-func followIntent(ctx context.Context, dial func() (*farm.Farm, error), name, url string, intents *edge.Intents, others func([]string), log *slog.Logger) {
+func followIntent(ctx context.Context, dial func() (*farm.Farm, error), self *kilnv1.WatchIntentRequest, intents *edge.Intents, others func([]string), log *slog.Logger) {
 	wait := intentFirst
 	for ctx.Err() == nil {
-		err := watchIntent(ctx, dial, name, url, intents, func(urls []string) {
+		err := watchIntent(ctx, dial, self, intents, func(urls []string) {
 			wait = intentFirst
 			others(urls)
 		})
@@ -184,13 +184,13 @@ func followIntent(ctx context.Context, dial func() (*farm.Farm, error), name, ur
 	}
 }
 
-func watchIntent(ctx context.Context, dial func() (*farm.Farm, error), name, url string, intents *edge.Intents, others func([]string)) error {
+func watchIntent(ctx context.Context, dial func() (*farm.Farm, error), self *kilnv1.WatchIntentRequest, intents *edge.Intents, others func([]string)) error {
 	client, err := dial()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	stream, err := client.Room.WatchIntent(ctx, connect.NewRequest(&kilnv1.WatchIntentRequest{Revision: intents.Revision(), Edge: name, Url: url}))
+	stream, err := client.Room.WatchIntent(ctx, connect.NewRequest(&kilnv1.WatchIntentRequest{Revision: intents.Revision(), Edge: self.GetEdge(), Url: self.GetUrl(), Url6: self.GetUrl6()}))
 	if err != nil {
 		return err
 	}
@@ -203,6 +203,9 @@ func watchIntent(ctx context.Context, dial func() (*farm.Farm, error), name, url
 			var urls []string
 			for _, e := range edges {
 				urls = append(urls, e.GetUrl())
+				if e.GetUrl6() != "" && e.GetUrl6() != e.GetUrl() {
+					urls = append(urls, e.GetUrl6())
+				}
 			}
 			others(urls)
 		}

@@ -25,6 +25,7 @@ type pxeFlags struct {
 	loaders    []string
 	syslog     bool
 	bios       string
+	v6         pxe6Flags
 }
 
 func (f *pxeFlags) add(flags *pflag.FlagSet) {
@@ -33,9 +34,13 @@ func (f *pxeFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.syslog, "syslog", true, "with --interface: take what machines log over UDP on port 514 into their timelines, and tell them so by DHCP")
 	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi, or with pxelinux.0, lpxelinux.0 and ldlinux.c32; repeatable (default: where distributions have them)")
 	flags.StringVar(&f.bios, "bios-loader", "", "what a BIOS boots: ipxe, pxelinux, or lpxelinux, which uses HTTP (default: the first of them that is there)")
+	f.v6.add(flags)
 }
 
 func (f *pxeFlags) check() error {
+	if err := f.v6.check(f.interfaces); err != nil {
+		return err
+	}
 	if f.bios != "" && !slices.Contains(edge.BIOSLoaders(), f.bios) {
 		return usagef("--bios-loader %q: it is ipxe, pxelinux or lpxelinux", f.bios)
 	}
@@ -55,6 +60,9 @@ func (f *pxeFlags) address(listen string) (string, error) {
 		return net.JoinHostPort("127.0.0.1", edgePort), nil
 	}
 	ip, err := interfaceAddress(f.interfaces[0])
+	if err != nil && f.only6() {
+		return f.address6(f.interfaces[0])
+	}
 	if err != nil {
 		return "", err
 	}
@@ -78,6 +86,9 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, cl
 	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Shown: config.Redact, Log: log}
 	for _, name := range f.interfaces {
 		ip, err := interfaceAddress(name)
+		if err != nil && f.only6() {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -94,9 +105,10 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, cl
 		return nil
 	}
 	server := &dhcp.Server{Interfaces: f.interfaces, Decide: pxe.Decide, Log: log}
-	advertiser := &dhcp.Advertiser{Interfaces: f.interfaces, Log: log}
 	clean.run(ctx, func(ctx context.Context) { told(log, "DHCP", server.Serve(ctx)) })
-	clean.run(ctx, func(ctx context.Context) { told(log, "router advertisements", advertiser.Serve(ctx)) })
+	if !f.v6.on() {
+		f.advertise(ctx, nil, log, clean)
+	}
 	log.Info("machines boot here", "interfaces", f.interfaces, "dhcp", f.dhcp, "loaders", len(loaders))
 	return nil
 }

@@ -124,7 +124,7 @@ func (r *room) WatchIntent(ctx context.Context, req *connect.Request[kilnv1.Watc
 	}
 	have := req.Msg.GetRevision()
 	if req.Msg.GetEdge() != "" && req.Msg.GetUrl() != "" {
-		defer l.room.enter(req.Msg.GetEdge(), req.Msg.GetUrl())()
+		defer l.room.enter(req.Msg.GetEdge(), req.Msg.GetUrl(), req.Msg.GetUrl6())()
 	}
 	told := ""
 	for {

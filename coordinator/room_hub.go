@@ -35,17 +35,18 @@ type roomHub struct {
 // edgeHere is an edge that watches the intent, over one connection or, while it changes, two.
 type edgeHere struct {
 	url   string
+	url6  string // empty: not over IPv6
 	count int
 }
 
 // enter counts an edge in; leave counts it out.
-func (h *roomHub) enter(name, url string) (leave func()) {
+func (h *roomHub) enter(name, url, url6 string) (leave func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.edges == nil {
 		h.edges = map[string]edgeHere{}
 	}
-	h.edges[name] = edgeHere{url, h.edges[name].count + 1}
+	h.edges[name] = edgeHere{url, url6, h.edges[name].count + 1}
 	h.wake()
 	return func() {
 		h.mu.Lock()
@@ -66,7 +67,7 @@ func (h *roomHub) edgesHere() []*kilnv1.EdgeAddress {
 	defer h.mu.Unlock()
 	var all []*kilnv1.EdgeAddress
 	for name, e := range h.edges {
-		all = append(all, &kilnv1.EdgeAddress{Name: name, Url: e.url})
+		all = append(all, &kilnv1.EdgeAddress{Name: name, Url: e.url, Url6: e.url6})
 	}
 	slices.SortFunc(all, func(a, b *kilnv1.EdgeAddress) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return all

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // milestones are what a machine that boots the example says, in this order.
@@ -30,7 +31,13 @@ func x86(args ...string) []string {
 // boot runs a machine to its end, and checks and returns what it said.
 func boot(t *testing.T, machine, want []string) (said []string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), bootLimit)
+	return bootWithin(t, bootLimit, machine, want)
+}
+
+// bootWithin is boot for a machine that may take longer.
+func bootWithin(t *testing.T, limit time.Duration, machine, want []string) (said []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, machine[0], machine[1:]...)
 	serial, err := cmd.StdoutPipe()

@@ -98,7 +98,7 @@ func (e *Edge) bootOf(r *http.Request, boot *intent.Boot, arch string, event *ki
 		event.Detail += " (once)"
 	}
 	return machineScript(scriptFor{
-		name: boot.Name(), release: boot.Release.GetName(), files: files, cmdline: boot.Cmdline(files), token: token, edges: e.urls(),
+		name: boot.Name(), release: boot.Release.GetName(), files: files, cmdline: boot.Cmdline(files), token: token, edges: e.urlsFor(r),
 	})
 }
 
@@ -248,13 +248,10 @@ func (e *Edge) machineUp(w http.ResponseWriter, r *http.Request) {
 
 // urls are those of this edge and of the others that a boot may go on at, this one first.
 func (e *Edge) urls() []string {
-	urls := []string{e.cfg.URL}
-	for _, u := range e.others.list(e.now()) {
-		if u != e.cfg.URL && len(urls) < maxEdges {
-			urls = append(urls, u)
-		}
+	if familyOf(e.cfg.URL) == 6 {
+		return e.urlsOf(e.cfg.URL, 4)
 	}
-	return urls
+	return e.urlsOf(e.cfg.URL, 6)
 }
 
 const (

@@ -52,7 +52,7 @@ func Allow(f Facts) Access {
 		return Secrets
 	case f.Token:
 		return Public
-	case own && f.Window && source.Is4() && !source.IsLoopback():
+	case own && f.Window && (source.Is4() || source.IsGlobalUnicast()) && !source.IsLoopback():
 		return Public
 	}
 	return None

@@ -7,6 +7,7 @@ import (
 
 func TestAllow(t *testing.T) {
 	own, other := netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("10.0.0.6")
+	own6, near := netip.MustParseAddr("fd00::5"), netip.MustParseAddr("fe80::5")
 	macs := []string{"52:54:00:00:00:01", "52:54:00:00:00:11"}
 	for _, c := range []struct {
 		name  string
@@ -23,6 +24,9 @@ func TestAllow(t *testing.T) {
 		{"a token that another machine of the segment has", Facts{Token: true, Confirmed: true, Source: other, MACs: macs, Bound: other, BoundMAC: "52:54:00:00:00:66"}, Public},
 		{"a bound address while booting", Facts{Source: own, MACs: macs, Bound: own, BoundMAC: macs[0], Window: true}, Public},
 		{"a bound address written as IPv6", Facts{Source: netip.MustParseAddr("::ffff:10.0.0.5"), MACs: macs, Bound: own, BoundMAC: macs[0], Window: true}, Public},
+		{"a bound IPv6 address while booting", Facts{Source: own6, MACs: macs, Bound: own6, BoundMAC: macs[0], Window: true}, Public},
+		{"a token of a confirmed machine at its IPv6 address", Facts{Token: true, Confirmed: true, Source: own6, MACs: macs, Bound: own6, BoundMAC: macs[0]}, Secrets},
+		{"an address of the link alone", Facts{Source: near, MACs: macs, Bound: near, BoundMAC: macs[0], Window: true}, None},
 		{"no secrets without a token", Facts{Confirmed: true, Source: own, MACs: macs, Bound: own, BoundMAC: macs[0], Window: true}, Public},
 		{"a bound address later", Facts{Confirmed: true, Source: own, MACs: macs, Bound: own, BoundMAC: macs[0]}, None},
 		{"an address that is bound to another machine", Facts{Confirmed: true, Source: own, MACs: macs, Bound: own, BoundMAC: "52:54:00:00:00:66", Window: true}, None},

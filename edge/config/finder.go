@@ -68,7 +68,7 @@ func (f *Finder) Find(r *http.Request, token string) (*Found, error) {
 	if f.SecretsRead != nil && facts.Token {
 		facts.SecretsRead = f.SecretsRead(boot.Key(), found.Boot)
 	}
-	if slices.Contains(facts.MACs, binding.MAC) {
+	if slices.Contains(facts.MACs, binding.MAC) && binding.Address.Addr().Is4() { // the documents' address is one of IPv4
 		found.Record.Address = binding.Address
 	}
 	found.Access = Allow(facts)

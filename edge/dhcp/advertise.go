@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"golang.org/x/net/ipv6"
@@ -32,19 +33,24 @@ const (
 	otherRouter  = 30 * time.Minute // that we are silent after a real router was heard
 )
 
-// Advertiser answers IPv6 router solicitations with an advertisement that offers nothing: no default route, no prefix, no
-// DHCPv6. A client that waits to learn whether there is IPv6 goes on at once; without it iPXE waits 5 to 16 seconds.
+// Advertiser answers IPv6 router solicitations. Unless an Offer says more, it says that there is nothing: no default route, no
+// prefix, no DHCPv6. A client that waits to learn whether there is IPv6 goes on at once; without it iPXE waits 5 to 16 seconds.
 //
-// Where a real router advertises itself it says nothing, so that no client misses what that one offers. Unlike a router
-// (RFC 4861 §6.2.6) it does not wait a moment before it answers: nobody's load depends on it, and a machine's boot does.
+// Where a real router advertises itself it says nothing, so that no client misses what that one offers; what another edge of
+// the same room offers is no such thing. Unlike a router (RFC 4861 §6.2.6) it does not wait a moment before it answers:
+// nobody's load depends on it, and a machine's boot does.
 type Advertiser struct {
 	Interfaces []string
+	Offers     map[string]Offer // by interface; those without one offer nothing
 	Log        *slog.Logger
+
+	mu sync.Mutex // guards when each nic may send
 }
 
 // nic is an interface that the Advertiser answers on.
 type nic struct {
 	*net.Interface
+	offer                  Offer
 	quietUntil, everyoneAt time.Time // everyoneAt is when an advertisement to all may be sent again
 }
 
@@ -65,6 +71,7 @@ func (a *Advertiser) Serve(ctx context.Context) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { raw.Close() })()
+	defer a.remind(ctx, conn, nics)()
 	buffer := make([]byte, longestPacket)
 	for {
 		n, control, from, err := conn.ReadFrom(buffer)
@@ -81,11 +88,13 @@ func (a *Advertiser) Serve(ctx context.Context) error {
 		if nic == nil || !source.IsValid() {
 			continue
 		}
+		a.mu.Lock()
 		to := nic.hear(time.Now(), buffer[:n], control.HopLimit, source)
+		a.mu.Unlock()
 		if to == nil {
 			continue
 		}
-		_, err = conn.WriteTo(advertisement(nic.HardwareAddr), &ipv6.ControlMessage{HopLimit: nearHops, IfIndex: nic.Index}, &net.IPAddr{IP: to, Zone: nic.Name})
+		_, err = conn.WriteTo(advertisement(nic.HardwareAddr, nic.offer), &ipv6.ControlMessage{HopLimit: nearHops, IfIndex: nic.Index}, &net.IPAddr{IP: to, Zone: nic.Name})
 		log.Debug("answered an IPv6 router solicitation", "client", source, "interface", nic.Name, "error", err)
 	}
 }
@@ -109,7 +118,7 @@ func (a *Advertiser) join(conn *ipv6.PacketConn) (map[int]*nic, error) {
 		if err != nil {
 			return nil, fmt.Errorf("answer IPv6 router solicitations on the interface %q: %w; it must be there, and IPv6 not be turned off on it", name, err)
 		}
-		nics[i.Index] = &nic{Interface: i}
+		nics[i.Index] = &nic{Interface: i, offer: a.Offers[name]}
 	}
 	return nics, nil
 }
@@ -125,7 +134,7 @@ func sourceOf(a net.Addr) netip.Addr {
 
 // hear takes a packet and says where an advertisement is to go, if anywhere.
 func (n *nic) hear(now time.Time, packet []byte, hops int, source netip.Addr) net.IP {
-	if router(packet, hops) {
+	if router(packet, hops) && !n.like(packet) {
 		n.quietUntil = now.Add(otherRouter)
 		return nil
 	}
@@ -175,14 +184,4 @@ func options(b []byte, f func(kind byte)) bool {
 		b = b[8*int(b[1]):]
 	}
 	return true
-}
-
-// advertisement offers nothing: its lifetime as a router is zero, and so is all else. The kernel writes the checksum.
-func advertisement(mac net.HardwareAddr) []byte {
-	b := make([]byte, advertisementLen)
-	b[0] = routerAdvertisement
-	if len(mac) == 6 {
-		b = append(append(b, linkAddressOption, 1), mac...)
-	}
-	return b
 }

@@ -1,8 +1,10 @@
 package dhcp
 
 import (
+	"encoding/hex"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -54,16 +56,70 @@ func TestSolicitationsAreAnswered(t *testing.T) {
 }
 
 func TestAnAdvertisementOffersNothing(t *testing.T) {
-	b := advertisement(net.HardwareAddr{2, 0, 0, 0, 0, 3})
+	b := advertisement(net.HardwareAddr{2, 0, 0, 0, 0, 3}, Offer{})
 	if router(b, 255) || b[0] != routerAdvertisement || len(b) != 24 || string(b[16:]) != "\x01\x01\x02\x00\x00\x00\x00\x03" {
 		t.Errorf("got %x", b)
 	}
 }
 
+// some is an offer of everything.
+func some() Offer {
+	return Offer{Managed: true, Other: true, Lifetime: 30 * time.Minute, DNS: []netip.Addr{netip.MustParseAddr("fd77::53")}, Prefixes: []Prefix{
+		{Prefix: netip.MustParsePrefix("fd77::1/64"), OnLink: true, Autonomous: true, Valid: 2 * time.Hour, Preferred: time.Hour},
+		{Prefix: netip.MustParsePrefix("fd78::/48"), Valid: time.Hour},
+	}}
+}
+
+func TestAnAdvertisementOffersWhatItIsToldTo(t *testing.T) {
+	mac := net.HardwareAddr{2, 0, 0, 0, 0, 3}
+	const address, prefix = "0101020000000003", "fd770000000000000000000000000000"
+	for _, c := range []struct {
+		name  string
+		offer Offer
+		want  string // in hexadecimal digits: type, code, checksum, hop limit, flags, lifetime, times, options
+	}{
+		{"DHCPv6", Offer{Managed: true, Other: true}, "86000000 00c00000 0000000000000000" + address},
+		{"options only", Offer{Other: true}, "86000000 00400000 0000000000000000" + address},
+		{"a router", Offer{Lifetime: time.Minute}, "86000000 0000003c 0000000000000000" + address},
+		{"a router for ever", Offer{Lifetime: 1000 * time.Hour}, "86000000 0000ffff 0000000000000000" + address},
+		{"a network of the link", Offer{Prefixes: []Prefix{{Prefix: netip.MustParsePrefix("fd77::1/64"), OnLink: true, Valid: time.Hour, Preferred: time.Minute}}},
+			"86000000 00000000 0000000000000000" + address + "03044080 00000e10 0000003c 00000000" + prefix},
+		{"all", some(), "86000000 00c00708 0000000000000000" + address + "030440c0 00001c20 00000e10 00000000" + prefix +
+			"03043000 00000e10 00000000 00000000 fd780000000000000000000000000000" + "19030000 0000021c fd770000000000000000000000000053"},
+	} {
+		if got := hex.EncodeToString(advertisement(mac, c.offer)); got != strings.ReplaceAll(c.want, " ", "") {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.name, got, strings.ReplaceAll(c.want, " ", ""))
+		}
+	}
+}
+
+func TestEdgesOfARoomDoNotSilenceEachOther(t *testing.T) {
+	edge, router := net.HardwareAddr{2, 0, 0, 0, 0, 9}, some()
+	router.Prefixes = router.Prefixes[1:]
+	for _, c := range []struct {
+		name  string
+		heard Offer
+		want  string
+	}{
+		{"another edge", some(), "fe80::1"},
+		{"a router with other networks", router, "<nil>"},
+		{"a router that has no DHCPv6", Offer{Lifetime: time.Hour}, "<nil>"},
+		{"an edge that offers nothing", Offer{}, "fe80::1"},
+	} {
+		n, now := &nic{offer: some()}, time.Unix(1e9, 0)
+		source := netip.MustParseAddr("fe80::1")
+		n.hear(now, advertisement(edge, c.heard), nearHops, source)
+		if got := n.hear(now.Add(time.Second), []byte{routerSolicitation, 0, 0, 0, 0, 0, 0, 0}, nearHops, source); got.String() != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
 func FuzzSolicitation(f *testing.F) {
 	f.Add([]byte("\x85\x00\x00\x00\x00\x00\x00\x00\x01\x01\x52\x54\x00\x77\x00\x01"))
-	f.Add(advertisement(net.HardwareAddr{2, 0, 0, 0, 0, 3}))
+	f.Add(advertisement(net.HardwareAddr{2, 0, 0, 0, 0, 3}, Offer{}))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		(&nic{offer: some()}).hear(time.Unix(1e9, 0), b, nearHops, near) // compares it with what it offers
 		if (&nic{}).hear(time.Unix(1e9, 0), b, nearHops, near) != nil && (len(b) < 8 || b[0] != routerSolicitation) {
 			t.Errorf("%x was answered", b)
 		}

@@ -135,6 +135,14 @@ func (c *checker) network(m *kilnv1.Machine, addresses map[string]string) {
 			c.once(addresses, "address", "the address", own.Addr().String(), m.GetName())
 		}
 	}
+	if m.GetAddress6() != "" {
+		if own6, err := Address6(m.GetAddress6()); c.must("address6", err) {
+			if normal := own6.String(); normal != m.GetAddress6() {
+				c.complain("address6", "the address %s is not written as Kiln compares it; write %q", quote(m.GetAddress6()), normal)
+			}
+			c.once(addresses, "address6", "the address", own6.Addr().String(), m.GetName())
+		}
+	}
 	if g := m.GetGateway(); g != "" {
 		gateway, err := netip.ParseAddr(g)
 		switch {

@@ -136,7 +136,7 @@ func machineFields(m *kilnv1.Machine) []field {
 		{name: "macs", value: strings.Join(m.GetMacs(), ", ")}, {name: "uuid", value: m.GetUuid()},
 	}
 	out = append(out, mapped("labels", m.GetLabels(), false)...)
-	out = append(out, field{name: "hostname", value: m.GetHostname()}, field{name: "address", value: m.GetAddress()},
+	out = append(out, field{name: "hostname", value: m.GetHostname()}, field{name: "address", value: m.GetAddress()}, field{name: "address6", value: m.GetAddress6()},
 		field{name: "gateway", value: m.GetGateway()}, field{name: "dns", value: strings.Join(m.GetDns(), ", ")})
 	out = append(out, keys(m.GetSshKeys())...)
 	out = append(out, mapped("values", m.GetValues(), false)...)

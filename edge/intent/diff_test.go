@@ -16,7 +16,7 @@ func TestDiff(t *testing.T) {
 	m := new.Machines[0]
 	m.Labels = map[string]string{"role": "db", "rack": "b"}
 	m.SshKeys = []string{cloKey}
-	m.Confirmed = true
+	m.Confirmed, m.Address6 = true, "fd00::6/64"
 	m.Values = map[string]string{"motd": "\x1b[31mred", "none": ""}
 	new.Machines = append(new.Machines, &kilnv1.Machine{Name: "a-1", Macs: []string{"52:54:00:00:00:09"}, Secrets: map[string]string{"x": "geheim"}})
 	new.Groups[0].Templates = map[string]string{UserData: "one\ntwo\nthree\n", VendorData: "all"}
@@ -50,6 +50,7 @@ func TestDiff(t *testing.T) {
 ~ machine web-2
     + labels.rack: b
     ~ labels.role: web -> db
+    + address6: fd00::6/64
     + ssh_keys.KEYEND clo: KEY
     + values.motd: "\x1b[31mred"
     + values.none: ""

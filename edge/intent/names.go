@@ -92,6 +92,28 @@ func Address(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
+// Address6 is a machine's fixed IPv6 address with its prefix.
+func Address6(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil || !p.Addr().Is6() || p.Addr().Is4In6() {
+		return netip.Prefix{}, fmt.Errorf("%s is not an IPv6 address with its prefix; write it like \"fd00::5/64\"", quote(s))
+	}
+	a := p.Addr()
+	if !a.IsGlobalUnicast() || p.Bits() == 0 {
+		return netip.Prefix{}, fmt.Errorf("%s is no address that a machine can be given; write one of its network", quote(s))
+	}
+	if p.Bits() < 127 && a == p.Masked().Addr() {
+		return netip.Prefix{}, fmt.Errorf("%s is the address of any router of the network; write another one of the network", quote(s)) // RFC 4291 §2.6.1
+	}
+	return p, nil
+}
+
+// address6 is Address6 in the one form that intents have: lower case, with the longest row of zeros left out (RFC 5952).
+func address6(s string) (string, error) {
+	p, err := Address6(s)
+	return p.String(), err
+}
+
 func broadcast(p netip.Prefix) netip.Addr {
 	b := p.Masked().Addr().As4()
 	for bit := p.Bits(); bit < 32; bit++ {

@@ -73,9 +73,14 @@ func (r *reader) machine(m *kilnv1.Machine) map[string]take {
 				m.Uuid = normal(UUID)(s)
 			}
 		},
-		"labels":     r.mapping(&m.Labels, "labels", false, 0),
-		"hostname":   r.text(&m.Hostname),
-		"address":    r.text(&m.Address),
+		"labels":   r.mapping(&m.Labels, "labels", false, 0),
+		"hostname": r.text(&m.Hostname),
+		"address":  r.text(&m.Address),
+		"address6": func(node *yaml.Node, where string) {
+			if s, ok := r.scalar(node, where); ok {
+				m.Address6 = normal(address6)(s)
+			}
+		},
 		"gateway":    r.text(&m.Gateway),
 		"dns":        r.texts(&m.Dns, "dns", asWritten),
 		"ssh_keys":   r.texts(&m.SshKeys, "ssh_keys", asWritten),

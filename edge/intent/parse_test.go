@@ -21,6 +21,7 @@ machines:
     mac: 52-54-00-00-00-01
     labels: {role: web, rack: 7}
     address: 10.0.0.5/24
+    address6: FD00:0::5/64
     gateway: 10.0.0.1
     dns: [10.0.0.1]
     hostname: web-1.example
@@ -76,7 +77,7 @@ func TestAFolderIsOneIntent(t *testing.T) {
 	empty := func() *kilnv1.FileRef { return &kilnv1.FileRef{} }
 	want := &kilnv1.Intent{
 		Machines: []*kilnv1.Machine{
-			{Name: "web-1", Macs: []string{"52:54:00:00:00:01"}, Labels: map[string]string{"role": "web", "rack": "7"}, Address: "10.0.0.5/24", Gateway: "10.0.0.1",
+			{Name: "web-1", Macs: []string{"52:54:00:00:00:01"}, Labels: map[string]string{"role": "web", "rack": "7"}, Address: "10.0.0.5/24", Address6: "fd00::5/64", Gateway: "10.0.0.1",
 				Dns: []string{"10.0.0.1"}, Hostname: "web-1.example", SshKeys: []string{annKey}, Values: map[string]string{"port": "8080", "token": "abc"},
 				Templates: map[string]string{"user-data": "#cloud-config\n", "ignition": "{\"ignition\": {\"version\": \"3.4.0\"}}\n"},
 				Secrets:   map[string]string{"password": "geheim\n"}, Confirmed: true},
@@ -103,8 +104,8 @@ func TestAFolderIsOneIntent(t *testing.T) {
 		u.Ref.Digest = digest
 	}
 	wantUploads := []string{
-		"v2 linux/amd64 kernel vmlinuz machines.yml:38", "v2 linux/amd64 initrd base.img machines.yml:38", "v2 linux/amd64 initrd t/more.img machines.yml:38",
-		"v2 linux/amd64 uki v2.efi machines.yml:38", "v2 linux/arm64 kernel vmlinuz-arm64 machines.yml:40", "v2 linux/arm64 initrd arm.img machines.yml:41",
+		"v2 linux/amd64 kernel vmlinuz machines.yml:39", "v2 linux/amd64 initrd base.img machines.yml:39", "v2 linux/amd64 initrd t/more.img machines.yml:39",
+		"v2 linux/amd64 uki v2.efi machines.yml:39", "v2 linux/arm64 kernel vmlinuz-arm64 machines.yml:41", "v2 linux/arm64 initrd arm.img machines.yml:42",
 	}
 	if !slices.Equal(uploads, wantUploads) {
 		t.Errorf("got uploads\n%s\nwant\n%s", strings.Join(uploads, "\n"), strings.Join(wantUploads, "\n"))
@@ -129,6 +130,7 @@ func TestBadFilesGetASentence(t *testing.T) {
 	for _, c := range []struct{ name, yaml, want string }{
 		{"an unknown section", "machnes: []\n", `m.yml:1: unknown key "machnes" in the file; did you mean "machines"?`},
 		{"an unknown key", head + "    adress: x\n", `m.yml:4: unknown key "adress" in machines[0]; did you mean "address"?`},
+		{"an IPv6 address, found where it stands", head + "    address6: fd00::5\n", `m.yml:4: machine a: "fd00::5" is not an IPv6 address with its prefix; write it like "fd00::5/64"`},
 		{"an unknown key near none", "releases:\n  - name: a\n    build: b\n    xyzzyplugh: 1\n", `m.yml:4: unknown key "xyzzyplugh" in releases[0]; there are build, name and platforms`},
 		{"a key twice", head + "    name: b\n", `m.yml:4: the key "name" is there twice in machines[0]; keep one`},
 		{"a list that is none", "machines: a\n", `m.yml:1: machines must be a list, not a text; start each item with "- "`},

@@ -39,6 +39,7 @@ type Machine struct {
 	Confirmed     bool                   `protobuf:"varint,13,opt,name=confirmed,proto3" json:"confirmed,omitempty"`                                                                          // an operator says that what answers under this MAC is the machine
 	LocalDisk     bool                   `protobuf:"varint,14,opt,name=local_disk,json=localDisk,proto3" json:"local_disk,omitempty"`                                                         // boots from its own disk
 	BootOnce      string                 `protobuf:"bytes,15,opt,name=boot_once,json=bootOnce,proto3" json:"boot_once,omitempty"`                                                             // release of the next boot only
+	Address6      string                 `protobuf:"bytes,16,opt,name=address6,proto3" json:"address6,omitempty"`                                                                             // fixed IPv6 address with its prefix, "fd00::5/64"; empty: it makes its own, or none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -174,6 +175,13 @@ func (x *Machine) GetLocalDisk() bool {
 func (x *Machine) GetBootOnce() string {
 	if x != nil {
 		return x.BootOnce
+	}
+	return ""
+}
+
+func (x *Machine) GetAddress6() string {
+	if x != nil {
+		return x.Address6
 	}
 	return ""
 }
@@ -582,7 +590,7 @@ var File_kiln_v1_machine_proto protoreflect.FileDescriptor
 
 const file_kiln_v1_machine_proto_rawDesc = "" +
 	"\n" +
-	"\x15kiln/v1/machine.proto\x12\akiln.v1\x1a\x15kiln/v1/address.proto\"\xf0\x05\n" +
+	"\x15kiln/v1/machine.proto\x12\akiln.v1\x1a\x15kiln/v1/address.proto\"\x8c\x06\n" +
 	"\aMachine\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04macs\x18\x02 \x03(\tR\x04macs\x12\x12\n" +
@@ -600,7 +608,8 @@ const file_kiln_v1_machine_proto_rawDesc = "" +
 	"\tconfirmed\x18\r \x01(\bR\tconfirmed\x12\x1d\n" +
 	"\n" +
 	"local_disk\x18\x0e \x01(\bR\tlocalDisk\x12\x1b\n" +
-	"\tboot_once\x18\x0f \x01(\tR\bbootOnce\x1a9\n" +
+	"\tboot_once\x18\x0f \x01(\tR\bbootOnce\x12\x1a\n" +
+	"\baddress6\x18\x10 \x01(\tR\baddress6\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +

@@ -281,7 +281,8 @@ type WatchIntentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"` // that the caller has; 0: none
 	Edge          string                 `protobuf:"bytes,2,opt,name=edge,proto3" json:"edge,omitempty"`
-	Url           string                 `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"` // under which machines reach the edge
+	Url           string                 `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`   // under which machines reach the edge
+	Url6          string                 `protobuf:"bytes,4,opt,name=url6,proto3" json:"url6,omitempty"` // over IPv6, where that is another; empty: not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -333,6 +334,13 @@ func (x *WatchIntentRequest) GetEdge() string {
 func (x *WatchIntentRequest) GetUrl() string {
 	if x != nil {
 		return x.Url
+	}
+	return ""
+}
+
+func (x *WatchIntentRequest) GetUrl6() string {
+	if x != nil {
+		return x.Url6
 	}
 	return ""
 }
@@ -643,7 +651,8 @@ func (x *BootEvent) GetOnce() string {
 type EdgeAddress struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Url           string                 `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"` // "http://10.0.0.2:7380", as machines reach it
+	Url           string                 `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`   // "http://10.0.0.2:7380", as machines reach it
+	Url6          string                 `protobuf:"bytes,3,opt,name=url6,proto3" json:"url6,omitempty"` // "http://[fd00::2]:7380"; empty: not over IPv6
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -688,6 +697,13 @@ func (x *EdgeAddress) GetName() string {
 func (x *EdgeAddress) GetUrl() string {
 	if x != nil {
 		return x.Url
+	}
+	return ""
+}
+
+func (x *EdgeAddress) GetUrl6() string {
+	if x != nil {
+		return x.Url6
 	}
 	return ""
 }
@@ -1046,11 +1062,12 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"H\n" +
 	"\x0eChangeResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1a\n" +
-	"\bproblems\x18\x02 \x03(\tR\bproblems\"V\n" +
+	"\bproblems\x18\x02 \x03(\tR\bproblems\"j\n" +
 	"\x12WatchIntentRequest\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x12\n" +
 	"\x04edge\x18\x02 \x01(\tR\x04edge\x12\x10\n" +
-	"\x03url\x18\x03 \x01(\tR\x03url\"j\n" +
+	"\x03url\x18\x03 \x01(\tR\x03url\x12\x12\n" +
+	"\x04url6\x18\x04 \x01(\tR\x04url6\"j\n" +
 	"\x13WatchIntentResponse\x12'\n" +
 	"\x06intent\x18\x01 \x01(\v2\x0f.kiln.v1.IntentR\x06intent\x12*\n" +
 	"\x05edges\x18\x02 \x03(\v2\x14.kiln.v1.EdgeAddressR\x05edges\"\x8b\x03\n" +
@@ -1080,10 +1097,11 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	" \x01(\x03R\n" +
 	"durationMs\x12\x18\n" +
 	"\aaddress\x18\v \x01(\tR\aaddress\x12\x12\n" +
-	"\x04once\x18\f \x01(\tR\x04once\"3\n" +
+	"\x04once\x18\f \x01(\tR\x04once\"G\n" +
 	"\vEdgeAddress\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
-	"\x03url\x18\x02 \x01(\tR\x03url\"8\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12\x12\n" +
+	"\x04url6\x18\x03 \x01(\tR\x04url6\"8\n" +
 	"\n" +
 	"BootRecord\x12*\n" +
 	"\x06events\x18\x01 \x03(\v2\x12.kiln.v1.BootEventR\x06events\"O\n" +

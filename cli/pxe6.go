@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kiln-farm/kiln/edge"
+	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/dhcp6"
+	"github.com/kiln-farm/kiln/edge/tftp"
+)
+
+// pxe6Flags say how firmware finds the edge over IPv6.
+type pxe6Flags struct {
+	dhcp     string
+	autoconf string
+}
+
+func (f *pxe6Flags) add(flags *pflag.FlagSet) {
+	// Off unless asked for: unlike a proxy over IPv4, this takes part in how a network's machines get their addresses.
+	flags.StringVar(&f.dhcp, "dhcp6", "off", "with --interface: full gives machines their address6 by DHCPv6 and says what to boot, stateless says only that to machines with addresses of their own, off does nothing over IPv6")
+	flags.StringVar(&f.autoconf, "autoconf", "auto", "with --dhcp6: whether machines may make addresses of their own from the interface's prefix, where no router says so: yes, no, or auto, which is yes with stateless")
+}
+
+func (f *pxe6Flags) on() bool { return f.dhcp != "off" }
+
+func (f *pxe6Flags) check(interfaces []string) error {
+	switch f.dhcp {
+	case "off", "stateless", "full":
+	default:
+		return usagef("--dhcp6 %q: it is off, stateless or full", f.dhcp)
+	}
+	switch f.autoconf {
+	case "auto", "yes", "no":
+	default:
+		return usagef("--autoconf %q: it is auto, yes or no", f.autoconf)
+	}
+	if f.on() && len(interfaces) == 0 {
+		return usagef("--dhcp6 %s: say with --interface which machines it is for", f.dhcp)
+	}
+	return nil
+}
+
+// only6 tells whether the interfaces need no IPv4 address.
+func (f *pxeFlags) only6() bool { return f.dhcp == "off" && f.v6.on() }
+
+// address6 is where HTTP is served on an interface without IPv4.
+func (f *pxeFlags) address6(name string) (string, error) {
+	networks, err := interfaceNetworks6(name)
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(networks[0].Addr().String(), edgePort), nil
+}
+
+// place6 is an interface over IPv6, and where HTTP is served there; nil where the edge's own listener does that.
+type place6 struct {
+	edge.Place
+	listener net.Listener
+}
+
+// places opens HTTP on the interfaces' IPv6 addresses, at the port of the edge's own.
+func (f *pxeFlags) places(ctx context.Context, own net.Listener) (map[string]place6, error) {
+	all := map[string]place6{}
+	if !f.v6.on() {
+		return all, nil
+	}
+	_, port, err := net.SplitHostPort(own.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range f.interfaces {
+		networks, err := interfaceNetworks6(name)
+		if err != nil {
+			return nil, err
+		}
+		place := place6{Place: edge.Place{Address: networks[0].Addr(), HTTP: "http://" + net.JoinHostPort(networks[0].Addr().String(), port)}}
+		for _, n := range networks {
+			place.Networks = append(place.Networks, n.Masked())
+		}
+		if !answersAt(own, networks[0].Addr()) {
+			place.listener, err = soon(ctx, func() (net.Listener, error) {
+				return (&net.ListenConfig{}).Listen(ctx, "tcp6", strings.TrimPrefix(place.HTTP, "http://"))
+			})
+			if err != nil {
+				return nil, usagef("serve HTTP on %s of %s: %w; choose another port with --listen", place.HTTP, name, cause(err))
+			}
+		}
+		all[name] = place
+	}
+	return all, nil
+}
+
+// answersAt tells whether a listener hears an IPv6 address already.
+func answersAt(l net.Listener, a netip.Addr) bool {
+	at, err := netip.ParseAddrPort(l.Addr().String())
+	return err == nil && (at.Addr() == a || at.Addr() == netip.IPv6Unspecified())
+}
+
+// url6 is the edge's URL over IPv6.
+func (f *pxeFlags) url6(places map[string]place6) string {
+	if !f.v6.on() {
+		return ""
+	}
+	return places[f.interfaces[0]].HTTP
+}
+
+// serve6 answers firmware over IPv6 until the end.
+func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places map[string]place6, log *slog.Logger, clean *closers) error {
+	if !f.v6.on() {
+		return nil
+	}
+	loaders, err := edge.ReadLoaders(append(f.loaders, loaderDirs...)...)
+	if err != nil {
+		return usagef("--loaders: %w", err)
+	}
+	pxe := &edge.PXE6{PXE: &edge.PXE{Edge: e, Loaders: loaders}, Full: f.v6.dhcp == "full", URL: url, At: map[string]edge.Place{}}
+	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Log: log, MaxBlock: blockOverIPv6}
+	offers := map[string]dhcp.Offer{}
+	for _, name := range f.interfaces {
+		place := places[name]
+		pxe.At[name] = place.Place
+		offers[name] = f.offer(place.Networks)
+		if place.listener != nil {
+			clean.run(ctx, func(ctx context.Context) { told(log, "HTTP over IPv6", e.Serve(ctx, place.listener)) })
+		}
+		conn, err := soon(ctx, func() (net.PacketConn, error) {
+			return (&net.ListenConfig{}).ListenPacket(ctx, "udp6", net.JoinHostPort(place.Address.String(), "69"))
+		})
+		if err != nil {
+			return usagef("serve TFTP on %s of %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", place.Address, name, cause(err))
+		}
+		clean.run(ctx, func(ctx context.Context) { told(log, "TFTP over IPv6", files.Serve(ctx, conn)) })
+	}
+	server := &dhcp6.Server{Interfaces: f.interfaces, DUID: dhcp6.ServerDUID(url), Decide: pxe.Decide, Log: log}
+	clean.run(ctx, func(ctx context.Context) { told(log, "DHCPv6", server.Serve(ctx)) })
+	f.advertise(ctx, offers, log, clean)
+	log.Info("machines boot here over IPv6", "interfaces", f.interfaces, "dhcp6", f.v6.dhcp, "url", url, "loaders", len(loaders))
+	return nil
+}
+
+// advertise answers router solicitations.
+func (f *pxeFlags) advertise(ctx context.Context, offers map[string]dhcp.Offer, log *slog.Logger, clean *closers) {
+	advertiser := &dhcp.Advertiser{Interfaces: f.interfaces, Offers: offers, Log: log}
+	clean.run(ctx, func(ctx context.Context) { told(log, "router advertisements", advertiser.Serve(ctx)) })
+}
+
+const (
+	blockOverIPv6 = 1448           // bytes of a TFTP block that fit an Ethernet frame
+	prefixTime    = 24 * time.Hour // that a prefix holds when no edge says so any more
+)
+
+// offer is what machines are told of their link where no router says it.
+func (f *pxeFlags) offer(networks []netip.Prefix) dhcp.Offer {
+	o := dhcp.Offer{Managed: f.v6.dhcp == "full", Other: true}
+	autonomous := f.v6.autoconf == "yes" || f.v6.autoconf == "auto" && f.v6.dhcp == "stateless"
+	for _, n := range networks {
+		if n.Bits() < 128 {
+			o.Prefixes = append(o.Prefixes, dhcp.Prefix{Prefix: n, OnLink: true, Autonomous: autonomous && n.Bits() == 64, Valid: prefixTime, Preferred: prefixTime / 2})
+		}
+	}
+	return o
+}
+
+// interfaceNetworks6 are the IPv6 addresses of an interface with their prefixes, without those of the link alone.
+func interfaceNetworks6(name string) ([]netip.Prefix, error) {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil, usagef("--interface %s: there is no such interface", name)
+	}
+	addresses, err := i.Addrs()
+	if err != nil {
+		return nil, err
+	}
+	var all []netip.Prefix
+	for _, a := range addresses {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() && p.Addr().IsGlobalUnicast() {
+			all = append(all, p)
+		}
+	}
+	if len(all) == 0 {
+		return nil, usagef("--interface %s: it has no IPv6 address beside that of the link, from which machines could boot: give it one, or leave --dhcp6 off", name)
+	}
+	return all, nil
+}
+
+// soon tries again for as long as the kernel makes sure that nobody else has an address (RFC 4862 §5.4).
+func soon[T any](ctx context.Context, try func() (T, error)) (T, error) {
+	for end := time.Now().Add(5 * time.Second); ; {
+		got, err := try()
+		if !errors.Is(err, syscall.EADDRNOTAVAIL) || time.Now().After(end) || ctx.Err() != nil {
+			return got, err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}

@@ -1,0 +1,250 @@
+package edge
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/insomniacslk/dhcp/dhcpv6"
+
+	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/dhcp6"
+	"github.com/kiln-farm/kiln/edge/intent"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// PXE6 is how firmware finds what to boot over IPv6. What it boots is what PXE says.
+type PXE6 struct {
+	*PXE
+	// Full gives machines that have an address6 that one. Otherwise they make their own, or another server gives them, and this
+	// one only answers who asks for options.
+	Full bool
+	URL  string // of this edge over IPv6, by which edges rank themselves
+	At   map[string]Place
+}
+
+// Place is where machines at an interface reach this edge, and what their link is.
+type Place struct {
+	Address  netip.Addr
+	HTTP     string // "http://[fd00::1]:7380"
+	Networks []netip.Prefix
+}
+
+// Decide says what a client of DHCPv6 is told.
+func (p *PXE6) Decide(_ context.Context, c dhcp6.Client) dhcp6.Plan {
+	boot, err := p.machine(c)
+	if boot == nil { // nobody described it, and there is nothing for such machines
+		p.tell6(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
+		return dhcp6.Plan{}
+	}
+	plan, answer := p.turn(c)
+	if !answer {
+		return dhcp6.Plan{}
+	}
+	plan.Mode, plan.DNS, plan.OnLink = dhcp6.Stateless, nameServers(boot), p.links(c, boot)
+	if p.Full {
+		plan.Mode, plan.Rapid = dhcp6.Stateful, true
+		p.lease6(c, boot, &plan)
+	}
+	if c.Kind != dhcp.Plain && !boot.LocalDisk {
+		if err == nil {
+			plan.Boot.URL, err = p.bootURL(c, boot)
+		}
+		if err != nil {
+			p.tell6(c, boot, kilnv1.BootStage_BOOT_STAGE_FAILED, err.Error())
+		}
+	}
+	if plan.Boot.URL != "" && begins(c, plan) {
+		p.tell6(c, boot, kilnv1.BootStage_BOOT_STAGE_DHCP, fmt.Sprintf("%s (%s) is told %s", c.Kind, c.Arch.Name, plan.Boot.URL))
+	}
+	return plan
+}
+
+// begins tells whether a message is the first of an exchange that is answered.
+func begins(c dhcp6.Client, plan dhcp6.Plan) bool {
+	return c.Message == dhcpv6.MessageTypeSolicit && plan.Mode == dhcp6.Stateful || c.Message == dhcpv6.MessageTypeInformationRequest
+}
+
+// machine is who asks. Which of the two ways to read a DUID's UUID is meant shows when one of them is described.
+func (p *PXE6) machine(c dhcp6.Client) (*intent.Boot, error) {
+	index := p.Edge.cfg.Intents.Index()
+	id := intent.Identity{MAC: c.MAC.String()}
+	boot, err := index.Resolve(id)
+	for _, id.UUID = range c.UUIDs {
+		if boot != nil && boot.By != "" {
+			break
+		}
+		if known, e := index.Resolve(id); known != nil && (boot == nil || known.By != "") {
+			boot, err = known, e
+		}
+	}
+	return boot, err
+}
+
+// turn is when this edge answers: of several, each machine has one that is first. Whoever is asked by name answers at once.
+func (p *PXE6) turn(c dhcp6.Client) (dhcp6.Plan, bool) {
+	if len(c.ServerID) > 0 {
+		return dhcp6.Plan{}, true
+	}
+	who := c.MAC
+	if who == nil {
+		who = net.HardwareAddr(c.DUID)
+	}
+	rank := dhcp.Rank(who, p.Edge.urls6(p.URL), p.URL)
+	wait, answer := dhcp.Wait(rank, c.Waited())
+	plan := dhcp6.Plan{Delay: wait}
+	if rank == 0 {
+		plan.Preference = 255
+	}
+	return plan, answer || c.Message == dhcpv6.MessageTypeConfirm || c.Message == dhcpv6.MessageTypeRebind
+}
+
+// links are the networks that a client's addresses may be of.
+func (p *PXE6) links(c dhcp6.Client, boot *intent.Boot) []netip.Prefix {
+	if !c.Relayed {
+		return p.At[c.Ingress.Interface].Networks
+	}
+	if own, err := intent.Address6(boot.Machine.GetAddress6()); err == nil && own.Contains(c.Link) {
+		return []netip.Prefix{own.Masked()}
+	}
+	if c.Link.IsValid() {
+		return []netip.Prefix{netip.PrefixFrom(c.Link, 64).Masked()} // RFC 4291 §2.5.1: what links have but for rare exceptions
+	}
+	return nil
+}
+
+// lease6 gives a machine its address, if that is of the link that the machine is on.
+func (p *PXE6) lease6(c dhcp6.Client, boot *intent.Boot, plan *dhcp6.Plan) {
+	own, err := intent.Address6(boot.Machine.GetAddress6())
+	asks := c.Message == dhcpv6.MessageTypeSolicit
+	switch {
+	case err != nil && asks && boot.Machine.GetAddress6() == "":
+		p.tell6(c, boot, kilnv1.BootStage_BOOT_STAGE_FAILED, "it asks for an IPv6 address and is described with none; give it an address6")
+		return
+	case err != nil:
+		return
+	case c.Relayed && c.Link.IsValid() && !own.Contains(c.Link):
+		if asks {
+			p.tell6(c, boot, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprintf("its address6 %s is not of the link of %s, where it is now; correct one of them", own, c.Link))
+		}
+		return
+	}
+	plan.Authoritative = true
+	plan.Lease = dhcp6.Lease{Address: own.Addr(), Preferred: leaseTime, Valid: 2 * leaseTime} // longer than all edges are likely to be away
+	// What comes through a relay is not this edge's own to see.
+	if c.Binds(plan.Rapid) && !c.Relayed && c.MAC != nil {
+		p.Edge.bindings.see(c.MAC.String(), own, p.Edge.now().Add(bootWindow))
+	}
+}
+
+// bootURL is what a client boots next: what PXE says, with the addresses that it can reach.
+func (p *PXE6) bootURL(c dhcp6.Client, boot *intent.Boot) (string, error) {
+	at, ok := p.At[c.Ingress.Interface]
+	if !ok {
+		return "", fmt.Errorf("the interface %s has no IPv6 address that machines could boot from", c.Ingress.Interface)
+	}
+	like := dhcp.Client{Kind: c.Kind, MAC: c.MAC, Arch: c.Arch, Archs: c.Archs, UUID: smbios(boot.Identity.UUID)}
+	like.IPXE.HTTP, like.IPXE.EFI = c.Kind == dhcp.IPXE, c.Arch.UEFI // it does not tell over IPv6
+	if macs := boot.MACs(); like.MAC == nil && len(macs) > 0 {
+		like.MAC, _ = net.ParseMAC(macs[0])
+	}
+	if c.Kind == dhcp.IPXE && c.Arch.Name == "" { // as of 2019: it knows itself what it is
+		return p.baseAt(at) + "/boot.ipxe?mac=" + like.MAC.String() + "&uuid=" + boot.Identity.UUID + "&arch=${buildarch}", nil
+	}
+	file, err := p.bootFile(like, boot)
+	if err != nil || file == "" {
+		return "", err
+	}
+	if path, ok := strings.CutPrefix(file, p.Edge.cfg.URL); ok {
+		return p.baseAt(at) + path, nil
+	}
+	return "tftp://[" + at.Address.String() + "]/" + file, nil
+}
+
+// baseAt is the edge's URL at a place. Whoever gave it a name knows what that means over IPv6.
+func (p *PXE6) baseAt(at Place) string {
+	if familyOf(p.Edge.cfg.URL) == 0 {
+		return p.Edge.cfg.URL
+	}
+	return at.HTTP
+}
+
+// smbios is a UUID as DHCP option 97 has it, in the order of SMBIOS; nil when it is none.
+func smbios(uuid string) []byte {
+	b, err := hex.DecodeString(strings.ReplaceAll(uuid, "-", ""))
+	if err != nil || len(b) != 16 {
+		return nil
+	}
+	return []byte{0, b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]}
+}
+
+func nameServers(boot *intent.Boot) []netip.Addr {
+	var all []netip.Addr
+	for _, text := range boot.Machine.GetDns() {
+		if a, err := netip.ParseAddr(text); err == nil {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// tell6 reports what a client is told.
+func (p *PXE6) tell6(c dhcp6.Client, boot *intent.Boot, stage kilnv1.BootStage, detail string) {
+	if c.Message != dhcpv6.MessageTypeSolicit && c.Message != dhcpv6.MessageTypeInformationRequest {
+		return
+	}
+	event := &kilnv1.BootEvent{Mac: c.MAC.String(), Stage: stage, Detail: detail}
+	if boot != nil {
+		event.Machine, event.Uuid = boot.Machine.GetName(), boot.Identity.UUID
+	}
+	p.Edge.cfg.Events.Add(event)
+}
+
+// familyOf is 4 or 6 when a URL has an address in it, and 0 when it has a name, which may mean both.
+func familyOf(base string) int {
+	u, err := url.Parse(base)
+	if err != nil {
+		return 0
+	}
+	a, err := netip.ParseAddr(u.Hostname())
+	switch {
+	case err != nil:
+		return 0
+	case a.Unmap().Is4():
+		return 4
+	}
+	return 6
+}
+
+// urls6 are those of the edges that machines reach over IPv6, own first.
+func (e *Edge) urls6(own string) []string { return e.urlsOf(own, 4) }
+
+// urlsOf are own and others, without those with addresses of a family.
+func (e *Edge) urlsOf(own string, not int) []string {
+	urls := []string{own}
+	for _, u := range e.others.list(e.now()) {
+		if u != own && familyOf(u) != not && len(urls) < maxEdges {
+			urls = append(urls, u)
+		}
+	}
+	return urls
+}
+
+// urlsFor are the edges that whoever asks can reach, this one first: over IPv6 by the address that was asked.
+func (e *Edge) urlsFor(r *http.Request) []string {
+	source, err := netip.ParseAddr(addressOf(r))
+	if err != nil || source.Unmap().Is4() || familyOf(e.cfg.URL) == 6 {
+		return e.urls()
+	}
+	own := e.cfg.URL
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if asked, err := netip.ParseAddrPort(fmt.Sprint(local)); err == nil && familyOf(own) == 4 && asked.Addr().Is6() && !asked.Addr().IsLinkLocalUnicast() {
+		own = "http://" + asked.String()
+	}
+	return e.urls6(own)
+}
