@@ -4,11 +4,19 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
+var measured atomic.Bool
+
 func TestMetricsAreServedWhereTheyAreAskedFor(t *testing.T) {
+	if measured.Swap(true) {
+		t.Skip("OpenTelemetry's instruments go to the first meter provider of a process: -count runs this once")
+	}
 	w := newWorld(t)
 	probe, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -19,7 +27,22 @@ func TestMetricsAreServedWhereTheyAreAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.startServer(t, t.TempDir(), "--metrics-listen", address)
-	res, err := http.Get("http://" + address + "/metrics")
+	wants := []string{"kiln_builders 1\n", "kiln_builds 0\n", `kiln_steps{state="ready"} 0`, "kiln_leader_term ", `service_name="kiln"`}
+	var body string
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) { // the builder is heard of a moment later
+		body = get(t, "http://"+address+"/metrics")
+		if !slices.ContainsFunc(wants, func(want string) bool { return !strings.Contains(body, want) }) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("want %q in:\n%s", wants, body)
+		}
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	res, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,9 +51,5 @@ func TestMetricsAreServedWhereTheyAreAskedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"kiln_builders 1\n", "kiln_builds 0\n", `kiln_steps{state="ready"} 0`, "kiln_leader_term ", `service_name="kiln"`} {
-		if !strings.Contains(string(body), want) {
-			t.Errorf("no %q in:\n%s", want, body)
-		}
-	}
+	return string(body)
 }

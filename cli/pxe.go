@@ -24,6 +24,7 @@ type pxeFlags struct {
 	dhcp       string
 	loaders    []string
 	syslog     bool
+	metadata   string
 	bios       string
 	v6         pxe6Flags
 }
@@ -34,6 +35,7 @@ func (f *pxeFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.syslog, "syslog", true, "with --interface: take what machines log over UDP on port 514 into their timelines, and tell them so by DHCP")
 	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi, or with pxelinux.0, lpxelinux.0 and ldlinux.c32; repeatable (default: where distributions have them)")
 	flags.StringVar(&f.bios, "bios-loader", "", "what a BIOS boots: ipxe, pxelinux, or lpxelinux, which uses HTTP (default: the first of them that is there)")
+	flags.StringVar(&f.metadata, "metadata-address", "", "with --interface: also answer at port 80 of this address, as clouds do at 169.254.169.254; it must be an address of this host")
 	f.v6.add(flags)
 }
 
@@ -100,6 +102,9 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, cl
 		if f.syslog {
 			f.logs(ctx, e, pxe, ip, log, clean)
 		}
+	}
+	if err := f.serveMetadata(ctx, e, pxe, log, clean); err != nil {
+		return err
 	}
 	if f.dhcp == "off" {
 		return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/kiln-farm/kiln/edge/config"
@@ -22,7 +24,7 @@ func (e *Edge) configuration() http.Handler {
 		}
 		return []config.Key{key}
 	}}
-	h := &config.Handler{Find: finder.Find, Report: func(r config.Read) {
+	h := &config.Handler{Find: finder.Find, Hosts: []string{"metaldata", hostOf(e.cfg.URL)}, Report: func(r config.Read) {
 		event := &kilnv1.BootEvent{Machine: r.Machine, Boot: r.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_CONFIG, Detail: r.What, Bytes: int64(r.Bytes), Address: r.From.Addr().String()}
 		if r.Err != nil {
 			event.Detail += ": " + r.Err.Error()
@@ -41,6 +43,15 @@ func (e *Edge) configuration() http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// hostOf is the host of this edge's URL.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
 }
 
 // onceAmongAll asks the farm, and answers a machine whose secrets nobody can vouch for that it should ask again.

@@ -33,6 +33,11 @@ type PXE struct {
 	Full bool
 	// Logs is where machines are told to log; the zero value: they are not told.
 	Logs netip.Addr
+	// Metadata is an address of this host at which machines ask for their configuration as in a cloud; machines are told the
+	// way there. The zero value: there is none.
+	Metadata netip.Addr
+	// Own are the addresses of this host on its machines' networks.
+	Own []netip.Prefix
 	// Loaders are boot programs by their names ("undionly.kpxe"), as paths of this host.
 	Loaders map[string]string
 	// BIOS is the boot program of PC BIOSes, one of BIOSLoaders; empty: the first of them that is there.
@@ -126,12 +131,26 @@ func (p *PXE) lease(boot *intent.Boot) (dhcp.Lease, bool) {
 	if router, err := netip.ParseAddr(boot.Machine.GetGateway()); err == nil {
 		lease.Router = router
 	}
+	lease.Routes = p.wayToMetadata(address)
 	for _, text := range boot.Machine.GetDns() {
 		if a, err := netip.ParseAddr(text); err == nil {
 			lease.DNS = append(lease.DNS, a)
 		}
 	}
 	return lease, true
+}
+
+// wayToMetadata is a route to the metadata address, for a machine on a network of this host. Others have their routers.
+func (p *PXE) wayToMetadata(machine netip.Prefix) []dhcp.Route {
+	if !p.Metadata.IsValid() {
+		return nil
+	}
+	for _, own := range p.Own {
+		if own.Contains(machine.Addr()) {
+			return []dhcp.Route{{To: netip.PrefixFrom(p.Metadata, p.Metadata.BitLen()), Via: own.Addr()}}
+		}
+	}
+	return nil
 }
 
 // bootFile is what a client boots next: a name for TFTP, or a URL.

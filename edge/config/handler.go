@@ -57,8 +57,8 @@ type Handler struct {
 	Once Once
 	// Report is told of every request; nil: nobody is. It must not block.
 	Report func(Read)
-	// Hosts are the names that fixed paths may be asked for by, such as "169.254.169.254" and "metaldata"; none: any. With
-	// them a page in a browser on the machine that renames its own host to this address learns nothing.
+	// Hosts are the names that fixed paths may be asked for by beside addresses, such as "metaldata"; nil: any. With them a page
+	// in a browser on the machine that renames its own host to this address learns nothing.
 	Hosts []string
 }
 
@@ -157,8 +157,8 @@ func (h *Handler) direct(r *http.Request) error {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	if len(h.Hosts) > 0 && !slices.Contains(h.Hosts, strings.ToLower(host)) {
-		return refuse(http.StatusForbidden, "configuration is not given under this name; ask "+h.Hosts[0], nil)
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil && h.Hosts != nil && !slices.Contains(h.Hosts, strings.ToLower(host)) {
+		return refuse(http.StatusForbidden, "configuration is not given under this name; ask the address", nil)
 	}
 	return nil
 }

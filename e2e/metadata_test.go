@@ -1,0 +1,78 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestProgramsMadeForCloudsAreConfigured: a client nobody here wrote gets an address and the way to 169.254.169.254, and reads
+// there who it is, as LinuxKit's metadata package does (pkg/metadata, provider aws).
+func TestProgramsMadeForCloudsAreConfigured(t *testing.T) {
+	w := prepared(t)
+	r := newRoom(t)
+	if _, err := exec.LookPath("busybox"); err != nil {
+		t.Skip("busybox is not installed; `make test` installs it, or run: apt-get install --no-install-recommends busybox-static")
+	}
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	store := filepath.Join(dir, "cache")
+	room := write("room.yml", "machines:\n  - {name: web-1, mac: \""+machineMAC+"\", address: 10.77.0.21/24, ssh_keys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB ops\"]}\n")
+	if out, err := w.run(t.Context(), w.kiln, "apply", "--cache", store, "-f", room); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	r.ip("addr add 169.254.169.254/32 dev br0")
+	r.start("machines boot here", w.kiln, "edge", "--cache", store, "--interface", "br0", "--dhcp", "full", "--metadata-address", "169.254.169.254")
+
+	pc := r.name + "pc"
+	if out, err := exec.Command("ip", "netns", "add", pc).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("ip", "netns", "delete", pc).CombinedOutput(); err != nil {
+			t.Errorf("ip netns delete: %v %s", err, out)
+		}
+	})
+	r.ip("link add pc0 type veth peer name eth0 netns " + pc)
+	r.ip("link set pc0 master br0")
+	r.ip("link set pc0 up")
+	script := write("script", `#!/bin/sh
+[ "$1" = bound ] || exit 0
+busybox ip address add "$ip/$mask" dev "$interface"
+set -- $staticroutes
+while [ $# -gt 1 ]; do busybox ip route add "$1" via "$2" dev "$interface"; shift 2; done
+`)
+	in := func(command string) string {
+		t.Helper()
+		out, err := exec.Command("ip", "netns", "exec", pc, "sh", "-c", command).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	in("ip link set eth0 address " + machineMAC + " && ip link set eth0 up")
+	in("busybox udhcpc -i eth0 -n -q -t 20 -T 1 -O staticroutes -s " + script)
+	for path, want := range map[string]string{
+		"/latest/meta-data/hostname":                  "web-1",
+		"/latest/meta-data/public-keys/0/openssh-key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB ops",
+		"/2009-04-04/meta-data/local-ipv4":            "10.77.0.21",
+	} {
+		if got := in(fmt.Sprintf("busybox wget -q -O - http://169.254.169.254%s", path)); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+	// A page in a browser that gave its own name this address is no machine.
+	refused := in("busybox wget -S -O - --header 'Host: evil.example' http://169.254.169.254/latest/meta-data/hostname 2>&1; true")
+	if !strings.Contains(refused, "403") || strings.Contains(refused, "web-1") {
+		t.Errorf("under another name: %s", refused)
+	}
+}
