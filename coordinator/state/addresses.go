@@ -80,9 +80,9 @@ func Holds(b *kilnv1.Binding, steady int64) bool {
 // reserve reads the fixed addresses of the room's machines.
 func (m *Machine) reserve() {
 	reserved := map[netip.Addr]string{}
-	for _, machine := range m.room.machines {
+	for _, machine := range byName(m.room.machines) { // of two that have one address each may have it, on every replica
 		if p, err := netip.ParsePrefix(machine.GetAddress()); err == nil {
-			reserved[p.Addr()] = strings.Join(machine.GetMacs(), " ") + " "
+			reserved[p.Addr()] += strings.Join(machine.GetMacs(), " ") + " "
 		}
 	}
 	m.addresses.reserved = reserved

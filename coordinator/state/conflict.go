@@ -1,0 +1,112 @@
+package state
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// RefusedHeld: the change would give an address to two.
+const RefusedHeld Refusal = "an address is bound to somebody else"
+
+// Conflict is an address that a change of the room would let two have.
+type Conflict struct {
+	Machine string          // whose fixed address it would be; empty: it would be another subnet's
+	Subnet  string          // that one
+	Binding *kilnv1.Binding // that holds now; of many of one subnet the one that holds longest
+	Count   int
+}
+
+// Conflicts are what would go wrong with a change while bindings hold: a fixed address that another client has, and an address
+// that comes into another subnet, which knows nothing of its binding.
+func (m *Machine) Conflicts(c *kilnv1.RoomCommand) []Conflict {
+	if len(m.addresses.byAddress) == 0 {
+		return nil
+	}
+	fixed := map[netip.Addr]*kilnv1.Machine{}
+	for _, machine := range c.GetMachines() {
+		p, err := netip.ParsePrefix(machine.GetAddress())
+		old := m.room.machines[machine.GetName()]
+		if err == nil && !(old.GetAddress() == machine.GetAddress() && slices.Equal(old.GetMacs(), machine.GetMacs())) {
+			fixed[p.Addr()] = machine
+		}
+	}
+	moved := m.movedSubnets(c)
+	if len(fixed) == 0 && len(moved) == 0 {
+		return nil
+	}
+	all := map[[2]string]*Conflict{}
+	for at, b := range m.addresses.byAddress {
+		if !Holds(b, m.addresses.steady) {
+			continue
+		}
+		if machine := fixed[at.address]; machine != nil && b.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND && !slices.Contains(machine.GetMacs(), b.GetMac()) {
+			note(all, Conflict{Machine: machine.GetName(), Binding: b})
+		}
+		if into := moved.of(at); into != "" {
+			note(all, Conflict{Subnet: into, Binding: b})
+		}
+	}
+	out := make([]Conflict, 0, len(all))
+	for _, c := range all {
+		out = append(out, *c)
+	}
+	slices.SortFunc(out, func(a, b Conflict) int {
+		return cmp.Or(strings.Compare(a.Machine, b.Machine), strings.Compare(a.Subnet, b.Subnet), strings.Compare(a.Binding.GetSubnet(), b.Binding.GetSubnet()))
+	})
+	return out
+}
+
+// note counts a conflict; of many the binding that holds longest, and of those the first, is shown.
+func note(all map[[2]string]*Conflict, c Conflict) {
+	key := [2]string{c.Machine + "\x00" + c.Subnet, c.Binding.GetSubnet()}
+	have := all[key]
+	if have == nil {
+		have = &c
+		all[key] = have
+	}
+	have.Count++
+	if b := have.Binding; c.Binding.GetUntilMs() > b.GetUntilMs() || c.Binding.GetUntilMs() == b.GetUntilMs() && c.Binding.GetAddress() < b.GetAddress() {
+		have.Binding = c.Binding
+	}
+}
+
+// subnetMoves are the prefixes of the subnets that there will be.
+type subnetMoves []subnetMove
+
+type subnetMove struct {
+	name   string
+	prefix netip.Prefix
+}
+
+// movedSubnets is empty when the change has no subnet.
+func (m *Machine) movedSubnets(c *kilnv1.RoomCommand) subnetMoves {
+	if len(c.GetSubnets())+len(c.GetRemoveSubnets()) == 0 {
+		return nil
+	}
+	next := m.room.clone().subnets
+	change(next, c.GetSubnets(), c.GetRemoveSubnets(), maxSubnets)
+	var out subnetMoves
+	for _, s := range byName(next) {
+		if p, err := netip.ParsePrefix(s.GetPrefix()); err == nil {
+			out = append(out, subnetMove{s.GetName(), p})
+		}
+	}
+	return out
+}
+
+// of is the other subnet that a bound address would be in; empty when it stays in its own, or in none.
+func (s subnetMoves) of(at place) (other string) {
+	for _, one := range s {
+		if one.prefix.Contains(at.address) {
+			if one.name == at.subnet {
+				return ""
+			}
+			other = one.name
+		}
+	}
+	return other
+}
