@@ -167,7 +167,7 @@ func (s *street) check() {
 }
 
 func TestNoAddressHasTwoClientsAndNoPromiseShrinks(t *testing.T) {
-	seeds := uint64(60)
+	seeds := uint64(40)
 	if testing.Short() {
 		seeds = 10
 	}

@@ -336,3 +336,20 @@ func TestAddressesNeedTheirLevel(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkAFixedAddressAmongManyBindings(b *testing.B) {
+	l := &lab{t: b, m: governed(), steady: 1000}
+	subnet := &kilnv1.Subnet{Name: "a", Prefix: "10.0.0.0/8", Pools: []*kilnv1.AddressRange{{From: "10.0.0.1", To: "10.255.0.0"}}}
+	l.room(&kilnv1.RoomCommand{Subnets: []*kilnv1.Subnet{subnet}}, "")
+	address := netip.MustParseAddr("10.0.0.1")
+	for i := range 200_000 {
+		l.do(bindOp, fmt.Sprint(i), address.String(), 1_000_000)
+		address = address.Next()
+	}
+	c := &kilnv1.RoomCommand{Machines: []*kilnv1.Machine{{Name: "m", Address: "10.200.0.1/8"}}, Subnets: []*kilnv1.Subnet{{Name: "b", Prefix: "11.0.0.0/8"}}}
+	for b.Loop() {
+		if got := l.m.Conflicts(c); len(got) != 0 {
+			b.Fatal(got)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package state
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func (m *Machine) Conflicts(c *kilnv1.RoomCommand) []Conflict {
 		}
 	}
 	moved := m.movedSubnets(c)
-	if len(fixed) == 0 && len(moved) == 0 {
+	if len(fixed) == 0 && moved == nil {
 		return nil
 	}
 	all := map[[2]string]*Conflict{}
@@ -74,39 +75,43 @@ func note(all map[[2]string]*Conflict, c Conflict) {
 	}
 }
 
-// subnetMoves are the prefixes of the subnets that there will be.
-type subnetMoves []subnetMove
-
-type subnetMove struct {
-	name   string
-	prefix netip.Prefix
+// moves finds the subnets that addresses will be in.
+type moves struct {
+	own      map[string]netip.Prefix // by subnet
+	byPrefix map[netip.Prefix]string
+	bits     []int // of any prefix
 }
 
-// movedSubnets is empty when the change has no subnet.
-func (m *Machine) movedSubnets(c *kilnv1.RoomCommand) subnetMoves {
-	if len(c.GetSubnets())+len(c.GetRemoveSubnets()) == 0 {
+// movedSubnets is nil when no subnet gets another prefix.
+func (m *Machine) movedSubnets(c *kilnv1.RoomCommand) *moves {
+	if !slices.ContainsFunc(c.GetSubnets(), func(s *kilnv1.Subnet) bool { return m.room.subnets[s.GetName()].GetPrefix() != s.GetPrefix() }) {
 		return nil
 	}
-	next := m.room.clone().subnets
+	next := maps.Clone(m.room.subnets)
 	change(next, c.GetSubnets(), c.GetRemoveSubnets(), maxSubnets)
-	var out subnetMoves
+	out := &moves{own: map[string]netip.Prefix{}, byPrefix: map[netip.Prefix]string{}}
 	for _, s := range byName(next) {
-		if p, err := netip.ParsePrefix(s.GetPrefix()); err == nil {
-			out = append(out, subnetMove{s.GetName(), p})
+		p, err := netip.ParsePrefix(s.GetPrefix())
+		if err != nil {
+			continue
+		}
+		out.own[s.GetName()], out.byPrefix[p.Masked()] = p, s.GetName()
+		if !slices.Contains(out.bits, p.Bits()) {
+			out.bits = append(out.bits, p.Bits())
 		}
 	}
 	return out
 }
 
 // of is the other subnet that a bound address would be in; empty when it stays in its own, or in none.
-func (s subnetMoves) of(at place) (other string) {
-	for _, one := range s {
-		if one.prefix.Contains(at.address) {
-			if one.name == at.subnet {
-				return ""
-			}
-			other = one.name
+func (v *moves) of(at place) string {
+	if v == nil || v.own[at.subnet].Contains(at.address) {
+		return ""
+	}
+	for _, bits := range v.bits {
+		if p, err := at.address.Prefix(bits); err == nil && v.byPrefix[p] != "" {
+			return v.byPrefix[p]
 		}
 	}
-	return other
+	return ""
 }
