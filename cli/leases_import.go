@@ -165,14 +165,12 @@ func (i *leaseImport) command(l fileLease, s *kilnv1.Subnet) (*kilnv1.BindComman
 		c.Mac = mac
 	}
 	switch {
+	case l.Address.Is6():
+		return nil, "edges give no addresses of IPv6 pools; give its machine a fixed one when it needs one"
 	case s == nil:
 		return nil, "it is in no subnet of the farm; describe one, as kiln subnet import does"
 	case i.only != "" && s.GetName() != i.only:
 		return nil, "it is in subnet " + s.GetName()
-	case l.Address.Is6() && len(l.ClientID) == 0:
-		return nil, "it has no DUID, so that nobody would be known by it"
-	case l.Address.Is6():
-		c.Client = fmt.Sprintf("duid %x %d", l.ClientID, l.IAID)
 	case i.fixedFor(c):
 		i.fixed++
 		return nil, ""

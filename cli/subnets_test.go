@@ -162,6 +162,8 @@ func TestLeasesAreImported(t *testing.T) {
 %[1]d 52:54:00:00:00:08 10.0.7.1 * *
 %[2]d 52:54:00:00:00:09 10.0.0.107 * *
 0 52:54:00:00:00:0a 10.0.1.100 ever *
+duid 00:01:00:01:2a:2a:2a:2a:52:54:00:00:00:fe
+%[1]d 7 fd00::100 six 00:01:00:01:2a:2a:2a:2b:52:54:00:00:00:01
 `, soon, past))
 	w.write("wrong.leases", fmt.Sprintf("%d 52:54:00:00:00:07 10.0.0.101 x *\n", soon))
 	w.write("dnsmasq.conf", "dhcp-range=10.0.0.100,10.0.0.109,255.255.255.0,12h\n")
@@ -171,14 +173,15 @@ func TestLeasesAreImported(t *testing.T) {
 		`dnsmasq.leases:6: 10.0.0.106 of 52:54:00:00:00:97: its machine has 10.0.0.109 in subnet rack-a\n`,
 		`dnsmasq.leases:7: 10.0.7.1 of 52:54:00:00:00:08: it is in no subnet of the farm; describe one, as kiln subnet import does\n`,
 		`dnsmasq.leases:9: 10.0.1.100 of 52:54:00:00:00:0a: it has no end, and is bound for a year`,
-		`kiln: 4 leases were not taken over, for the reasons above\n`,
+		`dnsmasq.leases:11: fd00::100 of .*: edges give no addresses of IPv6 pools; give its machine a fixed one when it needs one\n`,
+		`kiln: 5 leases were not taken over, for the reasons above\n`,
 	}
 	steps{
-		{args: []string{"leases", "import", "--dry-run", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases would be bound, 1 fixed for their machines, 3 refused, 1 left out, 1 had ended\n")},
+		{args: []string{"leases", "import", "--dry-run", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases would be bound, 1 fixed for their machines, 3 refused, 2 left out, 1 had ended\n")},
 		{args: []string{"leases"}, not: "10.0.0.100"},
-		{args: []string{"leases", "import", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases bound, 1 fixed for their machines, 3 refused, 1 left out, 1 had ended\n")},
+		{args: []string{"leases", "import", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases bound, 1 fixed for their machines, 3 refused, 2 left out, 1 had ended\n")},
 		{args: []string{"leases"}, want: []string{`10.0.0.100 +52:54:00:00:00:02 +web-2 +two +bound +30m\d+s +import +rack-a\n`, `10.0.1.100 .* 87\d\dh`}},
-		{args: []string{"leases", "import", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases bound, 1 fixed for their machines, 3 refused, 1 left out, 1 had ended\n")},
+		{args: []string{"leases", "import", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases bound, 1 fixed for their machines, 3 refused, 2 left out, 1 had ended\n")},
 		{args: []string{"leases", "import", "wrong.leases"}, code: exitFailed, want: []string{"wrong.leases:1: 10.0.0.101 of 52:54:00:00:00:07: it is the fixed address of machine web-1, which has not the MAC 52:54:00:00:00:07"}},
 		{args: []string{"leases", "import", "--subnet", "rack-b", "wrong.leases"}, code: exitFailed, want: []string{"wrong.leases:1: 10.0.0.101 of 52:54:00:00:00:07: it is in subnet rack-a"}},
 		{args: []string{"leases", "import", "dnsmasq.conf"}, code: exitUsage, want: []string{"dnsmasq.conf is the configuration of dnsmasq, and has no leases: kiln subnet import reads it"}},
@@ -234,4 +237,29 @@ dhcp-host=52:54:00:12:34:52,192.0.9.1
 		{args: []string{"subnet", "ls"}, want: []string{`net-192.0.2.0-24 +192.0.2.0/24 +99 +0 +0 +1 +98\n`}},
 		{args: []string{"subnet", "import", "hello.yml"}, code: exitUsage, want: []string{"hello.yml is no file of"}},
 	}.run(t, w)
+}
+
+// More than one call takes, and a machine with two leases keeps the one that holds longer.
+func TestManyLeasesAreImported(t *testing.T) {
+	w := atFarm(t)
+	w.write("rack.yml", "subnets:\n  - {name: big, prefix: 10.1.0.0/16, pools: [10.1.1.0-10.1.9.255]}\n")
+	w.run("apply", "-f", "rack.yml").ok(t)
+	var b strings.Builder
+	soon := time.Now().Add(time.Hour).Unix()
+	const many = 1200
+	for i := range many {
+		fmt.Fprintf(&b, "%d 52:54:00:01:%02x:%02x 10.1.%d.%d * *\n", soon, i>>8, i&255, 1+i>>8, i&255)
+	}
+	fmt.Fprintf(&b, "%d 52:54:00:01:00:00 10.1.9.1 * *\n", soon+600)
+	w.write("dnsmasq.leases", b.String())
+	for range 2 {
+		r := w.run("leases", "import", "dnsmasq.leases")
+		if want := "1200 leases bound, 0 fixed for their machines, 1 refused, 0 left out, 0 had ended\n"; r.code != exitFailed || !strings.HasSuffix(r.stdout, want) ||
+			!strings.HasPrefix(r.stdout, "dnsmasq.leases:1: 10.1.1.0 of 52:54:00:01:00:00: its machine has 10.1.9.1 in subnet big\n") {
+			t.Errorf("exit code %d:\n%s%s", r.code, r.stdout, r.stderr)
+		}
+	}
+	if got := w.run("leases").ok(t).stdout; strings.Count(got, "\n") != many+1 || !strings.Contains(got, "10.1.9.1 ") {
+		t.Errorf("%d lines of leases", strings.Count(got, "\n"))
+	}
 }
