@@ -32,11 +32,11 @@ type applyFlags struct {
 func (f *applyFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.farmFlags.add(flags)
-	flags.StringVarP(&f.file, "file", "f", "", "file, or folder of .yml files, that describes machines, groups and releases")
+	flags.StringVarP(&f.file, "file", "f", "", "file, or folder of .yml files, that describes machines, groups, releases and subnets")
 	flags.BoolVar(&f.prune, "prune", false, "also remove what the files do not name")
 }
 
-const applyLong = ` A file has lists of machines, groups and releases:
+const applyLong = ` A file has lists of machines, groups, releases and, for a farm, subnets:
 
   machines:
     - {name: web-1, mac: 52:54:00:12:34:56, labels: {role: web}, address: 10.0.0.5/24}
@@ -44,9 +44,11 @@ const applyLong = ` A file has lists of machines, groups and releases:
     - {name: web, selector: {role: web}, release: v1}
   releases:
     - {name: v1, build: hello}
+  subnets:
+    - {name: rack-a, prefix: 10.0.0.0/24, pools: [10.0.0.100-10.0.0.199], gateway: 10.0.0.1}
 
 A release is of a build, by its name or id, or of files: platforms: {linux/amd64: {kernel: ./vmlinuz, initrd: [a.img]}}.
-docs/edge.md has all of it.`
+docs/edge.md has all of it, docs/dhcp.md of subnets.`
 
 func newApply(env Env) *cobra.Command {
 	var f applyFlags
@@ -141,6 +143,7 @@ func (f *applyFlags) read(ctx context.Context, now *kilnv1.Intent, builds *histo
 	next.Machines = put(next.Machines, parsed.Intent.Machines)
 	next.Groups = put(next.Groups, parsed.Intent.Groups)
 	next.Releases = put(next.Releases, parsed.Intent.Releases)
+	next.Subnets = put(next.Subnets, parsed.Intent.Subnets)
 	return next, nil
 }
 

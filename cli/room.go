@@ -105,6 +105,9 @@ func (r *localRooms) Intent(ctx context.Context) (*kilnv1.Intent, error) {
 }
 
 func (r *localRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun bool) ([]string, error) {
+	if len(c.GetSubnets())+len(c.GetRemoveSubnets()) > 0 {
+		return nil, usagef("subnets need a farm, which keeps what is bound to whom: start one with kiln server or kiln coordinator, and name it with --farm")
+	}
 	unlock, err := lockFile(filepath.Join(r.store.Path(), "intent.lock"))
 	if err != nil {
 		return nil, err
@@ -202,6 +205,7 @@ func difference(now, next *kilnv1.Intent) *kilnv1.RoomCommand {
 	c.Machines, c.RemoveMachines = differing(now.GetMachines(), next.GetMachines())
 	c.Groups, c.RemoveGroups = differing(now.GetGroups(), next.GetGroups())
 	c.Releases, c.RemoveReleases = differing(now.GetReleases(), next.GetReleases())
+	c.Subnets, c.RemoveSubnets = differing(now.GetSubnets(), next.GetSubnets())
 	return c
 }
 

@@ -80,7 +80,7 @@ func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeReq
 			return connect.NewResponse(answer), nil
 		}
 	}
-	if req.Msg.GetDryRun() {
+	if answer.Problems = l.conflicts(change); len(answer.Problems) > 0 || req.Msg.GetDryRun() {
 		return connect.NewResponse(answer), nil
 	}
 	change.TokenKey = nil
@@ -98,13 +98,22 @@ func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeReq
 	case "":
 		answer.Revision++
 		l.log.Info("what machines boot was changed", "revision", answer.Revision, "by", callerOf(ctx).Name,
-			"machines", len(change.GetMachines()), "groups", len(change.GetGroups()), "releases", len(change.GetReleases()))
+			"machines", len(change.GetMachines()), "groups", len(change.GetGroups()), "releases", len(change.GetReleases()), "subnets", len(change.GetSubnets()))
 		return connect.NewResponse(answer), nil
 	case state.RefusedStale:
 		l.fsm.view(func(m *state.Machine) { now = m.Intent() })
 		return nil, staleIntent(change.GetBase(), now.GetRevision())
+	case state.RefusedHeld: // bound meanwhile
+		if answer.Problems = l.conflicts(change); len(answer.Problems) == 0 {
+			return nil, connect.NewError(connect.CodeAborted, errors.New("an address was bound meanwhile: look at kiln diff and apply again"))
+		}
+		return connect.NewResponse(answer), nil
 	case state.RefusedLevel:
-		return nil, connect.NewError(connect.CodeFailedPrecondition, errors.New("a coordinator of an older release still runs, which knows no machines: upgrade all of them first"))
+		what := "machines"
+		if len(change.GetSubnets())+len(change.GetRemoveSubnets()) > 0 {
+			what = "subnets"
+		}
+		return nil, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("a coordinator of an older release still runs, which knows no %s: upgrade all of them first", what))
 	}
 	return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the change is refused: %s", results[0].Refused))
 }

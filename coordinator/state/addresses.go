@@ -80,12 +80,22 @@ func Holds(b *kilnv1.Binding, steady int64) bool {
 // reserve reads the fixed addresses of the room's machines.
 func (m *Machine) reserve() {
 	reserved := map[netip.Addr]string{}
-	for _, machine := range m.room.machines {
-		if p, err := netip.ParsePrefix(machine.GetAddress()); err == nil {
-			reserved[p.Addr()] = strings.Join(machine.GetMacs(), " ") + " "
+	for _, machine := range byName(m.room.machines) { // of two that have one address each may have it, on every replica
+		for _, address := range fixedOf(machine) {
+			reserved[address] += strings.Join(machine.GetMacs(), " ") + " "
 		}
 	}
 	m.addresses.reserved = reserved
+}
+
+// fixedOf are the fixed addresses of a machine.
+func fixedOf(machine *kilnv1.Machine) (all []netip.Addr) {
+	for _, text := range []string{machine.GetAddress(), machine.GetAddress6()} {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			all = append(all, p.Addr())
+		}
+	}
+	return all
 }
 
 // reservedFor says whether an address is fixed for another machine than that of a MAC.

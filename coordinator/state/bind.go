@@ -73,7 +73,7 @@ func (m *Machine) bindTo(c *kilnv1.BindCommand, address netip.Addr, have *kilnv1
 		until = max(until, have.GetUntilMs()) // an answer that was given before may still hold
 	}
 	if other, ok := a.byClient[tenant{c.GetSubnet(), c.GetClient()}]; ok && other != address {
-		m.forgetRunOut(place{c.GetSubnet(), other})
+		m.leaveFor(place{c.GetSubnet(), other})
 	}
 	b := &kilnv1.Binding{
 		Subnet: c.GetSubnet(), Address: address.String(), Client: c.GetClient(), Mac: c.GetMac(), Hostname: c.GetHostname(), Edge: c.GetEdge(),
@@ -100,9 +100,15 @@ func (m *Machine) rebind(address netip.Addr, b *kilnv1.Binding, to kilnv1.Bindin
 	m.note(Change{Kind: BindingChanged, Binding: next})
 }
 
-// forgetRunOut removes a binding that has run out, since its client has another address now.
-func (m *Machine) forgetRunOut(at place) {
-	if b := m.addresses.byAddress[at]; b != nil && !Holds(b, m.addresses.steady) {
+// leaveFor ends a client's binding, since it has another address now. One that has not run out keeps others away until then,
+// but is nobody's: a client has one binding in a subnet, so that a snapshot says which one.
+func (m *Machine) leaveFor(at place) {
+	b := m.addresses.byAddress[at]
+	switch {
+	case b == nil:
+	case Holds(b, m.addresses.steady):
+		m.rebind(at.address, b, kilnv1.BindingState_BINDING_STATE_DECLINED, b.GetUntilMs())
+	default:
 		delete(m.addresses.byAddress, at)
 	}
 }

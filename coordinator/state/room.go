@@ -66,6 +66,9 @@ func (m *Machine) changeRoom(c *kilnv1.RoomCommand) Result {
 	if n := len(c.GetTokenKey()); n != 0 && n != tokenKeyLen {
 		return Result{Refused: RefusedInvalid}
 	}
+	if len(m.Conflicts(c)) > 0 {
+		return Result{Refused: RefusedHeld}
+	}
 	next := m.room.clone()
 	if !change(next.machines, c.GetMachines(), c.GetRemoveMachines(), maxMachines) ||
 		!change(next.groups, c.GetGroups(), c.GetRemoveGroups(), maxGroups) ||

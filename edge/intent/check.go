@@ -39,6 +39,7 @@ func check(in *kilnv1.Intent, releases []string, draft bool) Problems {
 	for i, r := range in.GetReleases() {
 		c.at(KindRelease, i, r.GetName()).release(r, names)
 	}
+	c.subnets()
 	if n := len(in.GetTokenKey()); n != 0 && n != 32 {
 		c.object = Problem{Kind: kindIntent}
 		c.complain("token_key", "the key of boot tokens has %d bytes, not 32; make it anew", n)

@@ -36,12 +36,13 @@ type FieldChange struct {
 	Secret   bool
 }
 
-// Diff says what makes new of old: releases, groups and machines, each in the order of their names. Revisions and times are
+// Diff says what makes new of old: releases, groups, subnets and machines, each in the order of their names. Revisions and times are
 // no differences.
 func Diff(old, new *kilnv1.Intent) []Change {
 	var out []Change
 	out = append(out, differ(KindRelease, old.GetReleases(), new.GetReleases(), releaseFields)...)
 	out = append(out, differ(KindGroup, old.GetGroups(), new.GetGroups(), groupFields)...)
+	out = append(out, differ(KindSubnet, old.GetSubnets(), new.GetSubnets(), subnetFields)...)
 	out = append(out, differ(KindMachine, old.GetMachines(), new.GetMachines(), machineFields)...)
 	if fields := compare(
 		[]field{{name: "token_key", value: string(old.GetTokenKey()), secret: true}},

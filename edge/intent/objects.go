@@ -36,6 +36,11 @@ func (r *reader) document(root *yaml.Node) {
 			in.Releases = append(in.Releases, v)
 			return len(in.Releases) - 1, r.release(v)
 		}),
+		"subnets": r.objects(KindSubnet, func() (int, map[string]take) {
+			s := &kilnv1.Subnet{}
+			in.Subnets = append(in.Subnets, s)
+			return len(in.Subnets) - 1, r.subnet(s)
+		}),
 	})
 }
 
@@ -138,6 +143,7 @@ func (r *reader) release(v *kilnv1.Release) map[string]take {
 
 // finish fills in and checks what needs a whole release.
 func (r *reader) finish() {
+	r.encodeOptions()
 	for i, v := range r.uploadOf {
 		r.out.Uploads[i].Release = v.GetName()
 	}

@@ -95,7 +95,10 @@ type Upload struct {
 //	    platforms:
 //	      linux/amd64: {kernel: ./vmlinuz, initrd: [base.img, more.img], cmdline: console=ttyS0}
 //
-// The other keys are those of Machine, Group and Release (kiln/v1/machine.proto). Values, secrets and templates are texts or
+//	subnets:
+//	  - {name: rack-a, prefix: 10.0.0.0/24, pools: [10.0.0.100-10.0.0.199], gateway: 10.0.0.1, options: {26: 9000}}
+//
+// The other keys are those of Machine, Group, Release and Subnet (kiln/v1). Values, secrets and templates are texts or
 // {file: PATH}; a PATH is relative to the file that it stands in. A file may hold several YAML documents.
 func Parse(files []File, opts Options) (*Parsed, []Located) {
 	r := &reader{opts: opts, out: &Parsed{Intent: &kilnv1.Intent{}}, places: map[place]mark{}}

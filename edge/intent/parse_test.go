@@ -234,6 +234,7 @@ func TestAFolderWithoutMachines(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
+	f.Add([]byte(subnetsYAML))
 	f.Add([]byte("machines: [{name: a, mac: 52:54:00:00:00:01, secrets: {a: {file: ../x}}}]"))
 	f.Add([]byte("groups: &a [{name: a, selector: *a}]"))
 	f.Add([]byte("releases:\n- name: a\n  platforms: {linux/amd64: {kernel: /etc/passwd}}"))
@@ -257,6 +258,12 @@ func FuzzParse(f *testing.F) {
 		for _, m := range got.Intent.Machines {
 			if b, err := index.Named(m.GetName()); b == nil && len(faults) == 0 {
 				t.Errorf("machine %q is not found: %v", m.GetName(), err)
+			}
+		}
+		if text, err := WriteYAML(got.Intent.Subnets, nil); len(faults) == 0 && err == nil {
+			written, faults := Parse([]File{{"m.yml", text}}, Options{})
+			if len(faults) > 0 || len(Diff(&kilnv1.Intent{Subnets: got.Intent.Subnets}, written.Intent)) > 0 {
+				t.Errorf("what is written is read as something else: %v\n%s", Faults(faults), text)
 			}
 		}
 		if d := Diff(got.Intent, again.Intent); len(d) != 0 {

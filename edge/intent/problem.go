@@ -10,6 +10,7 @@ const (
 	KindMachine = "machine"
 	KindGroup   = "group"
 	KindRelease = "release"
+	KindSubnet  = "subnet"
 	kindIntent  = "intent"
 )
 
@@ -43,7 +44,7 @@ func bare(name string) string {
 	return name
 }
 
-// Problems is an error with a sentence for each fault, one on a line, in the order of machines, groups and releases.
+// Problems is an error with a sentence for each fault, one on a line, in the order of machines, groups, releases and subnets.
 type Problems []Problem
 
 func (p Problems) Error() string {

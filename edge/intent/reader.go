@@ -31,6 +31,8 @@ type reader struct {
 	index       int
 	objectsRead int
 	uploadOf    []*kilnv1.Release // of each upload
+	under       string            // the part of the object that is read, as "classes[0]."
+	optionTexts []optionText
 }
 
 // take reads a value into whatever it was made for.
@@ -53,7 +55,7 @@ func (r *reader) wrong(node *yaml.Node, where, want, remedy string) {
 
 // at remembers where a field of the object stands.
 func (r *reader) at(node *yaml.Node, field string) {
-	p := place{r.kind, r.index, field}
+	p := place{r.kind, r.index, r.under + field}
 	if _, ok := r.places[p]; !ok && r.kind != "" {
 		r.places[p] = mark{r.file, node.Line}
 	}

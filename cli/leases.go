@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/edge/intent"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// What becomes of a lease, for people and scripts.
+const (
+	leaseBound    = "bound"
+	leaseReleased = "released"
+	leaseDeclined = "declined" // somebody else was found to use it
+	leaseEnded    = "ended"    // it has run out, and its client gets it again when it is still free
+)
+
+func leaseState(b *kilnv1.BindingNow) string {
+	switch state := b.GetBinding().GetState(); {
+	case state == kilnv1.BindingState_BINDING_STATE_RELEASED:
+		return leaseReleased
+	case b.GetRemainingMs() <= 0:
+		return leaseEnded
+	case state == kilnv1.BindingState_BINDING_STATE_DECLINED:
+		return leaseDeclined
+	}
+	return leaseBound
+}
+
+// lease is a row of kiln leases.
+type lease struct {
+	Subnet    string `json:"subnet"`
+	Address   string `json:"address"`
+	MAC       string `json:"mac,omitempty"`
+	Client    string `json:"client,omitempty"`
+	Machine   string `json:"machine,omitempty"`
+	Hostname  string `json:"hostname,omitempty"`
+	State     string `json:"state"`
+	Remaining int64  `json:"remainingSeconds"`
+	Edge      string `json:"edge,omitempty"`
+	Since     string `json:"since,omitempty"` // RFC 3339
+}
+
+func newLeases(env Env) *cobra.Command {
+	var subnet string
+	var all, asJSON bool
+	cmd := farmCommand(env, &cobra.Command{
+		Use: "leases", Short: "List the addresses that are bound, and whose they are",
+		Example: "  kiln leases --farm https://kiln1:7300\n  kiln leases --subnet rack-a --all --json\n  kiln leases release 10.0.0.120", Args: unknownVerb,
+	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
+		in, err := farmRooms{f}.Intent(ctx)
+		if err != nil {
+			return err
+		}
+		if subnet != "" && !slices.ContainsFunc(in.GetSubnets(), func(s *kilnv1.Subnet) bool { return s.GetName() == subnet }) {
+			return noSubnet(subnet)
+		}
+		bindings, err := f.Bindings(ctx, subnet)
+		if err != nil {
+			return err
+		}
+		rows := leasesOf(in, bindings, all)
+		if asJSON {
+			return writeJSON(env.Stdout, rows)
+		}
+		return listLeases(env, rows)
+	})
+	cmd.Flags().StringVar(&subnet, "subnet", "", "only of this subnet")
+	cmd.Flags().BoolVar(&all, "all", false, "also what has run out or was given back, and is remembered for its client")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.SuggestionsMinimumDistance = nearName
+	cmd.AddCommand(newLeasesRelease(env), newLeasesImport(env))
+	return cmd
+}
+
+func leasesOf(in *kilnv1.Intent, bindings []*kilnv1.BindingNow, all bool) []lease {
+	machines := map[string]string{}
+	for _, m := range in.GetMachines() {
+		for _, mac := range m.GetMacs() {
+			machines[mac] = m.GetName()
+		}
+	}
+	rows := []lease{}
+	for _, b := range bindings {
+		v := b.GetBinding()
+		row := lease{Subnet: v.GetSubnet(), Address: v.GetAddress(), MAC: v.GetMac(), Client: v.GetClient(), Machine: machines[v.GetMac()], Hostname: v.GetHostname(),
+			State: leaseState(b), Remaining: max(0, b.GetRemainingMs()/1000), Edge: v.GetEdge()}
+		if v.GetSinceUnixMs() != 0 {
+			row.Since = time.UnixMilli(v.GetSinceUnixMs()).UTC().Format(time.RFC3339)
+		}
+		if all || row.State == leaseBound || row.State == leaseDeclined {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+func listLeases(env Env, rows []lease) error {
+	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ADDRESS\tMAC\tMACHINE\tHOSTNAME\tSTATE\tREMAINING\tEDGE\tSUBNET")
+	for _, r := range rows {
+		who := r.MAC
+		if who == "" {
+			who = r.Client
+		}
+		remaining := "-"
+		if r.Remaining > 0 {
+			remaining = (time.Duration(r.Remaining) * time.Second).String()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Address, progress.Clean(orDash(who)), progress.Clean(orDash(r.Machine)), progress.Clean(orDash(r.Hostname)),
+			r.State, remaining, progress.Clean(orDash(r.Edge)), progress.Clean(r.Subnet))
+	}
+	return w.Flush()
+}
+
+// orDash keeps columns apart where there is nothing.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func newLeasesRelease(env Env) *cobra.Command {
+	var subnet string
+	cmd := farmCommand(env, &cobra.Command{
+		Use: "release ADDRESS|MAC", Short: "Make the address of a machine that is gone free for others",
+		Long: `Make an address free before its lease has run out. The machine that has it is not told: release an address only when
+the machine is off or has left, or two will have it.`,
+		Example: "  kiln leases release 10.0.0.120\n  kiln leases release --subnet rack-a 52:54:00:12:34:56",
+		Args:    between(1, 1, "an address, or the MAC of a machine"),
+	}, func(ctx context.Context, f *farm.Farm, args []string) error {
+		bindings, err := f.Bindings(ctx, subnet)
+		if err != nil {
+			return err
+		}
+		b, err := toRelease(bindings, args[0])
+		if err != nil {
+			return err
+		}
+		results, err := f.Bind(ctx, []*kilnv1.BindCommand{{Operation: kilnv1.BindCommand_OPERATION_RELEASE, Subnet: b.GetSubnet(), Address: b.GetAddress(), Client: b.GetClient(), Mac: b.GetMac()}})
+		if err != nil || len(results) != 1 {
+			return err
+		}
+		_, err = fmt.Fprintf(env.Stdout, "%s of %s is free again in subnet %s\n", b.GetAddress(), progress.Clean(holderOf(b)), progress.Clean(b.GetSubnet()))
+		return err
+	})
+	cmd.Flags().StringVar(&subnet, "subnet", "", "in this subnet, when a machine has addresses in several")
+	return cmd
+}
+
+// toRelease finds the binding that an address or a MAC means.
+func toRelease(bindings []*kilnv1.BindingNow, arg string) (*kilnv1.Binding, error) {
+	address, err := netip.ParseAddr(arg)
+	mac, macErr := intent.MAC(arg)
+	if err != nil && macErr != nil {
+		return nil, usagef("%q is neither an address nor a MAC: write one like 10.0.0.120 or 52:54:00:12:34:56", arg)
+	}
+	var found []*kilnv1.Binding
+	var subnets []string
+	for _, b := range bindings {
+		v := b.GetBinding()
+		if err == nil && v.GetAddress() != address.String() || err != nil && v.GetMac() != mac {
+			continue
+		}
+		switch leaseState(b) {
+		case leaseBound:
+			found, subnets = append(found, v), append(subnets, v.GetSubnet())
+		case leaseDeclined:
+			return nil, usagef("%s is declined: somebody else was found to use it, and it is free again in %s", v.GetAddress(), (time.Duration(b.GetRemainingMs()) * time.Millisecond).Round(time.Second))
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, usagef("nobody holds %s now: kiln leases lists who has which address", arg)
+	case 1:
+		return found[0], nil
+	}
+	return nil, usagef("%s is in the subnets %s: name one with --subnet", arg, strings.Join(subnets, " and "))
+}
+
+// holderOf is whose a binding is, for people.
+func holderOf(b *kilnv1.Binding) string {
+	if b.GetMac() != "" {
+		return b.GetMac()
+	}
+	return b.GetClient()
+}

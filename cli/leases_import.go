@@ -1,0 +1,256 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/edge/leasefile"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const (
+	importBatch = 500 // bindings in one call
+	// importSlack is what a binding is longer than the lease in the file: the client counts from when it was told.
+	importSlack = time.Minute
+	// endless is how long a lease without end is bound.
+	endless   = 365 * 24 * time.Hour
+	importer  = "import" // as the edge that bound it
+	maxClient = 255      // bytes of a host's name
+)
+
+func newLeasesImport(env Env) *cobra.Command {
+	var subnet string
+	var dryRun bool
+	cmd := farmCommand(env, &cobra.Command{
+		Use: "import FILE…", Short: "Bind what another DHCP server's lease files say, so that no machine loses its address",
+		Long: `Bind the leases in files of dnsmasq, ISC dhcpd or Kea, each for the time that it has left. The subnets must be described:
+kiln subnet import makes them of the old configuration. What is left out or refused is told with its line and the reason; then
+the command ends with 1. It may be run again.`,
+		Example: `  kiln leases import --dry-run /var/lib/misc/dnsmasq.leases
+  kiln leases import --farm https://kiln1:7300 /var/lib/dhcp/dhcpd.leases
+  kiln leases import /var/lib/kea/kea-leases4.csv`,
+		Args: between(1, -1, "a lease file"),
+	}, func(ctx context.Context, f *farm.Farm, args []string) error {
+		read, err := readLeases(args)
+		if err != nil {
+			return err
+		}
+		in, err := farmRooms{f}.Intent(ctx)
+		if err != nil {
+			return err
+		}
+		if subnet != "" && !slices.ContainsFunc(in.GetSubnets(), func(s *kilnv1.Subnet) bool { return s.GetName() == subnet }) {
+			return noSubnet(subnet)
+		}
+		bindings, err := f.Bindings(ctx, "")
+		if err != nil {
+			return err
+		}
+		i := &leaseImport{in: in, bindings: bindings, only: subnet, now: env.now()(), bind: func(c []*kilnv1.BindCommand) ([]*kilnv1.BindResult, error) { return f.Bind(ctx, c) }}
+		if dryRun {
+			i.bind = rehearsal(in, bindings)
+		}
+		err = i.run(read)
+		return errors.Join(i.tell(env.Stdout, dryRun), err)
+	})
+	cmd.Flags().StringVar(&subnet, "subnet", "", "only leases of this subnet")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be done")
+	return cmd
+}
+
+// fileLease is a lease and the file that has it.
+type fileLease struct {
+	leasefile.Lease
+	file string
+}
+
+// remark is what is told of a line.
+type remark struct {
+	file string
+	line int
+	text string
+}
+
+// leaseImport is one run.
+type leaseImport struct {
+	in       *kilnv1.Intent
+	bindings []*kilnv1.BindingNow
+	only     string
+	now      time.Time
+	bind     func([]*kilnv1.BindCommand) ([]*kilnv1.BindResult, error)
+	reserved map[string]*kilnv1.Machine // by address
+
+	remarks                               []remark
+	bound, fixed, refused, leftOut, ended int
+}
+
+// run binds what can be bound. An error ends it; what was done is counted.
+func (i *leaseImport) run(read *oldLeases) error {
+	i.remarks, i.reserved = read.remarks, map[string]*kilnv1.Machine{}
+	for _, m := range i.in.GetMachines() {
+		if a := fixedAddress(m); a != "" {
+			i.reserved[a] = m
+		}
+	}
+	networks := intent.NetworksOf(i.in.GetSubnets())
+	var leases []fileLease
+	var commands []*kilnv1.BindCommand
+	for _, l := range read.leases {
+		c, why := i.command(l, networks.Of(l.Address))
+		switch {
+		case why != "":
+			i.say(l, why)
+			i.leftOut++
+		case c != nil:
+			leases, commands = append(leases, l), append(commands, c)
+		}
+	}
+	// Of two leases of one machine the one that holds longer is what it uses.
+	order := make([]int, len(commands))
+	for n := range order {
+		order[n] = n
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(commands[b].GetForMs(), commands[a].GetForMs()) })
+	for batch := range slices.Chunk(order, importBatch) {
+		var send []*kilnv1.BindCommand
+		for _, n := range batch {
+			send = append(send, commands[n])
+		}
+		results, err := i.bind(send)
+		if err == nil && len(results) != len(send) {
+			err = errors.New("the farm answered something else than it was asked")
+		}
+		if err != nil {
+			return fmt.Errorf("after %d leases: %w; run it again", i.bound, err)
+		}
+		for k, n := range batch {
+			i.result(leases[n], commands[n], results[k])
+		}
+	}
+	if n := i.refused + i.leftOut; n > 0 {
+		return fmt.Errorf("%d leases were not taken over, for the reasons above", n)
+	}
+	return nil
+}
+
+// command binds a lease, or says why not; neither when there is nothing to do.
+func (i *leaseImport) command(l fileLease, s *kilnv1.Subnet) (*kilnv1.BindCommand, string) {
+	left := endless
+	if !l.Ends.IsZero() {
+		left = min(l.Ends.Sub(i.now)+importSlack, endless)
+	}
+	if left <= importSlack {
+		i.ended++
+		return nil, ""
+	}
+	c := &kilnv1.BindCommand{Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: s.GetName(), Address: l.Address.String(), Edge: importer, ForMs: left.Milliseconds()}
+	if len(l.Name) <= maxClient {
+		c.Hostname = l.Name
+	}
+	if l.MAC != "" {
+		mac, err := intent.MAC(l.MAC)
+		if err != nil {
+			return nil, err.Error()
+		}
+		c.Mac = mac
+	}
+	switch {
+	case l.Address.Is6():
+		return nil, "edges give no addresses of IPv6 pools; give its machine a fixed one when it needs one"
+	case s == nil:
+		return nil, "it is in no subnet of the farm; describe one, as kiln subnet import does"
+	case i.only != "" && s.GetName() != i.only:
+		return nil, "it is in subnet " + s.GetName()
+	case i.fixedFor(c):
+		i.fixed++
+		return nil, ""
+	case c.Mac == "":
+		return nil, "it has no MAC, so that no machine would be known by it; when its machine asks again, it is given another address"
+	default:
+		c.Client = "mac " + c.Mac
+	}
+	if l.Ends.IsZero() {
+		i.say(l, "it has no end, and is bound for a year; a machine that never asks again needs a fixed address")
+	}
+	return c, ""
+}
+
+// fixedFor says whether an address is the fixed one of the machine that has it: nobody else gets it.
+func (i *leaseImport) fixedFor(c *kilnv1.BindCommand) bool {
+	return i.reserved[c.GetAddress()] != nil && slices.Contains(i.reserved[c.GetAddress()].GetMacs(), c.GetMac())
+}
+
+func (i *leaseImport) result(l fileLease, c *kilnv1.BindCommand, r *kilnv1.BindResult) {
+	switch r.GetVerdict() {
+	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
+		i.bound++
+		return
+	case kilnv1.BindVerdict_BIND_VERDICT_TAKEN:
+		i.say(l, i.taken(c))
+	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
+		i.say(l, fmt.Sprintf("its machine has %s in subnet %s", r.GetAddress(), c.GetSubnet()))
+	case kilnv1.BindVerdict_BIND_VERDICT_OUTSIDE:
+		i.say(l, fmt.Sprintf("no pool of subnet %s gives it; widen a pool, or give the machine a fixed address", c.GetSubnet()))
+	default:
+		i.say(l, "the farm refused it")
+	}
+	i.refused++
+}
+
+// taken says who has an address instead.
+func (i *leaseImport) taken(c *kilnv1.BindCommand) string {
+	for _, b := range i.bindings {
+		if v := b.GetBinding(); v.GetSubnet() == c.GetSubnet() && v.GetAddress() == c.GetAddress() {
+			switch leaseState(b) {
+			case leaseDeclined:
+				return "somebody else was found to use it, so that nobody gets it for a while"
+			case leaseBound:
+				return fmt.Sprintf("it is bound to %s", holderOf(v))
+			}
+		}
+	}
+	if m := i.reserved[c.GetAddress()]; m != nil {
+		return fmt.Sprintf("it is the fixed address of machine %s, which has not the MAC %s", m.GetName(), c.GetMac())
+	}
+	return "another lease in the files has it for longer"
+}
+
+func (i *leaseImport) say(l fileLease, text string) {
+	who := l.MAC
+	if who == "" {
+		who = fmt.Sprintf("client %x", l.ClientID)
+	}
+	i.remarks = append(i.remarks, remark{l.file, l.Line, fmt.Sprintf("%s of %s: %s", l.Address, who, text)})
+}
+
+// tell writes what is told of lines, in their order, and the count.
+func (i *leaseImport) tell(w io.Writer, dryRun bool) error {
+	writeRemarks(w, "", i.remarks)
+	done := "bound"
+	if dryRun {
+		done = "would be bound"
+	}
+	_, err := fmt.Fprintf(w, "%d leases %s, %d fixed for their machines, %d refused, %d left out, %d had ended\n", i.bound, done, i.fixed, i.refused, i.leftOut, i.ended)
+	return err
+}
+
+func writeRemarks(w io.Writer, mark string, remarks []remark) {
+	slices.SortStableFunc(remarks, func(a, b remark) int { return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line)) })
+	for _, r := range remarks {
+		at := progress.Clean(r.file)
+		if r.line > 0 {
+			at = fmt.Sprintf("%s:%d", at, r.line)
+		}
+		fmt.Fprintf(w, "%s%s: %s\n", mark, at, progress.Clean(r.text))
+	}
+}

@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"net/netip"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/edge/intent"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+func newSubnet(env Env) *cobra.Command {
+	return group("subnet", "Look at subnets and their pools, and bring them from another DHCP server", newSubnetLs(env), newSubnetShow(env), newSubnetImport(env))
+}
+
+// usage is how much of a subnet's pools is used.
+type usage struct {
+	Name      string   `json:"name"`
+	Prefix    string   `json:"prefix"`
+	Pools     []string `json:"pools"`
+	Addresses *big.Int `json:"addresses"` // that pools have
+	Bound     int      `json:"bound"`
+	Declined  int      `json:"declined"`
+	Reserved  int      `json:"reserved"` // of pools, for machines that do not hold them now
+	Free      *big.Int `json:"free"`
+	// Description is the subnet in the API's JSON; kiln subnet show has it.
+	Description json.RawMessage `json:"description,omitempty"`
+}
+
+// usages counts what is bound now.
+func usages(in *kilnv1.Intent, bindings []*kilnv1.BindingNow) []usage {
+	networks := intent.NetworksOf(in.GetSubnets())
+	at := map[string]int{}
+	pooled := map[string]intent.Pooled{}
+	held := map[string]map[netip.Addr]bool{}
+	rows := []usage{}
+	for _, s := range in.GetSubnets() {
+		u := usage{Name: s.GetName(), Prefix: s.GetPrefix(), Pools: []string{}}
+		for _, r := range s.GetPools() {
+			u.Pools = append(u.Pools, intent.RangeText(r))
+		}
+		for _, c := range s.GetClasses() {
+			for _, r := range c.GetPools() {
+				u.Pools = append(u.Pools, intent.RangeText(r)+" ("+c.GetName()+")")
+			}
+		}
+		pooled[s.GetName()], held[s.GetName()] = intent.PooledOf(s), map[netip.Addr]bool{}
+		u.Addresses = pooled[s.GetName()].Count()
+		u.Free = new(big.Int).Set(u.Addresses)
+		at[s.GetName()] = len(rows)
+		rows = append(rows, u)
+	}
+	take := func(subnet string, a netip.Addr) bool {
+		if !pooled[subnet].Has(a) || held[subnet][a] {
+			return false
+		}
+		held[subnet][a] = true
+		rows[at[subnet]].Free.Sub(rows[at[subnet]].Free, big.NewInt(1))
+		return true
+	}
+	for _, b := range bindings {
+		subnet := b.GetBinding().GetSubnet()
+		a, err := netip.ParseAddr(b.GetBinding().GetAddress())
+		if _, known := at[subnet]; !known || err != nil {
+			continue
+		}
+		switch leaseState(b) {
+		case leaseBound:
+			rows[at[subnet]].Bound++
+		case leaseDeclined:
+			rows[at[subnet]].Declined++
+		default:
+			continue
+		}
+		take(subnet, a)
+	}
+	for _, m := range in.GetMachines() {
+		if p, err := netip.ParsePrefix(m.GetAddress()); err == nil {
+			if s := networks.Of(p.Addr()); s != nil && take(s.GetName(), p.Addr()) {
+				rows[at[s.GetName()]].Reserved++
+			}
+		}
+	}
+	return rows
+}
+
+func askUsages(ctx context.Context, f *farm.Farm, subnet string) (*kilnv1.Intent, []usage, error) {
+	in, err := farmRooms{f}.Intent(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	bindings, err := f.Bindings(ctx, subnet)
+	return in, usages(in, bindings), err
+}
+
+func newSubnetLs(env Env) *cobra.Command {
+	var asJSON bool
+	cmd := farmCommand(env, &cobra.Command{
+		Use: "ls", Short: "List subnets, and how much of their pools is used", Example: "  kiln subnet ls --farm https://kiln1:7300\n  kiln subnet ls --json",
+		Args: between(0, 0, "no argument"),
+	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
+		_, rows, err := askUsages(ctx, f, "")
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return writeJSON(env.Stdout, rows)
+		}
+		w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "SUBNET\tPREFIX\tADDRESSES\tBOUND\tDECLINED\tRESERVED\tFREE")
+		for _, u := range rows {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", progress.Clean(u.Name), u.Prefix, u.Addresses, u.Bound, u.Declined, u.Reserved, u.Free)
+		}
+		return w.Flush()
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func newSubnetShow(env Env) *cobra.Command {
+	var asJSON bool
+	cmd := farmCommand(env, &cobra.Command{
+		Use: "show SUBNET", Short: "Show a subnet as it is described, and how much of its pools is used", Example: "  kiln subnet show rack-a",
+		Args: between(1, 1, "the name of a subnet"),
+	}, func(ctx context.Context, f *farm.Farm, args []string) error {
+		in, rows, err := askUsages(ctx, f, args[0])
+		if err != nil {
+			return err
+		}
+		for i, s := range in.GetSubnets() {
+			if s.GetName() == args[0] {
+				return showSubnet(env, s, rows[i], asJSON)
+			}
+		}
+		return noSubnet(args[0])
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func noSubnet(name string) error {
+	return usagef("there is no subnet called %q: kiln subnet ls lists them", name)
+}
+
+func showSubnet(env Env, s *kilnv1.Subnet, u usage, asJSON bool) error {
+	if asJSON {
+		text, err := protojson.Marshal(s)
+		if err != nil {
+			return err
+		}
+		u.Description = text
+		return writeJSON(env.Stdout, u)
+	}
+	text, err := intent.WriteYAML([]*kilnv1.Subnet{s}, nil)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(env.Stdout, "%s\naddresses  %s in pools\nbound      %d\ndeclined   %d\nreserved   %d for machines that do not hold them now\nfree       %s\n",
+		text, u.Addresses, u.Bound, u.Declined, u.Reserved, u.Free)
+	return err
+}

@@ -1,0 +1,233 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/edge/leasefile"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+func newSubnetImport(env Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "import FILE…", Short: "Make subnets and machines of the configuration of dnsmasq, ISC dhcpd or Kea",
+		Long: `Print the subnets and the machines with fixed addresses that another DHCP server's configuration has, as YAML for kiln apply.
+Look it through first: what was not taken over is in the comments at its top, with the reason.`,
+		Example: "  kiln subnet import /etc/dnsmasq.conf > subnets.yml\n  kiln diff -f subnets.yml && kiln apply -f subnets.yml",
+		Args:    between(1, -1, "a configuration file"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			o := &oldConfig{names: map[string]bool{}, byMAC: map[string]*kilnv1.Machine{}}
+			for _, name := range args {
+				file, kind, err := readOld(name)
+				if err != nil {
+					return err
+				}
+				switch kind {
+				case leasefile.DnsmasqLeases, leasefile.ISCLeases, leasefile.KeaLeases:
+					return usagef("%s has the %s, and no subnets: kiln leases import reads it", name, kind)
+				}
+				o.file = name
+				o.add(file)
+			}
+			text, err := o.yaml()
+			if err != nil {
+				return err
+			}
+			_, err = env.Stdout.Write(text)
+			return err
+		},
+	}
+}
+
+// oldConfig becomes a description of what an old server gave.
+type oldConfig struct {
+	file     string // that is read
+	subnets  []*kilnv1.Subnet
+	machines []*kilnv1.Machine
+	names    map[string]bool
+	byMAC    map[string]*kilnv1.Machine
+	waiting  []oldReservation // until all subnets are known
+	remarks  []remark
+}
+
+type oldReservation struct {
+	leasefile.Reservation
+	file string
+}
+
+func (o *oldConfig) say(line int, format string, args ...any) {
+	o.remarks = append(o.remarks, remark{o.file, line, fmt.Sprintf(format, args...)})
+}
+
+func (o *oldConfig) add(f *leasefile.File) {
+	for _, n := range f.Notes {
+		o.remarks = append(o.remarks, remark{o.file, n.Line, n.Text})
+	}
+	for _, s := range f.Subnets {
+		o.subnet(s)
+	}
+	for _, r := range f.Reservations {
+		o.waiting = append(o.waiting, oldReservation{r, o.file})
+	}
+}
+
+func (o *oldConfig) subnet(in leasefile.Subnet) {
+	prefix := in.Prefix.Masked()
+	i := slices.IndexFunc(o.subnets, func(s *kilnv1.Subnet) bool { return s.GetPrefix() == prefix.String() })
+	if i < 0 {
+		i = len(o.subnets)
+		o.subnets = append(o.subnets, &kilnv1.Subnet{Name: "net-" + strings.NewReplacer("/", "-", ":", "-").Replace(prefix.String()), Prefix: prefix.String()})
+	}
+	s := o.subnets[i]
+	for _, r := range in.Ranges {
+		s.Pools = append(s.Pools, &kilnv1.AddressRange{From: r.From.String(), To: r.To.String()})
+	}
+	for n, router := range in.Router {
+		switch {
+		case n > 0 || s.Gateway != "":
+			o.say(in.Line, "the router %s is left out, since a subnet has one gateway", router)
+		case !prefix.Contains(router) && !router.IsLinkLocalUnicast():
+			o.say(in.Line, "the router %s is left out, since it is not in %s", router, prefix)
+		default:
+			s.Gateway = router.String()
+		}
+	}
+	servers := func(into *[]string, what string, all []netip.Addr) {
+		for _, a := range all {
+			switch {
+			case a.BitLen() != prefix.Addr().BitLen():
+				o.say(in.Line, "the %s %s is left out, since it is not of the kind of %s", what, a, prefix)
+			case !slices.Contains(*into, a.String()):
+				*into = append(*into, a.String())
+			}
+		}
+	}
+	servers(&s.Dns, "name server", in.DNS)
+	servers(&s.Ntp, "time server", in.NTP)
+	if s.Domain == "" {
+		s.Domain = in.Domain
+	}
+	switch {
+	case in.LeaseTime == leasefile.Forever || in.LeaseTime > endless:
+		s.LeaseSeconds = uint32(endless / time.Second)
+		o.say(in.Line, "leases that do not end are not given here; it is a year")
+	case in.LeaseTime > 0:
+		s.LeaseSeconds = uint32(in.LeaseTime / time.Second)
+	}
+}
+
+// reservation makes a machine of what has a MAC.
+func (o *oldConfig) reservation(r oldReservation, networks intent.Networks) {
+	o.file = r.file
+	var macs []string
+	for _, text := range r.MACs {
+		if mac, err := intent.MAC(text); err == nil {
+			macs = append(macs, mac)
+		} else {
+			o.say(r.Line, "%s", err)
+		}
+	}
+	if len(macs) == 0 {
+		o.say(r.Line, "the reservation of %s is left out, since it has no MAC, by which machines are known here", nameOrAddress(r))
+		return
+	}
+	m := o.byMAC[macs[0]]
+	if m == nil {
+		m = &kilnv1.Machine{Name: o.name(r.Name, macs[0])}
+		if r.Name != "" && r.Name != m.Name && len(intent.Check(&kilnv1.Intent{Machines: []*kilnv1.Machine{{Name: "a", Macs: macs, Hostname: r.Name}}})) == 0 {
+			m.Hostname = r.Name
+		}
+		o.machines = append(o.machines, m)
+	}
+	for _, mac := range macs {
+		if other := o.byMAC[mac]; other == nil {
+			o.byMAC[mac] = m
+			m.Macs = append(m.Macs, mac)
+		} else if other != m {
+			o.say(r.Line, "the MAC %s is that of machine %s already, and is left out here", mac, other.GetName())
+		}
+	}
+	switch s := networks.Of(r.Address); {
+	case !r.Address.IsValid():
+	case r.Address.Is6():
+		o.say(r.Line, "the address %s of machine %s is left out; write it into the description by hand when the machine needs it", r.Address, m.GetName())
+	case s == nil:
+		o.say(r.Line, "the address %s of machine %s is left out, since no subnet in these files has it", r.Address, m.GetName())
+	case m.Address != "":
+		o.say(r.Line, "the address %s of machine %s is left out, since a machine has one, and this one has %s", r.Address, m.GetName(), m.GetAddress())
+	default:
+		m.Address = fmt.Sprintf("%s/%d", r.Address, netip.MustParsePrefix(s.GetPrefix()).Bits())
+	}
+}
+
+func nameOrAddress(r oldReservation) string {
+	if r.Address.IsValid() {
+		return r.Address.String()
+	}
+	return fmt.Sprintf("%q", r.Name)
+}
+
+// name is a machine's name that nobody has yet.
+func (o *oldConfig) name(text, mac string) string {
+	clean := strings.Trim(strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '.':
+			return c
+		case c == '_':
+			return '-'
+		}
+		return -1
+	}, strings.ToLower(text)), "-.")
+	name := "host-" + strings.ReplaceAll(mac, ":", "")
+	if problems := intent.Check(&kilnv1.Intent{Machines: []*kilnv1.Machine{{Name: clean, Macs: []string{mac}}}}); len(problems) == 0 && !o.names[clean] {
+		name = clean
+	}
+	o.names[name] = true
+	return name
+}
+
+// keepServers excludes from pools what the subnet's machines are told of, unless it is a machine's.
+func (o *oldConfig) keepServers(s *kilnv1.Subnet) {
+	pooled := intent.PooledOf(s)
+	for _, text := range slices.Concat([]string{s.GetGateway()}, s.GetDns(), s.GetNtp()) {
+		a, err := netip.ParseAddr(text)
+		if err != nil || !pooled.Has(a) || slices.ContainsFunc(o.machines, func(m *kilnv1.Machine) bool { return fixedAddress(m) == text }) {
+			continue
+		}
+		s.Exclude = append(s.Exclude, &kilnv1.AddressRange{From: text, To: text})
+		pooled = intent.PooledOf(s)
+	}
+}
+
+// yaml is all of it, with what is to be looked at in comments.
+func (o *oldConfig) yaml() ([]byte, error) {
+	networks := intent.NetworksOf(o.subnets)
+	for _, r := range o.waiting {
+		o.reservation(r, networks)
+	}
+	for _, s := range o.subnets {
+		o.keepServers(s)
+	}
+	var out bytes.Buffer
+	out.WriteString("# Made by kiln subnet import. Look it through, then: kiln diff -f THIS, and kiln apply -f THIS.\n")
+	if len(o.remarks) > 0 {
+		out.WriteString("# Not taken over, or not as it was:\n")
+		writeRemarks(&out, "#   ", o.remarks)
+	}
+	if problems := intent.Check(&kilnv1.Intent{Subnets: o.subnets, Machines: o.machines}); len(problems) > 0 {
+		out.WriteString("# kiln apply will refuse it until this is mended:\n")
+		for _, p := range problems {
+			fmt.Fprintf(&out, "#   %s\n", p)
+		}
+	}
+	text, err := intent.WriteYAML(o.subnets, o.machines)
+	out.Write(text)
+	return out.Bytes(), err
+}

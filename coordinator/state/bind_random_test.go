@@ -1,0 +1,187 @@
+package state
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// street is many clients and a few edges that bind, renew, give back and lie, and operators who change the room, beside a model
+// of what clients may believe.
+type street struct {
+	*lab
+	r        *rand.Rand
+	log      *world
+	believed map[string]map[netip.Addr]int64 // by client: until when it was promised an address of subnet a
+}
+
+func (s *street) command(c *kilnv1.Command) Result {
+	s.t.Helper()
+	return s.log.addressEntry(s.lab, s.r, c)
+}
+
+// addressEntry applies an entry and keeps it in the log. Clocks of leaders may be behind.
+func (w *world) addressEntry(l *lab, r *rand.Rand, c *kilnv1.Command) Result {
+	l.steady += r.Int64N(15)
+	entry := &kilnv1.Entry{Level: LevelOf(c), UnixMs: l.steady - r.Int64N(5), SteadyMs: l.steady - r.Int64N(40), Commands: []*kilnv1.Command{c}}
+	w.keep(entry)
+	return l.m.Apply(entry).Results[0]
+}
+
+// keep puts an entry into the log.
+func (w *world) keep(entry *kilnv1.Entry) {
+	w.t.Helper()
+	data, err := proto.Marshal(entry)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.log = append(w.log, data)
+}
+
+func (s *street) step() {
+	client, address := fmt.Sprint("c", s.r.IntN(14)), fmt.Sprintf("10.0.0.%d", 9+s.r.IntN(12))
+	if b, ok := pick(s.r, s.m.Bindings()); ok && s.r.IntN(2) == 0 { // what is known is more often asked for
+		address = b.GetAddress()
+	}
+	c := &kilnv1.BindCommand{Operation: bindOp, Subnet: "a", Address: address, Client: "mac " + client, Mac: "mac-" + client, Edge: "e", ForMs: s.r.Int64N(300)}
+	if s.r.IntN(20) == 0 {
+		c.Mac = fmt.Sprint("mac-c", s.r.IntN(14)) // an edge that lies
+	}
+	at := netip.MustParseAddr(address)
+	switch s.r.IntN(12) {
+	case 0, 1:
+		c.Operation = releaseOp
+	case 2:
+		c.Operation = declineOp
+	case 3:
+		s.lend()
+		return
+	case 4:
+		if s.r.IntN(3) == 0 {
+			s.operate()
+		}
+		return
+	}
+	if s.r.IntN(30) == 0 {
+		c.Subnet = "b"
+	}
+	mine := s.m.Binding("a", at).GetClient() == c.Client
+	held := mine && Holds(s.m.Binding("a", at), s.m.Steady())
+	r := s.command(&kilnv1.Command{Command: &kilnv1.Command_Bind{Bind: c}})
+	held = held && Holds(&kilnv1.Binding{UntilMs: s.believed[c.Client][at], State: kilnv1.BindingState_BINDING_STATE_BOUND}, s.m.Steady())
+	switch {
+	case r.Refused != "" || c.Subnet != "a":
+	case c.Operation == bindOp:
+		for other, promises := range s.believed {
+			if other != c.Client && promises[at] > s.m.Steady() {
+				s.t.Fatalf("%s is given to %s, and is that of %s until %d; it is %d", at, c.Client, other, promises[at], s.m.Steady())
+			}
+		}
+		if until := s.m.Steady() + c.ForMs; r.Binding.GetUntilMs() < max(until, s.believed[c.Client][at]) {
+			s.t.Fatalf("the promise of %s to %s ends at %d, before %d or %d", at, c.Client, r.Binding.GetUntilMs(), until, s.believed[c.Client][at])
+		}
+		if s.believed[c.Client] == nil {
+			s.believed[c.Client] = map[netip.Addr]int64{}
+		}
+		clear(s.believed[c.Client]) // who takes another address has given up the one before
+		s.believed[c.Client][at] = r.Binding.GetUntilMs()
+	case c.Operation == releaseOp && mine, held:
+		delete(s.believed[c.Client], at)
+	}
+}
+
+// lend grants a block, which holds nothing that somebody has or was lent.
+func (s *street) lend() {
+	edge, class := fmt.Sprint("e", s.r.IntN(3)), []string{"", "phones"}[s.r.IntN(2)]
+	r := s.command(&kilnv1.Command{Command: &kilnv1.Command_Block{Block: &kilnv1.BlockCommand{Edge: edge, Subnet: "a", Class: class, Size: uint32(s.r.IntN(4)), ForMs: s.r.Int64N(200)}}})
+	seen := map[string]bool{}
+	for _, text := range r.Block.GetAddresses() {
+		at := netip.MustParseAddr(text)
+		if b := s.m.Binding("a", at); seen[text] || Holds(b, s.m.Steady()) || !given(s.m.Subnet("a"), at) || s.m.addresses.reservedFor(at, "") {
+			s.t.Fatalf("%s is lent to %s, and there is %v", text, edge, b)
+		}
+		seen[text] = true
+		for key, other := range s.m.addresses.blocks {
+			for _, theirs := range other.GetAddresses() {
+				if key != blockKey(edge, "a", class) && other.GetUntilMs() > s.m.Steady() && theirs == text {
+					s.t.Fatalf("%s is lent to %s and %s", text, edge, other.GetEdge())
+				}
+			}
+		}
+	}
+}
+
+// operate changes pools and fixed addresses. What would take an address from who has it is refused.
+func (s *street) operate() {
+	c := &kilnv1.RoomCommand{Base: s.m.RoomRevision()}
+	switch s.r.IntN(3) {
+	case 0:
+		a := labSubnet("a", "10.0.0")
+		a.Pools[0].To = fmt.Sprintf("10.0.0.%d", 10+s.r.IntN(12))
+		c.Subnets = []*kilnv1.Subnet{a}
+	case 1:
+		n := s.r.IntN(14)
+		c.Machines = []*kilnv1.Machine{{Name: fmt.Sprint("m", s.r.IntN(2)), Macs: []string{fmt.Sprint("mac-c", n)}, Address: fmt.Sprintf("10.0.0.%d/24", 10+s.r.IntN(10))}}
+	case 2:
+		c.RemoveMachines = []string{fmt.Sprint("m", s.r.IntN(2))}
+	}
+	want := Refusal("")
+	for _, m := range c.Machines {
+		at := netip.MustParsePrefix(m.Address).Addr()
+		if b := s.m.Binding("a", at); Holds(b, s.m.Steady()) && b.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND && b.GetMac() != m.Macs[0] {
+			want = RefusedHeld
+		}
+	}
+	if r := s.command(&kilnv1.Command{Command: &kilnv1.Command_Room{Room: c}}); r.Refused != want && want == "" {
+		s.t.Fatalf("a change of the room is refused: %s", r.Refused)
+	}
+}
+
+// check says what must hold after every step.
+func (s *street) check() {
+	steady := s.m.Steady()
+	for client, promises := range s.believed {
+		for at, until := range promises {
+			if b := s.m.Binding("a", at); until > steady && (b.GetClient() != client || b.GetUntilMs() < until || b.GetState() != kilnv1.BindingState_BINDING_STATE_BOUND) {
+				s.t.Fatalf("%s was promised %s until %d, and at %d there is %v", client, at, until, steady, b)
+			}
+		}
+	}
+	at := map[string]string{}
+	for _, b := range s.m.Bindings() {
+		if key := b.GetSubnet() + b.GetClient(); b.GetClient() != "" {
+			if at[key] != "" {
+				s.t.Fatalf("%s has %s and %s", b.GetClient(), at[key], b.GetAddress())
+			}
+			at[key] = b.GetAddress()
+		}
+	}
+	if len(at) != len(s.m.addresses.byClient) {
+		s.t.Fatalf("%d clients have bindings, and %d are known", len(at), len(s.m.addresses.byClient))
+	}
+}
+
+func TestNoAddressHasTwoClientsAndNoPromiseShrinks(t *testing.T) {
+	seeds := uint64(40)
+	if testing.Short() {
+		seeds = 10
+	}
+	for seed := range seeds {
+		w := &world{t: t}
+		s := &street{lab: &lab{t: t, m: New(), steady: 1000}, r: rand.New(rand.NewPCG(seed, 7)), log: w, believed: map[string]map[netip.Addr]int64{}}
+		w.m = s.m
+		s.command(memberCommand("a", "h1:7300", newestLevel))
+		s.command(levelCommand(newestLevel))
+		s.command(&kilnv1.Command{Command: &kilnv1.Command_Room{Room: &kilnv1.RoomCommand{Subnets: []*kilnv1.Subnet{labSubnet("a", "10.0.0"), labSubnet("b", "10.0.1")}}}})
+		for range 1500 {
+			s.step()
+			s.check()
+		}
+		replay(t, seed, w) // from its log, and from snapshots on the way, it is the same
+	}
+}
