@@ -181,6 +181,30 @@ func TestAddressesOfIPv6AreBound(t *testing.T) {
 	}
 }
 
+// What the machine that has its address by DHCPv6 is given is good for its secrets; what anybody else on the link is given is not.
+func TestTokensOverIPv6(t *testing.T) {
+	r, p := newRoom6(t)
+	p.Decide(t.Context(), client6(t, known, "", dhcpv6.MessageTypeRequest))
+	for from, public := range map[string]bool{web6: false, "fd77::99": true} {
+		script := r.get(t, "/boot.ipxe?mac="+known+"&arch=x86_64", "["+from+"]").Body.String()
+		_, token, _ := strings.Cut(script, "/files/")
+		token, _, _ = strings.Cut(token, "/")
+		_, got, err := r.whose(token)
+		if err != nil || got.Public != public {
+			t.Errorf("%s: got a token that is public: %t, %v; want %t", from, got.Public, err, public)
+		}
+	}
+	if w := r.get(t, "/latest/meta-data/hostname", "["+web6+"]"); w.Code != http.StatusOK || w.Body.String() != "web" {
+		t.Errorf("without a token, at its address: got %d %s", w.Code, w.Body)
+	}
+	if w := r.get(t, "/latest/meta-data/local-ipv4", "["+web6+"]"); strings.Contains(w.Body.String(), ":") {
+		t.Errorf("got the IPv4 address %s", w.Body)
+	}
+	if w := r.get(t, "/latest/meta-data/hostname", "[fd77::99]"); w.Code != http.StatusForbidden {
+		t.Errorf("without a token, at another address: got %d", w.Code)
+	}
+}
+
 func TestScriptsNameEdgesThatCanBeReached(t *testing.T) {
 	others := []string{"http://10.0.0.2:7380", "http://[fd77::2]:7380", "http://edge3.example:7380"}
 	for _, c := range []struct {
