@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
@@ -95,7 +96,7 @@ func (p *PXE6) turn(c dhcp6.Client) (dhcp6.Plan, bool) {
 	if who == nil {
 		who = net.HardwareAddr(c.DUID)
 	}
-	rank := dhcp.Rank(who, p.Edge.urls6(p.URL), p.URL)
+	rank := dhcp.Rank(who, without(p.Edge.otherURLs(), 4), p.URL)
 	wait, answer := dhcp.Wait(rank, c.Waited())
 	plan := dhcp6.Plan{Delay: wait}
 	if rank == 0 {
@@ -227,14 +228,25 @@ func (e *Edge) urls6(own string) []string { return e.urlsOf(own, 4) }
 // urlsOf are own and others, without those with addresses of a family.
 func (e *Edge) urlsOf(own string, not int) []string {
 	urls := []string{own}
-	if others := e.others.Load(); others != nil {
-		for _, u := range *others {
-			if u != own && familyOf(u) != not && len(urls) < maxEdges {
-				urls = append(urls, u)
-			}
+	for _, u := range without(e.otherURLs(), not) {
+		if u != own && len(urls) < maxEdges {
+			urls = append(urls, u)
 		}
 	}
 	return urls
+}
+
+// otherURLs are those of all edges, over IPv4 and IPv6.
+func (e *Edge) otherURLs() []string {
+	if others := e.others.Load(); others != nil {
+		return *others
+	}
+	return nil
+}
+
+// without are the URLs that have no address of a family.
+func without(urls []string, family int) []string {
+	return slices.DeleteFunc(slices.Clone(urls), func(u string) bool { return familyOf(u) == family })
 }
 
 // urlsFor are the edges that whoever asks can reach, this one first: over IPv6 by the address that was asked.
