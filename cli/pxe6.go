@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/edge"
+	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/dhcp6"
 	"github.com/kiln-farm/kiln/edge/tftp"
@@ -123,7 +124,7 @@ func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places 
 		return usagef("--loaders: %w", err)
 	}
 	pxe := &edge.PXE6{PXE: &edge.PXE{Edge: e, Loaders: loaders}, Full: f.v6.dhcp == "full", URL: url, At: map[string]edge.Place{}}
-	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Log: log, MaxBlock: blockOverIPv6}
+	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Shown: config.Redact, Log: log, MaxBlock: blockOverIPv6}
 	offers := map[string]dhcp.Offer{}
 	for _, name := range f.interfaces {
 		place := places[name]

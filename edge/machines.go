@@ -82,7 +82,7 @@ func (e *Edge) bootOf(r *http.Request, boot *intent.Boot, arch string, event *ki
 	}
 	if boot.UKI || files.GetKernel() == nil && files.GetUki() != nil {
 		event.Detail = "release " + boot.Release.GetName() + " as a unified kernel image"
-		return ukiScript(boot, e.urls(), ipxeArch(arch))
+		return ukiScript(boot, e.urlsFor(r), ipxeArch(arch))
 	}
 	if files.GetKernel() == nil {
 		return "", fmt.Errorf("release %s has no kernel for %s; build kernel+initrd", boot.Release.GetName(), ipxeArch(arch))

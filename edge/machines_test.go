@@ -88,6 +88,7 @@ func (r *roomOf) get(t *testing.T, path, from string) *httptest.ResponseRecorder
 	w := httptest.NewRecorder()
 	req := httptest.NewRequest(http.MethodGet, path, nil)
 	req.RemoteAddr = from + ":1234"
+	req.Host = "10.0.0.1:7380"
 	r.Handler().ServeHTTP(w, req)
 	return w
 }

@@ -90,7 +90,7 @@ func (p *PXE) Decide(_ context.Context, c dhcp.Client) dhcp.Plan {
 	if c.Kind != dhcp.Plain { // also where another edge answers: the machine may ask this one later
 		p.Edge.windows.open(mac, p.Edge.now().Add(bootWindow))
 	}
-	rank := dhcp.Rank(c.MAC, p.Edge.others.living(p.Edge.now()), p.Edge.cfg.URL)
+	rank := dhcp.Rank(c.MAC, without(p.Edge.others.living(p.Edge.now()), 6), p.Edge.cfg.URL)
 	wait, answer := dhcp.Wait(rank, c.Waited())
 	if !answer && !c.ServerID.IsValid() && c.Message == dhcpv4.MessageTypeDiscover {
 		return dhcp.Plan{}

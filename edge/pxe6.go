@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
@@ -41,6 +42,9 @@ func (p *PXE6) Decide(_ context.Context, c dhcp6.Client) dhcp6.Plan {
 	if boot == nil { // nobody described it, and there is nothing for such machines
 		p.tell6(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
 		return dhcp6.Plan{}
+	}
+	if c.Kind != dhcp.Plain && c.MAC != nil { // also where another edge answers: the machine may ask this one later
+		p.Edge.windows.open(c.MAC.String(), p.Edge.now().Add(bootWindow))
 	}
 	plan, answer := p.turn(c)
 	if !answer {
@@ -95,7 +99,7 @@ func (p *PXE6) turn(c dhcp6.Client) (dhcp6.Plan, bool) {
 	if who == nil {
 		who = net.HardwareAddr(c.DUID)
 	}
-	rank := dhcp.Rank(who, p.Edge.urls6(p.URL), p.URL)
+	rank := dhcp.Rank(who, without(p.Edge.others.living(p.Edge.now()), 4), p.URL)
 	wait, answer := dhcp.Wait(rank, c.Waited())
 	plan := dhcp6.Plan{Delay: wait}
 	if rank == 0 {
@@ -227,12 +231,17 @@ func (e *Edge) urls6(own string) []string { return e.urlsOf(own, 4) }
 // urlsOf are own and others, without those with addresses of a family.
 func (e *Edge) urlsOf(own string, not int) []string {
 	urls := []string{own}
-	for _, u := range e.others.list(e.now()) {
-		if u != own && familyOf(u) != not && len(urls) < maxEdges {
+	for _, u := range without(e.others.list(e.now()), not) {
+		if u != own && len(urls) < maxEdges {
 			urls = append(urls, u)
 		}
 	}
 	return urls
+}
+
+// without are the URLs that have no address of a family.
+func without(urls []string, family int) []string {
+	return slices.DeleteFunc(slices.Clone(urls), func(u string) bool { return familyOf(u) == family })
 }
 
 // urlsFor are the edges that whoever asks can reach, this one first: over IPv6 by the address that was asked.

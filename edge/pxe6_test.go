@@ -91,11 +91,11 @@ func TestWhatFirmwareIsToldOverIPv6(t *testing.T) {
 		change    func(*PXE6)
 		mode      dhcp6.Mode
 		address   string
-		url       string
+		url       string // * is what else PXE puts there
 		event     string // in the last one
 	}{
 		{"UEFI", known, "", dhcpv6.MessageTypeSolicit, pxe, nil, dhcp6.Stateful, web6, "tftp://[fd77::1]/" + snp, "UEFI PXE (x86-64) is told tftp://[fd77::1]/snponly.efi"},
-		{"UEFI without iPXE here", known, "", dhcpv6.MessageTypeSolicit, pxe, func(p *PXE6) { p.Loaders = nil }, dhcp6.Stateful, web6, "tftp://[fd77::1]/uki/" + known + ".efi", "is told"},
+		{"UEFI without iPXE here", known, "", dhcpv6.MessageTypeSolicit, pxe, func(p *PXE6) { p.Loaders = nil }, dhcp6.Stateful, web6, "tftp://[fd77::1]/uki/*" + known + ".efi", "is told"},
 		{"UEFI HTTP boot", known, "", dhcpv6.MessageTypeSolicit, httpBoot, nil, dhcp6.Stateful, web6, "http://[fd77::1]:7380/uki/" + known + ".efi?arch=amd64", "is told"},
 		{"UEFI HTTP boot from an edge with a name", known, "", dhcpv6.MessageTypeSolicit, httpBoot, func(p *PXE6) { p.Edge.cfg.URL = "http://edge.example" }, dhcp6.Stateful, web6,
 			"http://edge.example/uki/" + known + ".efi?arch=amd64", "is told"},
@@ -125,7 +125,8 @@ func TestWhatFirmwareIsToldOverIPv6(t *testing.T) {
 			if plan.Lease.Address.IsValid() {
 				address = plan.Lease.Address.String()
 			}
-			if plan.Mode != c.mode || address != c.address || plan.Boot.URL != c.url {
+			begin, end, some := strings.Cut(c.url, "*")
+			if plan.Mode != c.mode || address != c.address || !strings.HasPrefix(plan.Boot.URL, begin) || !strings.HasSuffix(plan.Boot.URL, end) || !some && plan.Boot.URL != c.url {
 				t.Errorf("got mode %v, address %q and %q; want %v, %q and %q", plan.Mode, address, plan.Boot.URL, c.mode, c.address, c.url)
 			}
 			got := ""
@@ -181,6 +182,30 @@ func TestAddressesOfIPv6AreBound(t *testing.T) {
 	}
 }
 
+// What the machine that has its address by DHCPv6 is given is good for its secrets; what anybody else on the link is given is not.
+func TestTokensOverIPv6(t *testing.T) {
+	r, p := newRoom6(t)
+	p.Decide(t.Context(), client6(t, known, "", dhcpv6.MessageTypeRequest))
+	for from, public := range map[string]bool{web6: false, "fd77::99": true} {
+		script := r.get(t, "/boot.ipxe?mac="+known+"&arch=x86_64", "["+from+"]").Body.String()
+		_, token, _ := strings.Cut(script, "/files/")
+		token, _, _ = strings.Cut(token, "/")
+		_, got, err := r.whose(token)
+		if err != nil || got.Public != public {
+			t.Errorf("%s: got a token that is public: %t, %v; want %t", from, got.Public, err, public)
+		}
+	}
+	if w := r.get(t, "/latest/meta-data/hostname", "["+web6+"]"); w.Code != http.StatusOK || w.Body.String() != "web" {
+		t.Errorf("without a token, at its address: got %d %s", w.Code, w.Body)
+	}
+	if w := r.get(t, "/latest/meta-data/local-ipv4", "["+web6+"]"); strings.Contains(w.Body.String(), ":") {
+		t.Errorf("got the IPv4 address %s", w.Body)
+	}
+	if w := r.get(t, "/latest/meta-data/hostname", "[fd77::99]"); w.Code != http.StatusForbidden {
+		t.Errorf("without a token, at another address: got %d", w.Code)
+	}
+}
+
 func TestScriptsNameEdgesThatCanBeReached(t *testing.T) {
 	others := []string{"http://10.0.0.2:7380", "http://[fd77::2]:7380", "http://edge3.example:7380"}
 	for _, c := range []struct {
@@ -206,7 +231,7 @@ func TestScriptsNameEdgesThatCanBeReached(t *testing.T) {
 			}
 			w := httptest.NewRecorder()
 			r.Handler().ServeHTTP(w, req)
-			for _, want := range []string{"kiln.config=" + c.want[0] + "/m/", "|| kernel --name kernel " + c.want[1] + "/files/"} {
+			for _, want := range []string{"kiln.config=" + c.want[0] + "/m/", " --name kernel " + c.want[1] + "/files/"} {
 				if !strings.Contains(w.Body.String(), want) {
 					t.Errorf("the script has no %q:\n%s", want, w.Body.String())
 				}
