@@ -139,7 +139,8 @@ func (f farmOf) Bind(ctx context.Context, commands []*kilnv1.BindCommand) ([]*ki
 		}
 		one := &kilnv1.BindResult{Verdict: verdict, Address: r.Binding.GetAddress()}
 		if r.Binding != nil {
-			one.RemainingMs = r.Binding.GetUntilMs() - f.steady()
+			one.UntilMs = r.Binding.GetUntilMs()
+			one.RemainingMs = one.UntilMs - f.steady()
 		}
 		out = append(out, one)
 	}
