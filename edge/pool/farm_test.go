@@ -18,6 +18,7 @@ import (
 type testFarm struct {
 	begun time.Time
 	delay func() time.Duration // of a call, there and back; nil: none
+	again func() time.Duration // after which a call comes once more, as one that was given up may; 0: it does not
 
 	mu       sync.Mutex // guards what follows
 	state    *state.Machine
@@ -130,6 +131,15 @@ func (f farmOf) Bind(ctx context.Context, commands []*kilnv1.BindCommand) ([]*ki
 	var list []*kilnv1.Command
 	for _, c := range commands {
 		list = append(list, &kilnv1.Command{Command: &kilnv1.Command_Bind{Bind: c}})
+	}
+	if f.again != nil && len(list) > 0 {
+		if late := f.again(); late > 0 {
+			time.AfterFunc(late, func() {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				f.apply(list...)
+			})
+		}
 	}
 	var out []*kilnv1.BindResult
 	for _, r := range f.apply(list...) {
