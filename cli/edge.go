@@ -85,6 +85,7 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	f.pxe.pools = source.pools
 	intents, err := edge.OpenIntents(source.file, log)
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	}
 	clean.run(ctx, func(ctx context.Context) { source.follow(ctx, intents, e.SetOthers) })
 	clean.run(ctx, e.Prefetch)
-	if err := f.pxe.serve(ctx, e, log, &clean); err != nil {
+	if err := f.pxe.serve(ctx, e, intents, log, &clean); err != nil {
 		return err
 	}
 	if err := f.pxe.serve6(ctx, e, f.url6, places, log, &clean); err != nil {

@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/pool"
 	"github.com/kiln-farm/kiln/edge/syslog"
 	"github.com/kiln-farm/kiln/edge/tftp"
 )
@@ -27,12 +29,19 @@ type pxeFlags struct {
 	metadata   string
 	bios       string
 	v6         pxe6Flags
+	probe      time.Duration
+
+	pools *farmPool // nil: there is no farm
 }
+
+// poolWorkers is how many packets are decided at once with pools: some wait for the farm, or for whether an address is in use.
+const poolWorkers = 1024
 
 func (f *pxeFlags) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.interfaces, "interface", nil, "interface whose machines boot from this edge, by DHCP and TFTP; repeatable")
-	flags.StringVar(&f.dhcp, "dhcp", "proxy", "with --interface: proxy says what to boot beside the site's own server, full also gives fixed addresses, off leaves both to the site's server")
+	flags.StringVar(&f.dhcp, "dhcp", "proxy", "with --interface: proxy says what to boot beside the site's own server, full also gives addresses (fixed ones, and with a farm those of subnets), off leaves both to the site's server")
 	flags.BoolVar(&f.syslog, "syslog", true, "with --interface: take what machines log over UDP on port 514 into their timelines, and tell them so by DHCP")
+	flags.DurationVar(&f.probe, "probe", pool.DefaultProbe, "with --dhcp full: how long to wait for somebody who uses an address already, before it is offered first; 0: not at all")
 	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi, or with pxelinux.0, lpxelinux.0 and ldlinux.c32; repeatable (default: where distributions have them)")
 	flags.StringVar(&f.bios, "bios-loader", "", "what a BIOS boots: ipxe, pxelinux, or lpxelinux, which uses HTTP (default: the first of them that is there)")
 	flags.StringVar(&f.metadata, "metadata-address", "", "with --interface: also answer at port 80 of this address, as clouds do at 169.254.169.254; it must be an address of this host")
@@ -75,7 +84,7 @@ func (f *pxeFlags) address(listen string) (string, error) {
 var loaderDirs = []string{"/usr/lib/ipxe", "/usr/share/ipxe", "/usr/lib/ipxe/qemu", "/usr/lib/PXELINUX", "/usr/lib/syslinux/modules/bios", "/usr/share/syslinux"}
 
 // serve answers firmware until the end. What cannot begin is told at once.
-func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, clean *closers) error {
+func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *edge.Intents, log *slog.Logger, clean *closers) error {
 	if len(f.interfaces) == 0 {
 		return nil
 	}
@@ -110,6 +119,9 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, cl
 		return nil
 	}
 	server := &dhcp.Server{Interfaces: f.interfaces, Decide: pxe.Decide, Log: log}
+	if pxe.Pool = f.pool(ctx, pxe, intents, log, clean); pxe.Pool != nil {
+		server.Workers = poolWorkers
+	}
 	clean.run(ctx, func(ctx context.Context) { told(log, "DHCP", server.Serve(ctx)) })
 	if !f.v6.on() {
 		f.advertise(ctx, nil, log, clean)

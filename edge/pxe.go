@@ -21,6 +21,7 @@ import (
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/edge/pool"
 	"github.com/kiln-farm/kiln/edge/tftp"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -38,6 +39,8 @@ type PXE struct {
 	Metadata netip.Addr
 	// Own are the addresses of this host on its machines' networks.
 	Own []netip.Prefix
+	// Pool gives addresses to machines that have no fixed one; nil: the site's own server does.
+	Pool *pool.Pool
 	// Loaders are boot programs by their names ("undionly.kpxe"), as paths of this host.
 	Loaders map[string]string
 	// BIOS is the boot program of PC BIOSes, one of BIOSLoaders; empty: the first of them that is there.
@@ -80,12 +83,15 @@ func ReadLoaders(dirs ...string) (map[string]string, error) {
 }
 
 // Decide says what a client of DHCP is told.
-func (p *PXE) Decide(_ context.Context, c dhcp.Client) dhcp.Plan {
+func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 	mac := c.MAC.String()
 	boot, err := p.Edge.cfg.Intents.Index().Resolve(intent.Identity{MAC: mac, UUID: c.SystemUUID()})
 	if boot == nil { // nobody described it, and there is nothing for such machines
-		p.tell(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
-		return dhcp.Plan{}
+		plan, ok := p.pooled(ctx, c, nil)
+		if !ok || c.Kind != dhcp.Plain {
+			p.tell(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
+		}
+		return plan
 	}
 	if c.Kind != dhcp.Plain { // also where another edge answers: the machine may ask this one later
 		p.Edge.windows.open(mac, p.Edge.now().Add(bootWindow))
@@ -96,11 +102,17 @@ func (p *PXE) Decide(_ context.Context, c dhcp.Client) dhcp.Plan {
 		return dhcp.Plan{}
 	}
 	plan := dhcp.Plan{Mode: dhcp.Proxy, Delay: wait}
-	if lease, ok := p.lease(boot); ok {
+	if lease, ok := p.lease(boot); ok && p.free(c, boot, lease) {
 		plan.Mode, plan.Lease, plan.Authoritative = dhcp.Full, lease, true
+		p.fill(&plan)
 		if c.Message == dhcpv4.MessageTypeRequest || c.Message == dhcpv4.MessageTypeInform {
 			p.Edge.bindings.see(mac, lease.Address, p.Edge.now().Add(bootWindow))
 		}
+	} else if pooled, ok := p.pooled(ctx, c, boot); ok {
+		plan = pooled
+	}
+	if plan.Refuse != "" {
+		return plan
 	}
 	if c.Kind != dhcp.Plain && !boot.LocalDisk {
 		if err != nil {

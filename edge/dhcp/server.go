@@ -52,6 +52,7 @@ type Server struct {
 	Queue   int // packets that wait for one, and answers that wait for their time
 
 	received, refused, dropped, silent, answered, failed atomic.Uint64
+	longest                                              atomic.Int64 // wait of a packet for its turn, in ns, since complain looked
 }
 
 // link is an interface and the sockets on it.
@@ -116,6 +117,7 @@ func (s *Server) serve(ctx context.Context, open func(name string) (link, error)
 	for i, l := range links {
 		readers.Go(func() { s.keep(ctx, s.Interfaces[i], l, open, jobs) })
 	}
+	workers.Go(func() { s.complain(ctx) })
 	readers.Wait()
 	close(jobs)
 	workers.Wait()
@@ -182,17 +184,22 @@ func pause(ctx context.Context, d time.Duration) {
 // enqueue never waits: what there is no room for is dropped, and its client asks again.
 func (s *Server) enqueue(jobs chan<- job, j job) {
 	s.received.Add(1)
+	if len(jobs) >= cap(jobs)-cap(jobs)/4 && begins(j.packet) {
+		s.drop(queueFull)
+		return
+	}
 	select {
 	case jobs <- j:
 	default:
-		s.dropped.Add(1)
+		s.drop(queueFull)
 	}
 }
 
 // work answers one packet, or has it answered later.
 func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan struct{}, j job) {
+	s.took(time.Since(j.came))
 	if ctx.Err() != nil || time.Since(j.came) > patience {
-		s.dropped.Add(1)
+		s.drop(tooLate)
 		return
 	}
 	c, err := Classify(j.packet, j.in)
@@ -201,6 +208,7 @@ func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan s
 		s.log().Debug("a DHCP packet was not understood", "interface", j.in.Interface, "error", err)
 		return
 	}
+	c.Own = j.link.addresses()
 	decide, cancel := context.WithDeadline(ctx, j.came.Add(patience))
 	plan := s.Decide(decide, c)
 	cancel()
@@ -211,7 +219,7 @@ func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan s
 	select {
 	case later <- struct{}{}:
 	default:
-		s.dropped.Add(1)
+		s.drop(laterFull)
 		return
 	}
 	running.Go(func() {
@@ -224,7 +232,10 @@ func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan s
 
 // finish sends what the plan says.
 func (s *Server) finish(j job, c Client, plan Plan) {
-	self := choose(j.in.To, plan.Lease.Address, j.link.addresses())
+	self := choose(j.in.To, plan.Lease.Address, c.Own)
+	if _, us := c.Chose(); us && !c.Relay.ServerID.IsValid() {
+		self = c.ServerID
+	}
 	p, to, err := Reply(c, plan, self)
 	if err == nil {
 		if err = j.port.send(p.ToBytes(), to, self); err != nil {
