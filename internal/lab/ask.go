@@ -61,6 +61,29 @@ func (f *Farm) API(c *Node) (kilnv1connect.FarmServiceClient, error) {
 	return kilnv1connect.NewFarmServiceClient(client, "https://"+c.api), nil
 }
 
+// Room is a coordinator's API for machines and addresses, as its administrator.
+func (f *Farm) Room(c *Node) (kilnv1connect.RoomServiceClient, error) {
+	client, err := f.HTTP()
+	if err != nil {
+		return nil, err
+	}
+	return kilnv1connect.NewRoomServiceClient(client, "https://"+c.api), nil
+}
+
+// token is one with which a node joins.
+func (f *Farm) token(ctx context.Context, role pki.Role) (string, error) {
+	client, err := f.HTTP()
+	if err != nil {
+		return "", err
+	}
+	ask := connect.NewRequest(&kilnv1.TokenRequest{Role: string(role), TtlMs: time.Hour.Milliseconds()})
+	answer, err := kilnv1connect.NewAdminServiceClient(client, "https://"+f.coordinators[0].api).Token(ctx, ask)
+	if err != nil {
+		return "", fmt.Errorf("a token for the role %s: %w", role, err)
+	}
+	return answer.Msg.GetToken(), nil
+}
+
 // Status asks the coordinators, one after the other, what the farm does.
 func (f *Farm) Status(ctx context.Context) (*kilnv1.StatusResponse, error) {
 	err := error(fmt.Errorf("no coordinator runs"))

@@ -1,4 +1,4 @@
-// Package lab runs a real farm on this machine for tests and measurements: coordinators and builders that are processes
+// Package lab runs a real farm on this machine for tests and measurements: coordinators, builders and edges that are processes
 // of the kiln program, each with a data directory of its own, which can be killed, paused, started again, robbed of
 // their disks and cut off from each other.
 //

@@ -9,7 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/kiln-farm/kiln/internal/pki"
 )
 
 // Options of a lab.
@@ -19,12 +22,14 @@ type Options struct {
 	Name         string // of the farm; "lab" when empty
 	Coordinators int
 	Builders     int
+	Edges        int
 	Store        string            // URL of the shared cache
 	Env          []string          // of every node, beside PATH
 	CacheSize    string            // of each node's local disk cache; "1G" when empty
 	Network      *Network          // nil: all nodes on loopback
 	Disks        map[string]int64  // bytes of the disks of nodes that have a bounded one, by name; needs root
 	BuilderArgs  []string          // flags of every builder
+	EdgeArgs     []string          // flags of every edge
 	Binaries     map[string]string // other programs for single nodes, by name
 }
 
@@ -41,6 +46,7 @@ type Farm struct {
 	tokens       tokens
 	coordinators []*Node
 	builders     []*Node
+	edges        []*Node
 	clients      clients
 	network      *Network
 	options      Options
@@ -51,9 +57,10 @@ type tokens struct {
 	Admin       string `json:"admin"`
 	Coordinator string `json:"coordinator_token"`
 	Builder     string `json:"builder_token"`
+	Edge        string `json:"-"` // which a coordinator makes
 }
 
-// New makes a farm whose nodes are called c1, c2, … and b1, b2, …. None of them runs yet. Close must be called.
+// New makes a farm whose nodes are called c1, c2, …, b1, b2, … and e1, e2, …. None of them runs yet. Close must be called.
 func New(ctx context.Context, o Options) (*Farm, error) {
 	if o.Name == "" {
 		o.Name = "lab"
@@ -80,6 +87,11 @@ func (f *Farm) make(ctx context.Context) error {
 	}
 	for range f.options.Builders {
 		if _, err := f.AddBuilder(); err != nil {
+			return err
+		}
+	}
+	for range f.options.Edges {
+		if _, err := f.AddEdge(); err != nil {
 			return err
 		}
 	}
@@ -134,6 +146,17 @@ func (f *Farm) AddBuilder() (*Node, error) {
 	return n, nil
 }
 
+// AddEdge makes another edge, which does not run yet.
+func (f *Farm) AddEdge() (*Node, error) {
+	n, err := f.node(Edge, fmt.Sprintf("e%d", len(f.edges)+1))
+	if err != nil {
+		return nil, err
+	}
+	n.Args = append(n.Args, f.options.EdgeArgs...)
+	f.edges = append(f.edges, n)
+	return n, nil
+}
+
 func (f *Farm) node(role Role, name string) (*Node, error) {
 	n := &Node{Name: name, Role: role, farm: f, Binary: f.options.Kiln, Data: filepath.Join(f.Dir, name), Log: filepath.Join(f.Dir, name+".log")}
 	if other := f.options.Binaries[name]; other != "" {
@@ -158,8 +181,11 @@ func (f *Farm) Coordinators() []*Node { return f.coordinators }
 // Builders are the farm's builders.
 func (f *Farm) Builders() []*Node { return f.builders }
 
+// Edges are the farm's edges.
+func (f *Farm) Edges() []*Node { return f.edges }
+
 // Nodes are all of them.
-func (f *Farm) Nodes() []*Node { return append(append([]*Node{}, f.coordinators...), f.builders...) }
+func (f *Farm) Nodes() []*Node { return slices.Concat(f.coordinators, f.builders, f.edges) }
 
 // Disk is the node's bounded disk, nil when it has none.
 func (n *Node) Disk() *Disk { return n.disk }
@@ -196,8 +222,14 @@ func (f *Farm) Start(ctx context.Context) error {
 			}
 		}
 	}
-	for _, b := range f.builders {
-		if err := b.Start(); err != nil {
+	if len(f.edges) > 0 {
+		var err error
+		if f.tokens.Edge, err = f.token(ctx, pki.RoleEdge); err != nil {
+			return err
+		}
+	}
+	for _, n := range slices.Concat(f.builders, f.edges) {
+		if err := n.Start(); err != nil {
 			return err
 		}
 	}

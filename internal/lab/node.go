@@ -19,9 +19,10 @@ type Role string
 const (
 	Coordinator Role = "coordinator"
 	Builder     Role = "builder"
+	Edge        Role = "edge"
 )
 
-// Node is a coordinator or a builder of the lab's farm. What starts, ends and wipes it is one goroutine's at a time; any may
+// Node is a coordinator, a builder or an edge of the lab's farm. What starts, ends and wipes it is one goroutine's at a time; any may
 // look at it meanwhile.
 type Node struct {
 	Name string
@@ -51,6 +52,19 @@ type Node struct {
 
 // Address is where a coordinator's API listens, host:port.
 func (n *Node) Address() string { return n.api }
+
+// Host is the node's address in the lab's network; empty when it has none of its own.
+func (n *Node) Host() string {
+	if n.space == nil {
+		return ""
+	}
+	return n.space.address
+}
+
+// Route sends what the node has for a network to another host in the lab's network.
+func (n *Node) Route(network, via string) error {
+	return ip("-n", n.space.name, "route", "replace", network, "via", via)
+}
 
 // Pid is the node's process, 0 when it does not run.
 func (n *Node) Pid() int {
@@ -99,10 +113,7 @@ func (n *Node) command() []string {
 	args := []string{n.Binary, string(n.Role), "--data", n.Data, "--id", n.Name, "--cache-size", f.cacheSize}
 	first := f.coordinators[0]
 	if n != first && !n.joined {
-		token := f.tokens.Builder
-		if n.Role == Coordinator {
-			token = f.tokens.Coordinator
-		}
+		token := map[Role]string{Coordinator: f.tokens.Coordinator, Builder: f.tokens.Builder, Edge: f.tokens.Edge}[n.Role]
 		args = append(args, "--token", token)
 	}
 	if n != first {
