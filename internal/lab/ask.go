@@ -19,6 +19,8 @@ import (
 const (
 	askEvery = 50 * time.Millisecond
 	askWait  = 5 * time.Second // for one answer
+
+	tokenWait = 30 * time.Second
 )
 
 // clients are the connections of the lab's administrator.
@@ -68,20 +70,6 @@ func (f *Farm) Room(c *Node) (kilnv1connect.RoomServiceClient, error) {
 		return nil, err
 	}
 	return kilnv1connect.NewRoomServiceClient(client, "https://"+c.api), nil
-}
-
-// token is one with which a node joins.
-func (f *Farm) token(ctx context.Context, role pki.Role) (string, error) {
-	client, err := f.HTTP()
-	if err != nil {
-		return "", err
-	}
-	ask := connect.NewRequest(&kilnv1.TokenRequest{Role: string(role), TtlMs: time.Hour.Milliseconds()})
-	answer, err := kilnv1connect.NewAdminServiceClient(client, "https://"+f.coordinators[0].api).Token(ctx, ask)
-	if err != nil {
-		return "", fmt.Errorf("a token for the role %s: %w", role, err)
-	}
-	return answer.Msg.GetToken(), nil
 }
 
 // Status asks the coordinators, one after the other, what the farm does.
@@ -162,6 +150,26 @@ func (f *Farm) await(ctx context.Context, missing func(*kilnv1.StatusResponse) s
 			return fmt.Errorf("the farm is not whole: %s (%w); the logs are in %s", lack, ctx.Err(), f.Dir)
 		}
 	}
+}
+
+// token makes a token with which a node of that role joins.
+func (f *Farm) token(role Role) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), tokenWait)
+	defer cancel()
+	client, err := f.HTTP()
+	if err != nil {
+		return "", err
+	}
+	leader, err := f.Leader(ctx)
+	if err != nil {
+		return "", err
+	}
+	admin := kilnv1connect.NewAdminServiceClient(client, "https://"+leader.api)
+	answer, err := admin.Token(ctx, connect.NewRequest(&kilnv1.TokenRequest{Role: string(role), TtlMs: time.Hour.Milliseconds()}))
+	if err != nil {
+		return "", fmt.Errorf("make a token for the role %s: %w", role, err)
+	}
+	return answer.Msg.GetToken(), nil
 }
 
 // Backup reads the whole state from the farm.

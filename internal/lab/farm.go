@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/kiln-farm/kiln/internal/pki"
 )
 
 // Options of a lab.
@@ -29,7 +27,6 @@ type Options struct {
 	Network      *Network          // nil: all nodes on loopback
 	Disks        map[string]int64  // bytes of the disks of nodes that have a bounded one, by name; needs root
 	BuilderArgs  []string          // flags of every builder
-	EdgeArgs     []string          // flags of every edge
 	Binaries     map[string]string // other programs for single nodes, by name
 }
 
@@ -57,7 +54,6 @@ type tokens struct {
 	Admin       string `json:"admin"`
 	Coordinator string `json:"coordinator_token"`
 	Builder     string `json:"builder_token"`
-	Edge        string `json:"-"` // which a coordinator makes
 }
 
 // New makes a farm whose nodes are called c1, c2, …, b1, b2, … and e1, e2, …. None of them runs yet. Close must be called.
@@ -146,13 +142,12 @@ func (f *Farm) AddBuilder() (*Node, error) {
 	return n, nil
 }
 
-// AddEdge makes another edge, which does not run yet.
+// AddEdge makes another edge, which does not run yet. Which machines boot from it say its Args.
 func (f *Farm) AddEdge() (*Node, error) {
 	n, err := f.node(Edge, fmt.Sprintf("e%d", len(f.edges)+1))
 	if err != nil {
 		return nil, err
 	}
-	n.Args = append(n.Args, f.options.EdgeArgs...)
 	f.edges = append(f.edges, n)
 	return n, nil
 }
@@ -220,12 +215,6 @@ func (f *Farm) Start(ctx context.Context) error {
 			if err := f.AwaitLeader(ctx); err != nil {
 				return err
 			}
-		}
-	}
-	if len(f.edges) > 0 {
-		var err error
-		if f.tokens.Edge, err = f.token(ctx, pki.RoleEdge); err != nil {
-			return err
 		}
 	}
 	for _, n := range slices.Concat(f.builders, f.edges) {

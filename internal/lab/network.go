@@ -30,6 +30,7 @@ type Network struct {
 // namespace is one node's part of the network.
 type namespace struct {
 	node, name, address string
+	outer               string // the end of its cable that is on the bridge
 }
 
 // Able says why this process can make no networks and disks; nil when it can.
@@ -119,15 +120,15 @@ func (n *Network) add(node string) (*namespace, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	number := len(n.spaces) + 2
-	s := &namespace{node: node, name: n.id + "-" + node, address: n.prefix + "." + strconv.Itoa(number)}
+	s := &namespace{node: node, name: n.id + "-" + node, address: n.prefix + "." + strconv.Itoa(number),
+		outer: fmt.Sprintf("kv%d-%d", os.Getpid(), number)} // at most 15 bytes
 	if err := ip("netns", "add", s.name); err != nil {
 		return nil, err
 	}
 	n.spaces = append(n.spaces, s)
-	outer := fmt.Sprintf("kv%d-%d", os.Getpid(), number) // at most 15 bytes
 	for _, args := range [][]string{
-		{"link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", s.name},
-		{"link", "set", outer, "master", n.id, "up"},
+		{"link", "add", s.outer, "type", "veth", "peer", "name", "eth0", "netns", s.name},
+		{"link", "set", s.outer, "master", n.id, "up"},
 		{"-n", s.name, "address", "add", s.address + "/24", "dev", "eth0"},
 		{"-n", s.name, "link", "set", "eth0", "up"},
 		{"-n", s.name, "link", "set", "lo", "up"},
@@ -186,6 +187,8 @@ func (s *namespace) lose(address string) error {
 func (n *Network) Close() error {
 	var err error
 	for _, s := range n.all() {
+		// What is in a namespace goes some time after it, and the next network gives the same names.
+		_ = ip("link", "delete", s.outer) // it may not have come so far
 		err = errors.Join(err, ip("netns", "delete", s.name))
 	}
 	return errors.Join(err, ip("link", "delete", n.id))

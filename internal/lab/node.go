@@ -1,12 +1,14 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -47,7 +49,8 @@ type Node struct {
 	disk    *Disk      // nil: as large as the machine's
 	process atomic.Pointer[process]
 	joined  bool
-	stopped atomic.Bool // it was meant to end
+	stopped atomic.Bool  // it was meant to end
+	said    atomic.Int64 // bytes of the log from before its last start
 }
 
 // Address is where a coordinator's API listens, host:port.
@@ -88,7 +91,11 @@ func (n *Node) Start() error {
 	if n.Running() {
 		return fmt.Errorf("%s runs already", n.Name)
 	}
-	args := append(n.command(), n.Args...)
+	args, err := n.command()
+	if err != nil {
+		return err
+	}
+	args = append(args, n.Args...)
 	if n.space != nil {
 		args = append(n.space.enter(), args...)
 	}
@@ -96,6 +103,9 @@ func (n *Node) Start() error {
 	env = append(env, "HOME="+n.Data)
 	if n.ClockOffset != 0 {
 		env = append(env, "KILN_CLOCK_OFFSET="+n.ClockOffset.String())
+	}
+	if info, err := os.Stat(n.Log); err == nil {
+		n.said.Store(info.Size())
 	}
 	p, err := n.farm.launcher.run(n.Log, env, args...)
 	if err != nil {
@@ -108,12 +118,21 @@ func (n *Node) Start() error {
 }
 
 // command is the program and its flags.
-func (n *Node) command() []string {
+func (n *Node) command() ([]string, error) {
 	f := n.farm
 	args := []string{n.Binary, string(n.Role), "--data", n.Data, "--id", n.Name, "--cache-size", f.cacheSize}
 	first := f.coordinators[0]
 	if n != first && !n.joined {
-		token := map[Role]string{Coordinator: f.tokens.Coordinator, Builder: f.tokens.Builder, Edge: f.tokens.Edge}[n.Role]
+		token := f.tokens.Builder
+		switch n.Role {
+		case Coordinator:
+			token = f.tokens.Coordinator
+		case Edge:
+			var err error
+			if token, err = f.token(n.Role); err != nil {
+				return nil, err
+			}
+		}
 		args = append(args, "--token", token)
 	}
 	if n != first {
@@ -125,7 +144,7 @@ func (n *Node) command() []string {
 			args = append(args, "--store", f.store)
 		}
 	}
-	return args
+	return args, nil
 }
 
 // Kill ends the process at once (SIGKILL), as a crash would.
@@ -142,8 +161,34 @@ func (n *Node) Kill() error {
 // Fell says that the node's process ended by itself.
 func (n *Node) Fell() bool { return n.process.Load() != nil && !n.stopped.Load() && !n.Running() }
 
-// Pause makes the process stand still (SIGSTOP), with all its connections open.
-func (n *Node) Pause() error { return n.send(syscall.SIGSTOP) }
+// Pause makes the process stand still (SIGSTOP), with all its connections open. When it returns, all its threads do.
+func (n *Node) Pause() error {
+	if err := n.send(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for pid := n.Pid(); pid != 0 && !still(pid); time.Sleep(time.Millisecond) {
+	}
+	return nil
+}
+
+// still says whether no thread of a process runs (proc(5)).
+func still(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return true
+	}
+	for _, path := range threads {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		// The state is behind the name, in which anything may stand.
+		if _, rest, ok := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " "); ok && !strings.HasPrefix(rest, "T") && !strings.HasPrefix(rest, "Z") {
+			return false
+		}
+	}
+	return true
+}
 
 // Resume lets a paused process go on.
 func (n *Node) Resume() error { return n.send(syscall.SIGCONT) }
@@ -183,6 +228,23 @@ func (n *Node) Wipe() error {
 	}
 	n.joined = false
 	return err
+}
+
+// AwaitSaid waits until the node has logged the words since its last start.
+func (n *Node) AwaitSaid(ctx context.Context, words string) error {
+	for {
+		if log, err := os.ReadFile(n.Log); err == nil && strings.Contains(string(log[min(n.said.Load(), int64(len(log))):]), words) {
+			return nil
+		}
+		if n.Fell() {
+			return fmt.Errorf("%s ended by itself: %s", n.Name, n.Said())
+		}
+		select {
+		case <-time.After(askEvery):
+		case <-ctx.Done():
+			return fmt.Errorf("%s did not say %q (%w); its log ends: %s", n.Name, words, ctx.Err(), n.Said())
+		}
+	}
 }
 
 // Said is the end of what the node logged.
