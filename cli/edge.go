@@ -79,6 +79,7 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	f.pxe.pools = source.pools
 	intents, err := edge.OpenIntents(source.file, log)
 	if err != nil {
 		return err
@@ -97,7 +98,7 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	}
 	clean.run(ctx, func(ctx context.Context) { source.follow(ctx, intents, e.SetOthers) })
 	clean.run(ctx, e.Prefetch)
-	if err := f.pxe.serve(ctx, e, log, &clean); err != nil {
+	if err := f.pxe.serve(ctx, e, intents, log, &clean); err != nil {
 		return err
 	}
 	log.Info("listening", "address", f.url)

@@ -31,6 +31,7 @@ type intentSource struct {
 	once   config.Once
 	// stopped are boots that went no further; nil: somebody else watches for them.
 	stopped func() []*kilnv1.BootEvent
+	pools   *farmPool // that binds addresses; nil: there is no farm
 	follow  func(ctx context.Context, intents *edge.Intents, others func([]string))
 }
 
@@ -67,6 +68,7 @@ func (f *edgeFlags) member(ctx context.Context, env Env, log *slog.Logger, clean
 	clean.add(link.close)
 	return intentSource{
 		name: m.id, file: filepath.Join(m.Path(), "intent"), store: store, blobs: store, once: farmOnce{link},
+		pools: newFarmPool(m, clean),
 		report: func(ctx context.Context, events []*kilnv1.BootEvent) error {
 			return link.do(func(client *farm.Farm) error {
 				_, err := client.Room.Report(ctx, connect.NewRequest(&kilnv1.ReportRequest{Edge: m.id, Events: events}))

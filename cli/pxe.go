@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/pool"
 	"github.com/kiln-farm/kiln/edge/syslog"
 	"github.com/kiln-farm/kiln/edge/tftp"
 )
@@ -22,12 +24,19 @@ type pxeFlags struct {
 	dhcp       string
 	loaders    []string
 	syslog     bool
+	probe      time.Duration
+
+	pools *farmPool // nil: there is no farm
 }
+
+// poolWorkers is how many packets are decided at once with pools: some wait for the farm, or for whether an address is in use.
+const poolWorkers = 1024
 
 func (f *pxeFlags) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.interfaces, "interface", nil, "interface whose machines boot from this edge, by DHCP and TFTP; repeatable")
-	flags.StringVar(&f.dhcp, "dhcp", "proxy", "with --interface: proxy says what to boot beside the site's own server, full also gives fixed addresses, off leaves both to the site's server")
+	flags.StringVar(&f.dhcp, "dhcp", "proxy", "with --interface: proxy says what to boot beside the site's own server, full also gives addresses (fixed ones, and with a farm those of subnets), off leaves both to the site's server")
 	flags.BoolVar(&f.syslog, "syslog", true, "with --interface: take what machines log over UDP on port 514 into their timelines, and tell them so by DHCP")
+	flags.DurationVar(&f.probe, "probe", pool.DefaultProbe, "with --dhcp full: how long to wait for somebody who uses an address already, before it is offered first; 0: not at all")
 	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi; repeatable (default: where distributions have them)")
 }
 
@@ -58,7 +67,7 @@ func (f *pxeFlags) address(listen string) (string, error) {
 var loaderDirs = []string{"/usr/lib/ipxe", "/usr/share/ipxe", "/usr/lib/ipxe/qemu"}
 
 // serve answers firmware until the end. What cannot begin is told at once.
-func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, clean *closers) error {
+func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *edge.Intents, log *slog.Logger, clean *closers) error {
 	if len(f.interfaces) == 0 {
 		return nil
 	}
@@ -87,6 +96,9 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, log *slog.Logger, cl
 		return nil
 	}
 	server := &dhcp.Server{Interfaces: f.interfaces, Decide: pxe.Decide, Log: log}
+	if pxe.Pool = f.pool(ctx, pxe, intents, log, clean); pxe.Pool != nil {
+		server.Workers = poolWorkers
+	}
 	advertiser := &dhcp.Advertiser{Interfaces: f.interfaces, Log: log}
 	clean.run(ctx, func(ctx context.Context) { told(log, "DHCP", server.Serve(ctx)) })
 	clean.run(ctx, func(ctx context.Context) { told(log, "router advertisements", advertiser.Serve(ctx)) })

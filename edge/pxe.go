@@ -19,6 +19,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/edge/pool"
 	"github.com/kiln-farm/kiln/edge/tftp"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -31,6 +32,8 @@ type PXE struct {
 	Full bool
 	// Logs is where machines are told to log; the zero value: they are not told.
 	Logs netip.Addr
+	// Pool gives addresses to machines that have no fixed one; nil: the site's own server does.
+	Pool *pool.Pool
 	// Loaders are boot programs by their names ("undionly.kpxe"), as paths of this host.
 	Loaders map[string]string
 }
@@ -68,10 +71,13 @@ func ReadLoaders(dirs ...string) (map[string]string, error) {
 }
 
 // Decide says what a client of DHCP is told.
-func (p *PXE) Decide(_ context.Context, c dhcp.Client) dhcp.Plan {
+func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 	mac := c.MAC.String()
 	boot, err := p.Edge.cfg.Intents.Index().Resolve(intent.Identity{MAC: mac, UUID: c.SystemUUID()})
 	if boot == nil { // nobody described it, and there is nothing for such machines
+		if plan, ok := p.pooled(ctx, c, nil); ok {
+			return plan
+		}
 		p.tell(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
 		return dhcp.Plan{}
 	}
@@ -81,11 +87,17 @@ func (p *PXE) Decide(_ context.Context, c dhcp.Client) dhcp.Plan {
 		return dhcp.Plan{}
 	}
 	plan := dhcp.Plan{Mode: dhcp.Proxy, Delay: wait}
-	if lease, ok := p.lease(boot); ok {
+	if lease, ok := p.lease(boot); ok && p.free(c, boot, lease) {
 		plan.Mode, plan.Lease, plan.Authoritative = dhcp.Full, lease, true
+		p.fill(&plan)
 		if c.Message == dhcpv4.MessageTypeRequest || c.Message == dhcpv4.MessageTypeInform {
 			p.Edge.bindings.see(mac, lease.Address, p.Edge.now().Add(bootWindow))
 		}
+	} else if pooled, ok := p.pooled(ctx, c, boot); ok {
+		plan = pooled
+	}
+	if plan.Refuse != "" {
+		return plan
 	}
 	if c.Kind != dhcp.Plain && !boot.LocalDisk {
 		if err != nil {

@@ -76,8 +76,12 @@ type Client struct {
 	Requested netip.Addr // option 50
 	ServerID  netip.Addr // option 54
 	RelayInfo []byte     // option 82
+	Relay     Relay      // what option 82 says; of packets that came from a relay
+	RelayBad  bool       // option 82 is malformed, and nothing of it is believed
+	Subnet    netip.Addr // option 118 (RFC 3011), when the packet came from a relay
 
 	Ingress Ingress
+	Own     []netip.Prefix // addresses of ours on the interface, the main one first; Server fills it in
 
 	xid   dhcpv4.TransactionID
 	htype uint8
@@ -125,7 +129,7 @@ const (
 	optMessage, optServerID, optWants, optText, optMaxSize     = 53, 54, 55, 56, 57
 	optClass, optClientID, optTFTPServer, optBootFile          = 60, 61, 66, 67
 	optUserClass, optRelayInfo, optArch, optUUID               = 77, 82, 93, 97
-	optRoutes, optIPXE                                         = 121, 175
+	optSubnet, optRoutes, optIPXE                              = 118, 121, 175
 )
 
 // Classify reads a packet that came to one of our ports.
@@ -154,6 +158,7 @@ func Classify(packet []byte, in Ingress) (Client, error) {
 	if err := c.addresses(p); err != nil {
 		return Client{}, fmt.Errorf("a request of %s: %w", c.MAC, err)
 	}
+	c.relayed(p.Options[optSubnet])
 	if v := p.Options[optMaxSize]; len(v) == 2 {
 		c.MaxSize = int(binary.BigEndian.Uint16(v))
 	}

@@ -24,6 +24,8 @@ type Plan struct {
 	// asks for another one. Otherwise it is not answered, as another server may have given it the other one; except when it
 	// names us as the server that has.
 	Authoritative bool
+	// Refuse is a sentence for a client whose REQUEST cannot be granted, whatever the Lease is; with Full.
+	Refuse string
 	// Options are sent as they are, instead of what Reply would say. The key is the option's number.
 	Options map[uint8][]byte
 	// Delay is how long to wait before answering; see Wait.

@@ -80,6 +80,9 @@ func (c Client) bootServer(plan Plan, self netip.Addr) (*dhcpv4.DHCPv4, error) {
 // full answers as the only server (RFC 2131 §4.3).
 func (c Client) full(plan Plan, self netip.Addr) (*dhcpv4.DHCPv4, error) {
 	lease := plan.Lease
+	if plan.Refuse != "" {
+		return c.refuse(plan.Refuse, self)
+	}
 	if c.Message != dhcpv4.MessageTypeInform && (!lease.Address.IsValid() || !lease.Address.Addr().Is4() || lease.Time <= 0) {
 		return nil, fmt.Errorf("the plan gives it the address %s for %s; a full answer needs an IPv4 prefix and a time", lease.Address, lease.Time)
 	}
@@ -99,9 +102,7 @@ func (c Client) full(plan Plan, self netip.Addr) (*dhcpv4.DHCPv4, error) {
 			return nil, err
 		}
 		if no != "" {
-			p = c.answer(dhcpv4.MessageTypeNak, self)
-			p.Options[optText] = []byte(no)
-			return p, nil
+			return c.refuse(no, self)
 		}
 		p = c.answer(dhcpv4.MessageTypeAck, self)
 		p.ClientIPAddr = ip(c.Address)
@@ -117,12 +118,25 @@ func (c Client) full(plan Plan, self netip.Addr) (*dhcpv4.DHCPv4, error) {
 	return p, c.boot(p, plan, self)
 }
 
+// refuse tells a client that it may not have what it asks for.
+func (c Client) refuse(why string, self netip.Addr) (*dhcpv4.DHCPv4, error) {
+	if c.Message != dhcpv4.MessageTypeRequest {
+		return nil, silent(why)
+	}
+	if c.ServerID.IsValid() && c.ServerID != c.serverID(self) {
+		return nil, silent("it has chosen the server " + c.ServerID.String())
+	}
+	p := c.answer(dhcpv4.MessageTypeNak, self)
+	p.Options[optText] = []byte(why)
+	return p, nil
+}
+
 // refused tells what is wrong with a REQUEST: a sentence for a NAK, or an error when it is not ours to answer.
 func (c Client) refused(plan Plan, self netip.Addr) (string, error) {
 	want := plan.Lease.Address.Addr()
 	asked := c.Requested
 	switch {
-	case c.ServerID.IsValid() && c.ServerID != self:
+	case c.ServerID.IsValid() && c.ServerID != c.serverID(self):
 		return "", silent("it has chosen the server " + c.ServerID.String())
 	case c.Address.IsValid(): // RENEWING or REBINDING
 		asked = c.Address
@@ -132,7 +146,7 @@ func (c Client) refused(plan Plan, self netip.Addr) (string, error) {
 	if asked == want {
 		return "", nil
 	}
-	if !plan.Authoritative && c.ServerID != self {
+	if !plan.Authoritative && c.ServerID != c.serverID(self) {
 		return "", silent(fmt.Sprintf("it asks for %s and not for %s, and may have it from another server", asked, want))
 	}
 	return fmt.Sprintf("your address is %s", want), nil
@@ -143,7 +157,7 @@ func (c Client) answer(kind dhcpv4.MessageType, self netip.Addr) *dhcpv4.DHCPv4 
 	p := &dhcpv4.DHCPv4{
 		OpCode: dhcpv4.OpcodeBootReply, HWType: iana.HWType(c.htype), ClientHWAddr: slices.Clone(c.MAC), TransactionID: c.xid, Flags: c.flags,
 		ClientIPAddr: ip(nowhere), YourIPAddr: ip(nowhere), ServerIPAddr: ip(nowhere), GatewayIPAddr: ip(c.Gateway),
-		Options: dhcpv4.Options{optMessage: {byte(kind)}, optServerID: self.AsSlice()},
+		Options: dhcpv4.Options{optMessage: {byte(kind)}, optServerID: c.serverID(self).AsSlice()},
 	}
 	if kind == dhcpv4.MessageTypeNak && c.Gateway.IsValid() {
 		p.Flags |= 0x8000 // RFC 2131 §4.3.2: the relay must broadcast it, as the client's address is wrong

@@ -201,6 +201,7 @@ func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan s
 		s.log().Debug("a DHCP packet was not understood", "interface", j.in.Interface, "error", err)
 		return
 	}
+	c.Own = j.link.addresses()
 	decide, cancel := context.WithDeadline(ctx, j.came.Add(patience))
 	plan := s.Decide(decide, c)
 	cancel()
@@ -224,7 +225,10 @@ func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan s
 
 // finish sends what the plan says.
 func (s *Server) finish(j job, c Client, plan Plan) {
-	self := choose(j.in.To, plan.Lease.Address, j.link.addresses())
+	self := choose(j.in.To, plan.Lease.Address, c.Own)
+	if _, us := c.Chose(); us && !c.Relay.ServerID.IsValid() {
+		self = c.ServerID
+	}
 	p, to, err := Reply(c, plan, self)
 	if err == nil {
 		if err = j.port.send(p.ToBytes(), to, self); err != nil {

@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/edge"
+	"github.com/kiln-farm/kiln/edge/pool"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// farmPool is a pool.Farm. It has connections of its own: a client of DHCP waits for seconds only.
+type farmPool struct {
+	edge string
+	file string // that keeps bindings
+	dial func() (*farm.Farm, error)
+	link *farmLink
+}
+
+func newFarmPool(m *member, clean *closers) *farmPool {
+	var turn atomic.Uint32
+	// Every connection goes to another coordinator: one that hangs is not asked twice in a row.
+	dial := func() (*farm.Farm, error) {
+		urls := m.coordinators()
+		if n := int(turn.Add(1)-1) % max(len(urls), 1); n > 0 {
+			urls = slices.Concat(urls[n:], urls[:n])
+		}
+		return farm.Dial(strings.Join(urls, ","), farm.Options{TLS: m.credentials.ClientTLS(farm.Protocols()...)})
+	}
+	f := &farmPool{edge: m.id, file: filepath.Join(m.Path(), "bindings"), dial: dial, link: &farmLink{dial: dial}}
+	clean.add(f.link.close)
+	return f
+}
+
+// Bind implements pool.Farm.
+func (f *farmPool) Bind(ctx context.Context, commands []*kilnv1.BindCommand) (results []*kilnv1.BindResult, err error) {
+	err = f.link.do(func(client *farm.Farm) error {
+		answer, err := client.Room.Bind(ctx, connect.NewRequest(&kilnv1.BindRequest{Commands: commands}))
+		if err == nil {
+			results = answer.Msg.GetResults()
+		}
+		return err
+	})
+	return results, err
+}
+
+// Grant implements pool.Farm.
+func (f *farmPool) Grant(ctx context.Context, subnet, class string, size uint32) (addresses []netip.Addr, life time.Duration, err error) {
+	err = f.link.do(func(client *farm.Farm) error {
+		answer, err := client.Room.Grant(ctx, connect.NewRequest(&kilnv1.GrantRequest{Edge: f.edge, Subnet: subnet, Class: class, Size: size}))
+		if err != nil {
+			return err
+		}
+		life = time.Duration(answer.Msg.GetRemainingMs()) * time.Millisecond
+		for _, text := range answer.Msg.GetAddresses() {
+			if a, err := netip.ParseAddr(text); err == nil && a.Is4() {
+				addresses = append(addresses, a)
+			}
+		}
+		return nil
+	})
+	return addresses, life, err
+}
+
+// follow tells a pool of all bindings, over as many connections as it takes.
+func (f *farmPool) follow(ctx context.Context, p *pool.Pool, log *slog.Logger) {
+	wait := intentFirst
+	for ctx.Err() == nil {
+		err := f.watch(ctx, p, func() { wait = intentFirst })
+		if ctx.Err() != nil {
+			return
+		}
+		log.Info("the farm does not tell now who has which address; what it told last holds as long as it said", "error", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, intentMost)
+	}
+}
+
+func (f *farmPool) watch(ctx context.Context, p *pool.Pool, heard func()) error {
+	client, err := f.dial()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	stream, err := client.Room.WatchBindings(ctx, connect.NewRequest(&kilnv1.WatchBindingsRequest{}))
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	p.Begin()
+	for stream.Receive() {
+		heard()
+		p.Take(stream.Msg().GetBindings(), stream.Msg().GetComplete())
+	}
+	return fmt.Errorf("the connection ended: %w", stream.Err())
+}
+
+// pool makes what gives addresses out of pools; nil when this edge does not.
+func (f *pxeFlags) pool(ctx context.Context, pxe *edge.PXE, intents *edge.Intents, log *slog.Logger, clean *closers) *pool.Pool {
+	if f.dhcp != "full" {
+		return nil
+	}
+	if f.pools == nil {
+		said := false
+		intents.OnChange(func(in *kilnv1.Intent) {
+			if len(in.GetSubnets()) > 0 && !said {
+				said = true
+				log.Warn("subnets have pools, and this edge gives no addresses of them: that takes a farm, which says whose an address is. Join one with --data and --join, or give machines fixed addresses")
+			}
+		})
+		return nil
+	}
+	cfg := pool.Config{Edge: f.pools.edge, Farm: f.pools, File: f.pools.file, Log: log, Tell: pxe.Tell}
+	if f.probe > 0 {
+		prober, err := pool.OpenProber(f.probe)
+		if err != nil {
+			log.Warn("addresses are given without asking first whether somebody uses them", "error", err)
+		} else {
+			clean.add(prober.Close)
+			cfg.Prober = prober
+		}
+	}
+	p := pool.New(cfg)
+	stop := p.Measure()
+	clean.add(func() error { stop(); return nil })
+	intents.OnChange(p.Set)
+	clean.run(ctx, p.Run)
+	clean.run(ctx, func(ctx context.Context) { f.pools.follow(ctx, p, log) })
+	return p
+}

@@ -1,0 +1,344 @@
+package pool
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/kiln-farm/kiln/edge/dhcp"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// Answer is what a client is told of addresses.
+type Answer struct {
+	Mine   bool       // the client is in a subnet with pools; otherwise there is nothing else here
+	Lease  dhcp.Lease // with an address to offer or to acknowledge; without one for an INFORM; none: say nothing
+	Give   bool       // the Lease is to be told
+	Bound  bool       // and is committed
+	Refuse string     // the sentence of a NAK
+	// Options are those of the subnet, and what belongs to the lease.
+	Options map[uint8][]byte
+	Why     string // nothing is told
+}
+
+// question is a packet and what is known of who sent it.
+type question struct {
+	dhcp.Client
+	ask
+	client, mac string
+	machine     *kilnv1.Machine // nil: nobody described it
+	hostname    string
+}
+
+// Decide says what a client is told. It may wait for the farm, and no longer than ctx.
+func (p *Pool) Decide(ctx context.Context, c dhcp.Client, machine *kilnv1.Machine, hostname string) Answer {
+	if c.RelayBad {
+		malformed.Add(ctx, 1)
+	}
+	where := p.book.Load().where(c)
+	if len(where) == 0 {
+		return Answer{Why: "it is in no subnet with pools"}
+	}
+	mac := c.MAC.String()
+	q := question{Client: c, ask: read(c), client: clientOf(mac), mac: mac, machine: machine, hostname: strings.ToValidUTF8(hostname, "?")}
+	if q.hostname == "" {
+		q.hostname = c.Hostname
+	}
+	q.hostname = q.hostname[:min(len(q.hostname), 255)]
+	leave, why := p.gate.enter(mac, machine != nil || p.bound(where, q.client), p.now())
+	if leave == nil {
+		counted(refusals, "limit", why)
+		p.sayOnce("limit "+why, func() { p.cfg.Log.Warn("DHCP packets are dropped by a limit", "limit", why, "mac", mac) })
+		return Answer{Mine: true, Why: "too many packets: limit of " + why}
+	}
+	defer leave()
+	if q.foreign && q.want == selecting {
+		p.takeBack(where, q)
+	}
+	a := p.answer(ctx, q, p.choose(where, q), where)
+	counted(decisions, "answer", a.name(c.Message))
+	return a
+}
+
+// name is for metrics.
+func (a Answer) name(m dhcpv4.MessageType) string {
+	switch {
+	case a.Refuse != "":
+		return "nak"
+	case !a.Give:
+		return "none"
+	case m == dhcpv4.MessageTypeDiscover:
+		return "offer"
+	}
+	return "ack"
+}
+
+// bound says whether a client has an address.
+func (p *Pool) bound(where []*subnet, client string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range where {
+		if _, r := p.replica.own(s.name, client); r.holds(p.now()) {
+			return true
+		}
+	}
+	return false
+}
+
+// choose is the subnet of several on one segment: where the client has an address, or asks for one, or the first.
+func (p *Pool) choose(where []*subnet, q question) *subnet {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if q.want != discovering {
+		for _, s := range where {
+			if s.prefix.Contains(q.address) {
+				return s
+			}
+		}
+	}
+	for _, s := range where {
+		if _, r := p.replica.own(s.name, q.client); r.holds(p.now()) {
+			return s
+		}
+	}
+	for _, s := range where {
+		if q.address.IsValid() && s.prefix.Contains(q.address) {
+			return s
+		}
+	}
+	return where[0]
+}
+
+// takeBack frees the offers to a client that has chosen another server.
+func (p *Pool) takeBack(where []*subnet, q question) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range where {
+		if n := p.pledges.of[tenant{s.name, q.client}]; n != nil {
+			p.pledges.back(n)
+		}
+	}
+}
+
+func (p *Pool) answer(ctx context.Context, q question, s *subnet, where []*subnet) Answer {
+	k := s.classOf(q.Client, q.machine.GetLabels())
+	st := decide(q.ask, s, k, p.facts(q, s))
+	switch st.do {
+	case offer:
+		return p.offerOwn(ctx, q, s, k, st.address, where)
+	case search:
+		return p.offerNew(ctx, q, s, k, st.address, where)
+	case bind:
+		return p.bindIt(ctx, q, s, k, st.address)
+	case refuse:
+		return Answer{Mine: true, Refuse: st.why}
+	case giveBack, reject:
+		return p.undo(ctx, q, s, st)
+	case inform:
+		return Answer{Mine: true, Give: true, Lease: p.lease(q, s, netip.Addr{}, 0), Options: p.options(q, s, k, 0)}
+	}
+	return Answer{Mine: true, Why: st.why}
+}
+
+func (p *Pool) facts(q question, s *subnet) facts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	own, r := p.replica.own(s.name, q.client)
+	f := facts{own: own, held: r.client == q.client && r.holds(now), known: q.machine != nil, now: now, heard: r.changed}
+	if own.IsValid() {
+		f.free = r.client == q.client
+		if n := p.pledges.at[place{s.name, own}]; n != nil && n.tenant.client != q.client {
+			f.free = false
+		}
+	}
+	return f
+}
+
+// offerOwn offers what the client has or had.
+func (p *Pool) offerOwn(ctx context.Context, q question, s *subnet, k *class, address netip.Addr, where []*subnet) Answer {
+	told := s.time(q.Client, k)
+	p.mu.Lock()
+	now := p.now()
+	r := p.replica.get(s.name, address)
+	p.pledges.expire(now)
+	n := &pledge{tenant: tenant{s.name, q.client}, address: address, known: q.machine != nil, made: now}
+	for key, st := range p.stocks {
+		if key.subnet == s.name && st.remove(address) {
+			n.stock = st
+		}
+	}
+	p.pledges.add(n)
+	p.mu.Unlock()
+	if p.commits.isAway() {
+		if !r.holds(now) {
+			p.sayAway(q)
+			return Answer{Mine: true, Why: "the farm is away"}
+		}
+		told = min(told, r.until-now-slack)
+	} else if !r.holds(now) && p.used(ctx, q, s, address) {
+		p.lose(q, s, address)
+		return p.offerNew(ctx, q, s, k, netip.Addr{}, where)
+	}
+	if told < leastTime {
+		return Answer{Mine: true, Why: "its address runs out, and the farm is away"}
+	}
+	return p.give(q, s, k, address, told)
+}
+
+// bindIt has a binding committed, and acknowledges it then.
+func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, address netip.Addr) Answer {
+	told := s.time(q.Client, k)
+	key := strings.Join([]string{"bind", q.client, q.XID(), s.name, address.String(), told.String()}, " ")
+	result, err := p.commits.bind(ctx, key, &kilnv1.BindCommand{
+		Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: s.name, Address: address.String(), Client: q.client, Mac: q.mac,
+		Hostname: q.hostname, Edge: p.cfg.Edge, ForMs: committed(told).Milliseconds(),
+	})
+	if err != nil {
+		return p.remaining(q, s, k, address, told, err)
+	}
+	left := time.Duration(result.GetRemainingMs()) * time.Millisecond
+	switch result.GetVerdict() {
+	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
+		p.settle(q, s, address, left)
+		if told = tell(told, left); told < time.Second {
+			return Answer{Mine: true, Why: "its address has run out meanwhile"}
+		}
+		a := p.give(q, s, k, address, told)
+		a.Bound = true
+		return a
+	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
+		if other, err := netip.ParseAddr(result.GetAddress()); err == nil && left > 0 {
+			p.settle(q, s, other, left)
+		}
+		return Answer{Mine: true, Refuse: "your address is " + result.GetAddress()}
+	case kilnv1.BindVerdict_BIND_VERDICT_TAKEN:
+		p.lose(q, s, address)
+		return Answer{Mine: true, Refuse: address.String() + " is another's"}
+	case kilnv1.BindVerdict_BIND_VERDICT_OUTSIDE:
+		p.lose(q, s, address)
+		return Answer{Mine: true, Refuse: address.String() + " is in no pool"}
+	}
+	return Answer{Mine: true, Why: "the farm gave an answer that this edge does not know"}
+}
+
+// remaining acknowledges what the client has, for the time that remains, when the farm cannot be asked.
+func (p *Pool) remaining(q question, s *subnet, k *class, address netip.Addr, told time.Duration, err error) Answer {
+	p.mu.Lock()
+	now := p.now()
+	r := p.replica.get(s.name, address)
+	p.mu.Unlock()
+	told = min(told, r.until-now-slack)
+	if errors.Is(err, errFaulty) || r.state != kilnv1.BindingState_BINDING_STATE_BOUND || r.client != q.client || told < time.Second {
+		if errors.Is(err, errAway) {
+			p.sayAway(q)
+		}
+		return Answer{Mine: true, Why: err.Error()}
+	}
+	a := p.give(q, s, k, address, told)
+	a.Bound = true
+	return a
+}
+
+// settle notes that an address is a client's.
+func (p *Pool) settle(q question, s *subnet, address netip.Addr, left time.Duration) {
+	now := p.now()
+	p.note(s.name, address, record{client: q.client, state: kilnv1.BindingState_BINDING_STATE_BOUND, until: now + left, changed: now})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.pledges.of[tenant{s.name, q.client}]; n != nil {
+		if n.address == address {
+			p.pledges.gone(n)
+		} else {
+			p.pledges.back(n)
+		}
+	}
+	p.dropFromStocks(s.name, address)
+}
+
+// lose notes that an address is not for a client.
+func (p *Pool) lose(q question, s *subnet, address netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.pledges.of[tenant{s.name, q.client}]; n != nil && n.address == address {
+		p.pledges.gone(n)
+	}
+	if own, r := p.replica.own(s.name, q.client); own == address && !r.holds(p.now()) {
+		p.replica.leave(tenant{s.name, q.client}, address) // what it had is another's by now
+	}
+	p.dropFromStocks(s.name, address)
+}
+
+func (p *Pool) dropFromStocks(subnet string, address netip.Addr) {
+	for key, st := range p.stocks {
+		if key.subnet == subnet {
+			st.drop(address)
+		}
+	}
+}
+
+// undo tells the farm that a client has no use for its address.
+func (p *Pool) undo(ctx context.Context, q question, s *subnet, st step) Answer {
+	operation, until := kilnv1.BindCommand_OPERATION_RELEASE, kilnv1.BindingState_BINDING_STATE_RELEASED
+	if st.do == reject && (q.machine != nil || p.gate.reject(s.name, p.now())) {
+		operation, until = kilnv1.BindCommand_OPERATION_DECLINE, kilnv1.BindingState_BINDING_STATE_DECLINED
+		p.probes.bad(st.address, p.now())
+		p.cfg.Tell(q.mac, fmt.Sprintf("somebody else uses %s of subnet %s, says its client; nobody gets it for %s", st.address, s.name, badTime))
+	}
+	key := strings.Join([]string{operation.String(), q.client, q.XID(), s.name, st.address.String()}, " ")
+	_, err := p.commits.bind(ctx, key, &kilnv1.BindCommand{
+		Operation: operation, Subnet: s.name, Address: st.address.String(), Client: q.client, Mac: q.mac, Edge: p.cfg.Edge, ForMs: badTime.Milliseconds(),
+	})
+	if err != nil {
+		return Answer{Mine: true, Why: err.Error()} // it runs out by itself
+	}
+	now := p.now()
+	r := record{client: q.client, state: until, until: now, changed: now}
+	if operation == kilnv1.BindCommand_OPERATION_DECLINE {
+		r.client, r.until = "", now+badTime
+	}
+	p.note(s.name, st.address, r)
+	return Answer{Mine: true, Why: "the address is given back"}
+}
+
+// give makes the answer with an address.
+func (p *Pool) give(q question, s *subnet, k *class, address netip.Addr, told time.Duration) Answer {
+	return Answer{Mine: true, Give: true, Lease: p.lease(q, s, address, told), Options: p.options(q, s, k, told)}
+}
+
+func (p *Pool) lease(q question, s *subnet, address netip.Addr, told time.Duration) dhcp.Lease {
+	lease := s.lease
+	lease.Time = told
+	lease.Address = netip.PrefixFrom(s.prefix.Addr(), s.prefix.Bits())
+	if address.IsValid() {
+		lease.Address = netip.PrefixFrom(address, s.prefix.Bits())
+	}
+	if q.machine != nil {
+		lease.Host = q.hostname
+	}
+	return lease
+}
+
+const (
+	optRenew, optRebind, optSubnet = 58, 59, 118
+)
+
+func (p *Pool) options(q question, s *subnet, k *class, told time.Duration) map[uint8][]byte {
+	out := maps.Clone(s.with(k))
+	if told > 0 {
+		t1, t2 := renewal(told, q.client)
+		out[optRenew] = binary.BigEndian.AppendUint32(nil, uint32(t1/time.Second))
+		out[optRebind] = binary.BigEndian.AppendUint32(nil, uint32(t2/time.Second))
+	}
+	if q.Subnet.IsValid() && !q.Relay.Link.IsValid() {
+		out[optSubnet] = q.Subnet.AsSlice() // RFC 3011 §2: whoever goes by it says so
+	}
+	return out
+}

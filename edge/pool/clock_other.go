@@ -1,0 +1,11 @@
+//go:build !linux
+
+package pool
+
+import "time"
+
+var begun = time.Now()
+
+func clock() time.Duration { return time.Since(begun) }
+
+func bootID() string { return "" }

@@ -1,0 +1,201 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+var (
+	errAway   = errors.New("the farm is away")
+	errBusy   = errors.New("too many wait for the farm")
+	errFaulty = errors.New("the farm takes no such binding")
+)
+
+const (
+	maxBatch  = 500  // commands in one call; the farm takes 1000
+	maxQueued = 8192 // commands that wait
+
+	callTime   = 1200 * time.Millisecond // of one call
+	callBudget = 3 * time.Second         // of all tries for a batch: a client waits for four
+	callPause  = 50 * time.Millisecond
+	awayPause  = 500 * time.Millisecond // between tries while the farm is away
+)
+
+// commit is a command that waits for the farm, and all who wait for it.
+type commit struct {
+	command *kilnv1.BindCommand
+	key     string
+	done    chan struct{}
+	result  *kilnv1.BindResult
+	err     error
+}
+
+// committer has bindings committed: one call at a time, and all that come meanwhile in the next one.
+type committer struct {
+	farm Farm
+	now  func() time.Duration
+	log  *slog.Logger
+
+	mu      sync.Mutex // guards what follows
+	queue   []*commit
+	known   map[string]*commit // queued or under way
+	running bool
+	away    bool
+	again   time.Duration // when the farm is asked again
+	calls   sync.WaitGroup
+}
+
+func newCommitter(farm Farm, now func() time.Duration, log *slog.Logger) *committer {
+	return &committer{farm: farm, now: now, log: log, known: map[string]*commit{}}
+}
+
+// bind returns when the command is committed, or may not be. The same key is the same command.
+func (c *committer) bind(ctx context.Context, key string, command *kilnv1.BindCommand) (*kilnv1.BindResult, error) {
+	w, err := c.enqueue(key, command)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-w.done:
+		return w.result, w.err
+	case <-ctx.Done():
+		return nil, errAway
+	}
+}
+
+func (c *committer) enqueue(key string, command *kilnv1.BindCommand) (*commit, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.known[key]; w != nil {
+		return w, nil
+	}
+	switch {
+	case c.away && (c.running || c.now() < c.again):
+		return nil, errAway
+	case len(c.queue) >= maxQueued:
+		return nil, errBusy
+	}
+	w := &commit{command: command, key: key, done: make(chan struct{})}
+	c.queue, c.known[key] = append(c.queue, w), w
+	if !c.running {
+		c.running = true
+		c.calls.Go(c.run)
+	}
+	return w, nil
+}
+
+// isAway says whether the last call failed.
+func (c *committer) isAway() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.away
+}
+
+// run makes calls until nobody waits.
+func (c *committer) run() {
+	for {
+		c.mu.Lock()
+		if len(c.queue) == 0 {
+			c.running = false
+			c.mu.Unlock()
+			return
+		}
+		n := min(len(c.queue), maxBatch)
+		batch := c.queue[:n:n]
+		c.queue = c.queue[n:]
+		away := c.away
+		c.mu.Unlock()
+		c.send(batch, away)
+	}
+}
+
+// send has a batch committed. A farm that is away is asked once.
+func (c *committer) send(batch []*commit, away bool) {
+	begun := c.now()
+	for {
+		err := c.call(batch)
+		switch {
+		case err == nil:
+			c.setAway(nil)
+			c.finish(batch, nil)
+			return
+		case connect.CodeOf(err) == connect.CodeInvalidArgument && len(batch) == 1:
+			c.log.Error("the farm takes no such binding", "client", batch[0].command.GetClient(), "address", batch[0].command.GetAddress(), "error", err)
+			c.finish(batch, errFaulty)
+			return
+		case connect.CodeOf(err) == connect.CodeInvalidArgument: // one of them; the others are not to suffer
+			c.send(batch[:len(batch)/2], away)
+			c.send(batch[len(batch)/2:], away)
+			return
+		case away || c.now()-begun > callBudget-callTime || connect.CodeOf(err) == connect.CodeFailedPrecondition:
+			c.setAway(err)
+			c.finish(batch, errAway)
+			return
+		}
+		time.Sleep(callPause)
+	}
+}
+
+func (c *committer) call(batch []*commit) error {
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	commands := make([]*kilnv1.BindCommand, len(batch))
+	for i, w := range batch {
+		commands[i] = w.command
+	}
+	begun := c.now()
+	results, err := c.farm.Bind(ctx, commands)
+	bindTime.Record(ctx, (c.now() - begun).Seconds())
+	if err == nil && len(results) != len(batch) {
+		err = errFaulty
+	}
+	if err != nil {
+		return err
+	}
+	bindSize.Add(ctx, int64(len(batch)))
+	for i, w := range batch {
+		w.result = results[i]
+	}
+	return nil
+}
+
+// setAway notes how the last call ended.
+func (c *committer) setAway(err error) {
+	c.mu.Lock()
+	was := c.away
+	c.away, c.again = err != nil, c.now()+awayPause
+	c.mu.Unlock()
+	switch {
+	case err != nil && !was:
+		c.log.Warn("the farm binds no addresses now: fixed addresses are given as before, machines keep what they have, and no new addresses are given", "error", err)
+	case err == nil && was:
+		c.log.Info("the farm binds addresses again")
+	}
+}
+
+// finish tells all who wait. While the farm is away those behind are told, too: each would wait as long again.
+func (c *committer) finish(batch []*commit, err error) {
+	c.mu.Lock()
+	if errors.Is(err, errAway) {
+		batch = append(batch, c.queue...)
+		c.queue = nil
+	}
+	for _, w := range batch {
+		delete(c.known, w.key)
+	}
+	c.mu.Unlock()
+	for _, w := range batch {
+		w.err = err
+		close(w.done)
+	}
+}
+
+// wait returns when no call is under way.
+func (c *committer) wait() { c.calls.Wait() }

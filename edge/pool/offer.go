@@ -1,0 +1,177 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+const (
+	grantTime  = 1200 * time.Millisecond // of one call
+	grantPause = time.Second             // after one that brought nothing
+	grantWait  = 2 * time.Second         // that a client's packet waits for one
+	tries      = 3                       // addresses that are asked after for one packet
+)
+
+// offerNew offers an address out of the block of a class, and when there is none, of the next subnet of the segment.
+func (p *Pool) offerNew(ctx context.Context, q question, s *subnet, k *class, asked netip.Addr, where []*subnet) Answer {
+	why := ""
+	for _, n := range append([]*subnet{s}, where...) {
+		if n != s {
+			k = n.classOf(q.Client, q.machine.GetLabels())
+			if n.knownOnly && q.machine == nil {
+				continue
+			}
+		} else if why != "" {
+			continue // it was the first
+		}
+		for range tries {
+			st, address, reason := p.reserve(ctx, q, n, k, asked)
+			if why = reason; reason != "" {
+				break
+			}
+			if !p.used(ctx, q, n, address) {
+				return p.give(q, n, k, address, n.time(q.Client, k))
+			}
+			p.mu.Lock()
+			if o := p.pledges.of[tenant{n.name, q.client}]; o != nil && o.address == address {
+				p.pledges.gone(o)
+			}
+			st.remove(address) // it stays lent, so that no other edge tries it
+			p.mu.Unlock()
+			why = "addresses that should be free are in use"
+		}
+	}
+	return Answer{Mine: true, Why: why}
+}
+
+// reserve takes an address for a client out of the block, which is filled when there is none. Reason says why there is none.
+func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, asked netip.Addr) (from *stock, address netip.Addr, reason string) {
+	wait, cancel := context.WithTimeout(ctx, grantWait)
+	defer cancel()
+	name, size := s.stockOf(k)
+	known := q.machine != nil
+	for first := true; ; first = false {
+		p.mu.Lock()
+		st := p.stock(s.name, name, size)
+		now := p.now()
+		p.pledges.expire(now)
+		st.expire(now)
+		if first {
+			st.count(now)
+		}
+		p.refill(st, now)
+		if o := p.pledges.of[tenant{s.name, q.client}]; o != nil && o.stock == st && st.lent[o.address] && (!st.has(asked) || o.address == asked) {
+			o.made = now // it asks again
+			p.mu.Unlock()
+			return st, o.address, ""
+		}
+		keep := 0
+		if !known {
+			keep = min(len(st.lent)/4, p.book.Load().floating)
+		}
+		address, ok := st.pick(q.client, asked, keep)
+		if !ok && st.asking == nil && p.pledges.reclaim(st, known, now) {
+			address, ok = st.pick(q.client, asked, keep)
+		}
+		if ok {
+			p.pledges.add(&pledge{tenant: tenant{s.name, q.client}, address: address, stock: st, known: known, made: now})
+			p.mu.Unlock()
+			return st, address, ""
+		}
+		asking, failed := st.asking, st.failed
+		p.mu.Unlock()
+		if asking == nil {
+			if failed {
+				p.sayAway(q)
+				return nil, address, "the farm lends no addresses now"
+			}
+			p.sayExhausted(q, s, name)
+			return nil, address, "there is no free address"
+		}
+		select {
+		case <-asking:
+		case <-wait.Done():
+			p.sayAway(q)
+			return nil, address, "the farm lends no addresses now"
+		}
+	}
+}
+
+// stock is the block of a class.
+func (p *Pool) stock(subnet, class string, size int) *stock {
+	key := stockKey{subnet, class}
+	st := p.stocks[key]
+	if st == nil {
+		st = newStock(subnet, class, size)
+		p.stocks[key] = st
+	}
+	st.size = size
+	return st
+}
+
+// refill asks the farm for more addresses, beside all else, when there are few.
+func (p *Pool) refill(st *stock, now time.Duration) {
+	want := st.wants(now)
+	if want < 0 || p.commits.isAway() && now < st.next {
+		return
+	}
+	done := make(chan struct{})
+	st.asking = done
+	p.grants.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), grantTime)
+		defer cancel()
+		addresses, life, err := p.cfg.Farm.Grant(ctx, st.subnet, st.class, uint32(want))
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		defer close(done)
+		st.asking = nil
+		if p.stocks[stockKey{st.subnet, st.class}] != st {
+			return
+		}
+		if st.failed = err != nil; err != nil {
+			st.next = p.now() + grantPause
+			p.sayOnce("grant "+st.subnet, func() { p.cfg.Log.Warn("the farm lends no addresses now", "subnet", st.subnet, "error", err) })
+			return
+		}
+		was := len(st.free)
+		st.lend(addresses, now+life, func(a netip.Addr) bool { return p.usable(st.subnet, a) })
+		if want == 0 || len(st.free) < was+want { // that is all there is
+			st.next = p.now() + grantPause
+		}
+		p.probes.forget(p.now())
+	})
+}
+
+// usable says whether an address that was lent may be offered.
+func (p *Pool) usable(subnet string, a netip.Addr) bool {
+	s := p.book.Load().byName[subnet]
+	return s != nil && s.ever(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(p.now()) && !p.probes.isBad(a, p.now())
+}
+
+func (s *stock) has(a netip.Addr) bool { _, ok := s.place[a]; return ok }
+
+// used says whether somebody uses an address that should be free.
+func (p *Pool) used(ctx context.Context, q question, s *subnet, a netip.Addr) bool {
+	if p.cfg.Prober == nil {
+		return false
+	}
+	ask, now := p.probes.due(a, p.now())
+	switch {
+	case now:
+		return true
+	case !ask:
+		return false
+	}
+	if !p.cfg.Prober.Used(ctx, a, q.Ingress.Interface, q.Gateway.IsValid()) {
+		p.probes.good(a, p.now())
+		return false
+	}
+	p.probes.bad(a, p.now())
+	conflicts.Add(ctx, 1)
+	what := fmt.Sprintf("%s of subnet %s should be free, and somebody uses it; it is left alone for %s. Exclude it from the pool, or find out whose it is", a, s.name, badTime)
+	p.cfg.Log.Warn("a free address is in use", "address", a, "subnet", s.name)
+	p.cfg.Tell(q.mac, what)
+	return true
+}

@@ -1,0 +1,192 @@
+package pool
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kiln-farm/kiln/edge/dhcp"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// Farm commits what is bound to whom. Its errors say that nobody knows whether anything was.
+type Farm interface {
+	// Bind returns a result for each command. All of them are committed then.
+	Bind(ctx context.Context, commands []*kilnv1.BindCommand) ([]*kilnv1.BindResult, error)
+	// Grant lends size more addresses of a class's pools. It returns all that are lent, and for how long.
+	Grant(ctx context.Context, subnet, class string, size uint32) (addresses []netip.Addr, life time.Duration, err error)
+}
+
+// Prober finds out whether somebody uses an address.
+type Prober interface {
+	// Used asks on an interface, or by routers when the client came from a relay. It answers within some 200 ms.
+	Used(ctx context.Context, address netip.Addr, nic string, relayed bool) bool
+}
+
+// Config of a Pool.
+type Config struct {
+	Edge string // name of this edge
+	Farm Farm
+	Log  *slog.Logger
+	// Prober is asked before an address is offered that was not seen in use by its client; nil: nobody is.
+	Prober Prober
+	// Tell says what people should know, and which client it was about.
+	Tell func(mac, what string)
+	// File keeps what is known of bindings; empty: they are not kept.
+	File string
+	// Clock is never set and goes on while the host sleeps; nil: CLOCK_BOOTTIME.
+	Clock func() time.Duration
+}
+
+// Pool gives addresses.
+type Pool struct {
+	cfg     Config
+	now     func() time.Duration
+	book    atomic.Pointer[book]
+	gate    *gate
+	commits *committer
+	probes  probes
+	grants  sync.WaitGroup
+	sayings sayings
+
+	mu      sync.Mutex // guards what follows
+	replica *replica
+	coming  *replica // that is being filled, to be the next one; nil: none is
+	stocks  map[stockKey]*stock
+	pledges *pledges
+	dirty   bool // the replica is newer than the file
+}
+
+type stockKey struct{ subnet, class string }
+
+// New makes a Pool that knows what was kept.
+func New(cfg Config) *Pool {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock
+	}
+	if cfg.Tell == nil {
+		cfg.Tell = func(string, string) {}
+	}
+	p := &Pool{cfg: cfg, now: cfg.Clock, gate: newGate(), commits: newCommitter(cfg.Farm, cfg.Clock, cfg.Log), replica: newReplica(),
+		stocks: map[stockKey]*stock{}, pledges: newPledges()}
+	p.book.Store(newBook(nil))
+	p.load()
+	return p
+}
+
+// Set takes a newer intent.
+func (p *Pool) Set(in *kilnv1.Intent) {
+	next := newBook(in)
+	p.book.Store(next)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, s := range p.stocks { // what was lent may be in no pool any more
+		if n := next.byName[key.subnet]; n == nil {
+			delete(p.stocks, key)
+		} else {
+			for a := range s.lent {
+				if !n.ever(a) {
+					s.drop(a)
+				}
+			}
+		}
+	}
+}
+
+// Serves says whether there are subnets with pools.
+func (p *Pool) Serves() bool { return len(p.book.Load().byName) > 0 }
+
+// Run keeps what is known on disk until ctx ends.
+func (p *Pool) Run(ctx context.Context) {
+	p.keep(ctx)
+	p.commits.wait()
+	p.grants.Wait()
+}
+
+// Begin says that the farm is about to tell all bindings.
+func (p *Pool) Begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.coming = newReplica()
+}
+
+// Take notes bindings that the farm told, as they are now. With complete, all that there were have been told since Begin.
+func (p *Pool) Take(bindings []*kilnv1.BindingNow, complete bool) {
+	now := p.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	into := p.replica
+	if p.coming != nil {
+		into = p.coming
+	}
+	for _, b := range bindings {
+		into.take(b, now)
+	}
+	if complete && p.coming != nil {
+		p.replica, p.coming = p.coming, nil
+	}
+	p.dirty = true
+}
+
+// note takes what a call of this edge's own has bound, before the farm tells it to all.
+func (p *Pool) note(subnet string, address netip.Addr, r record) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.replica.put(subnet, address, r)
+	if p.coming != nil {
+		p.coming.put(subnet, address, r)
+	}
+	p.dirty = true
+}
+
+// Holder says which client has an address in a subnet with pools, as far as this edge knows: a machine that it is fixed for
+// waits until the client has gone.
+func (p *Pool) Holder(address netip.Addr) (client string, ok bool) {
+	s := p.book.Load().of(address)
+	if s == nil {
+		return "", false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.replica.get(s.name, address)
+	return r.client, r.holds(p.now())
+}
+
+// Fits says whether an address is of the network that a client is in, as far as that is known.
+func (p *Pool) Fits(c dhcp.Client, address netip.Addr) bool {
+	where := p.book.Load().where(c)
+	for _, s := range where {
+		if s.prefix.Contains(address) {
+			return true
+		}
+	}
+	return len(where) == 0
+}
+
+// Fill adds what the subnet of a fixed address says to what its machine says, and returns the subnet's options.
+func (p *Pool) Fill(lease *dhcp.Lease) map[uint8][]byte {
+	s := p.book.Load().of(lease.Address.Addr())
+	if s == nil {
+		return nil
+	}
+	if !lease.Router.IsValid() {
+		lease.Router = s.lease.Router
+	}
+	if len(lease.DNS) == 0 {
+		lease.DNS = s.lease.DNS
+	}
+	if len(lease.NTP) == 0 {
+		lease.NTP = s.lease.NTP
+	}
+	if lease.Domain == "" {
+		lease.Domain = s.lease.Domain
+	}
+	return maps.Clone(s.options)
+}

@@ -1,0 +1,54 @@
+package pool
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	sayEvery = time.Minute
+	maxSaid  = 10_000
+)
+
+// sayings are when something was said last.
+type sayings struct {
+	mu sync.Mutex // guards at
+	at map[string]time.Duration
+}
+
+// sayOnce says something at most once a minute.
+func (p *Pool) sayOnce(key string, say func()) {
+	now := p.now()
+	p.sayings.mu.Lock()
+	at, ok := p.sayings.at[key]
+	if ok && now-at < sayEvery {
+		p.sayings.mu.Unlock()
+		return
+	}
+	if p.sayings.at == nil || len(p.sayings.at) >= maxSaid {
+		p.sayings.at = map[string]time.Duration{}
+	}
+	p.sayings.at[key] = now
+	p.sayings.mu.Unlock()
+	say()
+}
+
+func (p *Pool) sayExhausted(q question, s *subnet, class string) {
+	counted(exhausted, "subnet", s.name)
+	p.sayOnce("exhausted "+s.name+" "+class, func() {
+		which := "subnet " + s.name
+		if class != "" {
+			which += " for the class " + class
+		}
+		p.cfg.Log.Error("a pool is exhausted", "subnet", s.name, "class", class, "mac", q.mac)
+		p.cfg.Tell(q.mac, fmt.Sprintf("no address is free in %s: make its pools larger, or its lease times shorter (kiln leases lists who has them)", which))
+	})
+}
+
+func (p *Pool) sayAway(q question) {
+	p.sayOnce("away", func() {
+		p.cfg.Log.Warn("a machine gets no address, because the farm is away", "mac", q.mac)
+		p.cfg.Tell(q.mac, "it gets no address: the farm, which binds them, cannot be reached from this edge")
+	})
+}

@@ -1,0 +1,264 @@
+package pool
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kiln-farm/kiln/edge/dhcp"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const (
+	systemLease = 12 * time.Hour
+	bootLease   = 10 * time.Minute
+	longest     = 300 * 24 * time.Hour // that the farm takes, with what is added
+)
+
+// subnet is a network of IPv4 as it is used here.
+type subnet struct {
+	name           string
+	prefix         netip.Prefix
+	pools, exclude []span
+	knownOnly      bool
+	lease          dhcp.Lease // without an address
+	system, boot   time.Duration
+	options        map[uint8][]byte
+	classes        []class
+}
+
+// class gives some clients something else.
+type class struct {
+	from    *kilnv1.ClientClass
+	pools   []span // none: the subnet's
+	time    time.Duration
+	options map[uint8][]byte
+}
+
+// span is a range of addresses with both ends.
+type span struct{ from, to netip.Addr }
+
+func (s span) has(a netip.Addr) bool { return s.from.Compare(a) <= 0 && a.Compare(s.to) <= 0 }
+
+func (s span) size() int {
+	from, to := s.from.As4(), s.to.As4()
+	n := func(b [4]byte) int { return int(b[0])<<24 | int(b[1])<<16 | int(b[2])<<8 | int(b[3]) }
+	return n(to) - n(from) + 1
+}
+
+func in(spans []span, a netip.Addr) bool {
+	return slices.ContainsFunc(spans, func(s span) bool { return s.has(a) })
+}
+
+// book finds subnets. It is made once for each intent and never changed.
+type book struct {
+	byName   map[string]*subnet
+	byPrefix map[netip.Prefix]*subnet
+	byRelay  map[netip.Addr][]*subnet
+	bits     []int // lengths of the prefixes, the longest first
+	floating int   // machines that are described and have no fixed address
+}
+
+func newBook(in *kilnv1.Intent) *book {
+	b := &book{byName: map[string]*subnet{}, byPrefix: map[netip.Prefix]*subnet{}, byRelay: map[netip.Addr][]*subnet{}}
+	for _, text := range in.GetSubnets() {
+		s := newSubnet(text)
+		if s == nil || b.byPrefix[s.prefix] != nil {
+			continue
+		}
+		b.byName[s.name], b.byPrefix[s.prefix] = s, s
+		if !slices.Contains(b.bits, s.prefix.Bits()) {
+			b.bits = append(b.bits, s.prefix.Bits())
+		}
+		for _, relay := range addressesOf(text.GetRelays()) {
+			b.byRelay[relay] = append(b.byRelay[relay], s)
+		}
+	}
+	slices.SortFunc(b.bits, func(x, y int) int { return cmp.Compare(y, x) })
+	for _, m := range in.GetMachines() {
+		if m.GetAddress() == "" {
+			b.floating++
+		}
+	}
+	return b
+}
+
+// newSubnet is nil for those of IPv6, and for what cannot be read: the farm takes no such thing.
+func newSubnet(s *kilnv1.Subnet) *subnet {
+	prefix, err := netip.ParsePrefix(s.GetPrefix())
+	if err != nil || !prefix.Addr().Is4() {
+		return nil
+	}
+	n := &subnet{
+		name: s.GetName(), prefix: prefix.Masked(), pools: spans(s.GetPools()), exclude: spans(s.GetExclude()), knownOnly: s.GetKnownOnly(),
+		system: seconds(s.GetLeaseSeconds(), systemLease), boot: seconds(s.GetBootLeaseSeconds(), bootLease), options: optionsOf(s.GetOptions()),
+		lease: dhcp.Lease{DNS: addressesOf(s.GetDns()), Domain: s.GetDomain(), NTP: addressesOf(s.GetNtp())},
+	}
+	if router, err := netip.ParseAddr(s.GetGateway()); err == nil && router.Is4() {
+		n.lease.Router = router
+	}
+	for _, c := range s.GetClasses() {
+		n.classes = append(n.classes, class{from: c, pools: spans(c.GetPools()), time: seconds(c.GetLeaseSeconds(), 0), options: optionsOf(c.GetOptions())})
+	}
+	return n
+}
+
+func seconds(n uint32, otherwise time.Duration) time.Duration {
+	if n == 0 {
+		return otherwise
+	}
+	return min(time.Duration(n)*time.Second, longest)
+}
+
+func spans(ranges []*kilnv1.AddressRange) []span {
+	var out []span
+	for _, r := range ranges {
+		from, err := netip.ParseAddr(r.GetFrom())
+		to, err2 := netip.ParseAddr(r.GetTo())
+		if err == nil && err2 == nil && from.Is4() && to.Is4() && from.Compare(to) <= 0 {
+			out = append(out, span{from, to})
+		}
+	}
+	return out
+}
+
+func addressesOf(texts []string) []netip.Addr {
+	var out []netip.Addr
+	for _, text := range texts {
+		if a, err := netip.ParseAddr(text); err == nil && a.Is4() {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// ownOptions are not for operators to set: they are what an answer is made of.
+var ownOptions = []uint32{0, 50, 51, 52, 53, 54, 55, 57, 61, 82, 255}
+
+func optionsOf(list []*kilnv1.DHCPOption) map[uint8][]byte {
+	out := map[uint8][]byte{}
+	for _, o := range list {
+		if o.GetCode() <= 255 && !slices.Contains(ownOptions, o.GetCode()) && len(o.GetValue()) <= 255 && out[uint8(o.GetCode())] == nil {
+			out[uint8(o.GetCode())] = o.GetValue()
+		}
+	}
+	return out
+}
+
+// of is the subnet that an address is in, or nil.
+func (b *book) of(a netip.Addr) *subnet {
+	for _, bits := range b.bits {
+		if p, err := a.Prefix(bits); err == nil && b.byPrefix[p] != nil {
+			return b.byPrefix[p]
+		}
+	}
+	return nil
+}
+
+// where are the subnets that a client may be in; several are on one segment. The first is where it gets a new address.
+func (b *book) where(c dhcp.Client) []*subnet {
+	var out []*subnet
+	add := func(s *subnet) {
+		if s != nil && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	switch {
+	case c.Relay.Link.IsValid(): // RFC 3527 §3: before all others
+		add(b.of(c.Relay.Link))
+	case c.Subnet.IsValid():
+		add(b.of(c.Subnet))
+	case c.Gateway.IsValid():
+		add(b.of(c.Gateway))
+		for _, s := range b.byRelay[c.Gateway] {
+			add(s)
+		}
+	case c.Address.IsValid() && direct(c): // it may be anywhere, and has the right address there (RFC 2131 §4.3.2)
+		add(b.of(c.Address))
+	default:
+		for _, p := range c.Own {
+			add(b.of(p.Addr()))
+		}
+	}
+	return out
+}
+
+// classOf is the first class that fits, or nil.
+func (s *subnet) classOf(c dhcp.Client, labels map[string]string) *class {
+	for i := range s.classes {
+		if fits(s.classes[i].from, c, labels) {
+			return &s.classes[i]
+		}
+	}
+	return nil
+}
+
+func fits(want *kilnv1.ClientClass, c dhcp.Client, labels map[string]string) bool {
+	if !strings.HasPrefix(c.Class, want.GetVendorClass()) || want.GetUserClass() != "" && !slices.Contains(c.Classes, want.GetUserClass()) {
+		return false
+	}
+	if want.GetArch() != 0 && !slices.Contains(c.Archs, uint16(want.GetArch()-1)) {
+		return false
+	}
+	for key, value := range want.GetSelector() {
+		if has, ok := labels[key]; !ok || has != value {
+			return false
+		}
+	}
+	return true
+}
+
+// given says whether clients of a class get the address; of any class with nil.
+func (s *subnet) given(a netip.Addr, k *class) bool {
+	if in(s.exclude, a) {
+		return false
+	}
+	if k != nil && len(k.pools) > 0 {
+		return in(k.pools, a)
+	}
+	return in(s.pools, a)
+}
+
+// ever says whether any client gets the address.
+func (s *subnet) ever(a netip.Addr) bool {
+	return s.given(a, nil) || slices.ContainsFunc(s.classes, func(k class) bool { return s.given(a, &k) })
+}
+
+// stockOf is where new addresses of a class come from, and how many there are at most.
+func (s *subnet) stockOf(k *class) (name string, size int) {
+	pools := s.pools
+	if k != nil && len(k.pools) > 0 {
+		name, pools = k.from.GetName(), k.pools
+	}
+	for _, p := range pools {
+		size += p.size()
+	}
+	return name, size
+}
+
+// time is for how long a client gets an address: firmware and boot programs never give it back.
+func (s *subnet) time(c dhcp.Client, k *class) time.Duration {
+	switch {
+	case c.Kind != dhcp.Plain:
+		return s.boot
+	case k != nil && k.time > 0:
+		return k.time
+	}
+	return s.system
+}
+
+// with are the options of a class before those of the subnet.
+func (s *subnet) with(k *class) map[uint8][]byte {
+	out := map[uint8][]byte{}
+	for code, value := range s.options {
+		out[code] = value
+	}
+	if k != nil {
+		for code, value := range k.options {
+			out[code] = value
+		}
+	}
+	return out
+}
