@@ -59,7 +59,7 @@ func (p *Pool) Decide(ctx context.Context, c dhcp.Client, machine *kilnv1.Machin
 		return Answer{Mine: true, Why: "too many packets: limit of " + why}
 	}
 	defer leave()
-	if q.foreign && q.want == selecting {
+	if q.foreign {
 		p.takeBack(where, q)
 	}
 	a := p.answer(ctx, q, p.choose(where, q), where)
@@ -116,13 +116,17 @@ func (p *Pool) choose(where []*subnet, q question) *subnet {
 	return where[0]
 }
 
-// takeBack frees the offers to a client that has chosen another server.
+// takeBack frees the offers to a client that has chosen another server. What it declines there it does not have any more.
 func (p *Pool) takeBack(where []*subnet, q question) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range where {
 		if n := p.pledges.of[tenant{s.name, q.client}]; n != nil {
 			p.pledges.back(n)
+		}
+		if own, r := p.replica.own(s.name, q.client); q.want == declining && own == q.address {
+			r.until, r.state = p.now(), kilnv1.BindingState_BINDING_STATE_RELEASED
+			p.replica.put(s.name, own, r)
 		}
 	}
 }
@@ -178,17 +182,13 @@ func (p *Pool) offerOwn(ctx context.Context, q question, s *subnet, k *class, ad
 	p.pledges.add(n)
 	p.mu.Unlock()
 	if p.commits.isAway() {
-		if !r.holds(now) {
-			p.sayAway(q)
-			return Answer{Mine: true, Why: "the farm is away"}
-		}
-		told = min(told, r.until-now-slack)
-	} else if !r.holds(now) && p.used(ctx, q, s, address) {
+		// Even what it has: it may have given that back at another edge, of which this one has not heard.
+		p.sayAway(q)
+		return Answer{Mine: true, Why: "the farm is away"}
+	}
+	if !r.holds(now) && p.used(ctx, q, s, address) {
 		p.lose(q, s, address)
 		return p.offerNew(ctx, q, s, k, netip.Addr{}, where)
-	}
-	if told < leastTime {
-		return Answer{Mine: true, Why: "its address runs out, and the farm is away"}
 	}
 	return p.give(q, s, k, address, told)
 }
@@ -229,14 +229,15 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, addr
 	return Answer{Mine: true, Why: "the farm gave an answer that this edge does not know"}
 }
 
-// remaining acknowledges what the client has, for the time that remains, when the farm cannot be asked.
+// remaining acknowledges what the client has, for the time that remains, when the farm cannot be asked. A client that takes an
+// offer does not have it yet.
 func (p *Pool) remaining(q question, s *subnet, k *class, address netip.Addr, told time.Duration, err error) Answer {
 	p.mu.Lock()
 	now := p.now()
 	r := p.replica.get(s.name, address)
 	p.mu.Unlock()
 	told = min(told, r.until-now-slack)
-	if errors.Is(err, errFaulty) || r.state != kilnv1.BindingState_BINDING_STATE_BOUND || r.client != q.client || told < time.Second {
+	if errors.Is(err, errFaulty) || q.want == selecting || r.state != kilnv1.BindingState_BINDING_STATE_BOUND || r.client != q.client || told < time.Second {
 		if errors.Is(err, errAway) {
 			p.sayAway(q)
 		}
@@ -296,15 +297,16 @@ func (p *Pool) undo(ctx context.Context, q question, s *subnet, st step) Answer 
 	_, err := p.commits.bind(ctx, key, &kilnv1.BindCommand{
 		Operation: operation, Subnet: s.name, Address: st.address.String(), Client: q.client, Mac: q.mac, Edge: p.cfg.Edge, ForMs: badTime.Milliseconds(),
 	})
-	if err != nil {
-		return Answer{Mine: true, Why: err.Error()} // it runs out by itself
-	}
+	// Where nobody knows whether the farm has done it, this edge goes by that it has.
 	now := p.now()
 	r := record{client: q.client, state: until, until: now, changed: now}
 	if operation == kilnv1.BindCommand_OPERATION_DECLINE {
 		r.client, r.until = "", now+badTime
 	}
 	p.note(s.name, st.address, r)
+	if err != nil {
+		return Answer{Mine: true, Why: err.Error()} // it runs out by itself
+	}
 	return Answer{Mine: true, Why: "the address is given back"}
 }
 

@@ -197,5 +197,21 @@ func (c *committer) finish(batch []*commit, err error) {
 	}
 }
 
+// heed asks a farm that is away from time to time whether it is back, until ctx ends.
+func (c *committer) heed(ctx context.Context) {
+	ticker := time.NewTicker(awayPause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		if c.isAway() && c.call(nil) == nil {
+			c.setAway(nil)
+		}
+	}
+}
+
 // wait returns when no call is under way.
 func (c *committer) wait() { c.calls.Wait() }

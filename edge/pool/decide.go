@@ -91,7 +91,6 @@ func decideRequest(a ask, s *subnet) step {
 const (
 	leastMargin = time.Minute
 	slack       = 30 * time.Second // for what messages took, where a deadline was heard of and not asked for
-	leastTime   = time.Minute      // an address is not given for less
 )
 
 // committed is for how long a binding is committed that a client is told to have for told.

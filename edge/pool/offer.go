@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -61,6 +62,7 @@ func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, ask
 		if first {
 			st.count(now)
 		}
+		p.reckon(st, now)
 		p.refill(st, now)
 		if o := p.pledges.of[tenant{s.name, q.client}]; o != nil && o.stock == st && st.lent[o.address] && (!st.has(asked) || o.address == asked) {
 			o.made = now // it asks again
@@ -69,7 +71,7 @@ func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, ask
 		}
 		keep := 0
 		if !known {
-			keep = min(len(st.lent)/4, p.book.Load().floating)
+			keep = st.keep
 		}
 		address, ok := st.pick(q.client, asked, keep)
 		if !ok && st.asking == nil && p.pledges.reclaim(st, known, now) {
@@ -95,6 +97,33 @@ func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, ask
 		case <-wait.Done():
 			p.sayAway(q)
 			return nil, address, "the farm lends no addresses now"
+		}
+	}
+}
+
+const (
+	mostKept  = 32 // addresses of a block that strangers do not get
+	keepEvery = 5 * time.Second
+)
+
+// reckon finds out how many machines that are described may still come for an address: strangers, who may be one with many
+// forged hardware addresses, leave as many to them, up to a fourth of the pool.
+func (p *Pool) reckon(st *stock, now time.Duration) {
+	if st.kept != 0 && now-st.kept < keepEvery {
+		return
+	}
+	st.kept, st.keep = now, 0
+	most := min(mostKept, st.size/4)
+	for _, macs := range p.book.Load().floating {
+		if st.keep >= most {
+			return
+		}
+		has := func(mac string) bool {
+			_, r := p.replica.own(st.subnet, clientOf(mac))
+			return r.holds(now)
+		}
+		if !slices.ContainsFunc(macs, has) {
+			st.keep++
 		}
 	}
 }

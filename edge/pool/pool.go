@@ -103,9 +103,12 @@ func (p *Pool) Set(in *kilnv1.Intent) {
 // Serves says whether there are subnets with pools.
 func (p *Pool) Serves() bool { return len(p.book.Load().byName) > 0 }
 
-// Run keeps what is known on disk until ctx ends.
+// Run keeps what is known on disk, and heeds when the farm is back, until ctx ends.
 func (p *Pool) Run(ctx context.Context) {
+	var heeding sync.WaitGroup
+	heeding.Go(func() { p.commits.heed(ctx) })
 	p.keep(ctx)
+	heeding.Wait()
 	p.commits.wait()
 	p.grants.Wait()
 }

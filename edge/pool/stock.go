@@ -33,6 +33,8 @@ type stock struct {
 	since   time.Duration
 	rate    int // offers within rateOver
 	claimed time.Duration
+	keep    int           // free addresses that strangers do not get
+	kept    time.Duration // when keep was found out
 }
 
 func newStock(subnet, class string, size int) *stock {
@@ -116,12 +118,12 @@ func (s *stock) count(now time.Duration) {
 // wants is how many more addresses the farm is to be asked for now; -1: none, nor for more time.
 func (s *stock) wants(now time.Duration) int {
 	least := max(min(s.size/16, firstGrant), leastGrant)
-	target := min(max(least, 2*max(s.rate, s.taken)), mostGrant, mostStock-len(s.lent)+len(s.free))
+	target := min(max(least, 2*max(s.rate, s.taken))+s.keep, mostGrant, mostStock-len(s.lent)+len(s.free))
 	more := min(target-len(s.free), mostStock-len(s.lent))
 	switch {
 	case s.asking != nil || now < s.next:
 		return -1
-	case len(s.free) <= target/2 && more > 0:
+	case len(s.free) <= max(target/2, s.keep) && more > 0:
 		return more
 	case s.until-now < blockRest:
 		return 0

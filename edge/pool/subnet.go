@@ -57,8 +57,8 @@ type book struct {
 	byName   map[string]*subnet
 	byPrefix map[netip.Prefix]*subnet
 	byRelay  map[netip.Addr][]*subnet
-	bits     []int // lengths of the prefixes, the longest first
-	floating int   // machines that are described and have no fixed address
+	bits     []int      // lengths of the prefixes, the longest first
+	floating [][]string // hardware addresses of machines that are described and have no fixed address
 }
 
 func newBook(in *kilnv1.Intent) *book {
@@ -79,7 +79,7 @@ func newBook(in *kilnv1.Intent) *book {
 	slices.SortFunc(b.bits, func(x, y int) int { return cmp.Compare(y, x) })
 	for _, m := range in.GetMachines() {
 		if m.GetAddress() == "" {
-			b.floating++
+			b.floating = append(b.floating, m.GetMacs())
 		}
 	}
 	return b

@@ -1,0 +1,164 @@
+package pool
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const (
+	discover = dhcpv4.MessageTypeDiscover
+	request  = dhcpv4.MessageTypeRequest
+	release  = dhcpv4.MessageTypeRelease
+	decline  = dhcpv4.MessageTypeDecline
+	informs  = dhcpv4.MessageTypeInform
+)
+
+func TestWhatClientsAreAbout(t *testing.T) {
+	names := map[want]string{nothing: "nothing", discovering: "discovering", selecting: "selecting", rebooting: "rebooting", renewing: "renewing",
+		rebinding: "rebinding", releasing: "releasing", declining: "declining", informing: "informing"}
+	for _, c := range []struct {
+		name    string
+		in      packet
+		want    string
+		address string
+		foreign bool
+	}{
+		{"DISCOVER", packet{message: discover}, "discovering", "invalid IP", false},
+		{"DISCOVER of an address", packet{message: discover, asked: "10.1.0.9"}, "discovering", "10.1.0.9", false},
+		{"REQUEST of our offer", packet{message: request, asked: "10.1.0.9", server: "10.1.0.2"}, "selecting", "10.1.0.9", false},
+		{"REQUEST of another's offer", packet{message: request, asked: "10.1.0.9", server: "10.1.0.3"}, "selecting", "10.1.0.9", true},
+		{"REQUEST of an offer in a relay's name", packet{message: request, asked: "10.1.0.9", server: "10.9.0.1", giaddr: "10.9.0.1", relay: []byte{11, 4, 10, 9, 0, 1}}, "selecting", "10.1.0.9", false},
+		{"REQUEST after a restart", packet{message: request, asked: "10.1.0.9"}, "rebooting", "10.1.0.9", false},
+		{"REQUEST to us for more time", packet{message: request, ciaddr: "10.1.0.9", to: "10.1.0.2"}, "renewing", "10.1.0.9", false},
+		{"REQUEST to all for more time", packet{message: request, ciaddr: "10.1.0.9"}, "rebinding", "10.1.0.9", false},
+		{"REQUEST of nothing", packet{message: request}, "nothing", "invalid IP", false},
+		{"RELEASE", packet{message: release, ciaddr: "10.1.0.9", server: "10.1.0.2"}, "releasing", "10.1.0.9", false},
+		{"RELEASE of nothing", packet{message: release}, "nothing", "invalid IP", false},
+		{"DECLINE", packet{message: decline, asked: "10.1.0.9", server: "10.1.0.2"}, "declining", "10.1.0.9", false},
+		{"DECLINE of another's offer", packet{message: decline, asked: "10.1.0.9", server: "10.1.0.3"}, "declining", "10.1.0.9", true},
+		{"INFORM", packet{message: informs, ciaddr: "10.1.0.9"}, "informing", "10.1.0.9", false},
+		{"INFORM without an address", packet{message: informs}, "nothing", "invalid IP", false},
+	} {
+		c.in.mac = pcMAC
+		got := read(c.in.classify(t, own))
+		if names[got.want] != c.want || got.address.String() != c.address && c.want != "nothing" || got.foreign != c.foreign {
+			t.Errorf("%s: got %s of %s, foreign %v", c.name, names[got.want], got.address, got.foreign)
+		}
+	}
+}
+
+func TestDecisions(t *testing.T) {
+	s := newSubnet(subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.20"))
+	known := newSubnet(subnetOf("k", "10.1.0.0/24", "10.1.0.10-10.1.0.20"))
+	known.knownOnly = true
+	ten, eleven, far, out := netip.MustParseAddr("10.1.0.10"), netip.MustParseAddr("10.1.0.11"), netip.MustParseAddr("10.9.0.10"), netip.MustParseAddr("10.1.0.99")
+	none := netip.Addr{}
+	has := facts{own: ten, held: true, free: true, now: time.Hour}
+	had := facts{own: ten, free: true, now: time.Hour}
+	just := facts{own: ten, held: true, free: true, now: time.Hour, heard: time.Hour - time.Second}
+	for _, c := range []struct {
+		name    string
+		s       *subnet
+		a       ask
+		f       facts
+		want    action
+		address netip.Addr
+	}{
+		{"a new client", s, ask{want: discovering}, facts{}, search, none},
+		{"a new client that asks for an address", s, ask{want: discovering, address: eleven}, facts{}, search, eleven},
+		{"a client that has one", s, ask{want: discovering, address: eleven}, has, offer, ten},
+		{"a client that had one", s, ask{want: discovering}, had, offer, ten},
+		{"a client whose address is another's by now", s, ask{want: discovering}, facts{own: ten}, search, none},
+		{"a client whose address is in no pool any more", s, ask{want: discovering}, facts{own: out, free: true}, search, none},
+		{"a client that has one that is in no pool any more", s, ask{want: discovering}, facts{own: out, held: true}, offer, out},
+		{"a stranger where only machines that are described get one", known, ask{want: discovering}, facts{}, ignore, none},
+		{"one that is described", known, ask{want: discovering}, facts{known: true}, search, none},
+		{"a stranger's REQUEST there", known, ask{want: rebooting, address: ten}, facts{}, ignore, none},
+
+		{"it takes the offer", s, ask{want: selecting, address: ten}, facts{}, bind, ten},
+		{"it takes another server's", s, ask{want: selecting, address: ten, foreign: true}, facts{}, ignore, none},
+		{"it takes one of another network", s, ask{want: selecting, address: far}, facts{}, refuse, none},
+		{"it starts anew", s, ask{want: rebooting, address: ten}, has, bind, ten},
+		{"it starts anew somewhere else", s, ask{want: rebooting, address: far}, has, refuse, none},
+		{"it starts anew with another address than this edge knows: the farm knows better", s, ask{want: rebooting, address: eleven}, has, bind, eleven},
+		{"it renews", s, ask{want: renewing, address: ten}, has, bind, ten},
+		{"it rebinds", s, ask{want: rebinding, address: ten}, had, bind, ten},
+		{"it rebinds somewhere else", s, ask{want: rebinding, address: far}, facts{}, refuse, none},
+
+		{"it gives its address back", s, ask{want: releasing, address: ten}, has, giveBack, ten},
+		{"it gives another's back", s, ask{want: releasing, address: eleven}, has, ignore, none},
+		{"it gives back what it has not any more", s, ask{want: releasing, address: ten}, had, ignore, none},
+		{"it gives back what it has just got: the packet was overtaken", s, ask{want: releasing, address: ten}, just, ignore, none},
+		{"somebody else uses its address", s, ask{want: declining, address: ten}, just, reject, ten},
+		{"somebody else uses an address that is not its own", s, ask{want: declining, address: eleven}, has, ignore, none},
+		{"it wants to know", s, ask{want: informing, address: out}, facts{}, inform, none},
+	} {
+		if got := decide(c.a, c.s, nil, c.f); got.do != c.want || got.address != c.address {
+			t.Errorf("%s: got %s %s (%s), want %s %s", c.name, got.do, got.address, got.why, c.want, c.address)
+		}
+	}
+}
+
+func TestWhereClientsAre(t *testing.T) {
+	b := newBook(&kilnv1.Intent{Subnets: []*kilnv1.Subnet{
+		subnetOf("a", "10.1.0.0/24"), subnetOf("b", "10.2.0.0/16"), subnetOf("c", "10.2.3.0/24"), subnetOf("six", "fd00::/64"),
+		{Name: "d", Prefix: "10.4.0.0/24", Relays: []string{"192.0.2.1"}}, {Name: "e", Prefix: "10.5.0.0/24", Relays: []string{"192.0.2.1"}},
+	}})
+	second := netip.MustParsePrefix("10.4.0.2/24")
+	for _, c := range []struct {
+		name string
+		in   packet
+		own  []netip.Prefix
+		want string
+	}{
+		{"on the interface", packet{message: discover}, []netip.Prefix{own}, "a"},
+		{"on an interface with two networks", packet{message: discover}, []netip.Prefix{second, own}, "d a"},
+		{"on one without", packet{message: discover}, []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")}, ""},
+		{"behind a relay", packet{message: discover, giaddr: "10.2.0.1"}, []netip.Prefix{own}, "b"},
+		{"in the smaller of two networks", packet{message: discover, giaddr: "10.2.3.1"}, []netip.Prefix{own}, "c"},
+		{"behind a relay that serves two", packet{message: discover, giaddr: "192.0.2.1"}, []netip.Prefix{own}, "d e"},
+		{"behind a relay that nobody knows", packet{message: discover, giaddr: "192.0.2.9"}, []netip.Prefix{own}, ""},
+		{"link selection", packet{message: discover, giaddr: "10.2.0.1", relay: []byte{5, 4, 10, 1, 0, 0}}, []netip.Prefix{own}, "a"},
+		{"link selection of a network that nobody knows", packet{message: discover, giaddr: "10.2.0.1", relay: []byte{5, 4, 10, 9, 0, 0}}, []netip.Prefix{own}, ""},
+		{"link selection by the client itself", packet{message: discover, relay: []byte{5, 4, 10, 2, 0, 0}}, []netip.Prefix{own}, "a"},
+		{"malformed option 82", packet{message: discover, giaddr: "10.2.0.1", relay: []byte{5, 9, 10}}, []netip.Prefix{own}, "b"},
+		{"subnet selection", packet{message: discover, giaddr: "10.2.0.1", subnet: []byte{10, 5, 0, 0}}, []netip.Prefix{own}, "e"},
+		{"link selection before subnet selection", packet{message: discover, giaddr: "10.2.0.1", relay: []byte{5, 4, 10, 1, 0, 0}, subnet: []byte{10, 5, 0, 0}}, []netip.Prefix{own}, "a"},
+		{"it renews across a router", packet{message: request, ciaddr: "10.2.0.9", to: "10.1.0.2"}, []netip.Prefix{own}, "b"},
+		{"it rebinds on our segment", packet{message: request, ciaddr: "10.2.0.9"}, []netip.Prefix{own}, "a"},
+	} {
+		c.in.mac = pcMAC
+		got := ""
+		for i, s := range b.where(c.in.classify(t, c.own...)) {
+			if i > 0 {
+				got += " "
+			}
+			got += s.name
+		}
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestLeaseTimes(t *testing.T) {
+	for _, told := range []time.Duration{time.Minute, 10 * time.Minute, 12 * time.Hour, longest} {
+		if got := tell(told, committed(told)); got != told {
+			t.Errorf("%s that are committed: a client is told %s", told, got)
+		}
+		if got := tell(told, told); got > told-leastMargin {
+			t.Errorf("%s that are committed, without more: a client is told %s", told, got)
+		}
+		for _, client := range []string{"mac a", "mac b", "mac ff:ff:ff:ff:ff:ff"} {
+			t1, t2 := renewal(told, client)
+			if t1 < told*4/10 || t1 > told*6/10 || t2 <= t1 || t2 >= told {
+				t.Errorf("%s for %s: T1 %s, T2 %s", told, client, t1, t2)
+			}
+		}
+	}
+}

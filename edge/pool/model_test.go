@@ -1,0 +1,431 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/kiln-farm/kiln/edge/dhcp"
+)
+
+// world is a segment with edges and clients, where packets get lost, are late and come twice. Its time is not real.
+type world struct {
+	t     *testing.T
+	farm  *testFarm
+	edges []edge
+	all   sync.WaitGroup
+	ended chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	random *rand.Rand
+	faults bool
+	held   map[netip.Addr]*machine // by whom, as clients believe
+	acks   int
+	nets   map[string]*machine
+	naks   int
+	what   map[string]int
+}
+
+func (w *world) chance(percent int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.random.IntN(100) < percent
+}
+
+func (w *world) between(least, most time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return least + time.Duration(w.random.Int64N(int64(most-least)))
+}
+
+// send carries a packet to edges, and their answers back: some are lost, late or doubled.
+func (w *world) send(m *machine, p packet, only string) {
+	for i, e := range w.edges {
+		if only != "" && e.own[0].Addr().String() != only {
+			continue
+		}
+		copies := 1
+		if w.isFaulty() && w.chance(10) {
+			copies = 2
+		}
+		for range copies {
+			if w.isFaulty() && w.chance(10) {
+				continue
+			}
+			w.all.Go(func() {
+				time.Sleep(w.late())
+				if i > 0 && p.message == discover {
+					time.Sleep(150 * time.Millisecond)
+				}
+				w.answer(m, p, e)
+			})
+		}
+	}
+}
+
+func (w *world) isFaulty() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.faults
+}
+
+func (w *world) late() time.Duration {
+	if w.isFaulty() && w.chance(5) {
+		return w.between(0, reorder-time.Second)
+	}
+	return w.between(0, 5*time.Millisecond)
+}
+
+// answer is what an edge does, and what of it reaches the client.
+func (w *world) answer(m *machine, p packet, e edge) {
+	c := p.classify(w.t, e.own...)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+	defer cancel()
+	a := e.Decide(ctx, c, nil, "")
+	if !a.Give && a.Refuse == "" {
+		return
+	}
+	plan := dhcp.Plan{Mode: dhcp.Full, Lease: a.Lease, Authoritative: true, Options: a.Options, Refuse: a.Refuse}
+	reply, _, err := dhcp.Reply(c, plan, e.own[0].Addr())
+	if err != nil {
+		return
+	}
+	if reply.MessageType() == dhcpv4.MessageTypeAck {
+		w.checkCommitted(p, reply)
+	}
+	if w.isFaulty() && w.chance(10) {
+		return
+	}
+	time.Sleep(w.late())
+	select {
+	case m.in <- reply:
+	default:
+	}
+}
+
+// checkCommitted: what a client is told is committed, and for longer.
+func (w *world) checkCommitted(p packet, reply *dhcpv4.DHCPv4) {
+	address, _ := netip.AddrFromSlice(reply.YourIPAddr.To4())
+	client, left := w.farm.binding("a", address)
+	told := reply.IPAddressLeaseTime(0)
+	if client != clientOf(p.mac) || left < told {
+		w.t.Errorf("%s was told to have %s for %s; committed is that %q has it for %s", p.mac, address, told, client, left)
+	}
+	w.mu.Lock()
+	w.acks++
+	w.mu.Unlock()
+}
+
+// machine is a client as RFC 2131 has it (figure 5).
+type machine struct {
+	w   *world
+	mac string
+	in  chan *dhcpv4.DHCPv4
+	xid uint32
+
+	address, server netip.Addr
+	until           time.Time // when the lease ends
+	t1              time.Duration
+}
+
+func (m *machine) run() {
+	defer m.drop()
+	for m.going() {
+		switch {
+		case !m.address.IsValid():
+			if !m.dora() {
+				m.sleep(m.w.between(time.Second, 5*time.Second))
+				continue
+			}
+		case m.w.isFaulty() && m.w.chance(15):
+			m.release()
+			m.sleep(m.w.between(time.Second, time.Minute))
+			continue
+		case m.w.isFaulty() && m.w.chance(15): // it is switched off and on
+			was := m.address
+			m.drop()
+			m.sleep(m.w.between(time.Second, 20*time.Minute))
+			m.w.count("reboots")
+			m.ask(packet{message: request, asked: was.String()}, "", was)
+		case m.w.isFaulty() && m.w.chance(3):
+			m.w.count("declines")
+			was, server := m.address, m.server
+			m.drop()
+			m.xid++
+			m.w.send(m, packet{message: decline, mac: m.mac, xid: m.xid, asked: was.String(), server: server.String()}, "")
+			m.sleep(10 * time.Second)
+		}
+		if m.address.IsValid() {
+			m.keep()
+		}
+	}
+}
+
+func (m *machine) going() bool {
+	select {
+	case <-m.w.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+func (m *machine) sleep(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-m.w.ended:
+	}
+}
+
+// dora gets a lease.
+func (m *machine) dora() bool {
+	m.drain()
+	m.xid++
+	m.w.send(m, packet{message: discover, mac: m.mac, xid: m.xid}, "")
+	offer := m.hear(dhcpv4.MessageTypeOffer, 2*time.Second)
+	if offer == nil {
+		return false
+	}
+	address, _ := netip.AddrFromSlice(offer.YourIPAddr.To4())
+	server, _ := netip.AddrFromSlice(offer.ServerIdentifier().To4())
+	return m.ask(packet{message: request, asked: address.String(), server: server.String()}, "", address)
+}
+
+// ask sends a REQUEST some times.
+func (m *machine) ask(p packet, only string, address netip.Addr) bool {
+	m.drain()
+	m.xid++
+	p.mac, p.xid = m.mac, m.xid
+	for range 3 {
+		sent := time.Now()
+		m.w.send(m, p, only)
+		reply := m.hear(0, 4*time.Second)
+		if reply == nil {
+			continue
+		}
+		if reply.MessageType() == dhcpv4.MessageTypeNak {
+			m.w.count("naks")
+			m.drop()
+			return false
+		}
+		got, _ := netip.AddrFromSlice(reply.YourIPAddr.To4())
+		if got != address {
+			m.w.t.Errorf("%s asked for %s and got %s", m.mac, address, got)
+		}
+		m.have(address, sent.Add(reply.IPAddressLeaseTime(0)))
+		m.server, _ = netip.AddrFromSlice(reply.ServerIdentifier().To4())
+		m.t1 = reply.IPAddressRenewalTime(0)
+		return true
+	}
+	return false
+}
+
+// hear waits for an answer to the transaction of now: an OFFER, or what ends a REQUEST.
+func (m *machine) hear(kind dhcpv4.MessageType, wait time.Duration) *dhcpv4.DHCPv4 {
+	timer := time.After(wait)
+	for {
+		select {
+		case r := <-m.in:
+			if id := uint32(r.TransactionID[0])<<24 | uint32(r.TransactionID[1])<<16 | uint32(r.TransactionID[2])<<8 | uint32(r.TransactionID[3]); id != m.xid {
+				continue
+			}
+			if got := r.MessageType(); got == kind || kind == 0 && got != dhcpv4.MessageTypeOffer {
+				return r
+			}
+		case <-timer:
+			return nil
+		case <-m.w.ended:
+			return nil
+		}
+	}
+}
+
+func (m *machine) drain() {
+	for len(m.in) > 0 {
+		<-m.in
+	}
+}
+
+// keep renews, and gives the address up when its time is over.
+func (m *machine) keep() {
+	m.sleep(m.t1)
+	for m.going() && m.address.IsValid() {
+		only := m.server.String()
+		if time.Until(m.until) < 7*time.Minute {
+			only = ""
+		}
+		if m.ask(packet{message: request, ciaddr: m.address.String(), to: only}, only, m.address) {
+			m.w.count("renewals")
+			return
+		}
+		if !m.address.IsValid() {
+			return
+		}
+		if left := time.Until(m.until); left > 0 {
+			m.sleep(min(max(left/2, time.Second), left))
+		}
+		if !time.Now().Before(m.until) {
+			m.w.count("run out")
+			m.drop()
+		}
+	}
+}
+
+func (m *machine) release() {
+	m.w.count("releases")
+	address, server := m.address, m.server
+	m.drop()
+	m.xid++
+	m.w.send(m, packet{message: release, mac: m.mac, xid: m.xid, ciaddr: address.String(), server: server.String(), to: server.String()}, server.String())
+}
+
+// have notes that the client uses an address now: nobody else does.
+func (m *machine) have(a netip.Addr, until time.Time) {
+	if !time.Now().Before(until) {
+		return
+	}
+	m.drop()
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	if other := m.w.held[a]; other != nil && time.Now().Before(other.until) {
+		m.w.t.Errorf("%s and %s both have %s", m.mac, other.mac, a)
+	}
+	m.address, m.until = a, until
+	m.w.held[a] = m
+}
+
+func (m *machine) drop() {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	if m.w.held[m.address] == m {
+		delete(m.w.held, m.address)
+	}
+	m.address = netip.Addr{}
+}
+
+func (w *world) count(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.what[what]++
+}
+
+// trouble takes the farm away from some edges or all, or its answers, and brings it back.
+func (w *world) trouble() {
+	pools := make([]*Pool, len(w.edges))
+	for i, e := range w.edges {
+		pools[i] = e.Pool
+	}
+	for end := time.Now().Add(12 * time.Hour); time.Now().Before(end); {
+		time.Sleep(w.between(time.Minute, 30*time.Minute))
+		switch {
+		case w.chance(20):
+			w.farm.cut(true)
+			w.count("answers lost")
+		case w.chance(30):
+			w.farm.cut(false, pools...)
+			w.count("farm away")
+		default:
+			one := int(w.between(0, time.Duration(len(pools))))
+			w.farm.cut(false, pools[one:]...)
+			w.count(fmt.Sprint("farm away from the edges after ", one))
+		}
+		time.Sleep(w.between(time.Second, 40*time.Minute))
+		w.farm.heal(pools...)
+	}
+}
+
+func TestNoAddressIsEverTwoClients(t *testing.T) {
+	seeds := 3
+	if n, err := strconv.Atoi(os.Getenv("KILN_POOL_SEEDS")); err == nil {
+		seeds = n
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { live(t, uint64(seed)) })
+		})
+	}
+}
+
+// live has 40 clients share 30 addresses for twelve hours with three edges, and then 30 of them all get one.
+func live(t *testing.T, seed uint64) {
+	s := subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.39")
+	w := &world{t: t, farm: newTestFarm(t, room(s)), random: rand.New(rand.NewPCG(seed, 1)), faults: true, held: map[netip.Addr]*machine{}, what: map[string]int{}, ended: make(chan struct{})}
+	w.farm.delay = func() time.Duration {
+		if w.isFaulty() && w.chance(1) {
+			return w.between(time.Second, 5*time.Second)
+		}
+		return w.between(time.Millisecond, 10*time.Millisecond)
+	}
+	for i, address := range []string{"10.1.0.2/24", "10.1.0.3/24", "10.1.0.4/24"} {
+		e := newEdge(t, w.farm, fmt.Sprint("edge", i))
+		e.own = []netip.Prefix{netip.MustParsePrefix(address)}
+		w.edges = append(w.edges, e)
+	}
+	const clients = 40
+	var machines []*machine
+	for i := range clients {
+		m := &machine{w: w, mac: fmt.Sprintf("02:00:00:00:00:%02x", i), in: make(chan *dhcpv4.DHCPv4, 64)}
+		machines = append(machines, m)
+		w.all.Go(func() {
+			if i >= 30 { // these leave when it gets quiet
+				for end := time.Now().Add(12 * time.Hour); time.Now().Before(end); {
+					if m.dora() {
+						m.sleep(w.between(time.Second, 2*time.Hour))
+						if time.Now().Before(m.until) {
+							m.release()
+						} else {
+							m.drop()
+						}
+					}
+					m.sleep(w.between(time.Second, 5*time.Minute))
+				}
+				return
+			}
+			m.run()
+		})
+	}
+	w.trouble()
+	w.mu.Lock()
+	w.faults = false
+	w.mu.Unlock()
+	time.Sleep(3 * time.Hour)
+	without := 0
+	w.mu.Lock()
+	for _, m := range machines[:30] {
+		if !m.address.IsValid() {
+			without++
+		}
+	}
+	t.Logf("%d ACKs, %v; %d calls with %d commands", w.acks, w.what, w.farm.calls, w.farm.commands)
+	w.mu.Unlock()
+	if without > 0 {
+		t.Errorf("%d of 30 clients have no address at the end", without)
+	}
+	perClient := map[string]int{}
+	w.farm.mu.Lock()
+	for _, b := range w.farm.state.Bindings() {
+		if b.GetClient() != "" && b.GetState() == 1 && b.GetUntilMs() > w.farm.steady() {
+			perClient[b.GetClient()]++
+		}
+	}
+	w.farm.mu.Unlock()
+	for c, n := range perClient {
+		if n > 1 {
+			t.Errorf("%s has %d addresses", c, n)
+		}
+	}
+	close(w.ended)
+	w.all.Wait()
+	for _, e := range w.edges {
+		e.end()
+	}
+}
