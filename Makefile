@@ -11,7 +11,9 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 DEMO_PACKAGES := cpio zstd dosfstools qemu-system-x86 ipxe-qemu seabios
 TEST_PACKAGES := gcc libc6-dev $(DEMO_PACKAGES) qemu-system-arm ovmf qemu-efi-aarch64 openssl iproute2 dnsmasq-base \
   qemu-utils gdisk fdisk mtools xorriso genisoimage squashfs-tools erofs-utils cryptsetup-bin sbsigntool binutils skopeo \
-  syslinux syslinux-common syslinux-utils isolinux systemd-boot-efi u-boot-tools
+  syslinux syslinux-common syslinux-utils pxelinux isolinux systemd-boot-efi u-boot-tools
+# What make bench measures the edge beside, and with; what is missing is left out of its tables.
+BENCH_PACKAGES := iproute2 dnsmasq-base atftpd nginx-light curl atftp
 
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_CONNECT := connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1
@@ -56,8 +58,8 @@ test: ## everything that is quick: checks, all tests under the race detector, a 
 
 e2e: ## the long end-to-end tests: every format under its firmware, all compressions
 	@deploy/packages.sh $(TEST_PACKAGES)
-	@$(MAKE) --no-print-directory build
-	KILN_E2E=full go test -count=1 -timeout 30m -v ./e2e/...
+	@$(MAKE) --no-print-directory build tools
+	KILN_E2E=full go test -count=1 -timeout 60m -v ./e2e/...
 
 CHAOS ?= 5m
 chaos: tools ## break a farm of processes for CHAOS (5m), and check what it did; the report goes to build/chaos
@@ -71,7 +73,8 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 	    echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
 	  done; done
 
-bench: build tools ## time and memory of builds and of the scheduler; LINUXKIT=path adds LinuxKit to the tables
+bench: build tools ## time and memory of builds, of the scheduler and of the boot edge; LINUXKIT=path adds LinuxKit to the tables
+	@deploy/packages.sh $(BENCH_PACKAGES) || true # it said which
 	go run ./bench -kiln bin/kiln $(if $(LINUXKIT),-linuxkit $(LINUXKIT)) -json build/bench.json
 
 proto: ## generate the Go code of proto/kiln/v1

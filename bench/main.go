@@ -6,6 +6,7 @@
 //
 // Builds: a kernel, an init and twelve services of 25 MiB of real programs each, different for amd64 and arm64.
 // Each figure is the median of the runs; peak memory is the largest of them, of the process and its children.
+// The edge: TFTP, HTTP and a room of machines, beside other servers; as root, since it makes network namespaces.
 // Timing lives here and never in tests.
 package main
 
@@ -19,6 +20,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 )
 
 type options struct {
@@ -42,7 +44,7 @@ func main() {
 	flag.StringVar(&o.linuxkit, "linuxkit", "", "a linuxkit to measure beside it")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each case")
 	flag.IntVar(&o.size, "size", 25, "MiB of each of the twelve images")
-	only := flag.String("only", "", "comma list of builds, scheduler, farm, failover, history, s3, formats; empty for all")
+	only := flag.String("only", "", "comma list of builds, scheduler, farm, failover, history, s3, formats, edge (or edge-tftp, edge-http, edge-room); empty for all")
 	jsonFile := flag.String("json", "", "write the tables to this file, too")
 	work := flag.String("worker", "", "be a builder of the bench (bench runs itself so)")
 	flag.IntVar(&o.kills, "kills", 100, "kills of the leader")
@@ -64,7 +66,7 @@ func main() {
 		return
 	}
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o, *only, *jsonFile); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -94,10 +96,13 @@ func run(ctx context.Context, o options, only, jsonFile string) error {
 		{"history", measureHistory},
 		{"s3", measureS3},
 		{"formats", measureFormats},
+		{"edge-tftp", measureTFTP},
+		{"edge-http", measureHTTP},
+		{"edge-room", measureRoom},
 	}
 	out := report{CPUs: runtime.NumCPU(), Go: runtime.Version()}
 	for _, s := range suites {
-		if only != "" && !strings.Contains(","+only+",", ","+s.name+",") {
+		if !asked(only, s.name) {
 			continue
 		}
 		tables, err := s.measure(ctx, o)
@@ -120,4 +125,11 @@ func run(ctx context.Context, o options, only, jsonFile string) error {
 		return err
 	}
 	return os.WriteFile(jsonFile, append(encoded, '\n'), 0o644)
+}
+
+// asked says whether a suite is named, or what it is a part of: edge-http is a part of edge.
+func asked(only, suite string) bool {
+	whole, _, _ := strings.Cut(suite, "-")
+	list := "," + only + ","
+	return only == "" || strings.Contains(list, ","+suite+",") || strings.Contains(list, ","+whole+",")
 }

@@ -20,6 +20,12 @@ type sample struct {
 
 // command runs a command to its end and measures it; a failure's last lines are in the error.
 func command(ctx context.Context, dir, name string, args ...string) (sample, error) {
+	s, _, err := told(ctx, dir, name, args...)
+	return s, err
+}
+
+// told is command for those who want to have what it prints.
+func told(ctx context.Context, dir, name string, args ...string) (sample, string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "HOME="+dir)
@@ -30,10 +36,10 @@ func command(ctx context.Context, dir, name string, args ...string) (sample, err
 	wall := time.Since(start)
 	if err != nil {
 		lines := strings.Split(strings.TrimSpace(output.String()), "\n")
-		return sample{}, fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, lines[len(lines)-1])
+		return sample{}, "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, lines[len(lines)-1])
 	}
 	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return sample{wall: wall, cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), rss: usage.Maxrss << 10}, nil
+	return sample{wall: wall, cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), rss: usage.Maxrss << 10}, output.String(), nil
 }
 
 // median takes the median of wall and CPU each, and the largest peak.

@@ -47,6 +47,20 @@ func OpenArtifact(ctx context.Context, blobs Blobs, a *Artifact) (*ArtifactReade
 	return r, nil
 }
 
+// OpenWhole opens a blob as an artifact that is this blob.
+func OpenWhole(ctx context.Context, blobs Blobs, d Digest) (*ArtifactReader, error) {
+	f, err := blobs.Open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	r, err := OpenArtifact(ctx, blobs, &Artifact{Digest: d, Size: f.Size, Extents: []Extent{{Blob: d, Length: f.Size}}})
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	r.give(f) // so that it is not opened again
+	return r, nil
+}
+
 // Size is the artifact's, in bytes.
 func (r *ArtifactReader) Size() int64 { return r.artifact.Size }
 
@@ -101,7 +115,7 @@ func (r *ArtifactReader) WriteRange(w io.Writer, off, n int64) (written int64, e
 			copied, err = r.sendExtent(to, e, skip, length)
 		default:
 			if buf == nil {
-				buf = make([]byte, copyBuffer)
+				buf = make([]byte, min(copyBuffer, n-written)) // many ask for small files
 			}
 			copied, err = r.copyExtent(w, e, skip, length, buf)
 		}

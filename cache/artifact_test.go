@@ -176,3 +176,39 @@ func FuzzDecodeArtifact(f *testing.F) {
 		}
 	})
 }
+
+// openings counts how often blobs are opened.
+type openings struct {
+	Blobs
+	n int
+}
+
+func (o *openings) Open(ctx context.Context, d Digest) (*File, error) {
+	o.n++
+	return o.Blobs.Open(ctx, d)
+}
+
+func TestABlobIsAnArtifactThatIsOpenedOnce(t *testing.T) {
+	for _, text := range []string{"some bytes", ""} {
+		dir := openDir(t)
+		d := SumBytes([]byte(text))
+		if err := dir.Put(t.Context(), BlobKey(d), strings.NewReader(text), int64(len(text)), IfAbsent); err != nil {
+			t.Fatal(err)
+		}
+		blobs := &openings{Blobs: dir}
+		r, err := OpenWhole(t.Context(), blobs, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got strings.Builder
+		if _, err := r.WriteTo(&got); err != nil || got.String() != text || r.Size() != int64(len(text)) || blobs.n != 1 {
+			t.Errorf("got %q of %d bytes after opening it %d times, %v", got.String(), r.Size(), blobs.n, err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := OpenWhole(t.Context(), openDir(t), SumBytes([]byte("nothing"))); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a blob that is not there: got %v", err)
+	}
+}

@@ -27,6 +27,7 @@ const (
 	s3Connections   = 64
 	s3Lookups       = 32 // objects asked for at once by one Missing
 	s3CheckTimeout  = 15 * time.Second
+	s3LaterTimeout  = time.Second // the same for those who go on without: machines wait for them
 )
 
 // Errors of a store beyond a network that callers decide on.
@@ -50,6 +51,7 @@ type S3Config struct {
 	// Credentials, when set, take the place of the usual chain: environment, shared credentials file, instance role.
 	Credentials *credentials.Credentials
 	Patience    time.Duration // that an operation is tried for; 2 min when 0
+	Stall       time.Duration // without a byte, then a transfer or a listing counts as broken; 20 s when 0
 	// Later opens the store also when its server does not answer: whoever has what it needs goes on without.
 	Later bool
 	Log   *slog.Logger
@@ -121,6 +123,9 @@ func OpenS3(ctx context.Context, cfg S3Config) (*S3, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = s3Patience
 	}
+	if cfg.Stall == 0 {
+		cfg.Stall = s3Stall
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -178,8 +183,12 @@ func (s *S3) String() string {
 
 // Check says why the bucket cannot be used. It tries for less long than other operations: somebody waits for it.
 func (s *S3) Check(ctx context.Context) error {
-	return s.retryFor(ctx, min(s.cfg.Patience, s3CheckTimeout), "open the shared cache", func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, s3CheckTimeout)
+	limit := s3CheckTimeout
+	if s.cfg.Later {
+		limit = s3LaterTimeout
+	}
+	return s.retryFor(ctx, min(s.cfg.Patience, limit), "open the shared cache", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		// A listing needs credentials, the bucket and the right to it, and has an error that says which.
 		for object := range s.core.ListObjectsIter(ctx, s.cfg.Bucket, minio.ListObjectsOptions{Prefix: s.cfg.Prefix, MaxKeys: 1}) {
@@ -257,13 +266,17 @@ func (s *S3) List(ctx context.Context, prefix string, f func(Entry) error) error
 	err := s.retry(ctx, "list "+prefix, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
+		stalled := time.AfterFunc(s.cfg.Stall, cancel) // a server may take the connection and say nothing
+		defer stalled.Stop()
 		for object := range s.core.ListObjectsIter(ctx, s.cfg.Bucket, minio.ListObjectsOptions{Prefix: s.cfg.Prefix + prefix, Recursive: true, StartAfter: after}) {
+			stalled.Stop() // what f does takes its own time
 			if object.Err != nil {
 				return object.Err
 			}
 			after = object.Key // a listing that broke goes on from here
 			key, ok := s.keyOf(object.Key)
 			if !ok {
+				stalled.Reset(s.cfg.Stall)
 				continue
 			}
 			size := object.Size
@@ -273,6 +286,7 @@ func (s *S3) List(ctx context.Context, prefix string, f func(Entry) error) error
 			if told = f(Entry{Key: key, Size: size, LastUse: object.LastModified}); told != nil {
 				return nil
 			}
+			stalled.Reset(s.cfg.Stall)
 		}
 		return ctx.Err()
 	})

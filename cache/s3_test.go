@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -186,6 +187,24 @@ func TestWhyAStoreCannotBeOpenedIsTold(t *testing.T) {
 			_, err = cache.OpenS3(t.Context(), conf)
 			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("error %v, want %q in it", err, c.text)
+			}
+		})
+	}
+}
+
+// Machines wait for an edge that was restarted, and it has what they boot.
+func TestAStoreThatMayComeLaterIsNotWaitedFor(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	for name, endpoint := range map[string]string{"nobody is there": "127.0.0.1:1", "somebody says nothing": silent.Addr().String()} {
+		t.Run(name, func(t *testing.T) {
+			begun := time.Now()
+			_, err := cache.OpenS3(t.Context(), cache.S3Config{Endpoint: endpoint, Plain: true, Bucket: "kiln", Credentials: credentials.NewStaticV4("a", "b", ""), Later: true})
+			if took := time.Since(begun); err != nil || took > 10*time.Second {
+				t.Errorf("opened after %s with %v, want a moment and no error", took, err)
 			}
 		})
 	}

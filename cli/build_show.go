@@ -20,12 +20,7 @@ func newBuildShow(env Env) *cobra.Command {
   kiln build show --json 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11`,
 		Args: between(1, 1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			flags.fill(env)
-			h, err := openHistory(env, &flags)
-			if err != nil {
-				return err
-			}
-			build, err := h.find(cmd.Context(), args[0], "")
+			_, build, err := findBuild(cmd.Context(), env, &flags, args[0])
 			if err != nil {
 				return err
 			}

@@ -22,12 +22,7 @@ canceled. A detached build goes on when this command is stopped. ` + whichBuild,
   kiln build wait hello && kiln build fetch hello`,
 		Args: between(1, 1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			flags.fill(env)
-			h, err := openHistory(env, &flags)
-			if err != nil {
-				return err
-			}
-			build, err := h.find(cmd.Context(), args[0], "")
+			h, build, err := findBuild(cmd.Context(), env, &flags, args[0])
 			if err != nil {
 				return err
 			}

@@ -91,7 +91,9 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	}
 	stop := e.Measure()
 	clean.add(func() error { stop(); return nil })
-	e.SetOthers(f.peers)
+	if len(f.peers) > 0 {
+		e.SetOthers(f.peers)
+	}
 	clean.run(ctx, events.Run)
 	if source.stopped != nil {
 		clean.run(ctx, func(ctx context.Context) { tellStopped(ctx, source.stopped, events) })
@@ -103,6 +105,11 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	}
 	log.Info("listening", "address", f.url)
 	env.notify(log, node.Ready)
+	clean.run(ctx, func(running context.Context) {
+		running, cancel := context.WithCancel(running)
+		defer context.AfterFunc(ctx, cancel)() // an edge that is told to end answers nobody new
+		env.watchdog(running, log, answers("http://"+listener.Addr().String()+"/healthz"))
+	})
 	return e.Serve(ctx, listener)
 }
 

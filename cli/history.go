@@ -132,3 +132,14 @@ func ended(state kilnv1.BuildState, text string) error {
 	}
 	return &buildError{text}
 }
+
+// findBuild opens where builds are remembered, and finds the one that a user names.
+func findBuild(ctx context.Context, env Env, flags *farmFlags, name string) (*history, *kilnv1.BuildRecord, error) {
+	flags.fill(env)
+	h, err := openHistory(env, flags)
+	if err != nil {
+		return nil, nil, err
+	}
+	build, err := h.find(ctx, name, "")
+	return h, build, err
+}

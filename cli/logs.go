@@ -28,12 +28,7 @@ until the build has ended. Of a step that was a hit it is what it said when it r
   kiln logs --step services/web --bare hello`,
 		Args: between(1, 1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			flags.fill(env)
-			h, err := openHistory(env, &flags)
-			if err != nil {
-				return err
-			}
-			build, err := h.find(cmd.Context(), args[0], "")
+			h, build, err := findBuild(cmd.Context(), env, &flags, args[0])
 			if err != nil {
 				return err
 			}

@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/edge"
+	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/pool"
 	"github.com/kiln-farm/kiln/edge/syslog"
@@ -27,6 +29,7 @@ type pxeFlags struct {
 	probe      time.Duration
 
 	pools *farmPool // nil: there is no farm
+	bios  string
 }
 
 // poolWorkers is how many packets are decided at once with pools: some wait for the farm, or for whether an address is in use.
@@ -37,10 +40,14 @@ func (f *pxeFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.dhcp, "dhcp", "proxy", "with --interface: proxy says what to boot beside the site's own server, full also gives addresses (fixed ones, and with a farm those of subnets), off leaves both to the site's server")
 	flags.BoolVar(&f.syslog, "syslog", true, "with --interface: take what machines log over UDP on port 514 into their timelines, and tell them so by DHCP")
 	flags.DurationVar(&f.probe, "probe", pool.DefaultProbe, "with --dhcp full: how long to wait for somebody who uses an address already, before it is offered first; 0: not at all")
-	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi; repeatable (default: where distributions have them)")
+	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi, or with pxelinux.0, lpxelinux.0 and ldlinux.c32; repeatable (default: where distributions have them)")
+	flags.StringVar(&f.bios, "bios-loader", "", "what a BIOS boots: ipxe, pxelinux, or lpxelinux, which uses HTTP (default: the first of them that is there)")
 }
 
 func (f *pxeFlags) check() error {
+	if f.bios != "" && !slices.Contains(edge.BIOSLoaders(), f.bios) {
+		return usagef("--bios-loader %q: it is ipxe, pxelinux or lpxelinux", f.bios)
+	}
 	switch f.dhcp {
 	case "proxy", "full", "off":
 		return nil
@@ -63,8 +70,8 @@ func (f *pxeFlags) address(listen string) (string, error) {
 	return net.JoinHostPort(ip.String(), edgePort), nil
 }
 
-// loaderDirs are where distributions have iPXE.
-var loaderDirs = []string{"/usr/lib/ipxe", "/usr/share/ipxe", "/usr/lib/ipxe/qemu"}
+// loaderDirs are where distributions have iPXE and PXELINUX.
+var loaderDirs = []string{"/usr/lib/ipxe", "/usr/share/ipxe", "/usr/lib/ipxe/qemu", "/usr/lib/PXELINUX", "/usr/lib/syslinux/modules/bios", "/usr/share/syslinux"}
 
 // serve answers firmware until the end. What cannot begin is told at once.
 func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *edge.Intents, log *slog.Logger, clean *closers) error {
@@ -75,9 +82,9 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *edge.Intent
 	if err != nil {
 		return usagef("--loaders: %w", err)
 	}
-	pxe := &edge.PXE{Edge: e, Full: f.dhcp == "full", Loaders: loaders}
+	pxe := &edge.PXE{Edge: e, Full: f.dhcp == "full", Loaders: loaders, BIOS: f.bios}
 	e.ServeLoaders(pxe)
-	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Log: log}
+	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Shown: config.Redact, Log: log}
 	for _, name := range f.interfaces {
 		ip, err := interfaceAddress(name)
 		if err != nil {

@@ -59,10 +59,15 @@ func newFarm(t testing.TB, dataDir string) *farm {
 	return f
 }
 
-func (f *farm) start() {
+func (f *farm) start() { f.startWith(func(*Config) {}) }
+
+// startWith starts the coordinator with another configuration.
+func (f *farm) startWith(change func(*Config)) {
 	f.t.Helper()
+	c := Config{Store: f.dir, Blobs: f.dir, Bus: f.nc, DataDir: f.data, ClientPatience: f.patience, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	change(&c)
 	var err error
-	f.coord, err = New(Config{Store: f.dir, Blobs: f.dir, Bus: f.nc, DataDir: f.data, ClientPatience: f.patience, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	f.coord, err = New(c)
 	if err != nil {
 		f.t.Fatal(err)
 	}

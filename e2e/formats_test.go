@@ -126,33 +126,50 @@ func TestAVerifiedRootRefusesAChangedBlock(t *testing.T) {
 	}
 }
 
-// TestSecureBoot boots a signed image with firmware that takes no other, and sees the unsigned one refused.
-func TestSecureBoot(t *testing.T) {
-	w := prepared(t)
-	const code, vars = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"
-	const key, cert = "/usr/share/ovmf/PkKek-1-snakeoil.key", "/usr/share/ovmf/PkKek-1-snakeoil.pem"
-	for _, file := range []string{code, vars, key, cert} {
+// Firmware that starts only what is signed by the key that Debian makes for tests.
+const (
+	secureCode = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
+	secureVars = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"
+	secureCert = "/usr/share/ovmf/PkKek-1-snakeoil.pem"
+)
+
+// secureQEMU keeps the firmware's variables from whatever it starts.
+var secureQEMU = []string{"-machine", "q35,smm=on,graphics=off", "-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"}
+
+// secureKey is the key that the firmware trusts, or skips.
+func secureKey(t *testing.T) string {
+	t.Helper()
+	const locked = "/usr/share/ovmf/PkKek-1-snakeoil.key"
+	for _, file := range []string{secureCode, secureVars, locked, secureCert} {
 		if _, err := os.Stat(file); err != nil {
 			t.Skipf("%s is not there; `make test` installs it, or run: apt-get install --no-install-recommends ovmf", file)
 		}
 	}
-	dir := t.TempDir()
-	plain := filepath.Join(dir, "snakeoil.key")
-	if out, err := exec.Command("openssl", "rsa", "-in", key, "-passin", "pass:snakeoil", "-out", plain).CombinedOutput(); err != nil {
+	key := filepath.Join(t.TempDir(), "snakeoil.key")
+	if out, err := exec.Command("openssl", "rsa", "-in", locked, "-passin", "pass:snakeoil", "-out", key).CombinedOutput(); err != nil {
 		t.Skipf("openssl cannot read the key of Debian's OVMF: %v %s", err, out)
 	}
+	return key
+}
+
+// TestSecureBoot boots a signed image with firmware that takes no other, and sees the unsigned one refused.
+func TestSecureBoot(t *testing.T) {
+	w := prepared(t)
+	plain := secureKey(t)
 	machine := func(file string) []string {
-		return []string{w.kiln, "run", "--accel", "tcg", "--firmware", code, "--firmware-vars", vars,
-			"--qemu=-machine", "--qemu=q35,smm=on,graphics=off", "--qemu=-global", "--qemu=driver=cfi.pflash01,property=secure,value=on",
-			"--qemu=-global", "--qemu=ICH9-LPC.disable_s3=1", file}
+		args := []string{w.kiln, "run", "--accel", "tcg", "--firmware", secureCode, "--firmware-vars", secureVars}
+		for _, word := range secureQEMU {
+			args = append(args, "--qemu="+word)
+		}
+		return append(args, file)
 	}
 	for _, c := range []struct {
 		name string
 		sign []string
 		want bool
 	}{
-		{"signed by a key", []string{"--sign-key", plain, "--sign-cert", cert}, true},
-		{"signed by a program", []string{"--signer", "openssl pkeyutl -sign -inkey " + plain + " -pkeyopt digest:sha256", "--sign-cert", cert}, true},
+		{"signed by a key", []string{"--sign-key", plain, "--sign-cert", secureCert}, true},
+		{"signed by a program", []string{"--signer", "openssl pkeyutl -sign -inkey " + plain + " -pkeyopt digest:sha256", "--sign-cert", secureCert}, true},
 		{"unsigned", nil, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -162,7 +179,7 @@ func TestSecureBoot(t *testing.T) {
 			out := w.build(t, append(append([]string{"--arch", "amd64", "--format", "uki,raw-efi"}, loaders...), c.sign...)...)
 			file := filepath.Join(out, "hello-efi.img")
 			if c.want {
-				if text, err := exec.Command("sbverify", "--cert", cert, filepath.Join(out, "hello.efi")).CombinedOutput(); err != nil {
+				if text, err := exec.Command("sbverify", "--cert", secureCert, filepath.Join(out, "hello.efi")).CombinedOutput(); err != nil {
 					t.Errorf("sbverify: %v\n%s", err, text)
 				}
 				boot(t, machine(file), milestones("x86_64"))

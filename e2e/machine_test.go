@@ -27,8 +27,8 @@ func x86(args ...string) []string {
 		"-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"}, args...)
 }
 
-// boot runs a machine to its end and checks what it said.
-func boot(t *testing.T, machine, want []string) {
+// boot runs a machine to its end, and checks and returns what it said.
+func boot(t *testing.T, machine, want []string) (said []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bootLimit)
 	defer cancel()
@@ -43,7 +43,6 @@ func boot(t *testing.T, machine, want []string) {
 		t.Fatal(err)
 	}
 	escapes := regexp.MustCompile("\x1b[^A-Za-z]*[A-Za-z]|\r")
-	var said []string
 	for scanner := bufio.NewScanner(serial); scanner.Scan(); {
 		said = append(said, escapes.ReplaceAllString(scanner.Text(), ""))
 	}
@@ -61,4 +60,5 @@ func boot(t *testing.T, machine, want []string) {
 		}
 		t.Errorf("%s; QEMU ended with %v %s; the machine said:\n%s", missing, err, stderr.String(), strings.Join(said, "\n"))
 	}
+	return said
 }

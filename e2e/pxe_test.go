@@ -15,7 +15,7 @@ import (
 type room struct {
 	t    *testing.T
 	name string
-	taps int
+	taps *int
 }
 
 const (
@@ -32,7 +32,7 @@ func newRoom(t *testing.T) *room {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skip("ip is not installed; `make test` installs it, or run: apt-get install --no-install-recommends iproute2")
 	}
-	r := &room{t: t, name: fmt.Sprintf("kroom%d", os.Getpid())}
+	r := &room{t: t, name: fmt.Sprintf("kroom%d", os.Getpid()), taps: new(int)}
 	if out, err := exec.Command("ip", "netns", "add", r.name).CombinedOutput(); err != nil {
 		t.Skipf("no network namespace can be made here: %v %s", err, out)
 	}
@@ -61,16 +61,23 @@ func (r *room) in(command ...string) []string {
 
 // tap makes a network device for a machine.
 func (r *room) tap() string {
-	r.taps++
-	tap := fmt.Sprintf("tap%d", r.taps)
+	*r.taps++
+	tap := fmt.Sprintf("tap%d", *r.taps)
 	r.ip("tuntap add " + tap + " mode tap")
 	r.ip("link set " + tap + " master br0")
 	r.ip("link set " + tap + " up")
 	return tap
 }
 
-// start runs something in the room until the test ends, and waits until its log holds the words.
-func (r *room) start(until string, command ...string) {
+// start runs something in the room until the test ends, waits until its log holds the words, and returns the log's name.
+func (r *room) start(until string, command ...string) string {
+	r.t.Helper()
+	log, _ := r.launch(until, command...)
+	return log
+}
+
+// launch is start, and returns the process, too.
+func (r *room) launch(until string, command ...string) (string, *os.Process) {
 	r.t.Helper()
 	log := filepath.Join(r.t.TempDir(), "log")
 	out, err := os.Create(log)
@@ -92,13 +99,20 @@ func (r *room) start(until string, command ...string) {
 			r.t.Logf("%s:\n%s", command[0], text)
 		}
 	})
+	waitFor(r.t, log, until)
+	return log, cmd.Process
+}
+
+// waitFor waits until a log holds the words.
+func waitFor(t *testing.T, log, until string) {
+	t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		text, err := os.ReadFile(log)
 		if err == nil && strings.Contains(string(text), until) {
 			return
 		}
 		if time.Now().After(end) {
-			r.t.Fatalf("%s did not say %q:\n%s", command[0], until, text)
+			t.Fatalf("nobody said %q:\n%s", until, text)
 		}
 	}
 }
@@ -120,19 +134,29 @@ var netboots = []struct {
 	name  string
 	arch  string
 	quick bool
+	not   string // what it says when it goes on to another way
 	args  func(t *testing.T, tap string) []string
 }{
-	{"SeaBIOS with iPXE", "amd64", true, func(_ *testing.T, tap string) []string {
-		return x86("-boot", "n", "-netdev", "tap,id=n0,ifname="+tap+",script=no,downscript=no", "-device", "virtio-net-pci,netdev=n0,mac="+machineMAC)
+	{"SeaBIOS with iPXE", "amd64", true, "", func(_ *testing.T, tap string) []string { return seabios(tap) }},
+	{"OVMF PXE", "amd64", true, "Start HTTP Boot", func(t *testing.T, tap string) []string { return x86(ovmf(t, tap, "")...) }},
+	{"OVMF HTTP boot", "amd64", false, "", func(t *testing.T, tap string) []string {
+		return x86(append(ovmf(t, tap, ""), httpOnly...)...)
 	}},
-	{"OVMF PXE", "amd64", true, func(t *testing.T, tap string) []string { return x86(ovmf(t, tap, "")...) }},
-	{"OVMF HTTP boot", "amd64", false, func(t *testing.T, tap string) []string {
-		return x86(append(ovmf(t, tap, ""), "-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n", "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")...)
-	}},
-	{"AAVMF PXE", "arm64", false, func(t *testing.T, tap string) []string {
-		return append([]string{"qemu-system-aarch64", "-accel", "tcg", "-machine", "virt,gic-version=3", "-cpu", "cortex-a57", "-m", "1024", "-nodefaults",
-			"-display", "none", "-no-reboot", "-serial", "stdio"}, firmwareArgs(t, "/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd", tap)...)
-	}},
+	{"AAVMF PXE", "arm64", false, "Start HTTP Boot", func(t *testing.T, tap string) []string { return aavmf(t, tap) }},
+	{"AAVMF HTTP boot", "arm64", false, "", func(t *testing.T, tap string) []string { return append(aavmf(t, tap), httpOnly...) }},
+}
+
+// httpOnly has OVMF and AAVMF not wait for PXE first.
+var httpOnly = []string{"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n", "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"}
+
+func aavmf(t *testing.T, tap string) []string {
+	return append([]string{"qemu-system-aarch64", "-accel", "tcg", "-machine", "virt,gic-version=3", "-cpu", "cortex-a57", "-m", "1024", "-nodefaults",
+		"-display", "none", "-no-reboot", "-serial", "stdio"}, firmwareArgs(t, "/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd", tap)...)
+}
+
+// seabios is a PC with an iPXE in its network card.
+func seabios(tap string, more ...string) []string {
+	return x86(append([]string{"-boot", "n", "-netdev", "tap,id=n0,ifname=" + tap + ",script=no,downscript=no", "-device", "virtio-net-pci,netdev=n0,mac=" + machineMAC}, more...)...)
 }
 
 func ovmf(t *testing.T, tap, _ string) []string {
@@ -165,34 +189,15 @@ func TestMachinesBootFromTheNetwork(t *testing.T) {
 				full(t)
 			}
 			needFirmware(t, c.arch)
-			boot(t, r.in(c.args(t, r.tap())...), configured)
+			notBy(t, c.not, boot(t, r.in(c.args(t, r.tap())...), configured))
 		})
 	}
 }
 
-// TestMachinesBootBesideADHCPServer: the site's own server gives the addresses, the edge only says what to boot.
-func TestMachinesBootBesideADHCPServer(t *testing.T) {
-	full(t)
-	if _, err := exec.LookPath("dnsmasq"); err != nil {
-		t.Skip("dnsmasq is not installed; `make e2e` installs it, or run: apt-get install --no-install-recommends dnsmasq-base")
-	}
-	w := prepared(t)
-	r := newRoom(t)
-	w.describe(t)
-	r.start("DHCP, IP range", "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=br0", "--bind-interfaces", "--leasefile-ro", "--user=root",
-		"--dhcp-range=10.77.0.50,10.77.0.99,255.255.255.0,1h", "--log-facility=-")
-	r.ip("addr add 10.77.0.3/24 dev br0")
-	// The edge has an interface of its own, as it would have a host of its own.
-	r.ip("link add edge0 type veth peer name edge1")
-	r.ip("link set edge1 master br0")
-	r.ip("link set edge1 up")
-	r.ip("addr add 10.77.0.2/24 dev edge0")
-	r.ip("link set edge0 up")
-	r.start("machines boot here", w.kiln, "edge", "--cache", w.cache, "--interface", "edge0", "--dhcp", "proxy")
-	for _, c := range netboots[:2] {
-		t.Run(c.name, func(t *testing.T) {
-			needFirmware(t, c.arch)
-			boot(t, r.in(c.args(t, r.tap())...), []string{"KILN-SERVICE-UP", "[init] power off after"})
-		})
+// notBy checks that a machine did not boot by another way than the one that is tested.
+func notBy(t *testing.T, way string, said []string) {
+	t.Helper()
+	if text := strings.Join(said, "\n"); way != "" && strings.Contains(text, way) {
+		t.Errorf("the machine said %q before it booted:\n%s", way, text)
 	}
 }

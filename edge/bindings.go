@@ -26,10 +26,18 @@ func (b *bindings) see(mac string, address netip.Prefix, until time.Time) {
 	b.all[address.Addr()] = config.Binding{MAC: mac, Address: address, Window: until}
 }
 
-// bound is what is known of an address.
-func (e *Edge) bound(a netip.Addr) (config.Binding, bool) {
+// given is what is known of an address that this edge gave. Tokens for secrets go by it.
+func (e *Edge) given(a netip.Addr) (config.Binding, bool) {
 	e.bindings.mu.Lock()
 	defer e.bindings.mu.Unlock()
 	b, ok := e.bindings.all[a]
 	return b, ok
+}
+
+// bound is what is known of an address, whoever gave it.
+func (e *Edge) bound(a netip.Addr) (config.Binding, bool) {
+	if b, ok := e.given(a); ok {
+		return b, true
+	}
+	return e.beside(a)
 }

@@ -40,16 +40,21 @@ type Config struct {
 type Edge struct {
 	cfg     Config
 	handler http.Handler
-	others  atomic.Pointer[[]string] // URLs of other edges
+	others  *others
 
 	pxe atomic.Pointer[PXE] // nil: firmware finds the edge by other means
 
 	bindings bindings
 	heard    heard
+	windows  windows
 }
 
 // SetOthers tells of the other edges, at which a boot may go on.
-func (e *Edge) SetOthers(urls []string) { e.others.Store(&urls) }
+func (e *Edge) SetOthers(urls []string) {
+	if e.others.set(urls, e.now()) {
+		e.cfg.Log.Info("the edges of this room", "edges", urls)
+	}
+}
 
 // New makes an Edge.
 func New(cfg Config) (*Edge, error) {
@@ -59,7 +64,7 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	e := &Edge{cfg: cfg}
+	e := &Edge{cfg: cfg, others: openOthers(cfg.Intents, cfg.Log)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", e.index)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
@@ -108,7 +113,11 @@ func (e *Edge) logged(next http.Handler) http.Handler {
 		next.ServeHTTP(status, r)
 		httpNow.Add(r.Context(), -1)
 		httpTime.Record(r.Context(), time.Since(start).Seconds(), metric.WithAttributes(attribute.String("path", kindOf(r.URL.Path)), attribute.Int("status", status.status)))
-		e.cfg.Log.Info("served", "method", r.Method, "path", config.Redact(r.URL.Path), "status", status.status, "range", r.Header.Get("Range"),
+		level := slog.LevelInfo
+		if r.URL.Path == "/healthz" { // all the time
+			level = slog.LevelDebug
+		}
+		e.cfg.Log.Log(r.Context(), level, "served", "method", r.Method, "path", config.Redact(r.URL.Path), "status", status.status, "range", r.Header.Get("Range"),
 			"client", r.RemoteAddr, "agent", r.UserAgent(), "ms", time.Since(start).Milliseconds())
 	})
 }

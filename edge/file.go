@@ -18,26 +18,21 @@ func (e *Edge) artifact(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err.Error()+"; it looks like sha256:<64 digits>")
 		return
 	}
+	var reader *cache.ArtifactReader
 	a, err := cache.GetArtifact(r.Context(), e.cfg.Store, d)
-	if errors.Is(err, cache.ErrNotFound) {
-		a, err = e.blob(r, d)
+	switch {
+	case err == nil:
+		reader, err = cache.OpenArtifact(r.Context(), e.cfg.Blobs, a)
+	case errors.Is(err, cache.ErrNotFound):
+		reader, err = cache.OpenWhole(r.Context(), e.cfg.Blobs, d)
 	}
 	if err != nil {
 		e.absent(w, r, err, d.String())
 		return
 	}
+	defer reader.Close()
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	e.serve(w, r, a, d)
-}
-
-// blob is a blob as an artifact of one extent.
-func (e *Edge) blob(r *http.Request, d cache.Digest) (*cache.Artifact, error) {
-	f, err := e.cfg.Blobs.Open(r.Context(), d)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return &cache.Artifact{Digest: d, Size: f.Size, Extents: []cache.Extent{{Blob: d, Length: f.Size}}}, nil
+	e.send(w, r, reader, d)
 }
 
 // absent tells a machine that something is gone apart from something being wrong here.
@@ -46,12 +41,13 @@ func (e *Edge) absent(w http.ResponseWriter, r *http.Request, err error, what st
 		fail(w, http.StatusNotFound, what+" is not in the cache; build it again")
 		return
 	}
-	e.cfg.Log.Error("the cache cannot be read", "path", r.URL.Path, "error", err)
+	if r.Context().Err() == nil { // otherwise the client has left, and nothing is wrong
+		e.cfg.Log.Error("the cache cannot be read", "path", r.URL.Path, "error", err)
+	}
 	fail(w, http.StatusInternalServerError, "the cache cannot be read; see the edge's log")
 }
 
-// serve answers with the artifact or the range of it that was asked for (RFC 9110 §13, §14). A request for several ranges
-// gets the whole, as it may.
+// serve answers with an artifact.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *cache.Artifact, d cache.Digest) {
 	reader, err := cache.OpenArtifact(r.Context(), e.cfg.Blobs, a)
 	if err != nil {
@@ -59,6 +55,13 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *cache.Artifact, 
 		return
 	}
 	defer reader.Close()
+	e.send(w, r, reader, d)
+}
+
+// send answers with the bytes of a file, or the range of them that was asked for (RFC 9110 §13, §14). A request for
+// several ranges gets the whole, as it may.
+func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader *cache.ArtifactReader, d cache.Digest) {
+	size := reader.Size()
 	etag := `"` + d.String() + `"`
 	h := w.Header()
 	h.Set("ETag", etag)
@@ -68,17 +71,17 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *cache.Artifact, 
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	offset, length, status := int64(0), a.Size, http.StatusOK
+	offset, length, status := int64(0), size, http.StatusOK
 	if spec := r.Header.Get("Range"); spec != "" && (r.Header.Get("If-Range") == "" || r.Header.Get("If-Range") == etag) {
-		o, n, ok, satisfiable := parseRange(spec, a.Size)
+		o, n, ok, satisfiable := parseRange(spec, size)
 		switch {
 		case ok && !satisfiable:
-			h.Set("Content-Range", fmt.Sprintf("bytes */%d", a.Size))
-			fail(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("the file has %d bytes only", a.Size))
+			h.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
+			fail(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("the file has %d bytes only", size))
 			return
 		case ok:
 			offset, length, status = o, n, http.StatusPartialContent
-			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", o, o+n-1, a.Size))
+			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", o, o+n-1, size))
 		}
 	}
 	// One byte is read before the status is sent, so that a blob that is gone is a 404 and not a broken transfer.

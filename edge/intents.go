@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -30,7 +31,15 @@ type Intents struct {
 type seen struct {
 	intent *kilnv1.Intent
 	index  *intent.Index
-	files  map[string]*kilnv1.FileRef // of all releases, by digest
+	files  map[string]releaseFile // of all releases, by digest
+}
+
+// releaseFile is a file that machines may ask for.
+type releaseFile struct {
+	ref     *kilnv1.FileRef
+	release string
+	kernel  bool
+	until   time.Time // not zero: its release has other files now, and machines that began with this one end with it
 }
 
 // OpenIntents reads what an edge saw last. A file that is damaged is as good as none: a new one comes.
@@ -50,18 +59,33 @@ func OpenIntents(path string, log *slog.Logger) (*Intents, error) {
 			}
 		}
 	}
-	i.now.Store(look(in))
+	i.now.Store(look(in, nil, time.Now()))
 	return i, nil
 }
 
-func look(in *kilnv1.Intent) *seen {
-	s := &seen{intent: in, index: intent.NewIndex(in), files: map[string]*kilnv1.FileRef{}}
+// look makes the next view. before is nil for the first.
+func look(in *kilnv1.Intent, before *seen, now time.Time) *seen {
+	s := &seen{intent: in, index: intent.NewIndex(in), files: map[string]releaseFile{}}
+	releases := map[string]bool{}
 	for _, r := range in.GetReleases() {
+		releases[r.GetName()] = true
 		for _, f := range r.GetPlatforms() {
 			for _, ref := range filesOf(f) {
-				s.files[ref.GetDigest()] = ref
+				s.files[ref.GetDigest()] = releaseFile{ref: ref, release: r.GetName(), kernel: ref == f.GetKernel()}
 			}
 		}
+	}
+	if before == nil {
+		return s
+	}
+	for digest, f := range before.files {
+		if _, ok := s.files[digest]; ok || !releases[f.release] || !f.until.IsZero() && now.After(f.until) {
+			continue // a release that was removed is not to be had any more
+		}
+		if f.until.IsZero() {
+			f.until = now.Add(bootWindow)
+		}
+		s.files[digest] = f
 	}
 	return s
 }
@@ -86,8 +110,12 @@ func (i *Intents) Index() *intent.Index { return i.now.Load().index }
 // Key is what boot tokens are made with; nil before the first intent.
 func (i *Intents) Key() []byte { return i.now.Load().intent.GetTokenKey() }
 
-// File is a release's file of that digest.
-func (i *Intents) File(digest string) *kilnv1.FileRef { return i.now.Load().files[digest] }
+// File is a release's file of that digest. A release that was changed has its former files, too, for as long as a boot that
+// began with them may take.
+func (i *Intents) File(digest string, now time.Time) (releaseFile, bool) {
+	f, ok := i.now.Load().files[digest]
+	return f, ok && (f.until.IsZero() || now.Before(f.until))
+}
 
 // OnChange has f called with every new intent, and with the one that is held.
 func (i *Intents) OnChange(f func(*kilnv1.Intent)) {
@@ -103,23 +131,24 @@ func (i *Intents) Set(in *kilnv1.Intent) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.path != "" {
-		if err := replaceFile(i.path, in); err != nil {
+		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(in)
+		if err == nil {
+			err = replaceFile(i.path, data)
+		}
+		if err != nil {
 			i.log.Error("what machines boot could not be kept on this disk", "file", i.path, "error", err)
 		}
 	}
-	i.now.Store(look(in))
+	i.now.Store(look(in, i.now.Load(), time.Now()))
 	i.log.Info("what machines boot has changed", "revision", in.GetRevision(), "machines", len(in.GetMachines()), "groups", len(in.GetGroups()), "releases", len(in.GetReleases()))
 	for _, f := range i.changed {
 		f(in)
 	}
 }
 
-func replaceFile(path string, m proto.Message) error {
-	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	if err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".intent-*")
+// replaceFile writes a file that is there whole or not at all, whenever the power goes.
+func replaceFile(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err
 	}

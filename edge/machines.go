@@ -80,10 +80,15 @@ func (e *Edge) bootOf(r *http.Request, boot *intent.Boot, arch string, event *ki
 	if err != nil {
 		return "", err
 	}
+	if boot.UKI || files.GetKernel() == nil && files.GetUki() != nil {
+		event.Detail = "release " + boot.Release.GetName() + " as a unified kernel image"
+		return ukiScript(boot, e.urls(), ipxeArch(arch))
+	}
 	if files.GetKernel() == nil {
 		return "", fmt.Errorf("release %s has no kernel for %s; build kernel+initrd", boot.Release.GetName(), ipxeArch(arch))
 	}
-	token, id, err := e.token(r, boot)
+	source, _ := netip.ParseAddr(addressOf(r)) // where it is none, the token is a public one
+	token, id, err := e.token(source, boot)
 	if err != nil {
 		return "", err
 	}
@@ -109,14 +114,13 @@ func ipxeArch(arch string) string {
 
 // token makes the token of a new boot. It is good for secrets only when this edge saw the address being given to the machine:
 // anybody may say a MAC.
-func (e *Edge) token(r *http.Request, boot *intent.Boot) (token, id string, err error) {
+func (e *Edge) token(source netip.Addr, boot *intent.Boot) (token, id string, err error) {
 	key, err := config.ParseKey(e.cfg.Intents.Key())
 	if err != nil {
 		return "", "", err
 	}
 	t := config.Token{Machine: boot.Key(), Expires: e.now().Add(bootWindow)}
-	source, err := netip.ParseAddr(addressOf(r))
-	t.Public = err != nil || !config.Seen(e.bound, source, boot.MACs())
+	t.Public = !config.Seen(e.given, source, boot.MACs())
 	if _, err := rand.Read(t.Boot[:]); err != nil {
 		return "", "", err
 	}
@@ -149,29 +153,35 @@ func (e *Edge) machineFile(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusForbidden, err.Error())
 		return
 	}
-	ref := e.cfg.Intents.File(r.PathValue("digest"))
-	if ref == nil {
+	digest := r.PathValue("digest")
+	if !strings.Contains(digest, ":") { // as PXELINUX names files
+		digest = "sha256:" + digest
+	}
+	held, ok := e.cfg.Intents.File(digest, e.now())
+	if !ok {
 		fail(w, http.StatusNotFound, "no release has this file any more; boot the machine again")
 		return
 	}
-	begun := time.Now()
+	ref, begun := held.ref, time.Now()
 	if !e.release(w, r, ref) || r.Method == http.MethodHead {
 		return
 	}
-	event := &kilnv1.BootEvent{
-		Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Address: addressOf(r), Stage: kilnv1.BootStage_BOOT_STAGE_INITRD,
-		Bytes: ref.GetSize(), DurationMs: time.Since(begun).Milliseconds(),
-	}
+	event := fileEvent(boot, t, held)
+	event.Address, event.Bytes, event.DurationMs = addressOf(r), ref.GetSize(), time.Since(begun).Milliseconds()
+	event.Detail = fmt.Sprintf("%d bytes in %d ms", event.Bytes, event.DurationMs)
+	e.tell(event)
+}
+
+// fileEvent is that a machine has a file of its release.
+func fileEvent(boot *intent.Boot, t config.Token, held releaseFile) *kilnv1.BootEvent {
+	event := &kilnv1.BootEvent{Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_INITRD}
 	if macs := boot.MACs(); len(macs) > 0 {
 		event.Mac = macs[0]
 	}
-	for _, f := range boot.Release.GetPlatforms() {
-		if f.GetKernel().GetDigest() == ref.GetDigest() {
-			event.Stage = kilnv1.BootStage_BOOT_STAGE_KERNEL
-		}
+	if held.kernel {
+		event.Stage = kilnv1.BootStage_BOOT_STAGE_KERNEL
 	}
-	event.Detail = fmt.Sprintf("%d bytes in %d ms", event.Bytes, event.DurationMs)
-	e.tell(event)
+	return event
 }
 
 // release serves a file of a release; false when it could not.
@@ -199,6 +209,9 @@ func (e *Edge) machineUKI(w http.ResponseWriter, r *http.Request) {
 		e.tell(event)
 		fail(w, http.StatusNotFound, err.Error())
 		return
+	}
+	if source, err := netip.ParseAddr(addressOf(r)); err == nil {
+		e.fetched(mac, source)
 	}
 	if e.release(w, r, files.GetUki()) && r.Method != http.MethodHead {
 		event.Bytes, event.Detail = files.GetUki().GetSize(), "release "+boot.Release.GetName()
@@ -236,17 +249,18 @@ func (e *Edge) machineUp(w http.ResponseWriter, r *http.Request) {
 // urls are those of this edge and of the others that a boot may go on at, this one first.
 func (e *Edge) urls() []string {
 	urls := []string{e.cfg.URL}
-	if others := e.others.Load(); others != nil {
-		for _, u := range *others {
-			if u != e.cfg.URL && len(urls) < maxEdges {
-				urls = append(urls, u)
-			}
+	for _, u := range e.others.list(e.now()) {
+		if u != e.cfg.URL && len(urls) < maxEdges {
+			urls = append(urls, u)
 		}
 	}
 	return urls
 }
 
-const maxEdges = 4 // that a script names
+const (
+	maxEdges    = 4    // that a script names
+	mostCmdline = 2000 // bytes: kernels take 2047 (COMMAND_LINE_SIZE), and a boot loader may add some
+)
 
 func writeScript(w http.ResponseWriter, script string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -263,38 +277,71 @@ type scriptFor struct {
 	edges         []string
 }
 
-// machineScript boots a kernel and initrds. Each file comes from the first edge that gives it, and when none does the
-// machine starts anew: an edge may die at any moment.
+// machineScript boots a kernel and initrds. An edge may die at any moment: what it did not give, and all after that, comes
+// from the next one, and when there is none the machine starts anew.
 func machineScript(s scriptFor) (string, error) {
-	base := s.edges[0] + "/m/" + s.token
-	line := s.cmdline + " kiln.config=" + base + " ds=nocloud;s=" + base + "/nocloud/"
-	args, err := ipxe.Arguments(line)
-	if err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "#!ipxe\necho Kiln: %s boots %s\n", ipxe.Printable(s.name), ipxe.Printable(s.release))
-	fetch := func(command string, ref *kilnv1.FileRef) {
-		path := "/files/" + s.token + "/" + strings.ReplaceAll(ref.GetDigest(), ":", "%3A")
-		for _, e := range s.edges {
-			fmt.Fprintf(&b, "%s || ", fmt.Sprintf(command, e+path))
-		}
-		b.WriteString("goto again\n")
-	}
 	initrds := ""
 	for i := range s.files.GetInitrds() {
 		initrds += fmt.Sprintf(" initrd=initrd%d", i)
 	}
-	fetch("kernel --name kernel %s"+strings.ReplaceAll(initrds+args, "%", "%%"), s.files.GetKernel())
-	for i, ref := range s.files.GetInitrds() {
-		fetch(fmt.Sprintf("initrd --name initrd%d %%s", i), ref)
+	// There can be one seed only; all others of the configuration are to be tried in this order.
+	line := s.cmdline + " ds=nocloud;s=" + s.edges[0] + "/m/" + s.token + "/nocloud/"
+	for i, e := range s.edges {
+		word := " kiln.config=" + e + "/m/" + s.token
+		if i > 0 && len(initrds)+len(line)+len(word) > mostCmdline {
+			break
+		}
+		line += word
 	}
-	b.WriteString("boot || goto again\n:again\nimgfree\necho Kiln: no edge gave all files; starting anew\nsleep 2\n" + autoboot)
+	args, err := ipxe.Arguments(line)
+	if err != nil {
+		return "", err
+	}
+	path := func(ref *kilnv1.FileRef) string {
+		return "/files/" + s.token + "/" + strings.ReplaceAll(ref.GetDigest(), ":", "%3A")
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "#!ipxe\necho Kiln: %s boots %s\n", ipxe.Printable(s.name), ipxe.Printable(s.release))
+	for n, edge := range s.edges {
+		fetch := func(file int, command string) {
+			next := fmt.Sprintf("edge%d_%d", n+1, file)
+			if n+1 == len(s.edges) {
+				next = "again"
+			}
+			fmt.Fprintf(&b, ":edge%d_%d\n%s || goto %s\n", n, file, command, next)
+		}
+		fetch(0, "kernel "+patience+" --name kernel "+edge+path(s.files.GetKernel())+initrds+args)
+		for i, ref := range s.files.GetInitrds() {
+			fetch(i+1, fmt.Sprintf("initrd %s --name initrd%d %s", patience, i, edge+path(ref)))
+		}
+		b.WriteString("boot || goto again\n")
+	}
+	b.WriteString(":again\nimgfree\necho Kiln: no edge gave all files; starting anew\nsleep 2\n" + autoboot)
 	return b.String(), nil
 }
 
-// autoboot starts anew with DHCP, so that another edge may answer.
-const autoboot = "dhcp && isset ${filename} && chain ${filename} || reboot\n"
+// ukiScript has an iPXE of UEFI start the unified kernel image, which the firmware verifies.
+func ukiScript(boot *intent.Boot, edges []string, arch string) (string, error) {
+	macs := boot.MACs()
+	if len(macs) == 0 {
+		return "", fmt.Errorf("machine %s has no MAC, by which its unified kernel image is named; describe it with one", boot.Name())
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "#!ipxe\necho Kiln: %s boots %s\n", ipxe.Printable(boot.Name()), ipxe.Printable(boot.Release.GetName()))
+	for _, e := range edges {
+		fmt.Fprintf(&b, "chain %s/%s%s.efi?arch=%s || ", e, ukiPrefix, macs[0], arch)
+	}
+	b.WriteString("echo Kiln: no edge gave an image that this firmware starts; starting anew\nsleep 15\n" + autoboot)
+	return b.String(), nil
+}
+
+// patience bounds the milliseconds in which nothing of a file comes: iPXE waits for ever when an edge stands still, or its
+// host has died, and the connection was there already.
+const patience = "--timeout 15000"
+
+// autoboot starts anew with DHCP, so that another edge may answer. A script that is not replaced waits for the one that it
+// chains to, and there is no end to these.
+const autoboot = "dhcp && isset ${filename} && chain --replace " + patience + " ${filename} || reboot\n"
 
 // diskScript leaves the network: firmware goes on with the next device.
 const diskScript = "#!ipxe\necho Kiln: booting from the local disk\nexit 1\n"

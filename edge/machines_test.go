@@ -18,6 +18,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/intent"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -106,8 +107,9 @@ func TestTheScriptOfAMachine(t *testing.T) {
 	r.SetOthers([]string{"http://10.0.0.2:7380", "http://10.0.0.1:7380"})
 	script := r.get(t, "/boot.ipxe?mac="+known+"&arch=x86_64", "10.0.0.21").Body.String()
 	for _, want := range []string{
-		"#!ipxe\n", "Kiln: web boots v1", "kernel --name kernel http://10.0.0.1:7380/files/", "|| kernel --name kernel http://10.0.0.2:7380/files/",
-		"initrd --name initrd0 ", "initrd --name initrd1 ", "initrd=initrd0 initrd=initrd1 console=ttyS0 group=1 kiln.config=http://10.0.0.1:7380/m/", "|| goto again", "boot || goto again",
+		"#!ipxe\n", "Kiln: web boots v1", ":edge0_0\nkernel --timeout 15000 --name kernel http://10.0.0.1:7380/files/", "|| goto edge1_0\n", ":edge1_0\nkernel --timeout 15000 --name kernel http://10.0.0.2:7380/files/",
+		"initrd --timeout 15000 --name initrd0 http://10.0.0.1", "|| goto edge1_1\n", ":edge1_2\ninitrd --timeout 15000 --name initrd1 http://10.0.0.2", "initrd=initrd0 initrd=initrd1 console=ttyS0 group=1 ds=nocloud;s=http://10.0.0.1:7380/m/",
+		" kiln.config=http://10.0.0.1:7380/m/", " kiln.config=http://10.0.0.2:7380/m/", "|| goto again", "chain --replace --timeout 15000 ${filename}", "boot || goto again",
 	} {
 		if !strings.Contains(script, want) {
 			t.Errorf("the script has no %q:\n%s", want, script)
@@ -134,6 +136,24 @@ func TestTheScriptOfAMachine(t *testing.T) {
 	}
 	if got := strings.Join(stages, " "); got != "SCRIPT KERNEL INITRD INITRD" {
 		t.Errorf("events %s", got)
+	}
+}
+
+func TestALongCommandLineKeepsRoomForOneEdge(t *testing.T) {
+	kernel := &kilnv1.FileRef{Digest: "sha256:" + strings.Repeat("0", 64)}
+	for length, want := range map[int]int{100: 3, 1500: 2, 1900: 1, 3000: 1} {
+		script, err := machineScript(scriptFor{name: "web", release: "v1", files: &kilnv1.ReleaseFiles{Kernel: kernel}, cmdline: strings.Repeat("x", length),
+			token: strings.Repeat("t", 120), edges: []string{"http://10.0.0.1:7380", "http://10.0.0.2:7380", "http://10.0.0.3:7380"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, _, _ := strings.Cut(script[strings.Index(script, "kernel "):], "\n")
+		if got := strings.Count(line, "kiln.config="); got != want {
+			t.Errorf("behind %d bytes the configuration is named at %d edges, want %d", length, got, want)
+		}
+		if length < mostCmdline && !strings.Contains(line, "ds=nocloud;s=http://10.0.0.1:7380/") {
+			t.Errorf("behind %d bytes there is no seed for cloud-init", length)
+		}
 	}
 }
 
@@ -206,7 +226,7 @@ func TestWhatFirmwareIsTold(t *testing.T) {
 		{"a BIOS", known, false, loaders, pxe("PXEClient:Arch:00000:UNDI:002001", 0), dhcp.Proxy, undi},
 		{"a BIOS without iPXE here", known, false, nil, pxe("PXEClient:Arch:00000:UNDI:002001", 0), dhcp.Silent, ""},
 		{"UEFI", known, false, loaders, pxe("PXEClient:Arch:00007:UNDI:003000", 7), dhcp.Proxy, snp},
-		{"UEFI without iPXE here", known, true, nil, pxe("PXEClient:Arch:00007:UNDI:003000", 7), dhcp.Full, "uki/" + known + ".efi"},
+		{"UEFI without iPXE here", known, true, nil, pxe("PXEClient:Arch:00007:UNDI:003000", 7), dhcp.Full, "uki/amd64/" + known + ".efi"},
 		{"UEFI HTTP boot", known, false, nil, pxe("HTTPClient:Arch:00016:UNDI:003000", 16), dhcp.Proxy, "http://10.0.0.1:7380/uki/" + known + ".efi?arch=amd64"},
 		{"iPXE", known, true, loaders, ipxe, dhcp.Full, "http://10.0.0.1:7380/boot.ipxe?mac=" + known + "&uuid=&arch=x86_64"},
 		{"an operating system", known, true, loaders, nil, dhcp.Full, ""},
@@ -228,6 +248,61 @@ func TestWhatFirmwareIsTold(t *testing.T) {
 	r.happened()
 }
 
+// Machines of a group with "boot: uki" boot the unified kernel image, whatever loaders there are.
+func TestMachinesThatBootTheirImageThemselves(t *testing.T) {
+	r := newRoomOf(t)
+	r.change(func(in *kilnv1.Intent) { in.Groups[0].Boot = intent.BootUKI })
+	p := &PXE{Edge: r.Edge, Loaders: map[string]string{undi: "/x", snp: "/x", pxelinux: "/x", ldlinux: "/x"}}
+	ipxe := func(class string, arch byte) []dhcpv4.Option {
+		return append(pxe(class, arch), dhcpv4.OptGeneric(dhcpv4.GenericOptionCode(175), []byte{0x13, 1, 1}))
+	}
+	const url = "http://10.0.0.1:7380/uki/" + known + ".efi?arch=amd64"
+	for _, c := range []struct {
+		name    string
+		options []dhcpv4.Option
+		want    string
+	}{
+		{"UEFI", pxe("PXEClient:Arch:00007:UNDI:003000", 7), "uki/amd64/" + known + ".efi"},
+		{"UEFI HTTP boot", pxe("HTTPClient:Arch:00016:UNDI:003000", 16), url},
+		{"iPXE of UEFI", ipxe("PXEClient:Arch:00007:UNDI:003010", 7), url},
+		{"a BIOS", pxe("PXEClient:Arch:00000:UNDI:002001", 0), ""},
+		{"iPXE of a BIOS", ipxe("PXEClient:Arch:00000:UNDI:002001", 0), ""},
+		{"UEFI of an architecture that the release does not have", pxe("PXEClient:Arch:00011:UNDI:003000", 11), ""},
+	} {
+		plan := p.Decide(t.Context(), client(t, known, dhcpv4.MessageTypeDiscover, c.options...))
+		if plan.Boot.File != c.want {
+			t.Errorf("%s: file %q, want %q", c.name, plan.Boot.File, c.want)
+		}
+	}
+	script := r.get(t, "/boot.ipxe?mac="+known+"&arch=x86_64", "10.0.0.21").Body.String()
+	if !strings.Contains(script, "\nchain "+url+" || ") || strings.Contains(script, "kernel ") || strings.Contains(script, "/m/") {
+		t.Errorf("the script:\n%s", script)
+	}
+	if config := byTFTP(t, p, "pxelinux.cfg/01-"+dashed(known), "10.0.0.21"); !strings.Contains(config, "only_UEFI_firmware_does") || strings.Contains(config, "LINUX") {
+		t.Errorf("PXELINUX is told:\n%s", config)
+	}
+
+	r.change(func(in *kilnv1.Intent) { in.Groups[0].Boot = intent.BootLoader })
+	if plan := p.Decide(t.Context(), client(t, known, dhcpv4.MessageTypeDiscover, pxe("PXEClient:Arch:00007:UNDI:003000", 7)...)); plan.Boot.File != snp {
+		t.Errorf("boot: loader is told %q, want %s", plan.Boot.File, snp)
+	}
+}
+
+// A release for two architectures: each firmware gets the image of its own.
+func TestImagesByTFTPAreOfTheFirmwaresArchitecture(t *testing.T) {
+	r := newRoomOf(t)
+	r.change(func(in *kilnv1.Intent) {
+		in.Releases[0].Platforms["linux/arm64"] = &kilnv1.ReleaseFiles{Uki: in.Releases[0].GetPlatforms()["linux/amd64"].GetInitrds()[0]}
+	})
+	p := &PXE{Edge: r.Edge}
+	for arch, want := range map[byte]string{7: "the UKI", 11: "first"} {
+		plan := p.Decide(t.Context(), client(t, known, dhcpv4.MessageTypeDiscover, pxe("PXEClient", arch)...))
+		if got := byTFTP(t, p, plan.Boot.File, "10.0.0.21"); got != want {
+			t.Errorf("architecture %d: %s holds %q, want %q", arch, plan.Boot.File, got, want)
+		}
+	}
+}
+
 func TestFilesByTFTP(t *testing.T) {
 	r := newRoomOf(t)
 	path := filepath.Join(t.TempDir(), undi)
@@ -236,8 +311,9 @@ func TestFilesByTFTP(t *testing.T) {
 	}
 	p := &PXE{Edge: r.Edge, Loaders: map[string]string{undi: path}}
 	for _, c := range []struct{ name, want string }{
-		{undi, "iPXE"}, {"/" + undi, "iPXE"}, {"uki/" + known + ".efi", "the UKI"},
-		{"../" + undi, ""}, {"uki/../../etc/passwd", ""}, {path, ""}, {"/etc/passwd", ""}, {"uki/" + stranger + ".efi", ""}, {"uki/" + onDisk + ".efi", ""}, {"", ""},
+		{undi, "iPXE"}, {"/" + undi, "iPXE"}, {"uki/amd64/" + known + ".efi", "the UKI"},
+		{"../" + undi, ""}, {"uki/../../etc/passwd", ""}, {path, ""}, {"/etc/passwd", ""}, {"uki/amd64/" + stranger + ".efi", ""}, {"uki/amd64/" + onDisk + ".efi", ""}, {"", ""},
+		{"uki/arm64/" + known + ".efi", ""}, {"uki/" + known + ".efi", ""}, {"uki/amd64/../" + known + ".efi", ""},
 	} {
 		f, err := p.Open(t.Context(), netip.AddrPort{}, c.name)
 		if c.want == "" {

@@ -58,6 +58,7 @@ func (p *prefetcher) run(ctx context.Context) {
 		p.mu.Lock()
 		wanted := p.wanted
 		p.mu.Unlock()
+		here := 0
 		for _, ref := range wanted {
 			if err := p.fetch(ctx, ref); err != nil && ctx.Err() == nil {
 				p.edge.cfg.Log.Warn("a file of a release could not be fetched yet", "file", ref.GetDigest(), "error", err)
@@ -69,6 +70,10 @@ func (p *prefetcher) run(ctx context.Context) {
 				})
 				break
 			}
+			here++
+		}
+		if here == len(wanted) && here > 0 && ctx.Err() == nil {
+			p.edge.cfg.Log.Info("all files that machines are to boot are here", "files", here)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
@@ -36,7 +38,12 @@ type PXE struct {
 	Pool *pool.Pool
 	// Loaders are boot programs by their names ("undionly.kpxe"), as paths of this host.
 	Loaders map[string]string
+	// BIOS is the boot program of PC BIOSes, one of BIOSLoaders; empty: the first of them that is there.
+	BIOS string
 }
+
+// BIOSLoaders are the boot programs for PC BIOSes that there may be.
+func BIOSLoaders() []string { return []string{"ipxe", "pxelinux", "lpxelinux"} }
 
 const (
 	leaseTime  = time.Hour // of a fixed address
@@ -44,7 +51,7 @@ const (
 	undi       = "undionly.kpxe"
 	snp        = "snponly.efi"
 	snpARM64   = "snponly-arm64.efi"
-	maxLoaders = 100
+	maxLoaders = 1000
 )
 
 // ReadLoaders lists the boot programs in directories; of two of one name the first counts.
@@ -59,7 +66,7 @@ func ReadLoaders(dirs ...string) (map[string]string, error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if ext := filepath.Ext(e.Name()); ext != ".efi" && ext != ".kpxe" && ext != ".pxe" || len(all) >= maxLoaders {
+			if !slices.Contains([]string{".efi", ".kpxe", ".pxe", ".0", ".c32"}, filepath.Ext(e.Name())) || len(all) >= maxLoaders {
 				continue
 			}
 			if _, ok := all[e.Name()]; !ok {
@@ -81,7 +88,10 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 		p.tell(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
 		return dhcp.Plan{}
 	}
-	rank := dhcp.Rank(c.MAC, p.Edge.urls(), p.Edge.cfg.URL)
+	if c.Kind != dhcp.Plain { // also where another edge answers: the machine may ask this one later
+		p.Edge.windows.open(mac, p.Edge.now().Add(bootWindow))
+	}
+	rank := dhcp.Rank(c.MAC, p.Edge.others.living(p.Edge.now()), p.Edge.cfg.URL)
 	wait, answer := dhcp.Wait(rank, c.Waited())
 	if !answer && !c.ServerID.IsValid() && c.Message == dhcpv4.MessageTypeDiscover {
 		return dhcp.Plan{}
@@ -147,51 +157,81 @@ func (p *PXE) bootFile(c dhcp.Client, boot *intent.Boot) (string, error) {
 		return "", err
 	}
 	base, mac := p.Edge.cfg.URL, c.MAC.String()
-	uki := ukiPrefix + mac + ".efi"
+	uki := ukiPrefix + goarch + "/" + mac + ".efi"
+	ukiURL := base + "/" + ukiPrefix + mac + ".efi?arch=" + goarch
+	if boot.UKI {
+		switch {
+		case files.GetUki() == nil:
+			return "", fmt.Errorf("release %s has no unified kernel image for %s; build the format uki, too", boot.Release.GetName(), goarch)
+		case c.Arch.BIOS:
+			return "", errOnlyUKI(boot)
+		case c.Kind == dhcp.UEFIHTTP || c.Kind == dhcp.IPXE && c.IPXE.HTTP:
+			return ukiURL, nil
+		case c.Kind == dhcp.UEFI || c.Kind == dhcp.IPXE:
+			return uki, nil
+		}
+		return "", nil
+	}
 	switch c.Kind {
 	case dhcp.IPXE:
-		if !c.IPXE.HTTP {
-			return p.loader(loaderFor(c, goarch), files, uki)
+		// Whoever says what a BIOS boots means those with an iPXE in the network card, too.
+		if !c.IPXE.HTTP || c.Arch.BIOS && p.BIOS != "" && p.BIOS != "ipxe" {
+			return p.loader(p.loaderFor(c, goarch), files, uki)
 		}
 		arch := map[string]string{"amd64": "x86_64", "arm64": "arm64"}[goarch]
 		return base + "/boot.ipxe?mac=" + mac + "&uuid=" + c.SystemUUID() + "&arch=" + arch, nil
 	case dhcp.UEFIHTTP:
 		if files.GetUki() != nil {
-			return base + "/" + uki + "?arch=" + goarch, nil
+			return ukiURL, nil
 		}
-		name, err := p.loader(loaderFor(c, goarch), files, uki)
+		name, err := p.loader(p.loaderFor(c, goarch), files, uki)
 		return base + "/loaders/" + url.PathEscape(name), err
 	case dhcp.BIOS, dhcp.UEFI:
 		if files.GetKernel() == nil && files.GetUki() != nil && c.Kind == dhcp.UEFI {
 			return uki, nil
 		}
-		return p.loader(loaderFor(c, goarch), files, uki)
+		return p.loader(p.loaderFor(c, goarch), files, uki)
 	case dhcp.Pi:
 		return "", nil // it asks for files of its own
 	}
 	return "", nil
 }
 
-// loaderFor is iPXE for a client.
-func loaderFor(c dhcp.Client, goarch string) string {
+// loaderFor is the boot program for a client.
+func (p *PXE) loaderFor(c dhcp.Client, goarch string) string {
 	switch {
 	case c.Arch.UEFI && goarch == "arm64":
 		return snpARM64
 	case c.Arch.UEFI:
 		return snp
 	}
+	for i, name := range []string{undi, pxelinux, lpxelinux} {
+		if p.BIOS == BIOSLoaders()[i] || p.BIOS == "" && p.Loaders[name] != "" {
+			return name
+		}
+	}
 	return undi
 }
 
 // loader is the boot program of that name; where there is none, UEFI boots the unified kernel image itself.
 func (p *PXE) loader(name string, files *kilnv1.ReleaseFiles, uki string) (string, error) {
-	if _, ok := p.Loaders[name]; ok {
-		return name, nil
+	bios := name == undi || name == pxelinux || name == lpxelinux
+	missing, where := name, "ipxe"
+	if name == pxelinux || name == lpxelinux {
+		where = "pxelinux syslinux-common"
+		if p.Loaders[name] != "" {
+			missing = ldlinux
+		}
 	}
-	if name != undi && files.GetUki() != nil {
+	switch {
+	case p.Loaders[missing] == "" && !bios && files.GetUki() != nil:
 		return uki, nil
+	case p.Loaders[missing] == "":
+		return "", fmt.Errorf("there is no %s to boot it with: name a directory that has it with --loaders (on Debian: apt-get install %s), or build the format uki for UEFI", missing, where)
+	case name == lpxelinux:
+		return overHTTP + name, nil
 	}
-	return "", fmt.Errorf("there is no %s to boot it with: name a directory that has it with --loaders (on Debian: apt-get install ipxe), or build the format uki", name)
+	return name, nil
 }
 
 // tell reports what a client is told.
@@ -201,33 +241,41 @@ func (p *PXE) tell(c dhcp.Client, boot *intent.Boot, stage kilnv1.BootStage, det
 		event.Machine = boot.Machine.GetName()
 	}
 	if c.Message == dhcpv4.MessageTypeDiscover || stage != kilnv1.BootStage_BOOT_STAGE_FAILED {
-		p.Edge.cfg.Events.Add(event)
+		p.Edge.tell(event)
 	}
 }
 
 // Open gives a file by TFTP: a boot program, or a machine's unified kernel image. Names are looked up among those that there
 // are, and are never paths of this host.
-func (p *PXE) Open(ctx context.Context, _ netip.AddrPort, name string) (tftp.File, error) {
+func (p *PXE) Open(ctx context.Context, client netip.AddrPort, name string) (tftp.File, error) {
 	name = strings.TrimLeft(name, "/")
-	if path, ok := p.Loaders[name]; ok {
+	if path, ok := p.Loaders[strings.TrimPrefix(name, overHTTP)]; ok {
 		return openFile(path)
 	}
-	mac, ok := strings.CutPrefix(strings.TrimSuffix(name, ".efi"), ukiPrefix)
+	arch, mac, ok := ukiName(name)
 	if !ok {
-		return nil, fmt.Errorf("%q: %w", name, fs.ErrNotExist)
+		return p.openPXELINUX(ctx, client, name)
 	}
-	for _, arch := range []string{"amd64", "arm64"} {
-		_, files, err := p.Edge.ukiOf(intent.Identity{MAC: mac}, arch)
-		if err != nil {
-			continue
-		}
-		a, err := p.Edge.file(ctx, files.GetUki())
-		if err != nil {
-			return nil, err
-		}
-		return cache.OpenArtifact(ctx, p.Edge.cfg.Blobs, a)
+	_, files, err := p.Edge.ukiOf(intent.Identity{MAC: mac}, arch)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w: %w", name, fs.ErrNotExist, err)
 	}
-	return nil, fmt.Errorf("%q: %w", name, fs.ErrNotExist)
+	a, err := p.Edge.file(ctx, files.GetUki())
+	if err != nil {
+		return nil, err
+	}
+	p.Edge.fetched(mac, client.Addr().Unmap())
+	return cache.OpenArtifact(ctx, p.Edge.cfg.Blobs, a)
+}
+
+// ukiName reads the name of a unified kernel image. Its architecture is that of the firmware: a release may be for several.
+func ukiName(name string) (arch, mac string, ok bool) {
+	rest, ok := strings.CutPrefix(strings.TrimLeft(name, "/"), ukiPrefix)
+	if !ok {
+		return "", "", false
+	}
+	arch, mac, ok = strings.Cut(rest, "/")
+	return arch, strings.TrimSuffix(mac, ".efi"), ok
 }
 
 // Sent reports a transfer.
@@ -241,21 +289,36 @@ func (p *PXE) Sent(t tftp.Transfer) {
 	}
 	tftpTime.Record(context.Background(), t.Duration.Seconds(), metric.WithAttributes(attribute.String("ended", ended)))
 	tftpBytes.Add(context.Background(), t.Bytes)
-	event := &kilnv1.BootEvent{Stage: kilnv1.BootStage_BOOT_STAGE_TFTP, Address: t.Client.Addr().String(), Bytes: t.Bytes, DurationMs: t.Duration.Milliseconds(),
-		Detail: fmt.Sprintf("%s, %d bytes in %d ms", t.Name, t.Bytes, t.Duration.Milliseconds())}
+	event := &kilnv1.BootEvent{Stage: kilnv1.BootStage_BOOT_STAGE_TFTP}
+	name := config.Redact(t.Name)
+	if a, ok := parseAsked(t.Name); ok {
+		if a.config != "" {
+			return // told when it was made, and names that there are not are asked for in any boot
+		}
+		held, _ := p.Edge.cfg.Intents.File(a.digest, p.Edge.now())
+		if boot, token, err := p.Edge.whose(a.token); err == nil && t.Err == nil {
+			event, name = fileEvent(boot, token, held), "by TFTP"
+		}
+	}
+	event.Address, event.Bytes, event.DurationMs = t.Client.Addr().String(), t.Bytes, t.Duration.Milliseconds()
+	event.Detail = fmt.Sprintf("%s, %d bytes in %d ms", name, t.Bytes, event.DurationMs)
 	if t.Err != nil {
-		event.Detail = fmt.Sprintf("%s: %v", t.Name, t.Err)
+		event.Detail = fmt.Sprintf("%s: %v", name, t.Err)
+	}
+	if event.Mac != "" {
+		p.Edge.tell(event)
+		return
 	}
 	if b, ok := p.Edge.bound(t.Client.Addr()); ok {
 		event.Mac = b.MAC
-	} else if mac, ok := strings.CutPrefix(strings.TrimSuffix(strings.TrimLeft(t.Name, "/"), ".efi"), ukiPrefix); ok {
+	} else if _, mac, ok := ukiName(t.Name); ok {
 		event.Mac = mac
 	}
 	if boot, _ := p.Edge.cfg.Intents.Index().Resolve(intent.Identity{MAC: event.Mac}); boot != nil {
 		event.Machine = boot.Machine.GetName()
 	}
 	if event.Mac != "" {
-		p.Edge.cfg.Events.Add(event)
+		p.Edge.tell(event)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,6 +43,8 @@ type Proxy struct {
 	rates  map[Fault]float64
 	random *rand.Rand
 	counts map[Fault]int
+
+	blobReads, blobBytes atomic.Int64
 }
 
 // NewProxy starts a proxy in front of the server at address (host:port), at listen. Seed makes its choices repeatable.
@@ -98,6 +101,9 @@ func (p *Proxy) Counts() map[Fault]int {
 	return maps.Clone(p.counts)
 }
 
+// BlobReads is how often a blob was read, and how many bytes of blobs went to clients.
+func (p *Proxy) BlobReads() (reads, bytes int64) { return p.blobReads.Load(), p.blobBytes.Load() }
+
 func (p *Proxy) happens(f Fault) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,6 +148,10 @@ func (p *Proxy) spoil(r *http.Response) error {
 	if r.Request.Method != http.MethodGet || r.ContentLength <= 0 {
 		return nil
 	}
+	if strings.Contains(r.Request.URL.Path, "/blobs/") && r.StatusCode/100 == 2 {
+		p.blobReads.Add(1)
+		r.Body = &counted{r.Body, &p.blobBytes}
+	}
 	if p.happens(Drop) {
 		r.Body = &broken{ReadCloser: r.Body, left: p.pick(int(r.ContentLength))}
 	}
@@ -149,6 +159,18 @@ func (p *Proxy) spoil(r *http.Response) error {
 		r.Body = &flipped{ReadCloser: r.Body, at: p.pick(int(r.ContentLength))}
 	}
 	return nil
+}
+
+// counted counts what is read.
+type counted struct {
+	io.ReadCloser
+	bytes *atomic.Int64
+}
+
+func (c *counted) Read(data []byte) (int, error) {
+	n, err := c.ReadCloser.Read(data)
+	c.bytes.Add(int64(n))
+	return n, err
 }
 
 // broken ends early.

@@ -20,8 +20,8 @@ const (
 )
 
 func main() {
-	// A coordinator and a builder of a large farm hold more, and collect as Go does.
-	large := len(os.Args) > 1 && slices.Contains([]string{"coordinator", "builder"}, os.Args[1])
+	// What serves many for long holds more, and collects as Go does.
+	large := len(os.Args) > 1 && slices.Contains([]string{"coordinator", "builder", "edge", "server"}, os.Args[1])
 	if os.Getenv("GOMEMLIMIT") == "" && !large {
 		debug.SetMemoryLimit(memoryLimit)
 	}

@@ -10,6 +10,7 @@ import (
 const (
 	Ready    = "READY=1"
 	Stopping = "STOPPING=1"
+	Alive    = "WATCHDOG=1"
 )
 
 // Notify tells the service manager what the process does, if there is one: socket is what NOTIFY_SOCKET holds, a path

@@ -121,14 +121,24 @@ func OutputOf(r *kilnv1.Result, name string) *kilnv1.Output {
 	return nil
 }
 
+// underWay is a build that has not ended, or says why there is none of that id.
+func (m *Machine) underWay(id string) (*Build, Refusal) {
+	switch b := m.build(id); {
+	case b == nil:
+		return nil, RefusedUnknown
+	case b.Ended():
+		return nil, RefusedEnded
+	default:
+		return b, ""
+	}
+}
+
 // attach adds a run of graph nodes. The leader has checked the graph; what is checked here keeps the state sound.
 func (m *Machine) attach(c *kilnv1.AttachCommand) Result {
-	b := m.build(c.GetBuild())
+	b, refused := m.underWay(c.GetBuild())
 	switch {
-	case b == nil:
-		return Result{Refused: RefusedUnknown}
-	case b.Ended():
-		return Result{Refused: RefusedEnded}
+	case refused != "":
+		return Result{Refused: refused}
 	case b.Nodes[PlanNode].State != Done:
 		return Result{Refused: RefusedTooEarly}
 	}
@@ -183,12 +193,10 @@ func sound(c *kilnv1.AttachCommand, at, total int) bool {
 }
 
 func (m *Machine) finish(c *kilnv1.FinishCommand) Result {
-	b := m.build(c.GetBuild())
+	b, refused := m.underWay(c.GetBuild())
 	switch {
-	case b == nil:
-		return Result{Refused: RefusedUnknown}
-	case b.Ended():
-		return Result{Refused: RefusedEnded}
+	case refused != "":
+		return Result{Refused: refused}
 	case c.GetFinal() && (b.PlanKey() == "" || b.attached), !c.GetFinal() && !b.Complete():
 		return Result{Refused: RefusedTooEarly}
 	}

@@ -173,12 +173,9 @@ func (m *Machine) waitsFor(t *Task, key string) bool {
 // lost makes the producer of one of a build's outputs run again, unless it does already. Nodes come in the order of
 // their inputs, so the first one that gives a blob is the one that makes it; later ones may refer to it.
 func (m *Machine) lost(c *kilnv1.LostCommand) Result {
-	b := m.build(c.GetBuild())
-	switch {
-	case b == nil:
-		return Result{Refused: RefusedUnknown}
-	case b.Ended():
-		return Result{Refused: RefusedEnded}
+	b, refused := m.underWay(c.GetBuild())
+	if refused != "" {
+		return Result{Refused: refused}
 	}
 	i := slices.IndexFunc(b.Nodes, func(n *Node) bool { return n.Result != nil && makes(n.Result, c.GetDigest()) })
 	if i < 0 {

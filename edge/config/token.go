@@ -103,8 +103,8 @@ func Verify(key Key, text string, now time.Time) (Token, error) {
 }
 
 // tokenPath finds a token in a path, a URL, a command line or a line of a log: behind /m/, and behind the edge's /files/ and
-// /up/.
-var tokenPath = regexp.MustCompile(`(?i)((?:/|%2f)(?:m|files|up)(?:/|%2f))([^/\s"'<>?#;&]{16,})`)
+// /up/. Names of TFTP may lack the first slash.
+var tokenPath = regexp.MustCompile(`(?i)((?:^|/|%2f)(?:m|files|up)(?:/|%2f))([^/\s"'<>?#;&]{16,})`)
 
 // Redact replaces the tokens in s by marks that are the same for the same token, so that what a log says of one boot can
 // still be read together.

@@ -101,6 +101,7 @@ func TestRedact(t *testing.T) {
 		{"an escaped URL", "next=%2Fm%2F" + token + "%2Fkv"},
 		{"a file of a release", "http://e/files/" + token + "/sha256%3Aabc"},
 		{"an image that is up", "/up/" + token},
+		{"a name of TFTP", "files/" + token + "/abc"},
 		{"JSON", `{"path":"/m/` + token + `"}`},
 		{"a letter that is escaped", "/m/%41" + token[1:] + "/kv"},
 	} {

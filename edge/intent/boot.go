@@ -44,6 +44,7 @@ type Boot struct {
 	ReleaseFrom string          // who named it: "boot_once", "group web"
 	Once        bool            // the release is that of the next boot only
 	LocalDisk   bool            // it boots from its own disk
+	UKI         bool            // it boots the release's unified kernel image, and no boot loader
 
 	SSHKeys   []string          // the machine's, then those of its groups; each once
 	Values    map[string]string // never nil
@@ -130,19 +131,22 @@ func (x *Index) boot(m *kilnv1.Machine, id Identity, by string) (*Boot, error) {
 		b.add("machine "+m.GetName(), m.GetSshKeys(), m.GetValues(), m.GetTemplates())
 	}
 	var lines []string
-	named, from := "", ""
+	named, from, way := "", "", ""
 	for _, g := range groups {
 		b.Groups = append(b.Groups, g.GetName())
 		b.add("group "+g.GetName(), g.GetSshKeys(), g.GetValues(), g.GetTemplates())
 		if named == "" && g.GetRelease() != "" {
 			named, from = g.GetRelease(), "group "+g.GetName()
 		}
+		if way == "" {
+			way = g.GetBoot()
+		}
 		if g.GetCmdline() != "" {
 			lines = append(lines, g.GetCmdline())
 		}
 	}
 	slices.Reverse(lines) // of two arguments of one name a kernel takes the last
-	b.cmdline = strings.Join(lines, " ")
+	b.cmdline, b.UKI = strings.Join(lines, " "), way == BootUKI
 	return b, x.choose(b, named, from)
 }
 

@@ -250,7 +250,27 @@ func (c *checker) groups() {
 		c.labels("selector", g.GetSelector())
 		c.knows("release", g.GetRelease())
 		c.cmdline(g.GetCmdline())
+		c.way(g)
 		c.shared(g.GetSshKeys(), g.GetValues(), g.GetTemplates())
+	}
+}
+
+// way checks how a group's machines boot.
+func (c *checker) way(g *kilnv1.Group) {
+	ways := []string{BootLoader, BootUKI}
+	if g.GetBoot() != "" && !slices.Contains(ways, g.GetBoot()) {
+		c.complain("boot", "boot is %s, which is no way to boot; %s", quote(g.GetBoot()), suggest(g.GetBoot(), ways, ""))
+	}
+	if g.GetBoot() != BootUKI {
+		return
+	}
+	for _, r := range c.in.GetReleases() {
+		if r.GetName() != g.GetRelease() || len(r.GetPlatforms()) == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(slices.Collect(maps.Values(r.GetPlatforms())), func(f *kilnv1.ReleaseFiles) bool { return f.GetUki() != nil }) {
+			c.complain("boot", "boot is %q, and the release %s has no unified kernel image; build it with --format uki, too", BootUKI, quote(r.GetName()))
+		}
 	}
 }
 

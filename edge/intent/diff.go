@@ -152,7 +152,7 @@ func groupFields(g *kilnv1.Group) []field {
 	out = append(out, keys(g.GetSshKeys())...)
 	out = append(out, mapped("values", g.GetValues(), false)...)
 	out = append(out, mapped("templates", g.GetTemplates(), false)...)
-	return append(out, flag("unknown", g.GetUnknown()))
+	return append(out, flag("unknown", g.GetUnknown()), field{name: "boot", value: g.GetBoot()})
 }
 
 func releaseFields(r *kilnv1.Release) []field {

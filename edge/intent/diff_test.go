@@ -23,7 +23,7 @@ func TestDiff(t *testing.T) {
 	old.Groups[0].Templates = map[string]string{UserData: "one\n2\nthree\n", VendorData: "all"}
 	new.Groups[1].Release, new.Groups[1].Priority = "v2", 0
 	new.Groups[2].SshKeys = nil
-	new.Groups = append(new.Groups[:3:3], &kilnv1.Group{Name: "db", Release: "v2", Unknown: true})
+	new.Groups = append(new.Groups[:3:3], &kilnv1.Group{Name: "db", Release: "v2", Unknown: true, Boot: BootUKI})
 	new.Releases[0].Platforms["linux/amd64"].Kernel.Digest = strings.Replace(digest, "e3b0", "ffff", 1)
 	new.Releases[0].CreatedUnixMs = 5
 	const want = `~ release v1
@@ -36,6 +36,7 @@ func TestDiff(t *testing.T) {
     + priority: 0
     + release: v2
     + unknown: true
+    + boot: uki
 - group new
 ~ group rack-a
     - ssh_keys.MDAwMDAwMD clo: KEY

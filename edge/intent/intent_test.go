@@ -114,6 +114,9 @@ func TestFaultsGetASentence(t *testing.T) {
 			`group web: there is no template "userdata"; there are ignition, meta-data, network-config, user-data and vendor-data`},
 		{"a template", func(in *kilnv1.Intent) { in.Groups[1].Templates[Ignition] = "a\n{{.Values.x" },
 			"group web: its template ignition does not compile: line 2: unclosed action"},
+		{"a way to boot that there is not", func(in *kilnv1.Intent) { in.Groups[1].Boot = "UKI" }, `group web: boot is "UKI", which is no way to boot; did you mean "uki"?`},
+		{"a unified kernel image that the release lacks", func(in *kilnv1.Intent) { in.Groups[1].Boot = BootUKI },
+			`group web: boot is "uki", and the release "v1" has no unified kernel image; build it with --format uki, too`},
 		{"a release of a group", func(in *kilnv1.Intent) { in.Groups[1].Release = "v11" }, `group web: release names the release "v11", which is not there; did you mean "v1"?`},
 		{"a release of the next boot", func(in *kilnv1.Intent) { in.Machines[3].BootOnce = "other" }, `machine once-1: boot_once names the release "other", which is not there; there are v1 and v2`},
 		{"a group's name twice", func(in *kilnv1.Intent) { in.Groups[3].Name = "all" }, "group all: there is another group of that name; rename one of them"},
@@ -221,6 +224,26 @@ func TestResolve(t *testing.T) {
 				t.Errorf("by its key %q it is %+v (%v)", b.Key(), again, err)
 			}
 		})
+	}
+}
+
+func TestTheFirstGroupThatSaysHowDecides(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		all, web, rack string // what the groups say, the last of which has the highest priority
+		want           bool
+	}{
+		{"nobody says", "", "", "", false},
+		{"the one that decides last", BootUKI, "", "", true},
+		{"another one against it", BootUKI, BootLoader, "", false},
+		{"the one that decides first", BootLoader, BootLoader, BootUKI, true},
+	} {
+		in := room()
+		in.Groups[0].Boot, in.Groups[1].Boot, in.Groups[2].Boot = c.all, c.web, c.rack
+		b, err := Resolve(in, Identity{MAC: "52:54:00:00:00:01"})
+		if err != nil || b.UKI != c.want {
+			t.Errorf("%s: boots its unified kernel image: %v (%v), want %v", c.name, b.UKI, err, c.want)
+		}
 	}
 }
 

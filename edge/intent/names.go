@@ -21,6 +21,12 @@ const (
 // Kinds are the kinds of templates, sorted.
 func Kinds() []string { return []string{Ignition, MetaData, NetworkConfig, UserData, VendorData} }
 
+// What a group may say of the way its machines boot.
+const (
+	BootUKI    = "uki"    // UEFI firmware boots the unified kernel image itself
+	BootLoader = "loader" // firmware loads iPXE or PXELINUX where there is one
+)
+
 const (
 	maxName     = 64 // of a host in Linux (sethostname(2)), and for the rest long enough
 	maxLabel    = 63

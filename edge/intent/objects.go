@@ -109,6 +109,7 @@ func (r *reader) group(g *kilnv1.Group) map[string]take {
 		"values":    r.mapping(&g.Values, "values", true, maxValue),
 		"templates": r.mapping(&g.Templates, "templates", true, templates.MaxText),
 		"unknown":   r.flag(&g.Unknown),
+		"boot":      r.text(&g.Boot),
 	}
 }
 

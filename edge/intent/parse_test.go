@@ -45,7 +45,7 @@ groups:
     priority: 10
     release: v1
     cmdline: quiet
-  - {name: new, unknown: true, release: old}
+  - {name: new, unknown: true, release: old, boot: loader}
 ---
 releases:
   - name: v1
@@ -84,7 +84,7 @@ func TestAFolderIsOneIntent(t *testing.T) {
 		},
 		Groups: []*kilnv1.Group{
 			{Name: "web", Selector: map[string]string{"role": "web"}, Priority: 10, Release: "v1", Cmdline: "quiet"},
-			{Name: "new", Unknown: true, Release: "old"},
+			{Name: "new", Unknown: true, Release: "old", Boot: BootLoader},
 		},
 		Releases: []*kilnv1.Release{
 			{Name: "v1", Build: "hello"},

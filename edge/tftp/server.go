@@ -72,6 +72,8 @@ type Server struct {
 	// Sent is told of each transfer when it has ended, if it is not nil. It may be called by many goroutines at once.
 	Sent func(Transfer)
 	Log  *slog.Logger
+	// Shown is a name as it gets into logs, if it is not nil: for names that hold what nobody else may know.
+	Shown func(name string) string
 
 	SinglePort bool // all transfers through the port that is asked (RFC 1350 wants a port for each)
 	MaxBlock   int  // bytes: the largest blksize that is granted; raise it where all links carry jumbo frames
@@ -329,7 +331,11 @@ func told(err error) *refusal {
 
 // report tells of a transfer that ended.
 func (s *Server) report(done Transfer) {
-	attrs := []any{"client", done.Client, "name", done.Name, "bytes", done.Bytes, "block", done.Block, "window", done.Window,
+	name := done.Name
+	if s.Shown != nil {
+		name = s.Shown(name)
+	}
+	attrs := []any{"client", done.Client, "name", name, "bytes", done.Bytes, "block", done.Block, "window", done.Window,
 		"resent", done.Resent, "ms", done.Duration.Milliseconds()}
 	switch {
 	case done.Probe:

@@ -49,9 +49,9 @@ func (g *Guest) Do(f func() error) error {
 		return fmt.Errorf("enter the network of a guest: %w", err)
 	}
 	err = f()
-	if back := unix.Setns(int(back.Fd()), unix.CLONE_NEWNET); back != nil {
+	if lost := unix.Setns(int(back.Fd()), unix.CLONE_NEWNET); lost != nil {
 		runtime.LockOSThread() // once more: a thread in the wrong network must end with its goroutine
-		return errors.Join(err, fmt.Errorf("leave the network of a guest: %w", back))
+		return errors.Join(err, fmt.Errorf("leave the network of a guest: %w", lost))
 	}
 	return err
 }

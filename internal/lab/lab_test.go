@@ -3,8 +3,10 @@ package lab_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -77,6 +79,9 @@ func TestAFarmOfProcessesLosesNodesAndGetsThemBack(t *testing.T) {
 	}
 	builder := f.Builders()[0]
 	check(t, builder.Pause())
+	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", builder.Pid())); err != nil || !strings.Contains(string(stat), ") T ") {
+		t.Errorf("a paused process is %s (%v), want its state to be T", stat, err)
+	}
 	check(t, builder.Resume())
 	check(t, builder.Terminate(ctx))
 	check(t, builder.Wipe())

@@ -190,6 +190,7 @@ type Group struct {
 	Values        map[string]string      `protobuf:"bytes,7,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Templates     map[string]string      `protobuf:"bytes,8,rep,name=templates,proto3" json:"templates,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Unknown       bool                   `protobuf:"varint,9,opt,name=unknown,proto3" json:"unknown,omitempty"` // also for machines that nobody described
+	Boot          string                 `protobuf:"bytes,10,opt,name=boot,proto3" json:"boot,omitempty"`       // "uki": UEFI firmware boots the release's unified kernel image itself; "loader" or empty: iPXE where there is one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -285,6 +286,13 @@ func (x *Group) GetUnknown() bool {
 		return x.Unknown
 	}
 	return false
+}
+
+func (x *Group) GetBoot() string {
+	if x != nil {
+		return x.Boot
+	}
+	return ""
 }
 
 // Release is what machines boot: files by digest, for each architecture.
@@ -604,7 +612,7 @@ const file_kiln_v1_machine_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x81\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x04\n" +
 	"\x05Group\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x128\n" +
 	"\bselector\x18\x02 \x03(\v2\x1c.kiln.v1.Group.SelectorEntryR\bselector\x12\x1a\n" +
@@ -614,7 +622,9 @@ const file_kiln_v1_machine_proto_rawDesc = "" +
 	"\bssh_keys\x18\x06 \x03(\tR\asshKeys\x122\n" +
 	"\x06values\x18\a \x03(\v2\x1a.kiln.v1.Group.ValuesEntryR\x06values\x12;\n" +
 	"\ttemplates\x18\b \x03(\v2\x1d.kiln.v1.Group.TemplatesEntryR\ttemplates\x12\x18\n" +
-	"\aunknown\x18\t \x01(\bR\aunknown\x1a;\n" +
+	"\aunknown\x18\t \x01(\bR\aunknown\x12\x12\n" +
+	"\x04boot\x18\n" +
+	" \x01(\tR\x04boot\x1a;\n" +
 	"\rSelectorEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +

@@ -1,0 +1,276 @@
+package leasefile
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// iscConf reads dhcpd.conf (dhcpd.conf(5)). What a network is told may stand in any block around it and behind it, too, so
+// subnets are filled in when the file's end is reached.
+func iscConf(b *builder, data string) error {
+	r := &iscReader{builder: b, iscScanner: iscScanner{s: data, line: 1}, byPrefix: map[netip.Prefix]*iscScope{}}
+	if err := r.block(&iscScope{kind: iscGlobal}); err != nil {
+		return err
+	}
+	for _, s := range r.scopes {
+		s.fill(b.subnet(s.line, s.prefix))
+	}
+	return nil
+}
+
+type iscReader struct {
+	*builder
+	iscScanner
+	scopes   []*iscScope // of subnets
+	byPrefix map[netip.Prefix]*iscScope
+}
+
+// Kinds of blocks.
+const (
+	iscGlobal = "file"
+	iscShared = "shared-network"
+	iscGroup  = "group"
+	iscSubnet = "subnet"
+	iscPool   = "pool"
+)
+
+// iscScope is a block with what it tells its machines.
+type iscScope struct {
+	kind      string
+	line      int
+	parent    *iscScope
+	prefix    netip.Prefix // of a subnet
+	router    []netip.Addr
+	dns, ntp  []netip.Addr
+	domain    string
+	leaseTime time.Duration
+	options   int  // line of the first that only networks have
+	networks  bool // there are some in it
+}
+
+// fill takes for a subnet what is the nearest to it.
+func (s *iscScope) fill(out *Subnet) {
+	for ; s != nil; s = s.parent {
+		if out.Router == nil {
+			out.Router = s.router
+		}
+		if out.DNS == nil {
+			out.DNS = s.dns
+		}
+		if out.NTP == nil {
+			out.NTP = s.ntp
+		}
+		if out.Domain == "" {
+			out.Domain = s.domain
+		}
+		if out.LeaseTime == 0 {
+			out.LeaseTime = s.leaseTime
+		}
+	}
+}
+
+// network is the subnet that a block is in, or nil.
+func (s *iscScope) network() *iscScope {
+	for ; s != nil; s = s.parent {
+		if s.kind == iscSubnet {
+			return s
+		}
+	}
+	return nil
+}
+
+// block reads statements up to the end of the block, or of the file. maxDepth bounds how often it is in itself.
+func (r *iscReader) block(s *iscScope) error {
+	for {
+		st, err := r.next()
+		switch {
+		case err != nil:
+			return err
+		case st.end == 0 || st.end == '}':
+			if s.kind == iscGroup && s.options > 0 && !s.networks {
+				r.note(s.options, "the options of a group of hosts are not taken over, because what machines are told is that of their subnet")
+			}
+			return nil
+		case st.end == '{':
+			err = r.nested(s, st)
+		default:
+			r.statement(s, st)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// nested reads a block, or skips it.
+func (r *iscReader) nested(s *iscScope, st iscStatement) error {
+	in := &iscScope{line: st.line, parent: s}
+	switch strings.ToLower(st.word(0)) {
+	case "group":
+		in.kind = iscGroup
+	case "shared-network":
+		in.kind = iscShared
+	case "pool":
+		in.kind = iscPool
+	case "subnet":
+		a, ok := address(st.word(1))
+		if in.prefix, _ = masked(a, st.word(3)); !ok || !in.prefix.IsValid() {
+			return &Error{Line: st.line, Text: fmt.Sprintf("the subnet %s has no network and netmask like 192.0.2.0 and 255.255.255.0; correct it, \"dhcpd -t -cf FILE\" helps", quote(st.word(1)))}
+		}
+		in.kind = iscSubnet
+		for up := s; up != nil; up = up.parent {
+			up.networks = true
+		}
+		r.subnet(st.line, in.prefix)
+		if r.room(st.line, len(r.scopes), "subnets") {
+			r.scopes = append(r.scopes, in)
+			r.byPrefix[in.prefix] = in
+		}
+	case "host":
+		return r.host(st)
+	default:
+		switch word := strings.ToLower(st.word(0)); word {
+		case "subnet6", "pool6":
+			r.note(st.line, "%s is not taken over, because IPv6 is not read from dhcpd's files", st.head())
+		case "if", "elsif", "else", "switch", "on":
+			r.noteOnce(st.line, "what stands in \"%s\" is not taken over, because Kiln tells all machines of a subnet the same", word)
+		case "class", "subclass", "failover", "zone", "key":
+			r.noteOnce(st.line, "a %s is not taken over, because nothing in Kiln is like it", word)
+		default:
+			r.note(st.line, "the block %s is not known here, so it is left out", st.head())
+		}
+		return r.skip()
+	}
+	return r.block(in)
+}
+
+// host reads a host, which is one for all networks wherever it stands.
+func (r *iscReader) host(head iscStatement) error {
+	h := &iscHost{line: head.line, name: head.word(1)}
+	for {
+		st, err := r.next()
+		switch {
+		case err != nil:
+			return err
+		case st.end == '}':
+			h.reserve(r.builder)
+			return nil
+		case st.end == '{':
+			r.noteOnce(st.line, "blocks in a host are not taken over, because a reservation is an address and a name only")
+			if err := r.skip(); err != nil {
+				return err
+			}
+		default:
+			h.statement(st)
+		}
+	}
+}
+
+func (r *iscReader) statement(s *iscScope, st iscStatement) {
+	switch word := strings.ToLower(st.word(0)); word {
+	case "option":
+		r.option(s, st)
+	case "range":
+		r.rangeOf(s, st)
+	case "default-lease-time":
+		if t, ok := seconds(st.word(1)); !ok || t == 0 {
+			r.note(st.line, "the lease time is %s, which is no number of seconds, so it is left out", quote(st.word(1)))
+		} else if s.kind == iscPool {
+			r.note(st.line, "the lease time of a pool is not taken over, because that of its subnet counts")
+		} else {
+			s.leaseTime = t
+		}
+	case "max-lease-time", "min-lease-time":
+		r.noteOnce(st.line, "%s is not taken over, because Kiln gives everyone the subnet's lease time", word)
+	case "deny", "ignore", "allow", "failover":
+		r.access(s, st)
+	case "include":
+		r.note(st.line, "include %s is not followed; give that file, too", quote(st.word(1)))
+	case "lease-file-name":
+		r.note(st.line, "the leases are in %s; give that file, too", quote(st.word(1)))
+	case "filename", "next-server", "server-name":
+		r.noteOnce(st.line, "%s is not taken over, because Kiln says itself what machines boot", word)
+	case "subclass", "class":
+		r.noteOnce(st.line, "a %s is not taken over, because nothing in Kiln is like it", word)
+	default:
+		r.noteOnce(st.line, "%s is not taken over, because it is not about who has which address", quote(word))
+	}
+}
+
+// access is about who may have an address.
+func (r *iscReader) access(s *iscScope, st iscStatement) {
+	what := strings.ToLower(strings.Join(st.texts(0), " "))
+	for _, open := range []string{"allow unknown-clients", "allow unknown clients", "allow booting", "allow bootp"} {
+		if what == open {
+			return // as it is without, and in Kiln
+		}
+	}
+	if s.kind == iscPool {
+		r.note(st.line, "the pool is only for some machines (%s); Kiln gives its addresses to all that ask", quote(what))
+		return
+	}
+	r.noteOnce(st.line, "%s is not taken over, because Kiln gives addresses to all machines of a subnet", quote(what))
+}
+
+func (r *iscReader) option(s *iscScope, st iscStatement) {
+	name := strings.ToLower(st.word(1))
+	var into *[]netip.Addr
+	switch name {
+	case "routers":
+		into = &s.router
+	case "domain-name-servers":
+		into = &s.dns
+	case "ntp-servers":
+		into = &s.ntp
+	case "domain-name":
+		if s.kind != iscPool {
+			s.domain = st.word(2)
+		}
+	default:
+		r.noteOnce(st.line, "the option %s is not taken over, because Kiln's subnets have routers, DNS and NTP servers and a domain only", quote(name))
+		return
+	}
+	if s.kind == iscPool {
+		r.note(st.line, "the option %s of a pool is not taken over, because that of its subnet counts", quote(name))
+		return
+	}
+	if s.options == 0 {
+		s.options = st.line
+	}
+	if into == nil {
+		return
+	}
+	a, ok := addresses(st.texts(2))
+	if !ok {
+		r.note(st.line, "the option %s has %s, of which one is no address, so it is left out; write addresses, not names", quote(name), quote(strings.Join(st.texts(2), ", ")))
+		return
+	}
+	*into = a
+}
+
+// rangeOf reads "range [dynamic-bootp] low [high]".
+func (r *iscReader) rangeOf(s *iscScope, st iscStatement) {
+	words := st.texts(1)
+	if len(words) > 0 && strings.EqualFold(words[0], "dynamic-bootp") {
+		words = words[1:]
+	}
+	ends, ok := addresses(words)
+	if !ok || len(ends) == 0 || len(ends) > 2 {
+		r.note(st.line, "the range %s has no one or two addresses, so it is left out", quote(strings.Join(words, " ")))
+		return
+	}
+	in := s.network()
+	if in == nil { // in a pool of a shared network: it is of the subnet that it is in
+		for bits := ends[0].BitLen(); bits > 0 && in == nil; bits-- {
+			p, _ := ends[0].Prefix(bits)
+			in = r.byPrefix[p]
+		}
+	}
+	if in == nil {
+		r.note(st.line, "the range from %s stands in no subnet, nor behind one that has it, so it is left out; put it into its subnet", ends[0])
+		return
+	}
+	r.addRange(st.line, r.subnet(in.line, in.prefix), ends[0], ends[len(ends)-1])
+}

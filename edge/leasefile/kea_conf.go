@@ -1,0 +1,218 @@
+package leasefile
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// keaConf reads kea-dhcp4.conf (Kea ARM, "The DHCPv4 Server"). Options and lifetimes of the whole file and of a shared network
+// are those of its subnets that have no others.
+func keaConf(b *builder, data string) error {
+	r := &keaReader{b}
+	in := &jsonReader{s: data, follow: func(line int, name string) {
+		b.note(line, "%s is not followed; write what it has in its place, and give that file", quote("<?include "+name+"?>"))
+	}}
+	root, err := in.document()
+	if err != nil {
+		return err
+	}
+	top := root.get("Dhcp4")
+	if top.kind != '{' {
+		text := "the file has no \"Dhcp4\"; give kea-dhcp4.conf"
+		if !root.get("Dhcp6").absent {
+			text = "the file is that of Kea's DHCPv6 server, which is not read here; give kea-dhcp4.conf"
+		}
+		return &Error{Line: root.line, Text: text}
+	}
+	all := r.told(top, Subnet{})
+	r.reservations(top.get("reservations"))
+	for _, s := range top.get("subnet4").list() {
+		r.network(s, all)
+	}
+	for _, n := range top.get("shared-networks").list() {
+		shared := r.told(n, all)
+		for _, s := range n.get("subnet4").list() {
+			r.network(s, shared)
+		}
+		r.rest(n, "name", "subnet4", "option-data", "valid-lifetime", "reservations")
+		r.reservations(n.get("reservations"))
+	}
+	r.elsewhere(top)
+	r.rest(top, "subnet4", "shared-networks", "option-data", "valid-lifetime", "reservations", "lease-database", "hosts-database", "hosts-databases", "client-classes")
+	return nil
+}
+
+type keaReader struct{ *builder }
+
+// rest notes the keys that nothing reads.
+func (r *keaReader) rest(v value, read ...string) {
+	known := map[string]bool{}
+	for _, k := range read {
+		known[k] = true
+	}
+	for _, k := range v.keys {
+		switch {
+		case known[k.text] || k.text == "comment" || k.text == "user-context":
+		case k.text == "next-server" || k.text == "boot-file-name" || k.text == "server-hostname":
+			r.noteOnce(k.line, "%s is not taken over, because Kiln says itself what machines boot", k.text)
+		case strings.HasSuffix(k.text, "-valid-lifetime"):
+			r.noteOnce(k.line, "%s is not taken over, because Kiln gives everyone the subnet's lease time", quote(k.text))
+		default:
+			r.noteOnce(k.line, "%s is not taken over, because nothing in Kiln is like it or it is about Kea itself", quote(k.text))
+		}
+	}
+}
+
+// elsewhere notes what is in another place than this file.
+func (r *keaReader) elsewhere(top value) {
+	if db := top.get("lease-database"); !db.absent {
+		if kind := db.get("type").text; kind == "memfile" {
+			name := db.get("name").text
+			if name == "" {
+				name = "kea-leases4.csv"
+			}
+			r.note(db.line, "the leases are in %s; give that file, too, and its companions", quote(name))
+		} else {
+			r.note(db.line, "the leases are in a database (%s); write them to a file with \"kea-admin lease-dump\", and give that", quote(kind))
+		}
+	}
+	for _, key := range []string{"hosts-database", "hosts-databases"} {
+		if db := top.get(key); !db.absent {
+			r.note(db.line, "reservations are in a database, too (%s), which is not read; write them into the configuration's \"reservations\", and give that", key)
+		}
+	}
+	if v := top.get("client-classes"); len(v.list()) > 0 {
+		r.note(v.line, "client classes are not taken over, because Kiln tells all machines of a subnet the same")
+	}
+}
+
+// told is what machines are told by v, and otherwise by what is around it.
+func (r *keaReader) told(v value, around Subnet) Subnet {
+	s := Subnet{Router: around.Router, DNS: around.DNS, NTP: around.NTP, Domain: around.Domain, LeaseTime: around.LeaseTime}
+	if life := v.get("valid-lifetime"); !life.absent {
+		var ok bool
+		if s.LeaseTime, ok = seconds(life.text); !ok || s.LeaseTime == 0 {
+			r.note(life.line, "valid-lifetime is %s, which is no number of seconds, so it is left out", quote(life.text))
+			s.LeaseTime = around.LeaseTime
+		}
+	}
+	for _, o := range v.get("option-data").list() {
+		r.option(o, &s)
+	}
+	return s
+}
+
+// option takes one of option-data over: by its name or its code (Kea ARM, "Standard DHCPv4 Options").
+func (r *keaReader) option(o value, s *Subnet) {
+	name := o.get("name").text
+	if name == "" {
+		name = o.get("code").text
+	}
+	data := o.get("data").text
+	var into *[]netip.Addr
+	switch space := o.get("space").text; {
+	case space != "" && space != "dhcp4":
+	case name == "routers" || name == "3":
+		into = &s.Router
+	case name == "domain-name-servers" || name == "6":
+		into = &s.DNS
+	case name == "ntp-servers" || name == "42":
+		into = &s.NTP
+	case (name == "domain-name" || name == "15") && o.get("csv-format").text != "false":
+		s.Domain = data
+		return
+	}
+	if into == nil {
+		r.noteOnce(o.line, "the option %s is not taken over, because Kiln's subnets have routers, DNS and NTP servers and a domain only", quote(name))
+		return
+	}
+	a, ok := addresses(strings.Split(data, ","))
+	if !ok {
+		r.note(o.line, "the option %s has %s, of which one is no address, so it is left out", quote(name), quote(data))
+		return
+	}
+	*into = a
+}
+
+func (r *keaReader) network(v value, around Subnet) {
+	text := v.get("subnet").text
+	p, err := netip.ParsePrefix(text)
+	if err != nil || !p.Addr().Is4() {
+		r.note(v.line, "the subnet %s is no network like 192.0.2.0/24, so it is left out", quote(text))
+		return
+	}
+	told := r.told(v, around)
+	s := r.subnet(v.line, p.Masked())
+	s.Router, s.DNS, s.NTP, s.Domain, s.LeaseTime = told.Router, told.DNS, told.NTP, told.Domain, told.LeaseTime
+	for _, pool := range v.get("pools").list() {
+		r.pool(pool, s)
+	}
+	r.reservations(v.get("reservations"))
+	r.rest(v, "id", "subnet", "pools", "option-data", "valid-lifetime", "reservations")
+}
+
+// pool reads "a - b" or a prefix.
+func (r *keaReader) pool(v value, s *Subnet) {
+	text := v.get("pool").text
+	r.rest(v, "pool", "pool-id")
+	if p, err := netip.ParsePrefix(strings.ReplaceAll(text, " ", "")); err == nil {
+		r.addRange(v.line, s, p.Masked().Addr(), lastOf(p))
+		return
+	}
+	low, high, _ := strings.Cut(text, "-")
+	from, okFrom := address(low)
+	to, okTo := address(high)
+	if !okFrom || !okTo || !from.Is4() {
+		r.note(v.line, "the pool %s is neither two addresses nor a prefix, so it is left out", quote(text))
+		return
+	}
+	r.addRange(v.line, s, from, to)
+}
+
+// reservations reads those of a subnet, or those of none (Kea ARM, "Host Reservations in DHCPv4").
+func (r *keaReader) reservations(list value) {
+	for _, v := range list.list() {
+		h := Reservation{Name: v.get("hostname").text, Line: v.line}
+		if text := v.get("ip-address"); !text.absent {
+			var ok bool
+			if h.Address, ok = address(text.text); !ok || !h.Address.Is4() {
+				r.note(text.line, "the reservation of %s has no address, so it is left out", quote(text.text))
+				continue
+			}
+		}
+		if text := v.get("hw-address"); !text.absent {
+			mac, ok := macOf(text.text)
+			if !ok {
+				r.note(text.line, "the reservation is for %s, which is no machine on Ethernet, so it is left out", quote(text.text))
+				continue
+			}
+			h.MACs = []string{mac}
+		} else if text := v.get("client-id"); !text.absent {
+			var ok bool
+			if h.ClientID, ok = keaID(text.text); !ok {
+				r.note(text.line, "the client id %s is neither hexadecimal nor in single quotes, so the reservation is left out", quote(text.text))
+				continue
+			}
+		} else {
+			by := "nothing"
+			for _, key := range []string{"duid", "circuit-id", "flex-id"} {
+				if !v.get(key).absent {
+					by = key
+				}
+			}
+			r.note(v.line, "the reservation knows its machine by %s, and Kiln by a MAC or a client id only, so it is left out; write hw-address into it", by)
+			continue
+		}
+		r.rest(v, "hostname", "ip-address", "hw-address", "client-id")
+		r.reserve(h)
+	}
+}
+
+// keaID reads an identifier: bytes in hexadecimal, or a text in single quotes.
+func keaID(s string) ([]byte, bool) {
+	if inner, ok := strings.CutPrefix(s, "'"); ok && strings.HasSuffix(inner, "'") {
+		inner = strings.TrimSuffix(inner, "'")
+		return []byte(inner), inner != ""
+	}
+	return idOf(strings.TrimPrefix(s, "0x"))
+}

@@ -1,0 +1,109 @@
+package edge
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kiln-farm/kiln/edge/config"
+)
+
+// arpTable is where Linux tells which hardware address a neighbour has (proc_net(5)). It is of this process's network namespace.
+const arpTable = "/proc/net/arp"
+
+// neighbour finds an address in the table: the hardware address that answers for it, and the interface.
+func neighbour(table string, a netip.Addr) (mac, device string, ok bool) {
+	const complete = 2 // ATF_COM of the flags
+	for line := range strings.Lines(table) {
+		f := strings.Fields(line)
+		if len(f) != 6 || f[0] != a.String() {
+			continue
+		}
+		flags, err := strconv.ParseUint(f[2], 0, 16)
+		if err != nil || flags&complete == 0 {
+			continue
+		}
+		if hw, err := net.ParseMAC(f[3]); err == nil && len(hw) == 6 {
+			return hw.String(), f[5], true
+		}
+	}
+	return "", "", false
+}
+
+// onLink is the address of a neighbour with the prefix of the interface that it is at.
+func onLink(device string, a netip.Addr) (netip.Prefix, bool) {
+	i, err := net.InterfaceByName(device)
+	if err != nil {
+		return netip.Prefix{}, false
+	}
+	all, err := i.Addrs()
+	if err != nil {
+		return netip.Prefix{}, false
+	}
+	for _, one := range all {
+		if p, err := netip.ParsePrefix(one.String()); err == nil && p.Contains(a) {
+			return netip.PrefixFrom(a, p.Bits()), true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// windows are the machines that boot: this edge heard their firmware a short while ago.
+type windows struct {
+	mu    sync.Mutex // guards until
+	until map[string]time.Time
+}
+
+// open notes that a machine boots.
+func (w *windows) open(mac string, until time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.until == nil || len(w.until) >= maxBindings {
+		w.until = map[string]time.Time{}
+	}
+	w.until[mac] = until
+}
+
+func (w *windows) of(mac string) (time.Time, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	until, ok := w.until[mac]
+	return until, ok
+}
+
+// fetched notes that a machine boots when the one that fetched its unified kernel image has its MAC.
+func (e *Edge) fetched(mac string, by netip.Addr) {
+	table, err := os.ReadFile(arpTable)
+	if err != nil {
+		return
+	}
+	if has, _, ok := neighbour(string(table), by); ok && has == mac {
+		e.windows.open(mac, e.now().Add(bootWindow))
+	}
+}
+
+// beside is a machine that has its address from another server: the MAC that answers for the address at this moment, when the
+// firmware of that MAC was heard here. It is enough for what is public, and never for secrets, as nobody gave the address here.
+func (e *Edge) beside(a netip.Addr) (config.Binding, bool) {
+	if !a.Is4() {
+		return config.Binding{}, false
+	}
+	table, err := os.ReadFile(arpTable)
+	if err != nil { // not on Linux
+		return config.Binding{}, false
+	}
+	mac, device, ok := neighbour(string(table), a)
+	if !ok {
+		return config.Binding{}, false
+	}
+	until, booting := e.windows.of(mac)
+	address, near := onLink(device, a)
+	if !booting || !near {
+		return config.Binding{}, false
+	}
+	return config.Binding{MAC: mac, Address: address, Window: until}, true
+}

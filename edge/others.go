@@ -1,0 +1,98 @@
+package edge
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// othersKept is for how long an edge that the farm no longer names stays in scripts, behind all others: when the farm
+	// gets a new leader, its edges come to it one after the other.
+	othersKept = 10 * time.Minute
+	// othersRanked is for how long it counts where edges agree who answers a machine first, for the same reason. An edge that
+	// has died costs machines a moment for so long.
+	othersRanked = 15 * time.Second
+
+	maxOthers  = 1000 // edges of a farm
+	othersFile = "edges"
+	mostOfFile = 1 << 20
+)
+
+// others are the edges of the farm. They are kept on disk: after a power cut the farm may be the last to come back, and a
+// boot that one edge began goes on at another nevertheless.
+type others struct {
+	path string // empty: in memory only
+	log  *slog.Logger
+
+	mu   sync.Mutex // guards what follows
+	told []string   // what was told last
+	gone []goneEdge // what was told before
+}
+
+type goneEdge struct {
+	url string
+	at  time.Time // that it was no longer told
+}
+
+// openOthers reads what was told before a restart. A list that cannot be read is as good as none: a new one comes.
+func openOthers(intents *Intents, log *slog.Logger) *others {
+	o := &others{log: log}
+	if intents == nil || intents.path == "" {
+		return o
+	}
+	o.path = filepath.Join(filepath.Dir(intents.path), othersFile)
+	if data, err := os.ReadFile(o.path); err == nil && len(data) <= mostOfFile {
+		o.told = strings.Fields(string(data))
+		log.Info("the edges of this room, as they were", "edges", o.told)
+	}
+	return o
+}
+
+// set takes a new list, and says whether it is another one.
+func (o *others) set(urls []string, now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	urls = slices.Clone(urls[:min(len(urls), maxOthers)])
+	changed := !slices.Equal(urls, o.told)
+	for _, u := range o.told {
+		o.gone = append(o.gone, goneEdge{u, now})
+	}
+	o.gone = slices.DeleteFunc(o.gone, func(g goneEdge) bool { return slices.Contains(urls, g.url) || now.Sub(g.at) > othersKept })
+	o.told = urls
+	if o.path != "" && changed {
+		if err := replaceFile(o.path, []byte(strings.Join(o.all(now, othersKept), "\n"))); err != nil {
+			o.log.Warn("which edges there are could not be kept on this disk", "file", o.path, "error", err)
+		}
+	}
+	return changed
+}
+
+// all are those that were told last, and behind them those that went since then. It is called with mu held.
+func (o *others) all(now time.Time, since time.Duration) []string {
+	all := slices.Clone(o.told)
+	for _, g := range slices.Backward(o.gone) {
+		if now.Sub(g.at) <= since && !slices.Contains(all, g.url) {
+			all = append(all, g.url)
+		}
+	}
+	return all
+}
+
+// list is for scripts.
+func (o *others) list(now time.Time) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.all(now, othersKept)
+}
+
+// living is for the order in which edges answer.
+func (o *others) living(now time.Time) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.all(now, othersRanked)
+}
