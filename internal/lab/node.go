@@ -69,6 +69,11 @@ func (n *Node) Route(network, via string) error {
 	return ip("-n", n.space.name, "route", "replace", network, "via", via)
 }
 
+// Link says that a network is on the node's own link.
+func (n *Node) Link(network string) error {
+	return ip("-n", n.space.name, "route", "replace", network, "dev", "eth0")
+}
+
 // Pid is the node's process, 0 when it does not run.
 func (n *Node) Pid() int {
 	if p := n.process.Load(); p != nil && p.running() {
