@@ -60,7 +60,8 @@ func (r *room) Bind(ctx context.Context, req *connect.Request[kilnv1.BindRequest
 		}
 		one := &kilnv1.BindResult{Verdict: verdict, Address: result.Binding.GetAddress()}
 		if result.Binding != nil {
-			one.RemainingMs = result.Binding.GetUntilMs() - steady
+			one.UntilMs = result.Binding.GetUntilMs()
+			one.RemainingMs = one.GetUntilMs() - steady
 		}
 		answer.Results = append(answer.Results, one)
 	}

@@ -82,11 +82,11 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 	mac := c.MAC.String()
 	boot, err := p.Edge.cfg.Intents.Index().Resolve(intent.Identity{MAC: mac, UUID: c.SystemUUID()})
 	if boot == nil { // nobody described it, and there is nothing for such machines
-		if plan, ok := p.pooled(ctx, c, nil); ok {
-			return plan
+		plan, ok := p.pooled(ctx, c, nil)
+		if !ok || c.Kind != dhcp.Plain {
+			p.tell(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
 		}
-		p.tell(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
-		return dhcp.Plan{}
+		return plan
 	}
 	if c.Kind != dhcp.Plain { // also where another edge answers: the machine may ask this one later
 		p.Edge.windows.open(mac, p.Edge.now().Add(bootWindow))

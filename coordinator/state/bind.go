@@ -28,6 +28,9 @@ func (m *Machine) bind(c *kilnv1.BindCommand) Result {
 	}
 	have := m.Binding(c.GetSubnet(), address)
 	own := have != nil && have.GetClient() == c.GetClient()
+	if c.GetOperation() != kilnv1.BindCommand_OPERATION_BIND && c.GetUntilMs() != 0 && own && have.GetUntilMs() != c.GetUntilMs() {
+		return Result{} // it was renewed since
+	}
 	switch c.GetOperation() {
 	case kilnv1.BindCommand_OPERATION_BIND:
 		return m.bindTo(c, address, have, own)

@@ -52,6 +52,7 @@ type Server struct {
 	Queue   int // packets that wait for one, and answers that wait for their time
 
 	received, refused, dropped, silent, answered, failed atomic.Uint64
+	longest                                              atomic.Int64 // wait of a packet for its turn, in ns, since complain looked
 }
 
 // link is an interface and the sockets on it.
@@ -116,6 +117,7 @@ func (s *Server) serve(ctx context.Context, open func(name string) (link, error)
 	for i, l := range links {
 		readers.Go(func() { s.keep(ctx, s.Interfaces[i], l, open, jobs) })
 	}
+	workers.Go(func() { s.complain(ctx) })
 	readers.Wait()
 	close(jobs)
 	workers.Wait()
@@ -185,14 +187,15 @@ func (s *Server) enqueue(jobs chan<- job, j job) {
 	select {
 	case jobs <- j:
 	default:
-		s.dropped.Add(1)
+		s.drop(queueFull)
 	}
 }
 
 // work answers one packet, or has it answered later.
 func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan struct{}, j job) {
+	s.took(time.Since(j.came))
 	if ctx.Err() != nil || time.Since(j.came) > patience {
-		s.dropped.Add(1)
+		s.drop(tooLate)
 		return
 	}
 	c, err := Classify(j.packet, j.in)
@@ -212,7 +215,7 @@ func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan s
 	select {
 	case later <- struct{}{}:
 	default:
-		s.dropped.Add(1)
+		s.drop(laterFull)
 		return
 	}
 	running.Go(func() {

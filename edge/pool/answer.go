@@ -207,7 +207,7 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, addr
 	left := time.Duration(result.GetRemainingMs()) * time.Millisecond
 	switch result.GetVerdict() {
 	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
-		p.settle(q, s, address, left)
+		p.settle(q, s, address, left, result.GetUntilMs())
 		if told = tell(told, left); told < time.Second {
 			return Answer{Mine: true, Why: "its address has run out meanwhile"}
 		}
@@ -216,7 +216,7 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, addr
 		return a
 	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
 		if other, err := netip.ParseAddr(result.GetAddress()); err == nil && left > 0 {
-			p.settle(q, s, other, left)
+			p.settle(q, s, other, left, result.GetUntilMs())
 		}
 		return Answer{Mine: true, Refuse: "your address is " + result.GetAddress()}
 	case kilnv1.BindVerdict_BIND_VERDICT_TAKEN:
@@ -249,9 +249,9 @@ func (p *Pool) remaining(q question, s *subnet, k *class, address netip.Addr, to
 }
 
 // settle notes that an address is a client's.
-func (p *Pool) settle(q question, s *subnet, address netip.Addr, left time.Duration) {
+func (p *Pool) settle(q question, s *subnet, address netip.Addr, left time.Duration, version int64) {
 	now := p.now()
-	p.note(s.name, address, record{client: q.client, state: kilnv1.BindingState_BINDING_STATE_BOUND, until: now + left, changed: now})
+	p.note(s.name, address, record{client: q.client, state: kilnv1.BindingState_BINDING_STATE_BOUND, until: now + left, changed: now, version: version})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := p.pledges.of[tenant{s.name, q.client}]; n != nil {
@@ -293,9 +293,12 @@ func (p *Pool) undo(ctx context.Context, q question, s *subnet, st step) Answer 
 		p.probes.bad(st.address, p.now())
 		p.cfg.Tell(q.mac, fmt.Sprintf("somebody else uses %s of subnet %s, says its client; nobody gets it for %s", st.address, s.name, badTime))
 	}
+	p.mu.Lock()
+	version := p.replica.get(s.name, st.address).version
+	p.mu.Unlock()
 	key := strings.Join([]string{operation.String(), q.client, q.XID(), s.name, st.address.String()}, " ")
 	_, err := p.commits.bind(ctx, key, &kilnv1.BindCommand{
-		Operation: operation, Subnet: s.name, Address: st.address.String(), Client: q.client, Mac: q.mac, Edge: p.cfg.Edge, ForMs: badTime.Milliseconds(),
+		Operation: operation, Subnet: s.name, Address: st.address.String(), Client: q.client, Mac: q.mac, Edge: p.cfg.Edge, ForMs: badTime.Milliseconds(), UntilMs: version,
 	})
 	// Where nobody knows whether the farm has done it, this edge goes by that it has.
 	now := p.now()

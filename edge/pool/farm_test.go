@@ -18,6 +18,7 @@ import (
 type testFarm struct {
 	begun time.Time
 	delay func() time.Duration // of a call, there and back; nil: none
+	again func() time.Duration // after which a call comes once more, as one that was given up may; 0: it does not
 
 	mu       sync.Mutex // guards what follows
 	state    *state.Machine
@@ -131,6 +132,15 @@ func (f farmOf) Bind(ctx context.Context, commands []*kilnv1.BindCommand) ([]*ki
 	for _, c := range commands {
 		list = append(list, &kilnv1.Command{Command: &kilnv1.Command_Bind{Bind: c}})
 	}
+	if f.again != nil && len(list) > 0 {
+		if late := f.again(); late > 0 {
+			time.AfterFunc(late, func() {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				f.apply(list...)
+			})
+		}
+	}
 	var out []*kilnv1.BindResult
 	for _, r := range f.apply(list...) {
 		verdict, ok := map[state.Refusal]kilnv1.BindVerdict{"": 1, state.RefusedBound: 2, state.RefusedElsewhere: 3, state.RefusedOutside: 4}[r.Refused]
@@ -139,7 +149,8 @@ func (f farmOf) Bind(ctx context.Context, commands []*kilnv1.BindCommand) ([]*ki
 		}
 		one := &kilnv1.BindResult{Verdict: verdict, Address: r.Binding.GetAddress()}
 		if r.Binding != nil {
-			one.RemainingMs = r.Binding.GetUntilMs() - f.steady()
+			one.UntilMs = r.Binding.GetUntilMs()
+			one.RemainingMs = one.UntilMs - f.steady()
 		}
 		out = append(out, one)
 	}

@@ -365,6 +365,12 @@ func live(t *testing.T, seed uint64) {
 		}
 		return w.between(time.Millisecond, 10*time.Millisecond)
 	}
+	w.farm.again = func() time.Duration {
+		if !w.isFaulty() || !w.chance(3) {
+			return 0
+		}
+		return w.between(time.Millisecond, time.Minute)
+	}
 	for i, address := range []string{"10.1.0.2/24", "10.1.0.3/24", "10.1.0.4/24"} {
 		e := newEdge(t, w.farm, fmt.Sprint("edge", i))
 		e.own = []netip.Prefix{netip.MustParsePrefix(address)}

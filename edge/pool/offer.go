@@ -176,13 +176,26 @@ func (p *Pool) refill(st *stock, now time.Duration) {
 // usable says whether an address that was lent may be offered.
 func (p *Pool) usable(subnet string, a netip.Addr) bool {
 	s := p.book.Load().byName[subnet]
-	return s != nil && s.ever(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(p.now()) && !p.probes.isBad(a, p.now())
+	return s != nil && s.ever(a) && a != s.lease.Router && !s.edges(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(p.now()) && !p.probes.isBad(a, p.now())
+}
+
+// edges says whether an address is that of the network itself, or of its broadcasts (RFC 1122 §3.2.1.3, RFC 3021).
+func (s *subnet) edges(a netip.Addr) bool {
+	if s.prefix.Bits() > 30 {
+		return false
+	}
+	next := a.Next()
+	return a == s.prefix.Addr() || !next.IsValid() || !s.prefix.Contains(next)
 }
 
 func (s *stock) has(a netip.Addr) bool { _, ok := s.place[a]; return ok }
 
 // used says whether somebody uses an address that should be free.
 func (p *Pool) used(ctx context.Context, q question, s *subnet, a netip.Addr) bool {
+	if slices.ContainsFunc(q.Own, func(own netip.Prefix) bool { return own.Addr() == a }) { // no probe finds our own
+		p.probes.bad(a, p.now())
+		return true
+	}
 	if p.cfg.Prober == nil {
 		return false
 	}

@@ -16,7 +16,7 @@ type record struct {
 	state   kilnv1.BindingState
 	until   time.Duration // of this edge's clock, and never before the farm's own end but for the time that the message took
 	changed time.Duration // when this edge heard of it
-	version int64         // until_ms of the farm, by which it knows the binding; 0: not heard yet
+	version int64         // until_ms of the farm, by which it knows the binding
 }
 
 // holds says whether the binding keeps others from the address.

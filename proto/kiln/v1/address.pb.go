@@ -657,7 +657,8 @@ type BindCommand struct {
 	Mac           string                 `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
 	Hostname      string                 `protobuf:"bytes,6,opt,name=hostname,proto3" json:"hostname,omitempty"`
 	Edge          string                 `protobuf:"bytes,7,opt,name=edge,proto3" json:"edge,omitempty"`
-	ForMs         int64                  `protobuf:"varint,8,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"` // how long: more than the client is told, so that it never believes to have what the farm has not
+	ForMs         int64                  `protobuf:"varint,8,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`       // how long: more than the client is told, so that it never believes to have what the farm has not
+	UntilMs       int64                  `protobuf:"varint,9,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // of RELEASE and DECLINE: only while the binding is the one that ends then, so that a call that comes late undoes no newer one; 0: whichever it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -744,6 +745,13 @@ func (x *BindCommand) GetEdge() string {
 func (x *BindCommand) GetForMs() int64 {
 	if x != nil {
 		return x.ForMs
+	}
+	return 0
+}
+
+func (x *BindCommand) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
 	}
 	return 0
 }
@@ -907,6 +915,7 @@ type BindResult struct {
 	Verdict       BindVerdict            `protobuf:"varint,1,opt,name=verdict,proto3,enum=kiln.v1.BindVerdict" json:"verdict,omitempty"`
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	RemainingMs   int64                  `protobuf:"varint,3,opt,name=remaining_ms,json=remainingMs,proto3" json:"remaining_ms,omitempty"` // for which it is the client's
+	UntilMs       int64                  `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`             // the same as the state has it (Binding.until_ms)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -958,6 +967,13 @@ func (x *BindResult) GetAddress() string {
 func (x *BindResult) GetRemainingMs() int64 {
 	if x != nil {
 		return x.RemainingMs
+	}
+	return 0
+}
+
+func (x *BindResult) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
 	}
 	return 0
 }
@@ -1379,7 +1395,7 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\x04edge\x18\x06 \x01(\tR\x04edge\x12+\n" +
 	"\x05state\x18\a \x01(\x0e2\x15.kiln.v1.BindingStateR\x05state\x12\x19\n" +
 	"\buntil_ms\x18\b \x01(\x03R\auntilMs\x12\"\n" +
-	"\rsince_unix_ms\x18\t \x01(\x03R\vsinceUnixMs\"\xd8\x02\n" +
+	"\rsince_unix_ms\x18\t \x01(\x03R\vsinceUnixMs\"\xf3\x02\n" +
 	"\vBindCommand\x12<\n" +
 	"\toperation\x18\x01 \x01(\x0e2\x1e.kiln.v1.BindCommand.OperationR\toperation\x12\x16\n" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\x12\x18\n" +
@@ -1388,7 +1404,8 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\x03mac\x18\x05 \x01(\tR\x03mac\x12\x1a\n" +
 	"\bhostname\x18\x06 \x01(\tR\bhostname\x12\x12\n" +
 	"\x04edge\x18\a \x01(\tR\x04edge\x12\x15\n" +
-	"\x06for_ms\x18\b \x01(\x03R\x05forMs\"h\n" +
+	"\x06for_ms\x18\b \x01(\x03R\x05forMs\x12\x19\n" +
+	"\buntil_ms\x18\t \x01(\x03R\auntilMs\"h\n" +
 	"\tOperation\x12\x19\n" +
 	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eOPERATION_BIND\x10\x01\x12\x15\n" +
@@ -1405,12 +1422,13 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\x12\x14\n" +
 	"\x05class\x18\x03 \x01(\tR\x05class\x12\x1c\n" +
 	"\taddresses\x18\x04 \x03(\tR\taddresses\x12\x19\n" +
-	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\"y\n" +
+	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\"\x94\x01\n" +
 	"\n" +
 	"BindResult\x12.\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x14.kiln.v1.BindVerdictR\averdict\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12!\n" +
-	"\fremaining_ms\x18\x03 \x01(\x03R\vremainingMs\"?\n" +
+	"\fremaining_ms\x18\x03 \x01(\x03R\vremainingMs\x12\x19\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"?\n" +
 	"\vBindRequest\x120\n" +
 	"\bcommands\x18\x01 \x03(\v2\x14.kiln.v1.BindCommandR\bcommands\"=\n" +
 	"\fBindResponse\x12-\n" +
