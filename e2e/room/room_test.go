@@ -194,6 +194,12 @@ func (r *report) judge(t *testing.T, sim *dhcpsim.Sim, books []history.Entry, at
 	m.Compare(at, books)
 	r.Stats, r.Behaviour, r.Bindings, r.Violations = m.Stats, sim.Counts(), len(books), len(m.Violations)
 	r.Compared = len(m.Beliefs(at))
+	known := sim.MACs()
+	for _, b := range books {
+		if b.Bound && !known[b.MAC] {
+			t.Errorf("%s is bound to %q, which never asked for it", b.Address, b.MAC)
+		}
+	}
 	for mode, n := range m.Stats.ACKs {
 		r.ACKs[mode.String()] = n
 	}

@@ -180,14 +180,13 @@ func (s *Sim) Want() map[int]string {
 	return want
 }
 
-// Owns says whether a MAC is one of the machines'; floods have others.
-func (s *Sim) Owns(mac string) bool {
+// MACs are those of all machines; floods have others.
+func (s *Sim) MACs() map[string]bool {
+	all := map[string]bool{}
 	for _, m := range s.machines {
-		if m.mac.String() == mac {
-			return true
-		}
+		all[m.mac.String()] = true
 	}
-	return false
+	return all
 }
 
 // Counts are what machines did, by kind.
