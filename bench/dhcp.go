@@ -81,10 +81,10 @@ func (t *table) dhcp(ctx context.Context, o options, name string, start func(con
 func ms1(d time.Duration) string { return fmt.Sprintf("%.1f ms", ms(d)) }
 
 // most finds the highest rate at which nothing is lost: first by half as much again each time, then between the last that
-// went and the first that did not. A rate has two chances, since this machine does other things, too.
+// went and the first that did not. A rate has three chances, since this machine does other things, too.
 func (d *dhcpBench) most(ctx context.Context, best perfResult) (perfResult, error) {
 	try := func(rate int) (perfResult, bool, error) {
-		for range 2 {
+		for range 3 {
 			r, err := d.perf(ctx, rate, perfSpan)
 			if err != nil {
 				return r, false, err

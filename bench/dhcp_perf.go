@@ -38,20 +38,19 @@ func (d *dhcpBench) perf(ctx context.Context, rate int, span time.Duration) (per
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 3) { // 3: something was lost
 		return perfResult{}, fmt.Errorf("perfdhcp: %w: %s", err, bytes.TrimSpace(complaint.Bytes()))
 	}
-	return parsePerf(out.Bytes())
+	return parsePerf(out.Bytes(), span)
 }
 
 var (
-	perfRate  = regexp.MustCompile(`^Rate: ([0-9.]+) 4-way exchanges/second`)
 	perfStamp = regexp.MustCompile(`^sent / received: ([0-9.]+) / ([0-9.]+)$`)
 	perfCount = regexp.MustCompile(`^(sent packets|received packets|non unique addresses): ([0-9]+)$`)
 )
 
 // parsePerf reads what perfdhcp prints. The times of the two halves of an exchange are not told apart: the latency is that of
-// both, as the sum of their percentiles, which is a bit too much.
-func parsePerf(out []byte) (r perfResult, err error) {
+// both, as the sum of their percentiles, which is a bit too much. The rate that it tells counts the time in which it only waits.
+func parsePerf(out []byte, span time.Duration) (r perfResult, err error) {
 	var stamps [2][]time.Duration
-	var sent, received, double float64
+	var sent, received, double, complete float64
 	half := 0
 	lines := bufio.NewScanner(bytes.NewReader(out))
 	for lines.Scan() {
@@ -62,9 +61,7 @@ func parsePerf(out []byte) (r perfResult, err error) {
 		case strings.Contains(line, "REQUEST-ACK"):
 			half = 1
 		}
-		if m := perfRate.FindStringSubmatch(line); m != nil {
-			r.rate, err = strconv.ParseFloat(m[1], 64)
-		} else if m := perfStamp.FindStringSubmatch(line); m != nil {
+		if m := perfStamp.FindStringSubmatch(line); m != nil {
 			a, errA := strconv.ParseFloat(m[1], 64)
 			b, errB := strconv.ParseFloat(m[2], 64)
 			err = errors.Join(errA, errB)
@@ -76,8 +73,13 @@ func parsePerf(out []byte) (r perfResult, err error) {
 				sent += n
 			case "received packets":
 				received += n
+				if half == 1 {
+					complete = n
+				}
 			default:
-				double += n
+				if half == 1 { // two edges may offer a client the same address
+					double += n
+				}
 			}
 		}
 		if err != nil {
@@ -90,7 +92,7 @@ func parsePerf(out []byte) (r perfResult, err error) {
 	if double > 0 {
 		return r, fmt.Errorf("perfdhcp was given %.0f addresses twice", double)
 	}
-	r.lost = 1 - received/sent
+	r.lost, r.rate = 1-received/sent, complete/span.Seconds()
 	for _, s := range stamps {
 		if len(s) > 0 {
 			slices.Sort(s)

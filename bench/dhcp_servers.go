@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,7 +49,7 @@ func newDHCPBench(dir string) (*dhcpBench, error) {
 		err = errors.Join(
 			d.load.IP("address", "flush", "dev", "eth0"),
 			d.load.IP("address", "add", dhcpRelay+"/16", "dev", "eth0"),
-			d.load.IP("route", "add", network.Host+"/24", "dev", "eth0", "scope", "link"))
+			d.load.IP("route", "add", netip.PrefixFrom(netip.MustParseAddr(network.Host), 24).Masked().String(), "dev", "eth0", "scope", "link"))
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.close())
