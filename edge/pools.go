@@ -47,10 +47,7 @@ func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *intent.Boot) (dhc
 
 // turn says when this edge answers: at once when the client means it, and otherwise in the order of the edges.
 func (p *PXE) turn(c dhcp.Client) (wait time.Duration, answer bool) {
-	if c.Message == dhcpv4.MessageTypeRelease || c.Message == dhcpv4.MessageTypeDecline || c.ServerID.IsValid() {
-		return 0, true
-	}
-	if slices.ContainsFunc(c.Own, func(own netip.Prefix) bool { return own.Addr() == c.Ingress.To }) && !c.Gateway.IsValid() {
+	if c.Message == dhcpv4.MessageTypeRelease || c.Message == dhcpv4.MessageTypeDecline || c.ServerID.IsValid() || c.Direct() {
 		return 0, true
 	}
 	return dhcp.Wait(dhcp.Rank(c.MAC, p.Edge.urls(), p.Edge.cfg.URL), c.Waited())

@@ -68,7 +68,10 @@ func TestAddressesOfPools(t *testing.T) {
 		{"a REQUEST of another network's address", stranger, dhcpv4.MessageTypeRequest, with(dhcpv4.OptRequestedIPAddress([]byte{10, 9, 9, 9})), nil, "refused: 10.9.9.9 is not of this network", false, ""},
 		{"firmware on port 4011 asks for a file", onDisk, dhcpv4.MessageTypeRequest, with(asks), func(_ *kilnv1.Intent, c *dhcp.Client, _ *PXE) { c.Ingress.Port = dhcp.BootPort }, "silent", false, ""},
 		{"a proxy gives none", onDisk, dhcpv4.MessageTypeDiscover, nil, func(_ *kilnv1.Intent, _ *dhcp.Client, p *PXE) { p.Full = false }, "silent", false, ""},
-		{"a machine that is in another network than its fixed address", known, dhcpv4.MessageTypeDiscover, bios, func(in *kilnv1.Intent, _ *dhcp.Client, _ *PXE) { in.Machines[0].Address = "10.5.0.1/24" }, "full 10.0.0.100/24 undionly.kpxe", false, "is told undionly.kpxe"},
+		{"a machine that is in another network than its fixed address", known, dhcpv4.MessageTypeDiscover, bios, func(in *kilnv1.Intent, _ *dhcp.Client, _ *PXE) {
+			in.Machines[0].Address = "10.5.0.1/24"
+			in.Subnets = append(in.Subnets, &kilnv1.Subnet{Name: "b", Prefix: "10.5.0.0/24"})
+		}, "full 10.0.0.100/24 undionly.kpxe", false, "is told undionly.kpxe"},
 		{"a machine whose fixed address another client still has", known, dhcpv4.MessageTypeDiscover, bios, func(_ *kilnv1.Intent, _ *dhcp.Client, p *PXE) {
 			p.Pool.Take([]*kilnv1.BindingNow{{RemainingMs: 60_000, Binding: &kilnv1.Binding{Subnet: "a", Address: "10.0.0.21", Client: "mac " + stranger, State: kilnv1.BindingState_BINDING_STATE_BOUND}}}, true)
 		}, "full 10.0.0.100/24 undionly.kpxe", false, "its fixed address 10.0.0.21 is still bound to mac " + stranger},

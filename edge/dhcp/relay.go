@@ -64,6 +64,20 @@ func (c Client) serverID(self netip.Addr) netip.Addr {
 	return self
 }
 
+// Direct says whether the client sent to this edge alone, and by no relay. The address may be that of another interface.
+func (c Client) Direct() bool {
+	to := c.Ingress.To
+	if c.Gateway.IsValid() || !to.Is4() || to == broadcast {
+		return false
+	}
+	for _, p := range c.Own {
+		if next := to.Next(); p.Contains(to) && (!next.IsValid() || !p.Contains(next)) && p.Bits() < 31 {
+			return false // the network's broadcast address
+		}
+	}
+	return true
+}
+
 // Chose says whether the client has chosen a server, and whether this edge is it.
 func (c Client) Chose() (some, us bool) {
 	if !c.ServerID.IsValid() {

@@ -65,6 +65,25 @@ func TestOnlyRelaysAreBelieved(t *testing.T) {
 	}
 }
 
+func TestPacketsToThisEdgeAlone(t *testing.T) {
+	for _, c := range []struct {
+		to    string
+		relay bool
+		want  bool
+	}{{"255.255.255.255", false, false}, {"10.77.0.255", false, false}, {"10.77.0.3", false, true}, {"10.9.0.3", false, true}, {"10.77.0.3", true, false}} {
+		in := Client{Ingress: Ingress{To: netip.MustParseAddr(c.to)}, Own: []netip.Prefix{netip.MustParsePrefix("10.77.0.3/24")}}
+		if c.relay {
+			in.Gateway = netip.MustParseAddr("10.88.0.1")
+		}
+		if got := in.Direct(); got != c.want {
+			t.Errorf("to %s, by a relay %v: got %v", c.to, c.relay, got)
+		}
+	}
+	if (Client{}).Direct() {
+		t.Error("to nobody knows whom: got true")
+	}
+}
+
 func TestServerIDsOfRelays(t *testing.T) {
 	override := all(at(24, "10.88.0.1"), opt(optRelayInfo, 11, 4, 10, 88, 0, 1))
 	for _, c := range []struct {

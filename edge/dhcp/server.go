@@ -184,6 +184,10 @@ func pause(ctx context.Context, d time.Duration) {
 // enqueue never waits: what there is no room for is dropped, and its client asks again.
 func (s *Server) enqueue(jobs chan<- job, j job) {
 	s.received.Add(1)
+	if len(jobs) >= cap(jobs)-cap(jobs)/4 && begins(j.packet) {
+		s.drop(queueFull)
+		return
+	}
 	select {
 	case jobs <- j:
 	default:

@@ -252,3 +252,15 @@ func TestDatagram(t *testing.T) {
 		}
 	}
 }
+
+func TestThoseWhoHaveBegunGoFirst(t *testing.T) {
+	s := &Server{}
+	jobs := make(chan job, 8)
+	for range 8 {
+		s.enqueue(jobs, job{packet: packet(discover, pcMAC)})
+	}
+	s.enqueue(jobs, job{packet: packet(request, pcMAC)})
+	if got := s.Counters(); len(jobs) != 7 || got.Dropped != 2 {
+		t.Errorf("got %d packets in the queue and %+v, want 6 DISCOVERs and the REQUEST", len(jobs), got)
+	}
+}

@@ -52,7 +52,7 @@ func (p *Pool) Decide(ctx context.Context, c dhcp.Client, machine *kilnv1.Machin
 		q.hostname = c.Hostname
 	}
 	q.hostname = q.hostname[:min(len(q.hostname), 255)]
-	leave, why := p.gate.enter(mac, machine != nil || p.bound(where, q.client), p.now())
+	leave, why := p.gate.enter(mac, machine != nil || p.bound(where, q), p.now())
 	if leave == nil {
 		counted(refusals, "limit", why)
 		p.sayOnce("limit "+why, func() { p.cfg.Log.Warn("DHCP packets are dropped by a limit", "limit", why, "mac", mac) })
@@ -80,12 +80,15 @@ func (a Answer) name(m dhcpv4.MessageType) string {
 	return "ack"
 }
 
-// bound says whether a client has an address.
-func (p *Pool) bound(where []*subnet, client string) bool {
+// bound says whether a client has an address, or comes for the one that it was offered.
+func (p *Pool) bound(where []*subnet, q question) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range where {
-		if _, r := p.replica.own(s.name, client); r.holds(p.now()) {
+		if _, r := p.replica.own(s.name, q.client); r.holds(p.now()) {
+			return true
+		}
+		if n := p.pledges.of[tenant{s.name, q.client}]; n != nil && q.want == selecting && n.address == q.address {
 			return true
 		}
 	}

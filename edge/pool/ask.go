@@ -47,7 +47,7 @@ func read(c dhcp.Client) ask {
 			a.want = selecting
 		case !c.Address.IsValid():
 			a.want = rebooting
-		case direct(c):
+		case c.Direct():
 			a.want = renewing
 		default:
 			a.want = rebinding
@@ -67,16 +67,6 @@ func read(c dhcp.Client) ask {
 		}
 	}
 	return a
-}
-
-// direct says whether a packet was sent to this edge alone.
-func direct(c dhcp.Client) bool {
-	for _, p := range c.Own {
-		if p.Addr() == c.Ingress.To {
-			return true
-		}
-	}
-	return false
 }
 
 // clientOf names a client for the farm: by its hardware address, whatever option 61 says.

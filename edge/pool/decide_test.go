@@ -130,6 +130,7 @@ func TestWhereClientsAre(t *testing.T) {
 		{"subnet selection", packet{message: discover, giaddr: "10.2.0.1", subnet: []byte{10, 5, 0, 0}}, []netip.Prefix{own}, "e"},
 		{"link selection before subnet selection", packet{message: discover, giaddr: "10.2.0.1", relay: []byte{5, 4, 10, 1, 0, 0}, subnet: []byte{10, 5, 0, 0}}, []netip.Prefix{own}, "a"},
 		{"it renews across a router", packet{message: request, ciaddr: "10.2.0.9", to: "10.1.0.2"}, []netip.Prefix{own}, "b"},
+		{"it renews by another interface", packet{message: request, ciaddr: "10.2.0.9", to: "10.4.0.2"}, []netip.Prefix{own}, "b"},
 		{"it rebinds on our segment", packet{message: request, ciaddr: "10.2.0.9"}, []netip.Prefix{own}, "a"},
 	} {
 		c.in.mac = pcMAC

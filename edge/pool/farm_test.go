@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -145,7 +147,7 @@ func (f farmOf) Bind(ctx context.Context, commands []*kilnv1.BindCommand) ([]*ki
 	for _, r := range f.apply(list...) {
 		verdict, ok := map[state.Refusal]kilnv1.BindVerdict{"": 1, state.RefusedBound: 2, state.RefusedElsewhere: 3, state.RefusedOutside: 4}[r.Refused]
 		if !ok {
-			return nil, fmt.Errorf("refused: %s", r.Refused)
+			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("refused: %s", r.Refused))
 		}
 		one := &kilnv1.BindResult{Verdict: verdict, Address: r.Binding.GetAddress()}
 		if r.Binding != nil {

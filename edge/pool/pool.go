@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -164,13 +165,10 @@ func (p *Pool) Holder(address netip.Addr) (client string, ok bool) {
 
 // Fits says whether an address is of the network that a client is in, as far as that is known.
 func (p *Pool) Fits(c dhcp.Client, address netip.Addr) bool {
-	where := p.book.Load().where(c)
-	for _, s := range where {
-		if s.prefix.Contains(address) {
-			return true
-		}
-	}
-	return len(where) == 0
+	b := p.book.Load()
+	where := b.where(c)
+	s := b.of(address)
+	return s == nil || len(where) == 0 || slices.Contains(where, s)
 }
 
 // Fill adds what the subnet of a fixed address says to what its machine says, and returns the subnet's options.

@@ -175,7 +175,7 @@ func (b *book) where(c dhcp.Client) []*subnet {
 		for _, s := range b.byRelay[c.Gateway] {
 			add(s)
 		}
-	case c.Address.IsValid() && direct(c): // it may be anywhere, and has the right address there (RFC 2131 §4.3.2)
+	case c.Address.IsValid() && c.Direct(): // it may be anywhere, and has the right address there (RFC 2131 §4.3.2)
 		add(b.of(c.Address))
 	default:
 		for _, p := range c.Own {
