@@ -13,7 +13,9 @@ TEST_PACKAGES := gcc libc6-dev $(DEMO_PACKAGES) qemu-system-arm ovmf qemu-efi-aa
   qemu-utils gdisk fdisk mtools xorriso genisoimage squashfs-tools erofs-utils cryptsetup-bin sbsigntool binutils skopeo \
   syslinux syslinux-common syslinux-utils pxelinux isolinux systemd-boot-efi u-boot-tools
 # What make bench measures the edge beside, and with; what is missing is left out of its tables.
-BENCH_PACKAGES := iproute2 dnsmasq-base atftpd nginx-light curl atftp
+BENCH_PACKAGES := iproute2 dnsmasq-base atftpd nginx-light curl atftp kea-dhcp4-server kea-admin
+# DHCP clients that an edge has to please.
+CLIENT_PACKAGES := busybox-static isc-dhcp-client dhcpcd-base systemd
 
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_CONNECT := connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1
@@ -56,8 +58,8 @@ test: ## everything that is quick: checks, all tests under the race detector, a 
 	@$(MAKE) --no-print-directory build tools check
 	go test -race -timeout 20m ./...
 
-e2e: ## the long end-to-end tests: every format under its firmware, all compressions
-	@deploy/packages.sh $(TEST_PACKAGES)
+e2e: ## the long end-to-end tests: every format under its firmware, all compressions, DHCP clients
+	@deploy/packages.sh $(TEST_PACKAGES) $(CLIENT_PACKAGES)
 	@$(MAKE) --no-print-directory build tools
 	KILN_E2E=full go test -count=1 -timeout 60m -v ./e2e/...
 
@@ -65,6 +67,7 @@ CHAOS ?= 5m
 chaos: tools ## break a farm of processes for CHAOS (5m), and check what it did; the report goes to build/chaos
 	@mkdir -p build/chaos
 	KILN_CHAOS=$(CHAOS) KILN_CHAOS_REPORT=$(CURDIR)/build/chaos go test -count=1 -timeout 60m -v -run TestAFarmGoesOn ./e2e/chaos
+	KILN_DHCP=$(CHAOS) KILN_CHAOS_REPORT=$(CURDIR)/build/chaos go test -count=1 -timeout 60m -v -run TestEveryMachine ./e2e/room
 
 FUZZTIME ?= 30s
 fuzz: ## each fuzz target for FUZZTIME (30s)

@@ -122,6 +122,9 @@ func (c Client) Waited() uint16 {
 // maxHops is how many relays a packet may have passed (RFC 1542 §4.1.1).
 const maxHops = 16
 
+// maxMAC is how long a hardware address may be: its field has no room for more.
+const maxMAC = 16
+
 // Options that this package reads or writes by their number.
 const (
 	optMask, optRouter, optDNS, optLog, optHostname, optDomain = 1, 3, 6, 7, 12, 15
@@ -141,8 +144,8 @@ func Classify(packet []byte, in Ingress) (Client, error) {
 	if p.OpCode != dhcpv4.OpcodeBootRequest {
 		return Client{}, fmt.Errorf("a packet from %s is no request but an answer; see that no other DHCP server sends to this port", in.From)
 	}
-	if len(p.ClientHWAddr) == 0 || p.HopCount > maxHops {
-		return Client{}, fmt.Errorf("a request from %s has a hardware address of %d bytes and %d hops: it is forged, or relays go in a circle", in.From, len(p.ClientHWAddr), p.HopCount)
+	if long := packet[2]; long == 0 || long > maxMAC || p.HopCount > maxHops { // the library cuts what is too long
+		return Client{}, fmt.Errorf("a request from %s has a hardware address of %d bytes and %d hops: it is forged, or relays go in a circle", in.From, long, p.HopCount)
 	}
 	c := Client{
 		Message: p.MessageType(), MAC: p.ClientHWAddr, Class: text(p.Options[optClass]), Classes: userClasses(p.Options[optUserClass]),

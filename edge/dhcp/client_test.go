@@ -102,6 +102,8 @@ func TestPacketsThatAreRefused(t *testing.T) {
 	noMAC[2] = 0
 	hops := packet(discover, pcMAC)
 	hops[3] = 17
+	long := packet(discover, pcMAC)
+	long[2] = 255
 	bootp := packet(discover, pcMAC)
 	bootp[240] = 255
 	for _, c := range []struct {
@@ -114,6 +116,7 @@ func TestPacketsThatAreRefused(t *testing.T) {
 		{"an answer", answer, "no request but an answer"},
 		{"no hardware address", noMAC, "hardware address of 0 bytes"},
 		{"relays in a circle", hops, "17 hops"},
+		{"a hardware address that is longer than its field", long, "255 bytes"},
 		{"BOOTP without options", bootp, "no request of a DHCP client"},
 		{"an OFFER as a request", packet(offer, pcMAC), "message type 2"},
 		{"a relay that is everybody", packet(discover, pcMAC, at(24, "255.255.255.255")), "no host can have: 255.255.255.255"},

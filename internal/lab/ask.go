@@ -63,6 +63,15 @@ func (f *Farm) API(c *Node) (kilnv1connect.FarmServiceClient, error) {
 	return kilnv1connect.NewFarmServiceClient(client, "https://"+c.api), nil
 }
 
+// Room is a coordinator's API for machines and addresses, as its administrator.
+func (f *Farm) Room(c *Node) (kilnv1connect.RoomServiceClient, error) {
+	client, err := f.HTTP()
+	if err != nil {
+		return nil, err
+	}
+	return kilnv1connect.NewRoomServiceClient(client, "https://"+c.api), nil
+}
+
 // Status asks the coordinators, one after the other, what the farm does.
 func (f *Farm) Status(ctx context.Context) (*kilnv1.StatusResponse, error) {
 	err := error(fmt.Errorf("no coordinator runs"))

@@ -56,6 +56,24 @@ type Node struct {
 // Address is where a coordinator's API listens, host:port.
 func (n *Node) Address() string { return n.api }
 
+// Host is the node's address in the lab's network; empty when it has none of its own.
+func (n *Node) Host() string {
+	if n.space == nil {
+		return ""
+	}
+	return n.space.address
+}
+
+// Route sends what the node has for a network to another host in the lab's network.
+func (n *Node) Route(network, via string) error {
+	return ip("-n", n.space.name, "route", "replace", network, "via", via)
+}
+
+// Link says that a network is on the node's own link.
+func (n *Node) Link(network string) error {
+	return ip("-n", n.space.name, "route", "replace", network, "dev", "eth0")
+}
+
 // Pid is the node's process, 0 when it does not run.
 func (n *Node) Pid() int {
 	if p := n.process.Load(); p != nil && p.running() {

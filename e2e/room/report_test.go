@@ -1,0 +1,70 @@
+package room
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/kiln-farm/kiln/internal/dhcpsim/history"
+)
+
+// report is what a run did and found.
+type report struct {
+	Seed       uint64         `json:"seed"`
+	Seconds    float64        `json:"seconds"`
+	Machines   int            `json:"machines"`
+	Edges      int            `json:"edges"`
+	Injected   map[string]int `json:"injected"` // faults by kind
+	Skipped    []string       `json:"skipped"`
+	Behaviour  map[string]int `json:"behaviour"`
+	Calm       float64        `json:"calm_seconds"` // from the last fault until every well-behaved machine had an address
+	Stats      history.Stats  `json:"-"`
+	ACKs       map[string]int `json:"acks"`
+	Bindings   int            `json:"bindings"` // in the farm's books at the end
+	Compared   int            `json:"compared"` // of them with what machines believe
+	Violations int            `json:"violations"`
+}
+
+func (r *report) text() string {
+	var b strings.Builder
+	counts := func(title string, of map[string]int) {
+		fmt.Fprintf(&b, "%s:\n", title)
+		for _, kind := range slices.Sorted(maps.Keys(of)) {
+			fmt.Fprintf(&b, "  %7d  %s\n", of[kind], kind)
+		}
+	}
+	fmt.Fprintf(&b, "dhcp: seed %d, %d machines, %d edges, %.0f s\n", r.Seed, r.Machines, r.Edges, r.Seconds)
+	counts("faults injected", r.Injected)
+	for _, kind := range r.Skipped {
+		fmt.Fprintf(&b, "     none  %s\n", kind)
+	}
+	counts("what machines did", r.Behaviour)
+	s := r.Stats
+	fmt.Fprintf(&b, `checked:
+  %d packets sent and %d received; %d OFFERs, %d NAKs, ACKs: %v
+  %d addresses given; %d ACKs for an address that its client still had, %d for one that it had before
+  %d addresses went to another client after that; %d OFFERs of another address than the client had, %d NAKs after another edge's ACK
+  ACKs by edge: %v
+  every well-behaved machine had an address %.1f s after the last fault
+  %d bindings in the farm's books, %d of them compared with what machines believe
+violations: %d
+`, s.Sent, s.Received, s.Offers, s.NAKs, r.ACKs, s.Addresses, s.Kept, s.Again, s.Passed, s.OtherOffers, s.Contradicted, s.ServersThatGave, r.Calm,
+		r.Bindings, r.Compared, r.Violations)
+	return b.String()
+}
+
+// write leaves the report in a directory, as dhcp.txt and dhcp.json.
+func (r *report) write(dir string) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "dhcp.json"), append(data, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "dhcp.txt"), []byte(r.text()), 0o644)
+}

@@ -1,0 +1,235 @@
+package room
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/kiln-farm/kiln/internal/dhcpsim"
+	"github.com/kiln-farm/kiln/internal/dhcpsim/history"
+	"github.com/kiln-farm/kiln/internal/lab"
+)
+
+const (
+	shortRun   = 15 * time.Second // of faults, in make test
+	shortLease = 12 * time.Second
+	longLease  = 60 * time.Second
+	direct     = 60 // machines on the edges' segment in the long run
+	breath     = 2 * time.Second
+	calmDown   = 3 * time.Minute // until every machine has an address
+	told       = 20              // violations that are told in full
+)
+
+// TestEveryMachineKeepsItsAddressWhateverBreaks is the whole of this package; see its comment.
+func TestEveryMachineKeepsItsAddressWhateverBreaks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a farm of processes; not in -short")
+	}
+	if err := lab.Able(); err != nil {
+		t.Skip("SKIPPED: the farm and its machines need networks of their own: ", err)
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("SKIPPED: kiln is built for this: ", err)
+	}
+	r := &report{Seed: uint64(time.Now().UnixNano()), Machines: 240, Edges: 2, Injected: map[string]int{}, ACKs: map[string]int{}}
+	span, short := shortRun, true
+	if text := os.Getenv("KILN_DHCP"); text != "" {
+		var err error
+		if span, err = time.ParseDuration(text); err != nil {
+			t.Fatalf("KILN_DHCP=%s: it is how long faults go on, such as 5m", text)
+		}
+		r.Machines, r.Edges, short = 10_000, 3, false
+	}
+	number(t, "KILN_DHCP_SEED", func(n uint64) { r.Seed = n })
+	number(t, "KILN_DHCP_MACHINES", func(n uint64) { r.Machines = int(n) })
+	t.Logf("KILN_DHCP_SEED=%d repeats what machines do and the order of faults", r.Seed)
+	run(t, r, span, short)
+}
+
+func number(t *testing.T, name string, set func(uint64)) {
+	t.Helper()
+	if text := os.Getenv(name); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("%s=%s: it is a number", name, text)
+		}
+		set(n)
+	}
+}
+
+func run(t *testing.T, r *report, span time.Duration, short bool) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	// A third more addresses than machines, so that some go from one to another.
+	s := setting{edges: r.Edges, addresses: r.Machines/2*4/3 + 100, lease: longLease, boot: longLease / 2}
+	o := dhcpsim.Options{Seed: r.Seed, Machines: r.Machines, Direct: direct, Spread: 40 * time.Second, Pace: 90 * time.Second, Loss: 0.02, Twice: 0.02}
+	if short {
+		s.lease, s.boot = shortLease, shortLease*3/4
+		o.Direct, o.Spread, o.Pace = 12, 2*time.Second, 8*time.Second
+	}
+	dir := os.Getenv("KILN_CHAOS_REPORT")
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	w := newWorld(ctx, t, dir, r.Seed, s)
+	o.Networks, o.Log = w.networks, packetLog(t)
+	sim := dhcpsim.New(o, w.wire, history.New(w.pools...))
+	begin := time.Now()
+	living, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan struct{})
+	go func() { sim.Run(living); close(done) }()
+
+	if short {
+		w.sleep(ctx, o.Spread)
+	} else {
+		w.sleep(ctx, o.Spread+30*time.Second)
+	}
+	w.breakThings(ctx, t, r, time.Now().Add(span), short)
+	sim.Calm(ctx)
+	calm := time.Now()
+	homeless := sim.Homeless(ctx)
+	for ; homeless > 0 && time.Since(calm) < calmDown; homeless = sim.Homeless(ctx) {
+		w.sleep(ctx, 200*time.Millisecond)
+	}
+	r.Calm = time.Since(calm).Seconds()
+	if homeless > 0 {
+		t.Errorf("after %s without faults %d well-behaved machines have no address", calmDown, homeless)
+	}
+	sim.Freeze(ctx)
+	w.sleep(ctx, time.Second) // for what is on its way to the farm
+	books, err := w.books(ctx)
+	at := sim.Now()
+	stop()
+	<-done
+	if err != nil {
+		t.Error("the farm's books: ", err)
+	}
+	r.judge(t, sim, books, at)
+	r.Seconds = time.Since(begin).Seconds()
+	if err := r.write(dir); err != nil {
+		t.Error(err)
+	}
+	t.Log(r.text())
+	if short {
+		w.end(t)
+	}
+}
+
+// packetLog is where every packet is told of, if anybody wants to know.
+func packetLog(t *testing.T) io.Writer {
+	path := os.Getenv("KILN_DHCP_LOG")
+	if path == "" {
+		return nil
+	}
+	file, err := os.Create(filepath.Clean(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = file.Close() })
+	return file
+}
+
+// breakThings injects one fault after the other until the end: every kind once in an order that the seed decides, and so again.
+func (w *world) breakThings(ctx context.Context, t *testing.T, r *report, end time.Time, short bool) {
+	todo := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return f.long && short })
+	order := rand.New(rand.NewPCG(r.Seed, 2))
+	for time.Now().Before(end) && ctx.Err() == nil {
+		order.Shuffle(len(todo), func(a, b int) { todo[a], todo[b] = todo[b], todo[a] })
+		for _, f := range todo {
+			if !time.Now().Before(end) {
+				break
+			}
+			w.inject(ctx, t, r, f)
+			if !short {
+				w.sleep(ctx, breath)
+			}
+		}
+	}
+	for _, f := range faults {
+		switch {
+		case f.long && short:
+			r.Skipped = append(r.Skipped, f.kind+": only in make chaos")
+		case r.Injected[f.kind] == 0:
+			r.Skipped = append(r.Skipped, f.kind+": no time was left")
+		}
+	}
+}
+
+func (w *world) inject(ctx context.Context, t *testing.T, r *report, f fault) {
+	begun := time.Now()
+	one, cancel := context.WithTimeout(ctx, 2*wholeAgain)
+	defer cancel()
+	if err := f.inject(one, w); err != nil {
+		t.Errorf("%s: %v", f.kind, err)
+	}
+	over := time.Now()
+	if err := w.await(ctx); err != nil {
+		t.Errorf("after %s: %v", f.kind, err)
+	}
+	for _, n := range w.farm.Nodes() {
+		if n.Fell() {
+			t.Errorf("after %s %s ended by itself: %s", f.kind, n.Name, n.Said())
+			if err := n.Start(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	r.Injected[f.kind]++
+	t.Logf("%s  %s took %.1f s, and the farm was whole after another %.1f s", begun.Format("15:04:05"), f.kind, over.Sub(begun).Seconds(), time.Since(over).Seconds())
+}
+
+// judge compares what machines believe with what must be.
+func (r *report) judge(t *testing.T, sim *dhcpsim.Sim, books []history.Entry, at time.Duration) {
+	t.Helper()
+	m := sim.Model
+	m.Need(at, sim.Want())
+	m.Compare(at, books)
+	r.Stats, r.Behaviour, r.Bindings, r.Violations = m.Stats, sim.Counts(), len(books), len(m.Violations)
+	r.Compared = len(m.Beliefs(at))
+	known := sim.MACs()
+	for _, b := range books {
+		if b.Bound && !known[b.MAC] {
+			t.Errorf("%s is bound to %q, which never asked for it", b.Address, b.MAC)
+		}
+	}
+	for mode, n := range m.Stats.ACKs {
+		r.ACKs[mode.String()] = n
+	}
+	kinds := map[history.Kind]int{}
+	for _, v := range m.Violations {
+		if kinds[v.Kind]++; kinds[v.Kind] <= told {
+			t.Error(v)
+		}
+	}
+	if len(kinds) > 0 {
+		t.Errorf("violations by kind: %v", kinds)
+	}
+	for what, n := range map[string]int{"first addresses": m.Stats.ACKs[history.Selecting], "renewals": m.Stats.ACKs[history.Renewing],
+		"INIT-REBOOTs": m.Stats.ACKs[history.Rebooting], "releases": m.Stats.Releases, "addresses to compare": r.Compared, "faults": len(r.Injected)} {
+		if n == 0 {
+			t.Errorf("there were no %s: this run checked nothing of them", what)
+		}
+	}
+	if len(m.Stats.ServersThatGave) < r.Edges {
+		t.Errorf("%d edges gave addresses, want %d: %v", len(m.Stats.ServersThatGave), r.Edges, m.Stats.ServersThatGave)
+	}
+}
+
+// end ends all nodes in good order.
+func (w *world) end(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), wholeAgain)
+	defer cancel()
+	for _, n := range append(slices.Clone(w.farm.Edges()), w.farm.Coordinators()...) {
+		if err := n.Terminate(ctx); err != nil {
+			t.Errorf("the end of %s: %v", n.Name, err)
+		}
+	}
+}

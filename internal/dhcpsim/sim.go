@@ -1,0 +1,278 @@
+package dhcpsim
+
+import (
+	"bufio"
+	"container/heap"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/kiln-farm/kiln/internal/dhcpsim/history"
+)
+
+// ownMAC is the first byte of all simulated hardware addresses.
+const ownMAC = 0x06
+
+// Options of a simulation.
+type Options struct {
+	Seed     uint64
+	Machines int // behind relays
+	Direct   int // on the segment
+	Networks []Network
+	Spread   time.Duration // over which machines are switched on
+	Pace     time.Duration // between the things that happen to a machine which has its address; a mean
+	Loss     float64       // of packets, each way
+	Twice    float64       // of packets that are sent
+	Honest   bool          // nobody moves, lies or has another's MAC
+	Log      io.Writer     // for every packet; may be nil
+}
+
+// Sim is the machines. All but Run is for other goroutines while it runs.
+type Sim struct {
+	Model *history.Model // once Run has returned
+
+	o        Options
+	wire     *Wire
+	random   *rand.Rand // of the sim's own, not of machines
+	start    time.Time
+	machines []*machine
+	wakes    wakes
+	orders   chan func()
+	xids     map[uint32]int // of all that was ever asked, to its machine
+	direct   map[netip.Addr]*machine
+	counts   map[string]int
+	log      *bufio.Writer
+	calm     bool
+	frozen   bool
+}
+
+// New makes the machines. Nothing is sent before Run.
+func New(o Options, wire *Wire, model *history.Model) *Sim {
+	s := &Sim{Model: model, o: o, wire: wire, random: rand.New(rand.NewPCG(o.Seed, 0)), orders: make(chan func()),
+		xids: map[uint32]int{}, direct: map[netip.Addr]*machine{}, counts: map[string]int{}}
+	if o.Log != nil {
+		s.log = bufio.NewWriter(o.Log)
+	}
+	var relayed, direct []Network
+	for _, n := range o.Networks {
+		if n.Relay.IsValid() {
+			relayed = append(relayed, n)
+		} else {
+			direct = append(direct, n)
+		}
+	}
+	for i := range o.Machines + o.Direct {
+		m := &machine{sim: s, id: i, random: rand.New(rand.NewPCG(o.Seed, uint64(i+1))), networks: relayed, had: map[string]lease{}}
+		m.mac = history.MAC{ownMAC, 0, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}
+		if i >= o.Machines {
+			m.networks = direct
+		}
+		m.network = m.networks[m.random.IntN(len(m.networks))]
+		s.assign(m)
+		s.machines = append(s.machines, m)
+	}
+	return s
+}
+
+// assign says what a machine is.
+func (s *Sim) assign(m *machine) {
+	if s.o.Honest || m.id >= s.o.Machines {
+		return
+	}
+	switch share := m.id % 100; {
+	case share < 10:
+		m.role = mover
+	case share >= 50 && share < 54: // pairs
+		m.role = clone
+		if share%2 == 1 {
+			m.mac, m.network = s.machines[m.id-1].mac, s.machines[m.id-1].network
+		}
+	case share == 99:
+		m.role = liar
+	}
+}
+
+// Run lets the machines live until ctx ends.
+func (s *Sim) Run(ctx context.Context) {
+	s.start = time.Now()
+	for _, m := range s.machines {
+		s.wake(m, time.Duration(m.random.Float64()*float64(s.o.Spread)))
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		for len(s.wakes) > 0 && s.wakes[0].at <= s.now() {
+			w := heap.Pop(&s.wakes).(wake)
+			if m := s.machines[w.machine]; w.number == m.wakes {
+				m.step(s.now())
+			}
+		}
+		if len(s.wakes) > 0 {
+			timer.Reset(s.wakes[0].at - s.now())
+		}
+		select {
+		case in := <-s.wire.in:
+			s.receive(in)
+		case order := <-s.orders:
+			order()
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	if s.log != nil {
+		_ = s.log.Flush() // the log is for people
+	}
+}
+
+func (s *Sim) now() time.Duration { return time.Since(s.start) }
+
+// do calls f between packets, and waits for it.
+func (s *Sim) do(ctx context.Context, f func()) {
+	done := make(chan struct{})
+	select {
+	case s.orders <- func() { f(); close(done) }:
+		<-done
+	case <-ctx.Done():
+	}
+}
+
+// Calm ends all misbehaviour and loss: who is off is switched on, and nothing happens to machines any more.
+func (s *Sim) Calm(ctx context.Context) {
+	s.do(ctx, func() {
+		s.calm = true
+		for _, m := range s.machines {
+			if m.state == off && m.role != liar {
+				s.wake(m, time.Duration(m.random.Int64N(int64(3*time.Second))))
+			}
+		}
+	})
+}
+
+// Homeless is how many well-behaved machines do not run their operating system with an address now.
+func (s *Sim) Homeless(ctx context.Context) (n int) {
+	s.do(ctx, func() {
+		for _, m := range s.machines {
+			if m.wellBehaved() && !m.settled(s.now()) {
+				n++
+			}
+		}
+	})
+	return n
+}
+
+// Freeze stops all machines where they are, so that what they have can be compared with what servers think.
+func (s *Sim) Freeze(ctx context.Context) { s.do(ctx, func() { s.frozen = true }) }
+
+// Now is the time of the history.
+func (s *Sim) Now() time.Duration { return s.now() }
+
+// Want says where well-behaved machines are, by number. For when nothing runs.
+func (s *Sim) Want() map[int]string {
+	want := map[int]string{}
+	for _, m := range s.machines {
+		if m.wellBehaved() {
+			want[m.id] = m.network.Name
+		}
+	}
+	return want
+}
+
+// MACs are those of all machines; floods have others.
+func (s *Sim) MACs() map[string]bool {
+	all := map[string]bool{}
+	for _, m := range s.machines {
+		all[m.mac.String()] = true
+	}
+	return all
+}
+
+// Counts are what machines did, by kind.
+func (s *Sim) Counts() map[string]int { return s.counts }
+
+func (s *Sim) note(e history.Event) {
+	e.At = s.now()
+	s.Model.Add(e)
+	if s.log != nil {
+		fmt.Fprintln(s.log, e)
+	}
+}
+
+func (s *Sim) receive(in inbound) {
+	if in.who.IsValid() {
+		if m := s.direct[in.who]; m != nil && m.has(s.now()) && m.lease.address == in.who {
+			s.wire.segment.Write(arp(in.mac, in.from, m.mac, in.who))
+		}
+		return
+	}
+	r, ok := parse(in.payload)
+	if !ok {
+		s.counts["answers that cannot be read"]++
+		return
+	}
+	id, known := s.xids[r.xid]
+	if !known {
+		s.note(history.Event{Received: true, Machine: -1, MAC: r.mac, Message: r.message, XID: r.xid, Address: r.address, Server: r.server})
+		return
+	}
+	if s.frozen || id == flood || s.lost() {
+		return
+	}
+	m := s.machines[id]
+	switch {
+	case m.mac != r.mac:
+		s.counts["answers with another MAC"]++
+	case in.relay != "" && in.relay != m.network.Name: // it has moved
+		s.counts["answers to where a machine was"]++
+	case m.xid != r.xid:
+		s.counts["answers that came too late"]++
+	default:
+		m.receive(s.now(), r, in.from)
+	}
+}
+
+func (s *Sim) lost() bool {
+	if s.calm || s.random.Float64() >= s.o.Loss {
+		return false
+	}
+	s.counts["packets lost"]++
+	return true
+}
+
+// copies is how often a packet is sent.
+func (s *Sim) copies() int {
+	switch {
+	case s.lost():
+		return 0
+	case !s.calm && s.random.Float64() < s.o.Twice:
+		s.counts["packets sent twice"]++
+		return 2
+	}
+	return 1
+}
+
+// wake is when a machine does something next, unless it did something else before.
+type wake struct {
+	at              time.Duration
+	machine, number int
+}
+
+type wakes []wake
+
+func (w wakes) Len() int           { return len(w) }
+func (w wakes) Less(a, b int) bool { return w[a].at < w[b].at }
+func (w wakes) Swap(a, b int)      { w[a], w[b] = w[b], w[a] }
+func (w *wakes) Push(x any)        { *w = append(*w, x.(wake)) }
+func (w *wakes) Pop() any {
+	last := (*w)[len(*w)-1]
+	*w = (*w)[:len(*w)-1]
+	return last
+}
+
+// wake has a machine do something after a time, and nothing before.
+func (s *Sim) wake(m *machine, after time.Duration) {
+	m.wakes++
+	heap.Push(&s.wakes, wake{s.now() + after, m.id, m.wakes})
+}
