@@ -78,15 +78,15 @@ func (c *Coordinator) announce(ctx context.Context) {
 	known := false // the others know what this one is now
 	told := time.Now()
 	for ctx.Err() == nil {
-		wait := announceEvery
-		if !known || !c.votes() {
+		wait := announceLook
+		if !known || !c.votes() || !c.led() {
 			wait = announceRetry
 			voter, err := c.announceOnce(ctx)
 			switch {
 			case connect.CodeOf(err) == connect.CodeFailedPrecondition || connect.CodeOf(err) == connect.CodePermissionDenied:
 				c.fail(fmt.Errorf("the farm does not take this coordinator: %s", messageOf(err)))
 				return
-			case err != nil && time.Since(told) > announceEvery:
+			case err != nil && time.Since(told) > announceTold:
 				told = time.Now()
 				c.cfg.Log.Info("this coordinator could not announce itself yet; trying again", "node", c.cfg.NodeID, "error", err)
 			}
@@ -99,6 +99,13 @@ func (c *Coordinator) announce(ctx context.Context) {
 			timer.Stop()
 		}
 	}
+}
+
+// led says that this coordinator leads or knows who does. One that was removed while raft was busy is not told so by raft, and
+// would stand for election for ever; the others tell it when it announces itself.
+func (c *Coordinator) led() bool {
+	leader, _ := c.node.LeaderWithID()
+	return leader != "" || c.node.State() == raft.Leader
 }
 
 // votes says that this coordinator has a vote, as far as it knows.

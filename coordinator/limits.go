@@ -45,7 +45,8 @@ const (
 	peerTimeout     = 3 * time.Second        // to connect to another coordinator, and for its answers to raft
 	peerPing        = 2 * time.Second        // of silence on a connection to another coordinator, then it is asked
 	peerConns       = 3                      // of raft kept open to each other coordinator
-	announceEvery   = 10 * time.Second       // how often a coordinator looks whether it is still a member
+	announceLook    = 2 * time.Second        // how often a coordinator looks whether it is still a member
+	announceTold    = 10 * time.Second       // how often it says why it is not
 	announceRetry   = 200 * time.Millisecond // while it is not
 	announceTimeout = 5 * time.Second
 	leaderLook      = 50 * time.Millisecond // how often raft is asked who leads, while a request waits for that

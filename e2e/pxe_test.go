@@ -189,9 +189,39 @@ func TestMachinesBootFromTheNetwork(t *testing.T) {
 				full(t)
 			}
 			needFirmware(t, c.arch)
+			begun := time.Now()
 			notBy(t, c.not, boot(t, r.in(c.args(t, r.tap())...), configured))
+			w.timeline(t, begun)
 		})
 	}
+}
+
+// timeline checks that everything the machine did since then is told, also what it logged itself.
+func (w *world) timeline(t *testing.T, begun time.Time) {
+	t.Helper()
+	var missing []string
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) { // events are told in a moment
+		out, err := w.run(t.Context(), w.kiln, "machine", "boots", "--cache", w.cache, "demo-machine")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var since string
+		for line := range strings.Lines(out) {
+			if at, err := time.ParseInLocation("2006-01-02 15:04:05.000", line[:min(len(line), 23)], time.Local); err == nil && !at.Before(begun.Truncate(time.Millisecond)) {
+				since += line
+			}
+		}
+		missing = nil
+		for _, stage := range []string{" dhcp ", " script ", " kernel ", " initrd ", " config ", "configure: this is demo-machine", " up "} {
+			if !strings.Contains(since, stage) {
+				missing = append(missing, stage)
+			}
+		}
+		if missing == nil {
+			return
+		}
+	}
+	t.Errorf("the timeline has no %q", missing)
 }
 
 // notBy checks that a machine did not boot by another way than the one that is tested.
