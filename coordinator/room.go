@@ -251,6 +251,9 @@ func clip(s string, n int) string { return s[:min(len(s), n)] }
 // bootsEvery is how often what machines did is written to the cache.
 const bootsEvery = time.Second
 
+// bootsLast is how long that may take when leadership ends.
+const bootsLast = time.Second
+
 // keepSecrets fills in the secrets that are empty: whoever changes a machine is not shown them.
 func keepSecrets(now *kilnv1.Intent, change *kilnv1.RoomCommand) {
 	known := map[string]map[string]string{}

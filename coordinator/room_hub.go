@@ -150,7 +150,15 @@ func (h *roomHub) tellStopped(now int64) {
 	}
 }
 
-// keepBoots writes what machines did to the cache, a while after it came, so that a boot is a few writes.
+// keepLater has a machine's events written the next time.
+func (h *roomHub) keepLater(machine string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dirty[machine] = true
+}
+
+// keepBoots writes what machines did to the cache, a while after it came, so that a boot is a few writes. Whoever leads next
+// finds it there: what came last is written at the end, as far as that takes no time.
 func (l *leader) keepBoots() {
 	ticker := time.NewTicker(bootsEvery)
 	defer ticker.Stop()
@@ -158,18 +166,26 @@ func (l *leader) keepBoots() {
 		select {
 		case <-ticker.C:
 		case <-l.ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), bootsLast)
+			defer cancel()
+			l.writeBoots(last)
 			return
 		}
 		l.room.tellStopped(l.cfg.Now().UnixMilli())
-		for name, events := range l.room.takeDirty() {
-			kept, err := l.keptBoots(l.ctx, name)
-			if err == nil {
-				record := &kilnv1.BootRecord{Events: boots.Latest(boots.Merge(kept, events), machineBoot)}
-				err = putRecord(l.ctx, l.cfg.Store, cache.BootKey(name), record, cache.Replace)
-			}
-			if err != nil && l.ctx.Err() == nil {
-				l.log.Warn("what a machine did was not kept", "machine", name, "error", err)
-			}
+		l.writeBoots(l.ctx)
+	}
+}
+
+func (l *leader) writeBoots(ctx context.Context) {
+	for name, events := range l.room.takeDirty() {
+		kept, err := l.keptBoots(ctx, name)
+		if err == nil {
+			record := &kilnv1.BootRecord{Events: boots.Latest(boots.Merge(kept, events), machineBoot)}
+			err = putRecord(ctx, l.cfg.Store, cache.BootKey(name), record, cache.Replace)
+		}
+		if err != nil {
+			l.room.keepLater(name)
+			l.log.Warn("what a machine did could not be kept yet", "machine", name, "error", err)
 		}
 	}
 }
