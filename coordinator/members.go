@@ -39,12 +39,28 @@ func (s *silence) of(id raft.ServerID) time.Duration {
 	return 0
 }
 
+// hear takes what raft observes.
+func (s *silence) hear(observed any, now time.Time) {
+	switch heard := observed.(type) {
+	case raft.FailedHeartbeatObservation:
+		s.set(heard.PeerID, now)
+	case raft.ResumedHeartbeatObservation:
+		s.set(heard.PeerID, time.Time{})
+	case raft.RaftState:
+		// Raft may lose and win an election before anybody here sees it. It tells of what fails from then on, and not that what
+		// failed before works again.
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		clear(s.since)
+	}
+}
+
 // listenToPeers notes which other coordinators raft hears, until leadership ends.
 func (l *leader) listenToPeers() {
 	seen := make(chan raft.Observation, 64)
 	observer := raft.NewObserver(seen, false, func(o *raft.Observation) bool {
 		switch o.Data.(type) {
-		case raft.FailedHeartbeatObservation, raft.ResumedHeartbeatObservation:
+		case raft.FailedHeartbeatObservation, raft.ResumedHeartbeatObservation, raft.RaftState:
 			return true
 		}
 		return false
@@ -54,12 +70,7 @@ func (l *leader) listenToPeers() {
 	for {
 		select {
 		case o := <-seen:
-			switch heard := o.Data.(type) {
-			case raft.FailedHeartbeatObservation:
-				l.silence.set(heard.PeerID, time.Now())
-			case raft.ResumedHeartbeatObservation:
-				l.silence.set(heard.PeerID, time.Time{})
-			}
+			l.silence.hear(o.Data, time.Now())
 		case <-l.ctx.Done():
 			return
 		}

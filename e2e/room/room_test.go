@@ -20,6 +20,7 @@ import (
 const (
 	shortRun   = 15 * time.Second // of faults, in make test
 	shortLease = 12 * time.Second
+	shortBoot  = 10 * time.Second // the least that a subnet may say
 	longLease  = 60 * time.Second
 	direct     = 60 // machines on the edges' segment in the long run
 	breath     = 2 * time.Second
@@ -71,7 +72,7 @@ func run(t *testing.T, r *report, span time.Duration, short bool) {
 	s := setting{edges: r.Edges, addresses: r.Machines/2*4/3 + 100, lease: longLease, boot: longLease / 2}
 	o := dhcpsim.Options{Seed: r.Seed, Machines: r.Machines, Direct: direct, Spread: 40 * time.Second, Pace: 90 * time.Second, Loss: 0.02, Twice: 0.02}
 	if short {
-		s.lease, s.boot = shortLease, shortLease*3/4
+		s.lease, s.boot = shortLease, shortBoot
 		o.Direct, o.Spread, o.Pace = 12, 2*time.Second, 8*time.Second
 	}
 	dir := os.Getenv("KILN_CHAOS_REPORT")
