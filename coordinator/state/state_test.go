@@ -176,7 +176,7 @@ func TestCompletions(t *testing.T) {
 		fails string
 	}{
 		{"infra makes the task ready again", &kilnv1.CompleteRequest{Completion: kilnv1.Completion_COMPLETION_INFRA, Error: "e"}, 1, Ready, ""},
-		{"infra too often fails the build", &kilnv1.CompleteRequest{Completion: kilnv1.Completion_COMPLETION_INFRA, Error: "disk"}, maxInfra, 0, "step a: given up after 5 tries: disk"},
+		{"infra too often fails the build", &kilnv1.CompleteRequest{Completion: kilnv1.Completion_COMPLETION_INFRA, Error: "disk"}, maxInfra, 0, "step a: given up after 8 tries: disk"},
 		{"the step's own fault fails the build at once", &kilnv1.CompleteRequest{Completion: kilnv1.Completion_COMPLETION_FAILED, Error: "bad"}, 1, 0, "step a: bad"},
 		{"outputs that are none count as infra", &kilnv1.CompleteRequest{Completion: kilnv1.Completion_COMPLETION_DONE, Outputs: []*kilnv1.Output{{Name: "x", Digest: "y"}}}, 1, Ready, ""},
 		{"an input that nobody makes counts as infra", &kilnv1.CompleteRequest{Completion: kilnv1.Completion_COMPLETION_INPUT_MISSING, Missing: digest("?")}, 1, Ready, ""},

@@ -9,7 +9,7 @@ import (
 
 // Bounds that are part of how entries apply: to change one is to raise the level.
 const (
-	maxInfra   = 5       // times that a task may lose its builder or be failed by it
+	maxInfra   = 8       // times that a task may lose its builder or be failed by it
 	maxMisses  = 5       // times that a task may find an input gone
 	maxLosses  = 5       // times that a build's outputs may be found gone
 	firstWait  = 100     // ms until a task is tried again, doubled each time
