@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 
 	"github.com/spf13/cobra"
 
@@ -124,21 +123,3 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 
 // edgePort is where edges listen.
 const edgePort = "7380"
-
-// interfaceAddress is the first IPv4 address of an interface.
-func interfaceAddress(name string) (net.IP, error) {
-	i, err := net.InterfaceByName(name)
-	if err != nil {
-		return nil, usagef("--interface %s: there is no such interface", name)
-	}
-	addresses, err := i.Addrs()
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range addresses {
-		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil {
-			return n.IP.To4(), nil
-		}
-	}
-	return nil, usagef("--interface %s: it has no IPv4 address, from which machines could boot: give it one", name)
-}

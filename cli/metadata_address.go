@@ -34,22 +34,3 @@ func (f *pxeFlags) serveMetadata(ctx context.Context, e *edge.Edge, pxe *edge.PX
 	clean.run(ctx, func(ctx context.Context) { told(log, "metadata", e.Serve(ctx, listener)) })
 	return nil
 }
-
-// interfaceNetworks are the IPv4 addresses of an interface, with their networks.
-func interfaceNetworks(name string) ([]netip.Prefix, error) {
-	i, err := net.InterfaceByName(name)
-	if err != nil {
-		return nil, usagef("--interface %s: there is no such interface", name)
-	}
-	addresses, err := i.Addrs()
-	if err != nil {
-		return nil, err
-	}
-	var all []netip.Prefix
-	for _, a := range addresses {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
-			all = append(all, p)
-		}
-	}
-	return all, nil
-}

@@ -171,28 +171,6 @@ func (f *pxeFlags) offer(networks []netip.Prefix) dhcp.Offer {
 	return o
 }
 
-// interfaceNetworks6 are the IPv6 addresses of an interface with their prefixes, without those of the link alone.
-func interfaceNetworks6(name string) ([]netip.Prefix, error) {
-	i, err := net.InterfaceByName(name)
-	if err != nil {
-		return nil, usagef("--interface %s: there is no such interface", name)
-	}
-	addresses, err := i.Addrs()
-	if err != nil {
-		return nil, err
-	}
-	var all []netip.Prefix
-	for _, a := range addresses {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() && p.Addr().IsGlobalUnicast() {
-			all = append(all, p)
-		}
-	}
-	if len(all) == 0 {
-		return nil, usagef("--interface %s: it has no IPv6 address beside that of the link, from which machines could boot: give it one, or leave --dhcp6 off", name)
-	}
-	return all, nil
-}
-
 // soon tries again for as long as the kernel makes sure that nobody else has an address (RFC 4862 §5.4).
 func soon[T any](ctx context.Context, try func() (T, error)) (T, error) {
 	for end := time.Now().Add(5 * time.Second); ; {

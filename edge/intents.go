@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/internal/durable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -133,7 +133,7 @@ func (i *Intents) Set(in *kilnv1.Intent) {
 	if i.path != "" {
 		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(in)
 		if err == nil {
-			err = replaceFile(i.path, data)
+			err = durable.Replace(i.path, data, 0o600)
 		}
 		if err != nil {
 			i.log.Error("what machines boot could not be kept on this disk", "file", i.path, "error", err)
@@ -144,18 +144,4 @@ func (i *Intents) Set(in *kilnv1.Intent) {
 	for _, f := range i.changed {
 		f(in)
 	}
-}
-
-// replaceFile writes a file that is there whole or not at all, whenever the power goes.
-func replaceFile(path string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kiln-farm/kiln/internal/durable"
 )
 
 const (
@@ -65,7 +67,7 @@ func (o *others) set(urls []string, now time.Time) bool {
 	o.gone = slices.DeleteFunc(o.gone, func(g goneEdge) bool { return slices.Contains(urls, g.url) || now.Sub(g.at) > othersKept })
 	o.told = urls
 	if o.path != "" && changed {
-		if err := replaceFile(o.path, []byte(strings.Join(o.all(now, othersKept), "\n"))); err != nil {
+		if err := durable.Replace(o.path, []byte(strings.Join(o.all(now, othersKept), "\n")), 0o600); err != nil {
 			o.log.Warn("which edges there are could not be kept on this disk", "file", o.path, "error", err)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kiln-farm/kiln/internal/durable"
 )
 
 const (
@@ -166,19 +168,7 @@ func (d *Data) read(name string) ([]byte, error) {
 
 // write replaces a file whole or not at all, whatever happens meanwhile.
 func (d *Data) write(name string, text []byte) error {
-	temp, err := os.CreateTemp(d.dir, "."+name+".*.tmp")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", d.Path(name), cause(err))
-	}
-	defer os.Remove(temp.Name()) // after the rename there is nothing to remove
-	_, err = temp.Write(text)
-	if err == nil {
-		err = temp.Sync()
-	}
-	if err = errors.Join(err, temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), d.Path(name))
-	}
-	if err != nil {
+	if err := durable.Replace(d.Path(name), text, 0o600); err != nil {
 		return fmt.Errorf("write %s: %w", d.Path(name), cause(err))
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/internal/lab"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -123,7 +124,7 @@ func run(t *testing.T, dir string, seed uint64, span time.Duration, short bool) 
 	w.judge(t, r, l, seen, h)
 
 	r.Seconds = time.Since(begin).Seconds()
-	if err := r.write(dir); err != nil {
+	if err := lab.WriteReport(dir, "chaos", r, r.text()); err != nil {
 		t.Error(err)
 	}
 	t.Log(r.text())

@@ -76,15 +76,7 @@ func pick[T any](random *rand.Rand, all []T) T { return all[random.IntN(len(all)
 
 // killAndBack kills nodes, waits a while, and starts them again.
 func killAndBack(ctx context.Context, w *world, nodes ...*lab.Node) error {
-	var err error
-	for _, n := range nodes {
-		err = errors.Join(err, n.Kill())
-	}
-	w.hold(ctx, 200*time.Millisecond, 3*time.Second)
-	for _, n := range nodes {
-		err = errors.Join(err, n.Start())
-	}
-	return err
+	return lab.KillAndBack(func() { w.hold(ctx, 200*time.Millisecond, 3*time.Second) }, nodes...)
 }
 
 func killLeader(ctx context.Context, w *world) error {

@@ -2,11 +2,8 @@ package chaos
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -67,16 +64,4 @@ func (r *report) text() string {
 contradictions: %d
 `, r.Builds, r.Detached, r.Again, r.Entries, r.Granted, r.Completed, r.Stale, r.Expired, r.Released, r.Compared, r.Backups, r.Blobs, r.Results, r.Equal, r.Operations, r.Contradicted)
 	return b.String()
-}
-
-// write leaves the report in a directory, as chaos.txt and chaos.json.
-func (r *report) write(dir string) error {
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "chaos.json"), append(data, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "chaos.txt"), []byte(r.text()), 0o644)
 }

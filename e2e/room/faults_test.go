@@ -36,15 +36,7 @@ var faults = []fault{
 
 // kill kills nodes, waits a while, and starts them again.
 func (w *world) kill(ctx context.Context, nodes ...*lab.Node) error {
-	var err error
-	for _, n := range nodes {
-		err = errors.Join(err, n.Kill())
-	}
-	w.hold(ctx, 200*time.Millisecond, 3*time.Second)
-	for _, n := range nodes {
-		err = errors.Join(err, n.Start())
-	}
-	return err
+	return lab.KillAndBack(func() { w.hold(ctx, 200*time.Millisecond, 3*time.Second) }, nodes...)
 }
 
 func killLeader(ctx context.Context, w *world) error {
@@ -124,15 +116,7 @@ func pauseLeader(ctx context.Context, w *world) error {
 
 // farmAway ends all coordinators for so long that leases run out, and their time with them if it were of the wall.
 func farmAway(ctx context.Context, w *world) error {
-	var err error
-	for _, c := range w.farm.Coordinators() {
-		err = errors.Join(err, c.Kill())
-	}
-	w.sleep(ctx, longLease+5*time.Second)
-	for _, c := range w.farm.Coordinators() {
-		err = errors.Join(err, c.Start())
-	}
-	return err
+	return lab.KillAndBack(func() { w.sleep(ctx, longLease+5*time.Second) }, w.farm.Coordinators()...)
 }
 
 // wrongClock gives the leader another time of day, lets it lead again if it comes to that, and then the right time.

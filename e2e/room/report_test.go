@@ -1,11 +1,8 @@
 package room
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -55,16 +52,4 @@ violations: %d
 `, s.Sent, s.Received, s.Offers, s.NAKs, r.ACKs, s.Addresses, s.Kept, s.Again, s.Passed, s.OtherOffers, s.Contradicted, s.ServersThatGave, r.Calm,
 		r.Bindings, r.Compared, r.Violations)
 	return b.String()
-}
-
-// write leaves the report in a directory, as dhcp.txt and dhcp.json.
-func (r *report) write(dir string) error {
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "dhcp.json"), append(data, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "dhcp.txt"), []byte(r.text()), 0o644)
 }

@@ -115,7 +115,7 @@ func run(t *testing.T, r *report, span time.Duration, short bool) {
 	}
 	r.judge(t, sim, books, at)
 	r.Seconds = time.Since(begin).Seconds()
-	if err := r.write(dir); err != nil {
+	if err := lab.WriteReport(dir, "dhcp", r, r.text()); err != nil {
 		t.Error(err)
 	}
 	t.Log(r.text())

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kiln-farm/kiln/internal/durable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -71,7 +71,7 @@ func (p *Pool) save() error {
 	p.mu.Unlock()
 	data, err := proto.Marshal(all)
 	if err == nil {
-		err = replaceFile(p.cfg.File, append(fmt.Appendf(nil, "%s\n%s %d\n", keepName, boot, now.Nanoseconds()), data...))
+		err = durable.Replace(p.cfg.File, append(fmt.Appendf(nil, "%s\n%s %d\n", keepName, boot, now.Nanoseconds()), data...), 0o600)
 	}
 	if err != nil {
 		p.mu.Lock()
@@ -79,19 +79,6 @@ func (p *Pool) save() error {
 		p.mu.Unlock()
 	}
 	return err
-}
-
-func replaceFile(path string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".bindings-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }
 
 // load reads what was kept in this boot of the host.

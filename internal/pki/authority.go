@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/kiln-farm/kiln/internal/durable"
 )
 
 const (
@@ -102,9 +104,9 @@ func (a *Authority) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("keep the farm's authority in %s: %w", dir, err)
 	}
-	err := writeFile(filepath.Join(dir, authorityKey), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: a.Key()}), 0o600)
+	err := durable.Replace(filepath.Join(dir, authorityKey), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: a.Key()}), 0o600)
 	if err == nil {
-		err = writeFile(filepath.Join(dir, authorityCertificate), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate()}), 0o644)
+		err = durable.Replace(filepath.Join(dir, authorityCertificate), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate()}), 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("keep the farm's authority in %s: %w", dir, err)
@@ -196,32 +198,4 @@ func readPEM(path, kind string) ([]byte, error) {
 		return nil, fmt.Errorf("%s has no %s in PEM", path, strings.ToLower(kind))
 	}
 	return block.Bytes, nil
-}
-
-// writeFile writes a file whole or not at all.
-func writeFile(path string, data []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil { // what was joined once must survive a power cut
-		var dir *os.File
-		if dir, err = os.Open(filepath.Dir(path)); err == nil {
-			err = errors.Join(dir.Sync(), dir.Close())
-		}
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // the first fault is the one to tell
-	}
-	return err
 }

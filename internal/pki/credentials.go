@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"time"
+
+	"github.com/kiln-farm/kiln/internal/durable"
 )
 
 // Credentials are what a part of a farm proves itself with: the farm's CA certificate, a certificate of its own and
@@ -134,7 +136,7 @@ func (c *Credentials) Save(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("keep credentials in %s: %w", path, err)
 	}
-	if err := writeFile(path, data, 0o600); err != nil {
+	if err := durable.Replace(path, data, 0o600); err != nil {
 		return fmt.Errorf("keep credentials in %s: %w", path, err)
 	}
 	return nil
