@@ -114,6 +114,16 @@ func (l *farmLink) do(call func(*farm.Farm) error) error {
 	return err
 }
 
+// drop has the next call made on another connection. Calls that are under way on this one end as they would.
+func (l *farmLink) drop(client *farm.Farm) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now == client {
+		l.now = nil
+		client.Close()
+	}
+}
+
 func (l *farmLink) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

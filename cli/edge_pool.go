@@ -2,12 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,32 +28,81 @@ type farmPool struct {
 	file string // that keeps bindings
 	dial func() (*farm.Farm, error)
 	link *farmLink
+
+	known func() []string // URLs of coordinators
+
+	mu     sync.Mutex           // guards what follows
+	leader string               // URL of the one to ask next; empty: any
+	named  map[string]time.Time // when leaders were last asked because others had named them
 }
 
+// leaderAgain is how long a leader that was asked itself and yet answers through others is not asked so again: it seems that
+// this edge does not reach it.
+const leaderAgain = 30 * time.Second
+
 func newFarmPool(m *member, clean *closers) *farmPool {
+	f := &farmPool{edge: m.id, file: filepath.Join(m.Path(), "bindings"), known: m.coordinators}
 	var turn atomic.Uint32
-	// Every connection goes to another coordinator: one that hangs is not asked twice in a row.
-	dial := func() (*farm.Farm, error) {
-		urls := m.coordinators()
-		if n := int(turn.Add(1)-1) % max(len(urls), 1); n > 0 {
+	// Every connection goes to another coordinator, for one that hangs is not asked twice in a row, or to the leader when one
+	// that does not lead has just named it.
+	f.dial = func() (*farm.Farm, error) {
+		urls := f.known()
+		if leader := f.next(); leader != "" {
+			urls = append([]string{leader}, slices.DeleteFunc(urls, func(one string) bool { return one == leader })...)
+		} else if n := int(turn.Add(1)-1) % max(len(urls), 1); n > 0 {
 			urls = slices.Concat(urls[n:], urls[:n])
 		}
 		return farm.Dial(strings.Join(urls, ","), farm.Options{TLS: m.credentials.ClientTLS(farm.Protocols()...)})
 	}
-	f := &farmPool{edge: m.id, file: filepath.Join(m.Path(), "bindings"), dial: dial, link: &farmLink{dial: dial}}
+	f.link = &farmLink{dial: f.dial}
 	clean.add(f.link.close)
 	return f
 }
 
+// elsewhere says whether an answer came from the leader by way of another coordinator. The next connection goes to the leader
+// itself then, if its address is one of those that this edge knows.
+func (f *farmPool) elsewhere(answer http.Header) bool {
+	leader := "https://" + answer.Get(kilnv1.HeaderLeader)
+	if !slices.Contains(f.known(), leader) {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if last, ok := f.named[leader]; ok && time.Since(last) < leaderAgain {
+		return false
+	}
+	if f.named == nil {
+		f.named = map[string]time.Time{}
+	}
+	f.leader, f.named[leader] = leader, time.Now()
+	return true
+}
+
+// next is the leader that was named, once.
+func (f *farmPool) next() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	leader := f.leader
+	f.leader = ""
+	return leader
+}
+
 // Bind implements pool.Farm.
 func (f *farmPool) Bind(ctx context.Context, commands []*kilnv1.BindCommand) (results []*kilnv1.BindResult, err error) {
+	var by *farm.Farm // that brought the answer, when there is a better one
 	err = f.link.do(func(client *farm.Farm) error {
 		answer, err := client.Room.Bind(ctx, connect.NewRequest(&kilnv1.BindRequest{Commands: commands}))
 		if err == nil {
 			results = answer.Msg.GetResults()
+			if f.elsewhere(answer.Header()) {
+				by = client
+			}
 		}
 		return err
 	})
+	if by != nil {
+		f.link.drop(by)
+	}
 	return results, err
 }
 
@@ -74,11 +126,14 @@ func (f *farmPool) Grant(ctx context.Context, subnet, class string, size uint32)
 
 // follow tells a pool of all bindings, over as many connections as it takes.
 func (f *farmPool) follow(ctx context.Context, p *pool.Pool, log *slog.Logger) {
-	wait := intentFirst
+	wait, sent := intentFirst, false
 	for ctx.Err() == nil {
-		err := f.watch(ctx, p, func() { wait = intentFirst })
+		err := f.watch(ctx, p, !sent, func() { wait = intentFirst })
 		if ctx.Err() != nil {
 			return
+		}
+		if sent = errors.Is(err, errElsewhere); sent {
+			continue
 		}
 		log.Info("the farm does not tell now who has which address; what it told last holds as long as it said", "error", err)
 		select {
@@ -89,7 +144,10 @@ func (f *farmPool) follow(ctx context.Context, p *pool.Pool, log *slog.Logger) {
 	}
 }
 
-func (f *farmPool) watch(ctx context.Context, p *pool.Pool, heard func()) error {
+var errElsewhere = errors.New("the leader is elsewhere")
+
+// watch tells a pool of bindings until the connection ends; with direct, only as long as that is the leader's own.
+func (f *farmPool) watch(ctx context.Context, p *pool.Pool, direct bool, heard func()) error {
 	client, err := f.dial()
 	if err != nil {
 		return err
@@ -102,6 +160,9 @@ func (f *farmPool) watch(ctx context.Context, p *pool.Pool, heard func()) error 
 	defer stream.Close()
 	p.Begin()
 	for stream.Receive() {
+		if f.elsewhere(stream.ResponseHeader()) && direct {
+			return errElsewhere
+		}
 		heard()
 		p.Take(stream.Msg().GetBindings(), stream.Msg().GetComplete())
 	}

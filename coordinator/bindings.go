@@ -18,6 +18,8 @@ const (
 	bindingsChunk = 500  // bindings in one message
 	bindingsQueue = 4096 // changes that a watcher may be behind; then it begins anew
 	blockLife     = 10 * time.Minute
+
+	bindingsGather = 20 * time.Millisecond // that changes wait for others: a message costs more than what is in it
 )
 
 var verdicts = map[state.Refusal]kilnv1.BindVerdict{
@@ -121,6 +123,9 @@ func (r *room) WatchBindings(ctx context.Context, req *connect.Request[kilnv1.Wa
 	for {
 		select {
 		case b, ok := <-changes:
+			if ok { // more of them soon
+				time.Sleep(bindingsGather)
+			}
 			if !ok {
 				return unavailable(errors.New("the caller is too far behind; it begins anew"))
 			}

@@ -219,6 +219,26 @@ func TestAFollowerTakesABuildAndShowsIt(t *testing.T) {
 	}
 }
 
+// Who asks a follower often is told whom to ask.
+func TestAFollowerNamesTheLeader(t *testing.T) {
+	c := newCluster(t, "a", "b", "c")
+	lead := c.leading()
+	for _, m := range c.members {
+		room := kilnv1connect.NewRoomServiceClient(c.web(pki.RoleEdge, "edge", ""), "https://"+m.address)
+		answer, err := room.Bind(c.ctx(), connect.NewRequest(&kilnv1.BindRequest{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := lead.address
+		if m == lead {
+			want = ""
+		}
+		if got := answer.Header().Get(kilnv1.HeaderLeader); got != want {
+			t.Errorf("%s, of which %s leads, names %q; want %q", m.id, lead.id, got, want)
+		}
+	}
+}
+
 func TestTheNextLeaderGoesOnWhereTheLastOneDied(t *testing.T) {
 	c := newCluster(t, "a", "b", "c")
 	started, free := make(chan struct{}, 10), make(chan struct{})

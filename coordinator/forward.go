@@ -12,6 +12,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/kiln-farm/kiln/coordinator/state"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // forwarded passes requests on to the leader while this coordinator does not lead, so that a client may ask any of
@@ -31,6 +32,10 @@ func (c *Coordinator) forwarded(next http.Handler) http.Handler {
 			p.Out.URL.Scheme, p.Out.URL.Host = "https", p.In.Context().Value(leaderKey{}).(string)
 			who, _ := json.Marshal(callerOf(p.In.Context())) // strings always encode
 			p.Out.Header.Set(headerCaller, string(who))
+		},
+		ModifyResponse: func(r *http.Response) error { // who asks often asks the leader itself then
+			r.Header.Set(kilnv1.HeaderLeader, r.Request.URL.Host)
+			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			refuse(w, r, fmt.Errorf("the leader of the farm does not answer: %w; try again", err))

@@ -242,17 +242,24 @@ func (s *Server) finish(j job, c Client, plan Plan) {
 			err = fmt.Errorf("send the %s for %s to %s: %w", p.MessageType(), c.MAC, to.Addr, err)
 		}
 	}
-	attrs := []any{"mac", c.MAC.String(), "kind", c.Kind.String(), "message", c.Message.String(), "interface", j.in.Interface, "port", j.in.Port, "waited", c.Waited()}
+	say := func(level slog.Level, what string, more func() []any) {
+		if s.log().Enabled(context.Background(), level) { // thousands a second, which nobody reads at most sites
+			s.log().Log(context.Background(), level, what, append([]any{"mac", c.MAC.String(), "kind", c.Kind.String(), "message", c.Message.String(),
+				"interface", j.in.Interface, "port", j.in.Port, "waited", c.Waited()}, more()...)...)
+		}
+	}
 	switch {
 	case errors.Is(err, ErrSilent):
 		s.silent.Add(1)
-		s.log().Debug("not answered by DHCP", append(attrs, "why", err)...)
+		say(slog.LevelDebug, "not answered by DHCP", func() []any { return []any{"why", err} })
 	case err != nil:
 		s.failed.Add(1)
-		s.log().Warn("no DHCP answer", append(attrs, "error", err)...)
+		say(slog.LevelWarn, "no DHCP answer", func() []any { return []any{"error", err} })
 	default:
 		s.answered.Add(1)
-		s.log().Info("answered by DHCP", append(attrs, "answer", p.MessageType().String(), "to", to.Addr, "address", address(p), "file", plan.Boot.File)...)
+		say(slog.LevelInfo, "answered by DHCP", func() []any {
+			return []any{"answer", p.MessageType().String(), "to", to.Addr, "address", address(p), "file", plan.Boot.File}
+		})
 	}
 	if s.Done != nil {
 		s.Done(c, plan, err)

@@ -75,7 +75,8 @@ func (x *Index) Resolve(id Identity) (*Boot, error) {
 		}
 		id.MAC = mac
 	}
-	if uuid, err := UUID(id.UUID); err == nil {
+	if id.UUID == "" { // as with most clients
+	} else if uuid, err := UUID(id.UUID); err == nil {
 		id.UUID = uuid
 	} else if id.MAC == "" {
 		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
@@ -89,10 +90,19 @@ func (x *Index) Resolve(id Identity) (*Boot, error) {
 		return x.boot(m, id, ByUUID)
 	}
 	if len(x.unknown) == 0 {
-		return nil, fmt.Errorf("%w: no machine has %s, and no group is for unknown machines; describe it, or give a group \"unknown: true\"", ErrUnknown, id)
+		return nil, unknownError{id}
 	}
 	return x.boot(nil, id, "")
 }
+
+// unknownError is made for every packet of a stranger, and seldom read.
+type unknownError struct{ id Identity }
+
+func (e unknownError) Error() string {
+	return fmt.Sprintf("%v: no machine has %s, and no group is for unknown machines; describe it, or give a group \"unknown: true\"", ErrUnknown, e.id)
+}
+
+func (e unknownError) Unwrap() error { return ErrUnknown }
 
 // Named is what the machine of that name gets, or what something unknown gets, by its Key.
 func (x *Index) Named(key string) (*Boot, error) {

@@ -25,6 +25,7 @@ const (
 	callTime   = 1200 * time.Millisecond // of one call
 	callBudget = 3 * time.Second         // of all tries for a batch: a client waits for four
 	callPause  = 50 * time.Millisecond
+	callGap    = 4 * time.Millisecond   // from the beginning of a call to the next one's: a call costs the farm more than what is in it
 	awayPause  = 500 * time.Millisecond // between tries while the farm is away
 )
 
@@ -112,7 +113,11 @@ func (c *committer) run() {
 		c.queue = c.queue[n:]
 		away := c.away
 		c.mu.Unlock()
+		begun := c.now()
 		c.send(batch, away)
+		if rest := callGap - (c.now() - begun); rest > 0 {
+			time.Sleep(rest)
+		}
 	}
 }
 
