@@ -11,9 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/builder/registry"
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -29,7 +31,8 @@ func newLock(env Env) *cobra.Command {
 		Long: `Write FILE.lock with the digest of every image that FILE.yml refers to, for each architecture.
 kiln build --locked uses exactly those images.`,
 		Example: `  kiln lock hello.yml
-  kiln lock --arch amd64,arm64 --pull hello.yml`,
+  kiln lock --arch amd64,arm64 --pull hello.yml
+  kiln lock --farm https://kiln1:7300 hello.yml   # as the farm's builders and its registries see it`,
 		Args: between(1, -1, "a FILE.yml"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.compress = "gzip"
@@ -45,8 +48,8 @@ kiln build --locked uses exactly those images.`,
 	flags.StringArrayVar(&f.mirrors, "mirror", nil, "REGISTRY=URL: pull that registry's images from there; repeatable")
 	flags.BoolVar(&f.pull, "pull", false, "ask registries again what references mean")
 	flags.StringVar(&f.lock, "lock", "", "file to write (default: FILE.lock)")
-	flags.StringVar(&f.cache, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
-	f.addTeam(flags)
+	flags.StringVar(&f.progress, "progress", "auto", "of a farm: auto, tty, plain or json; on standard error")
+	f.farmFlags.add(flags)
 	return cmd
 }
 
@@ -66,11 +69,12 @@ func runLock(ctx context.Context, env Env, o *buildOptions) error {
 	if err != nil {
 		return err
 	}
-	reg, err := registry.New(registry.Config{Store: store, Blobs: store, Log: env.quiet()})
-	if err != nil {
-		return err
+	var lock *kilnv1.Lock
+	if o.farm != "" {
+		lock, err = lockOnFarm(ctx, env, o, store, bundle)
+	} else {
+		lock, err = lockHere(ctx, env, o, store, bundle)
 	}
-	lock, err := reg.Lock(ctx, bundle, &kilnv1.BuildSpec{Team: o.team, Platforms: o.platforms(), Options: o.shape, Mirrors: o.mirrors})
 	if err != nil {
 		return err
 	}
@@ -90,6 +94,59 @@ func runLock(ctx context.Context, env Env, o *buildOptions) error {
 	}
 	_, err = fmt.Fprintf(env.Stdout, "%s: %d images\n", path, len(lock.GetImages()))
 	return err
+}
+
+// lockHere asks registries itself.
+func lockHere(ctx context.Context, env Env, o *buildOptions, store *cache.Dir, bundle *kilnv1.ConfigBundle) (*kilnv1.Lock, error) {
+	reg, err := registry.New(registry.Config{Store: store, Blobs: store, Log: env.quiet()})
+	if err != nil {
+		return nil, err
+	}
+	return reg.Lock(ctx, bundle, &kilnv1.BuildSpec{Team: o.team, Platforms: o.platforms(), Options: o.shape, Mirrors: o.mirrors})
+}
+
+// lockOnFarm has a builder ask, by a build of no formats: it ends when it knows what references mean.
+func lockOnFarm(ctx context.Context, env Env, o *buildOptions, store *cache.Dir, bundle *kilnv1.ConfigBundle) (*kilnv1.Lock, error) {
+	o.lock = "" // where the new one goes, and none to go by
+	spec, blobs, err := prepare(ctx, store, o, bundle)
+	if err != nil {
+		return nil, err
+	}
+	spec.Formats = nil
+	f, closeFarm, err := connectFarm(ctx, env, &o.farmFlags, store)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = closeFarm() }() // a farm elsewhere goes on
+	spec.Team = o.team
+	if err := f.Blobs.Upload(ctx, store, blobs); err != nil {
+		return nil, err
+	}
+	display, err := progress.Open(o.progress, env.Stderr, env.Getenv("NO_COLOR") != "")
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	defer func() { display.Close(nil) }()
+	if _, err := buildOnce(ctx, f, spec, display); err != nil {
+		return nil, err
+	}
+	record, err := f.Record(ctx, spec.GetTeam(), spec.GetId())
+	if err != nil {
+		return nil, err
+	}
+	digest, err := cache.ParseDigest(record.GetLock())
+	if err != nil {
+		return nil, fmt.Errorf("the farm does not say what references mean: %w", err)
+	}
+	var text bytes.Buffer
+	if err := f.Blobs.WriteBlob(ctx, digest, &text); err != nil {
+		return nil, fmt.Errorf("read what the references mean: %w", err)
+	}
+	lock := &kilnv1.Lock{}
+	if err := proto.Unmarshal(text.Bytes(), lock); err != nil {
+		return nil, fmt.Errorf("what the farm says of references cannot be read: %w", err)
+	}
+	return lock, nil
 }
 
 // lockText is the same for the same lock: protojson varies its white space on purpose.

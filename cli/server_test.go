@@ -92,6 +92,27 @@ func TestAFarmGivesTheSameAsABuildInOneProcess(t *testing.T) {
 	}
 }
 
+func TestAFarmLocksAsOneProcessDoes(t *testing.T) {
+	w := newWorld(t)
+	farm := w.startServer(t, filepath.Join(w.dir, "server"))
+	args := []string{"lock", "--arch", "amd64,arm64", "--mirror", w.registry, "hello.yml"}
+	w.run(args...).ok(t)
+	want := read(t, "hello.lock")
+	w.run(append(args, "--farm", farm, "--cache", "client", "--lock", "there.lock")...).ok(t)
+	if got := read(t, "there.lock"); got != want {
+		t.Errorf("the farm's lock is %s\nwant %s", got, want)
+	}
+	w.build("--farm", farm, "--lock", "there.lock", "--format", "tar", "hello.yml").ok(t)
+	w.write("gone.yml", strings.Replace(helloYAML, "lab/web:1", "lab/gone:1", 1))
+	failed := w.run("lock", "--farm", farm, "--mirror", w.registry, "gone.yml")
+	if failed.code != exitFailed || !strings.Contains(failed.stderr, "lab/gone:1") {
+		t.Errorf("exit code %d and %q; want %d and the name of the image", failed.code, failed.stderr, exitFailed)
+	}
+	if _, err := os.Stat("gone.lock"); err == nil {
+		t.Error("a lock file was left behind")
+	}
+}
+
 func TestAServerRemembersItsBuildsAfterARestart(t *testing.T) {
 	w := newWorld(t)
 	data := filepath.Join(w.dir, "server")

@@ -188,9 +188,6 @@ func checkSpec(s *kilnv1.BuildSpec) error {
 	if len(s.GetPlatforms()) == 0 {
 		return errors.New("the build names no platform")
 	}
-	if len(s.GetFormats()) == 0 {
-		return errors.New("the build names no format")
-	}
 	if len(s.GetPlatforms()) > maxList || len(s.GetFormats()) > maxList || len(s.GetMirrors()) > maxList {
 		return fmt.Errorf("at most %d platforms, formats and mirrors are allowed in one build", maxList)
 	}

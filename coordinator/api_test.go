@@ -26,7 +26,6 @@ func TestSubmitRefusesWhatIsNoBuild(t *testing.T) {
 	}{
 		{"an id that is no UUID", func(s *kilnv1.BuildSpec) { s.Id = "../x" }, connect.CodeInvalidArgument, `the build's id "../x" is not a UUID in its usual form`},
 		{"no platform", func(s *kilnv1.BuildSpec) { s.Platforms = nil }, connect.CodeInvalidArgument, "the build names no platform"},
-		{"no format", func(s *kilnv1.BuildSpec) { s.Formats = nil }, connect.CodeInvalidArgument, "the build names no format"},
 		{"a format twice", func(s *kilnv1.BuildSpec) { s.Formats = []string{"tar", "tar"} }, connect.CodeInvalidArgument, `"tar" is given twice or empty`},
 		{"a name too long", func(s *kilnv1.BuildSpec) { s.Name = strings.Repeat("x", 300) }, connect.CodeInvalidArgument, "is longer than 256 bytes"},
 		{"a configuration that is no digest", func(s *kilnv1.BuildSpec) { s.Config = "x" }, connect.CodeInvalidArgument, "the build's configuration"},

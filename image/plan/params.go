@@ -77,7 +77,7 @@ func (p *Parameters) check() error {
 	if len(p.Platforms) == 0 {
 		return step.Failf("no platform was asked for; name at least one, such as linux/amd64")
 	}
-	if err := CheckFormats(p.Formats); err != nil {
+	if err := CheckFormats(p.Formats); err != nil && len(p.Formats) > 0 {
 		return &step.Failure{Err: err}
 	}
 	if p.Compress != "gzip" && p.Compress != "zstd" {

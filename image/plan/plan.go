@@ -35,6 +35,9 @@ func Plan(ctx context.Context, in Input, store Store) (*kilnv1.Graph, error) {
 		return nil, err
 	}
 	g := newGraph()
+	if len(in.Formats) == 0 { // who asks for none wants to know what references mean, which is known by now
+		return g.finish(in.Platforms)
+	}
 	for _, platform := range in.Platforms {
 		m, err := linuxkit.Merge(in.Config) // one for each platform: moby's functions change it
 		if err != nil {

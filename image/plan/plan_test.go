@@ -200,7 +200,6 @@ func TestBadInputIsTheUsersFailure(t *testing.T) {
 		{"no platform", "init: [a]", func(in *Input) { in.Platforms = nil }, "no platform was asked for; name at least one, such as linux/amd64"},
 		{"unknown compression", "init: [a]", func(in *Input) { in.Compress = "xz" }, `unknown compression "xz"; write gzip or zstd`},
 		{"a format twice", "init: [a]", func(in *Input) { in.Formats = []string{"tar", "tar"} }, "format tar is asked for twice; name it once"},
-		{"no format", "init: [a]", func(in *Input) { in.Formats = nil }, "no format was asked for; name at least one of " + strings.Join(Formats(), ", ")},
 		{"a bad document", "init: a", nil, `t.yml:1: init must be a list of strings, not the string "a"; write it as a list: ["a"]`},
 		{"a source that was not sent", "files: [{path: f, source: s}]", nil, `file f: its source "s" was not sent with the configuration; submit the build again`},
 		{"an image config that is gone", "services: [{name: s, image: a}]", func(in *Input) {
