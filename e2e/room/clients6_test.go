@@ -41,12 +41,13 @@ mount -t tmpfs tmpfs /var/lib/dhcpcd
 printf 'duid ll\nipv6only\nslaac hwaddr\noption dhcp6_name_servers\n' >` + dir + `/conf
 exec dhcpcd -6 -B -f ` + dir + `/conf -c /bin/true -d eth0`}
 	}},
-	{name: "systemd-networkd with a DUID of its own", program: "/lib/systemd/systemd-networkd", install: "systemd", release: syscall.SIGTERM, start: func(string) []string {
+	// Before systemd 255 it gives no address of IPv6 back.
+	{name: "systemd-networkd with a DUID of its own", program: "/lib/systemd/systemd-networkd", install: "systemd", start: func(string) []string {
 		return []string{"sh", "-ec", `
 mount -o remount,ro /sys
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/network /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
-printf '[Match]\nName=eth0\n[Network]\nDHCP=ipv6\nIPv6AcceptRA=yes\n[DHCPv6]\nSendRelease=yes\n' >/run/systemd/network/eth0.network
+printf '[Match]\nName=eth0\n[Network]\nDHCP=ipv6\nIPv6AcceptRA=yes\n' >/run/systemd/network/eth0.network
 chown -R systemd-network /run/systemd/netif
 exec /lib/systemd/systemd-networkd`}
 	}},
@@ -109,6 +110,9 @@ func (s stranger) try6(t *testing.T, w *world, name string) {
 		last = e.Left
 		return longer
 	})
+	if s.command == nil && s.release == 0 {
+		return
+	}
 	time.Sleep(lately)
 	if s.command != nil {
 		t.Log(said(t, guest, s.command(dir)...))

@@ -137,6 +137,9 @@ func (p *Pool) Take(bindings []*kilnv1.BindingNow, complete bool) {
 	}
 	for _, b := range bindings {
 		into.take(b, now)
+		if b.GetRemainingMs() <= 0 && b.GetBinding().GetState() == kilnv1.BindingState_BINDING_STATE_RELEASED {
+			p.freed(b.GetBinding().GetSubnet())
+		}
 	}
 	if complete && p.coming != nil {
 		p.replica, p.coming = p.coming, nil
@@ -149,6 +152,9 @@ func (p *Pool) note(subnet string, address netip.Addr, r record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.replica.put(subnet, address, r)
+	if !r.holds(p.now()) {
+		p.freed(subnet)
+	}
 	if p.coming != nil {
 		p.coming.put(subnet, address, r)
 	}

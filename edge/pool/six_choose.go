@@ -110,6 +110,15 @@ func (p *Pool) shelf(q question6, s *subnet, class string, room reach, now time.
 	return h
 }
 
+// freed notes that an address of a subnet may be free by now: pools that were empty are searched again. The caller holds p.mu.
+func (p *Pool) freed(subnet string) {
+	for key, h := range p.shelves {
+		if key.subnet == subnet {
+			h.empty = 0
+		}
+	}
+}
+
 // took6 notes that an address was bound that was free.
 func (p *Pool) took6(key stockKey) {
 	p.mu.Lock()
