@@ -92,11 +92,11 @@ func (p *PXE6) pooled6(ctx context.Context, c dhcp6.Client, boot *intent.Boot) (
 	return a.Plan, a.Mine
 }
 
-// stranger6 is what a client is told that nobody described: nothing of what to boot.
+// stranger6 is what a client is told that nobody described: nothing of what to boot. It is false where it gets no address either.
 func (p *PXE6) stranger6(ctx context.Context, c dhcp6.Client) (dhcp6.Plan, bool) {
 	order, answer := p.turn(c)
 	if !answer {
-		return dhcp6.Plan{}, false
+		return dhcp6.Plan{}, p.Pool != nil && p.Full
 	}
 	plan, mine := p.pooled6(ctx, c, nil)
 	plan.Delay, plan.Preference = order.Delay, order.Preference
