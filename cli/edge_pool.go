@@ -169,9 +169,9 @@ func (f *farmPool) watch(ctx context.Context, p *pool.Pool, direct bool, heard f
 	return fmt.Errorf("the connection ended: %w", stream.Err())
 }
 
-// pool makes what gives addresses out of pools; nil when this edge does not.
+// pool makes what gives addresses out of pools, of either family; nil when this edge does not.
 func (f *pxeFlags) pool(ctx context.Context, pxe *edge.PXE, intents *edge.Intents, log *slog.Logger, clean *closers) *pool.Pool {
-	if f.dhcp != "full" {
+	if f.dhcp != "full" && f.v6.dhcp != "full" {
 		return nil
 	}
 	if f.pools == nil {
@@ -185,7 +185,7 @@ func (f *pxeFlags) pool(ctx context.Context, pxe *edge.PXE, intents *edge.Intent
 		return nil
 	}
 	cfg := pool.Config{Edge: f.pools.edge, Farm: f.pools, File: f.pools.file, Log: log, Tell: pxe.Tell}
-	if f.probe > 0 {
+	if f.probe > 0 && f.dhcp == "full" {
 		prober, err := pool.OpenProber(f.probe)
 		if err != nil {
 			log.Warn("addresses are given without asking first whether somebody uses them", "error", err)

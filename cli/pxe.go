@@ -31,7 +31,8 @@ type pxeFlags struct {
 	v6         pxe6Flags
 	probe      time.Duration
 
-	pools *farmPool // nil: there is no farm
+	pools *farmPool  // nil: there is no farm
+	given *pool.Pool // what serve and serve6 give addresses out of; nil: nothing
 }
 
 // poolWorkers is how many packets are decided at once with pools: some wait for the farm, or for whether an address is in use.
@@ -115,11 +116,13 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *edge.Intent
 	if err := f.serveMetadata(ctx, e, pxe, log, clean); err != nil {
 		return err
 	}
+	pxe.Pool = f.pool(ctx, pxe, intents, log, clean)
+	f.given = pxe.Pool
 	if f.dhcp == "off" {
 		return nil
 	}
 	server := &dhcp.Server{Interfaces: f.interfaces, Decide: pxe.Decide, Log: log}
-	if pxe.Pool = f.pool(ctx, pxe, intents, log, clean); pxe.Pool != nil {
+	if pxe.Pool != nil {
 		server.Workers = poolWorkers
 	}
 	clean.run(ctx, func(ctx context.Context) { told(log, "DHCP", server.Serve(ctx)) })

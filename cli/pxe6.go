@@ -27,7 +27,7 @@ type pxe6Flags struct {
 
 func (f *pxe6Flags) add(flags *pflag.FlagSet) {
 	// Off unless asked for: unlike a proxy over IPv4, this takes part in how a network's machines get their addresses.
-	flags.StringVar(&f.dhcp, "dhcp6", "off", "with --interface: full gives machines their address6 by DHCPv6 and says what to boot, stateless says only that to machines with addresses of their own, off does nothing over IPv6")
+	flags.StringVar(&f.dhcp, "dhcp6", "off", "with --interface: full gives machines their address6 by DHCPv6, or with a farm one out of a pool, and says what to boot, stateless says only that to machines with addresses of their own, off does nothing over IPv6")
 	flags.StringVar(&f.autoconf, "autoconf", "auto", "with --dhcp6: whether machines may make addresses of their own from the interface's prefix, where no router says so: yes, no, or auto, which is yes with stateless")
 }
 
@@ -86,6 +86,7 @@ func (f *pxeFlags) places(ctx context.Context, own net.Listener) (map[string]pla
 		place := place6{Place: edge.Place{Address: networks[0].Addr(), HTTP: "http://" + net.JoinHostPort(networks[0].Addr().String(), port)}}
 		for _, n := range networks {
 			place.Networks = append(place.Networks, n.Masked())
+			place.Own = append(place.Own, n.Addr())
 		}
 		if !answersAt(own, networks[0].Addr()) {
 			place.listener, err = soon(ctx, func() (net.Listener, error) {
@@ -123,7 +124,7 @@ func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places 
 	if err != nil {
 		return usagef("--loaders: %w", err)
 	}
-	pxe := &edge.PXE6{PXE: &edge.PXE{Edge: e, Loaders: loaders}, Full: f.v6.dhcp == "full", URL: url, At: map[string]edge.Place{}}
+	pxe := &edge.PXE6{PXE: &edge.PXE{Edge: e, Loaders: loaders, Pool: f.given}, Full: f.v6.dhcp == "full", URL: url, At: map[string]edge.Place{}}
 	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Shown: config.Redact, Log: log, MaxBlock: blockOverIPv6}
 	offers := map[string]dhcp.Offer{}
 	for _, name := range f.interfaces {
@@ -142,6 +143,9 @@ func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places 
 		clean.run(ctx, func(ctx context.Context) { told(log, "TFTP over IPv6", files.Serve(ctx, conn)) })
 	}
 	server := &dhcp6.Server{Interfaces: f.interfaces, DUID: dhcp6.ServerDUID(url), Decide: pxe.Decide, Log: log}
+	if f.given != nil {
+		server.Workers = poolWorkers
+	}
 	clean.run(ctx, func(ctx context.Context) { told(log, "DHCPv6", server.Serve(ctx)) })
 	f.advertise(ctx, offers, log, clean)
 	log.Info("machines boot here over IPv6", "interfaces", f.interfaces, "dhcp6", f.v6.dhcp, "url", url, "loaders", len(loaders))

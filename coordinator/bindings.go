@@ -27,6 +27,7 @@ var verdicts = map[state.Refusal]kilnv1.BindVerdict{
 	state.RefusedBound:     kilnv1.BindVerdict_BIND_VERDICT_TAKEN,
 	state.RefusedElsewhere: kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE,
 	state.RefusedOutside:   kilnv1.BindVerdict_BIND_VERDICT_OUTSIDE,
+	state.RefusedFull:      kilnv1.BindVerdict_BIND_VERDICT_FULL,
 }
 
 // Bind implements RoomService. What it answers is committed, and it goes before commands of builds: a client of DHCP waits for

@@ -103,6 +103,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 	l.spawn(l.shine)
 	l.spawn(l.watchLeases)
 	l.spawn(l.watchWatchers)
+	l.spawn(l.forgetBindings)
 	l.unmeasure = l.measure()
 	if cfg.Cluster != nil {
 		l.spawn(l.listenToPeers)

@@ -22,8 +22,8 @@ import (
 // PXE6 is how firmware finds what to boot over IPv6. What it boots is what PXE says.
 type PXE6 struct {
 	*PXE
-	// Full gives machines that have an address6 that one. Otherwise they make their own, or another server gives them, and this
-	// one only answers who asks for options.
+	// Full gives machines that have an address6 that one, and others one out of PXE.Pool. Otherwise they make their own, or another
+	// server gives them, and this one only answers who asks for options.
 	Full bool
 	URL  string // of this edge over IPv6, by which edges rank themselves
 	At   map[string]Place
@@ -34,14 +34,18 @@ type Place struct {
 	Address  netip.Addr
 	HTTP     string // "http://[fd00::1]:7380"
 	Networks []netip.Prefix
+	Own      []netip.Addr // of this edge, on these
 }
 
 // Decide says what a client of DHCPv6 is told.
-func (p *PXE6) Decide(_ context.Context, c dhcp6.Client) dhcp6.Plan {
+func (p *PXE6) Decide(ctx context.Context, c dhcp6.Client) dhcp6.Plan {
 	boot, err := p.machine(c)
-	if boot == nil { // nobody described it, and there is nothing for such machines
-		p.tell6(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
-		return dhcp6.Plan{}
+	if boot == nil { // nobody described it, and there is nothing to boot for such machines
+		plan, ok := p.stranger6(ctx, c)
+		if !ok || c.Kind != dhcp.Plain {
+			p.tell6(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
+		}
+		return plan
 	}
 	if c.Kind != dhcp.Plain && c.MAC != nil { // also where another edge answers: the machine may ask this one later
 		p.Edge.windows.open(c.MAC.String(), p.Edge.now().Add(bootWindow))
@@ -53,7 +57,21 @@ func (p *PXE6) Decide(_ context.Context, c dhcp6.Client) dhcp6.Plan {
 	plan.Mode, plan.DNS, plan.OnLink = dhcp6.Stateless, nameServers(boot), p.links(c, boot)
 	if p.Full {
 		plan.Mode, plan.Rapid = dhcp6.Stateful, true
-		p.lease6(c, boot, &plan)
+		if !p.fixed6(c, boot, &plan) {
+			pooled, mine := p.pooled6(ctx, c, boot)
+			if pooled.Mode == dhcp6.Silent && mine {
+				return dhcp6.Plan{}
+			}
+			if mine {
+				pooled.Delay, pooled.Preference = plan.Delay, plan.Preference
+				if len(plan.DNS) > 0 {
+					pooled.DNS = plan.DNS
+				}
+				plan = pooled
+			} else {
+				p.lease6(c, boot, &plan)
+			}
+		}
 	}
 	if c.Kind != dhcp.Plain && !boot.LocalDisk {
 		if err == nil {
@@ -122,30 +140,6 @@ func (p *PXE6) links(c dhcp6.Client, boot *intent.Boot) []netip.Prefix {
 	return nil
 }
 
-// lease6 gives a machine its address, if that is of the link that the machine is on.
-func (p *PXE6) lease6(c dhcp6.Client, boot *intent.Boot, plan *dhcp6.Plan) {
-	own, err := intent.Address6(boot.Machine.GetAddress6())
-	asks := c.Message == dhcpv6.MessageTypeSolicit
-	switch {
-	case err != nil && asks && boot.Machine.GetAddress6() == "":
-		p.tell6(c, boot, kilnv1.BootStage_BOOT_STAGE_FAILED, "it asks for an IPv6 address and is described with none; give it an address6")
-		return
-	case err != nil:
-		return
-	case c.Relayed && c.Link.IsValid() && !own.Contains(c.Link):
-		if asks {
-			p.tell6(c, boot, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprintf("its address6 %s is not of the link of %s, where it is now; correct one of them", own, c.Link))
-		}
-		return
-	}
-	plan.Authoritative = true
-	plan.Lease = dhcp6.Lease{Address: own.Addr(), Preferred: leaseTime, Valid: 2 * leaseTime} // longer than all edges are likely to be away
-	// What comes through a relay is not this edge's own to see.
-	if c.Binds(plan.Rapid) && !c.Relayed && c.MAC != nil {
-		p.Edge.bindings.see(c.MAC.String(), own, p.Edge.now().Add(bootWindow))
-	}
-}
-
 // bootURL is what a client boots next: what PXE says, with the addresses that it can reach.
 func (p *PXE6) bootURL(c dhcp6.Client, boot *intent.Boot) (string, error) {
 	at, ok := p.At[c.Ingress.Interface]
@@ -190,7 +184,7 @@ func smbios(uuid string) []byte {
 func nameServers(boot *intent.Boot) []netip.Addr {
 	var all []netip.Addr
 	for _, text := range boot.Machine.GetDns() {
-		if a, err := netip.ParseAddr(text); err == nil {
+		if a, err := netip.ParseAddr(text); err == nil && a.Is6() { // DHCPv6 can name no others
 			all = append(all, a)
 		}
 	}

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -14,6 +15,7 @@ type addresses struct {
 	steady    int64 // the farm's steady time, in ms
 	byAddress map[place]*kilnv1.Binding
 	byClient  map[tenant]netip.Addr // the binding that a client has or had last
+	count6    map[string]int        // of byAddress, by subnet: of IPv6; made of it
 	blocks    map[string]*kilnv1.Block
 	rovers    map[string]netip.Addr // by pool: where the search for free addresses goes on
 	reserved  map[netip.Addr]string // fixed addresses of machines, as "mac mac …"; made of the room
@@ -35,12 +37,13 @@ const (
 )
 
 func newAddresses() addresses {
-	return addresses{byAddress: map[place]*kilnv1.Binding{}, byClient: map[tenant]netip.Addr{}, blocks: map[string]*kilnv1.Block{},
+	return addresses{byAddress: map[place]*kilnv1.Binding{}, byClient: map[tenant]netip.Addr{}, count6: map[string]int{}, blocks: map[string]*kilnv1.Block{},
 		rovers: map[string]netip.Addr{}, reserved: map[netip.Addr]string{}}
 }
 
 func (a addresses) clone() addresses {
 	a.byAddress, a.byClient, a.blocks, a.rovers = maps.Clone(a.byAddress), maps.Clone(a.byClient), maps.Clone(a.blocks), maps.Clone(a.rovers)
+	a.count6 = maps.Clone(a.count6)
 	return a
 }
 
@@ -77,6 +80,24 @@ func Holds(b *kilnv1.Binding, steady int64) bool {
 	return b != nil && b.GetState() != kilnv1.BindingState_BINDING_STATE_RELEASED && b.GetUntilMs() > steady
 }
 
+// Over6 are bindings of IPv6 that are over, at most so many: those that ended before a steady time, and of subnets that are half
+// full all, the oldest first. Of IPv4 they are kept, as its pools bound them.
+func (m *Machine) Over6(before int64, most int) []*kilnv1.Binding {
+	var over []*kilnv1.Binding
+	if len(m.addresses.count6) == 0 {
+		return nil
+	}
+	for at, b := range m.addresses.byAddress {
+		if at.address.Is6() && !Holds(b, m.addresses.steady) && (b.GetUntilMs() < before || m.addresses.count6[at.subnet] > MaxBindings6/2) {
+			over = append(over, b)
+		}
+	}
+	slices.SortFunc(over, func(a, b *kilnv1.Binding) int {
+		return cmp.Or(cmp.Compare(a.GetUntilMs(), b.GetUntilMs()), strings.Compare(a.GetSubnet(), b.GetSubnet()), strings.Compare(a.GetAddress(), b.GetAddress()))
+	})
+	return over[:min(len(over), most)]
+}
+
 // reserve reads the fixed addresses of the room's machines.
 func (m *Machine) reserve() {
 	reserved := map[netip.Addr]string{}
@@ -111,6 +132,7 @@ func (m *Machine) dropSubnets(names []string) {
 			continue
 		}
 		maps.DeleteFunc(m.addresses.byAddress, func(p place, _ *kilnv1.Binding) bool { return p.subnet == name })
+		delete(m.addresses.count6, name)
 		maps.DeleteFunc(m.addresses.byClient, func(t tenant, _ netip.Addr) bool { return t.subnet == name })
 		maps.DeleteFunc(m.addresses.blocks, func(_ string, b *kilnv1.Block) bool { return b.GetSubnet() == name })
 		maps.DeleteFunc(m.addresses.rovers, func(pool string, _ netip.Addr) bool { return strings.HasPrefix(pool, name+" ") })
@@ -192,9 +214,27 @@ func (a *addresses) put(address netip.Addr, b *kilnv1.Binding) {
 	if old := a.byAddress[at]; old != nil && old.GetClient() != b.GetClient() {
 		a.leave(tenant{old.GetSubnet(), old.GetClient()}, address)
 	}
+	if a.byAddress[at] == nil && address.Is6() {
+		a.count6[b.GetSubnet()]++
+	}
 	a.byAddress[at] = b
 	if b.GetClient() != "" {
 		a.byClient[tenant{b.GetSubnet(), b.GetClient()}] = address
+	}
+}
+
+// drop forgets a binding.
+func (a *addresses) drop(at place) {
+	b := a.byAddress[at]
+	if b == nil {
+		return
+	}
+	delete(a.byAddress, at)
+	a.leave(tenant{at.subnet, b.GetClient()}, at.address)
+	if at.address.Is6() {
+		if a.count6[at.subnet]--; a.count6[at.subnet] == 0 {
+			delete(a.count6, at.subnet)
+		}
 	}
 }
 

@@ -11,7 +11,12 @@ const (
 	RefusedBound     Refusal = "the address is another client's"
 	RefusedElsewhere Refusal = "the client has another address"
 	RefusedOutside   Refusal = "the address is in no pool"
+	RefusedFull      Refusal = "the subnet has as many bindings as it may"
 )
+
+// MaxBindings6 is how many bindings a subnet of IPv6 may have, those that are over and not forgotten included. Pools of IPv6 have
+// no end, and whoever makes hardware addresses up must not fill the state.
+const MaxBindings6 = 1 << 16
 
 const (
 	maxHostname = 255
@@ -22,7 +27,8 @@ const (
 // has one address in a subnet.
 func (m *Machine) bind(c *kilnv1.BindCommand) Result {
 	address, err := netip.ParseAddr(c.GetAddress())
-	if err != nil || address.Zone() != "" || c.GetClient() == "" || len(c.GetClient()) > maxID || len(c.GetMac()) > maxID || len(c.GetEdge()) > maxID ||
+	forgets := c.GetOperation() == kilnv1.BindCommand_OPERATION_FORGET // also what is nobody's
+	if err != nil || address.Zone() != "" || c.GetClient() == "" && !forgets || len(c.GetClient()) > maxID || len(c.GetMac()) > maxID || len(c.GetEdge()) > maxID ||
 		len(c.GetHostname()) > maxHostname || c.GetForMs() < 0 || c.GetForMs() > maxForMs {
 		return Result{Refused: RefusedInvalid}
 	}
@@ -44,6 +50,12 @@ func (m *Machine) bind(c *kilnv1.BindCommand) Result {
 		if own && Holds(have, m.addresses.steady) {
 			m.addresses.leave(tenant{c.GetSubnet(), c.GetClient()}, address)
 			m.rebind(address, have, kilnv1.BindingState_BINDING_STATE_DECLINED, m.addresses.steady+c.GetForMs())
+		}
+		return Result{}
+	case kilnv1.BindCommand_OPERATION_FORGET:
+		if own && !Holds(have, m.addresses.steady) {
+			m.addresses.drop(place{c.GetSubnet(), address})
+			m.note(Change{Kind: BindingChanged, Binding: &kilnv1.Binding{Subnet: c.GetSubnet(), Address: have.GetAddress()}})
 		}
 		return Result{}
 	}
@@ -70,6 +82,9 @@ func (m *Machine) bindTo(c *kilnv1.BindCommand, address netip.Addr, have *kilnv1
 	}
 	if have == nil && len(a.byAddress) >= maxBindings {
 		return Result{Refused: RefusedInvalid}
+	}
+	if have == nil && address.Is6() && a.count6[c.GetSubnet()] >= MaxBindings6 && m.level >= sixLevel {
+		return Result{Refused: RefusedFull}
 	}
 	until := a.steady + c.GetForMs()
 	if bound {
@@ -112,6 +127,6 @@ func (m *Machine) leaveFor(at place) {
 	case Holds(b, m.addresses.steady):
 		m.rebind(at.address, b, kilnv1.BindingState_BINDING_STATE_DECLINED, b.GetUntilMs())
 	default:
-		delete(m.addresses.byAddress, at)
+		m.addresses.drop(at)
 	}
 }

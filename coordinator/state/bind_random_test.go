@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -18,6 +20,33 @@ type street struct {
 	r        *rand.Rand
 	log      *world
 	believed map[string]map[netip.Addr]int64 // by client: until when it was promised an address of subnet a
+	six      bool                            // its subnets are of IPv6
+}
+
+// at is an address of subnet a.
+func (s *street) at(n int) string {
+	if s.six {
+		return fmt.Sprintf("fd00::%d", n)
+	}
+	return fmt.Sprintf("10.0.0.%d", n)
+}
+
+// subnets are a, whose pool begins at 10, and b.
+func (s *street) subnets() []*kilnv1.Subnet {
+	a, b := labSubnet("a", "10.0.0"), labSubnet("b", "10.0.1")
+	if s.six {
+		for i, n := range []*kilnv1.Subnet{a, b} {
+			text := func(t string) string {
+				return strings.Replace(t, fmt.Sprintf("10.0.%d.", i), fmt.Sprintf("fd0%d::", i), 1)
+			}
+			n.Prefix = fmt.Sprintf("fd0%d::/64", i)
+			ranges := slices.Concat(n.Pools, n.Exclude, n.Classes[0].Pools)
+			for _, r := range ranges {
+				r.From, r.To = text(r.From), text(r.To)
+			}
+		}
+	}
+	return []*kilnv1.Subnet{a, b}
 }
 
 func (s *street) command(c *kilnv1.Command) Result {
@@ -44,7 +73,7 @@ func (w *world) keep(entry *kilnv1.Entry) {
 }
 
 func (s *street) step() {
-	client, address := fmt.Sprint("c", s.r.IntN(14)), fmt.Sprintf("10.0.0.%d", 9+s.r.IntN(12))
+	client, address := fmt.Sprint("c", s.r.IntN(14)), s.at(9+s.r.IntN(12))
 	if b, ok := pick(s.r, s.m.Bindings()); ok && s.r.IntN(2) == 0 { // what is known is more often asked for
 		address = b.GetAddress()
 	}
@@ -66,6 +95,11 @@ func (s *street) step() {
 			s.operate()
 		}
 		return
+	case 5:
+		if s.six {
+			s.forget(c)
+			return
+		}
 	}
 	if s.r.IntN(30) == 0 {
 		c.Subnet = "b"
@@ -95,6 +129,20 @@ func (s *street) step() {
 	}
 }
 
+// forget forgets what is over, or what somebody thinks is.
+func (s *street) forget(c *kilnv1.BindCommand) {
+	if over := s.m.Over6(s.m.Steady()-s.r.Int64N(100), 1); len(over) > 0 && s.r.IntN(3) > 0 {
+		c.Address, c.Client, c.UntilMs = over[0].GetAddress(), over[0].GetClient(), over[0].GetUntilMs()
+	}
+	c.Operation = forgetOp
+	at := netip.MustParseAddr(c.Address)
+	before := s.m.Binding("a", at)
+	r := s.command(&kilnv1.Command{Command: &kilnv1.Command_Bind{Bind: c}})
+	if after := s.m.Binding("a", at); r.Refused != "" || after == nil && Holds(before, s.m.Steady()) {
+		s.t.Fatalf("%v is forgotten at %d, and there is %v", before, s.m.Steady(), after)
+	}
+}
+
 // lend grants a block, which holds nothing that somebody has or was lent.
 func (s *street) lend() {
 	edge, class := fmt.Sprint("e", s.r.IntN(3)), []string{"", "phones"}[s.r.IntN(2)]
@@ -121,18 +169,24 @@ func (s *street) operate() {
 	c := &kilnv1.RoomCommand{Base: s.m.RoomRevision()}
 	switch s.r.IntN(3) {
 	case 0:
-		a := labSubnet("a", "10.0.0")
-		a.Pools[0].To = fmt.Sprintf("10.0.0.%d", 10+s.r.IntN(12))
+		a := s.subnets()[0]
+		a.Pools[0].To = s.at(10 + s.r.IntN(12))
 		c.Subnets = []*kilnv1.Subnet{a}
 	case 1:
 		n := s.r.IntN(14)
-		c.Machines = []*kilnv1.Machine{{Name: fmt.Sprint("m", s.r.IntN(2)), Macs: []string{fmt.Sprint("mac-c", n)}, Address: fmt.Sprintf("10.0.0.%d/24", 10+s.r.IntN(10))}}
+		m := &kilnv1.Machine{Name: fmt.Sprint("m", s.r.IntN(2)), Macs: []string{fmt.Sprint("mac-c", n)}}
+		if at := s.at(10 + s.r.IntN(10)); s.six {
+			m.Address6 = at + "/64"
+		} else {
+			m.Address = at + "/24"
+		}
+		c.Machines = []*kilnv1.Machine{m}
 	case 2:
 		c.RemoveMachines = []string{fmt.Sprint("m", s.r.IntN(2))}
 	}
 	want := Refusal("")
 	for _, m := range c.Machines {
-		at := netip.MustParsePrefix(m.Address).Addr()
+		at := netip.MustParsePrefix(m.Address + m.Address6).Addr()
 		if b := s.m.Binding("a", at); Holds(b, s.m.Steady()) && b.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND && b.GetMac() != m.Macs[0] {
 			want = RefusedHeld
 		}
@@ -161,6 +215,15 @@ func (s *street) check() {
 			at[key] = b.GetAddress()
 		}
 	}
+	count6 := 0
+	for at := range s.m.addresses.byAddress {
+		if at.subnet == "a" && s.six {
+			count6++
+		}
+	}
+	if count6 != s.m.addresses.count6["a"] {
+		s.t.Fatalf("there are %d bindings of IPv6, and %d are counted", count6, s.m.addresses.count6["a"])
+	}
 	if len(at) != len(s.m.addresses.byClient) {
 		s.t.Fatalf("%d clients have bindings, and %d are known", len(at), len(s.m.addresses.byClient))
 	}
@@ -171,13 +234,13 @@ func TestNoAddressHasTwoClientsAndNoPromiseShrinks(t *testing.T) {
 	if testing.Short() {
 		seeds = 10
 	}
-	for seed := range seeds {
+	for seed := range 2 * seeds {
 		w := &world{t: t}
-		s := &street{lab: &lab{t: t, m: New(), steady: 1000}, r: rand.New(rand.NewPCG(seed, 7)), log: w, believed: map[string]map[netip.Addr]int64{}}
+		s := &street{lab: &lab{t: t, m: New(), steady: 1000}, r: rand.New(rand.NewPCG(seed, 7)), log: w, believed: map[string]map[netip.Addr]int64{}, six: seed%2 == 1}
 		w.m = s.m
 		s.command(memberCommand("a", "h1:7300", newestLevel))
 		s.command(levelCommand(newestLevel))
-		s.command(&kilnv1.Command{Command: &kilnv1.Command_Room{Room: &kilnv1.RoomCommand{Subnets: []*kilnv1.Subnet{labSubnet("a", "10.0.0"), labSubnet("b", "10.0.1")}}}})
+		s.command(&kilnv1.Command{Command: &kilnv1.Command_Room{Room: &kilnv1.RoomCommand{Subnets: s.subnets()}}})
 		for range 1500 {
 			s.step()
 			s.check()

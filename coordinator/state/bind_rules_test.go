@@ -17,6 +17,7 @@ const (
 	bindOp    = kilnv1.BindCommand_OPERATION_BIND
 	releaseOp = kilnv1.BindCommand_OPERATION_RELEASE
 	declineOp = kilnv1.BindCommand_OPERATION_DECLINE
+	forgetOp  = kilnv1.BindCommand_OPERATION_FORGET
 )
 
 // lab is a farm with a subnet of ten addresses, of which one is excluded and one a machine's, and a class with two of its own.

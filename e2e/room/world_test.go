@@ -28,6 +28,9 @@ const (
 	bookPatience = 20 * time.Second
 )
 
+// pool6 is what edges give addresses of over IPv6, on their own segment.
+var pool6 = netip.MustParsePrefix("fd66::1:0:0:0/80")
+
 // world is a farm with edges, and a relay agent in front of them.
 type world struct {
 	farm     *lab.Farm
@@ -44,6 +47,7 @@ type setting struct {
 	addresses int // in each network behind the relay
 	lease     time.Duration
 	boot      time.Duration // lease of firmware
+	six       bool          // edges give addresses of IPv6, too
 }
 
 // newWorld starts a farm whose edges give addresses; what it started ends with the test.
@@ -76,6 +80,10 @@ func newWorld(ctx context.Context, t *testing.T, dir string, seed uint64, s sett
 	for _, e := range w.farm.Edges() {
 		servers = append(servers, netip.MustParseAddr(e.Host()))
 		e.Args = append(e.Args, "--cache", filepath.Join(nodes, "cache"), "--interface", "eth0", "--dhcp", "full", "--syslog=false")
+		if s.six {
+			must(e.Address6(fmt.Sprintf("fd66::%d/64", len(servers)+1)))
+			e.Args = append(e.Args, "--dhcp6", "full")
+		}
 		for _, n := range w.networks {
 			if n.Relay.IsValid() {
 				must(e.Route(n.Prefix.String(), relay.Address))
@@ -119,6 +127,10 @@ func (w *world) describe(ctx context.Context, s setting) error {
 			subnet.Gateway = n.Relay.String()
 		}
 		change.Subnets = append(change.Subnets, subnet)
+	}
+	if s.six {
+		change.Subnets = append(change.Subnets, &kilnv1.Subnet{Name: "six", Prefix: "fd66::/64", LeaseSeconds: uint32(s.lease.Seconds()), BootLeaseSeconds: uint32(s.boot.Seconds()),
+			Pools: []*kilnv1.AddressRange{{From: pool6.Addr().String(), To: "fd66::1:ffff:ffff:ffff"}}, Dns: []string{"fd66::53"}, Domain: "six.example"})
 	}
 	room, err := w.farm.Room(w.farm.Coordinators()[0])
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/ipv6"
+
+	"github.com/kiln-farm/kiln/edge/links"
 )
 
 // Kinds of ICMPv6 packets (RFC 4861 §4), and addresses of everybody on a link.
@@ -81,7 +83,7 @@ func (a *Advertiser) Serve(ctx context.Context) error {
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("answer IPv6 router solicitations: %w", err)
 		case err != nil || control == nil:
-			pause(ctx, badReadPause)
+			links.Pause(ctx, links.BadRead)
 			continue
 		}
 		nic, source := nics[control.IfIndex], sourceOf(from)

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/kiln-farm/kiln/edge/links"
 	"github.com/kiln-farm/kiln/internal/meter"
 )
 
@@ -43,7 +44,7 @@ func (s *Server) took(waited time.Duration) {
 func (s *Server) complain(ctx context.Context) {
 	before := s.dropped.Load()
 	for ctx.Err() == nil {
-		pause(ctx, complainEvery)
+		links.Pause(ctx, complainEvery)
 		now, waited := s.dropped.Load(), time.Duration(s.longest.Swap(0))
 		if now > before || waited > time.Second {
 			s.log().Warn("this edge does not keep up with DHCP: machines ask again, and boot later; start another edge, or give this one more CPU",

@@ -42,7 +42,7 @@ func openLink(name string) (link, error) {
 	for _, number := range []int{ServerPort, BootPort} {
 		s, err := e.listen(number)
 		if err != nil {
-			e.close()
+			e.Close()
 			return nil, err
 		}
 		e.socks = append(e.socks, s)
@@ -79,7 +79,7 @@ func (e *ethernet) listen(number int) (*udpPort, error) {
 
 func (e *ethernet) ports() []port { return e.socks }
 
-func (e *ethernet) changed() bool {
+func (e *ethernet) Changed() bool {
 	nic, err := net.InterfaceByName(e.name)
 	return err != nil || nic.Index != e.index
 }
@@ -109,7 +109,7 @@ func (e *ethernet) addresses() []netip.Prefix {
 	return e.own
 }
 
-func (e *ethernet) close() {
+func (e *ethernet) Close() {
 	for _, p := range e.socks {
 		p.(*udpPort).conn.Close()
 	}

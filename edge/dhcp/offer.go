@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/net/ipv6"
+
+	"github.com/kiln-farm/kiln/edge/links"
 )
 
 // Offer is what an Advertiser offers on an interface. The zero value: nothing.
@@ -101,7 +103,7 @@ func (a *Advertiser) remind(ctx context.Context, conn *ipv6.PacketConn, nics map
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for ; ctx.Err() == nil; pause(ctx, remindEvery) {
+		for ; ctx.Err() == nil; links.Pause(ctx, remindEvery) {
 			for _, n := range nics {
 				a.mu.Lock()
 				now := time.Now()

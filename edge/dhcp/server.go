@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/kiln-farm/kiln/edge/links"
 )
 
 // What a Server goes by when its fields are zero.
@@ -21,10 +22,8 @@ const (
 )
 
 const (
-	longestPacket = 2048                   // bytes: clients send less than a frame
-	patience      = 4 * time.Second        // of a client that waits for an answer; after that it has asked again
-	watchEvery    = 5 * time.Second        // how often a link is looked after
-	badReadPause  = 100 * time.Millisecond // after a failed read, for example because the link is down
+	longestPacket = 2048            // bytes: clients send less than a frame
+	patience      = 4 * time.Second // of a client that waits for an answer; after that it has asked again
 )
 
 // Counters count since the Server was made.
@@ -57,10 +56,9 @@ type Server struct {
 
 // link is an interface and the sockets on it.
 type link interface {
+	links.Link
 	ports() []port
 	addresses() []netip.Prefix // of IPv4, the main one first
-	changed() bool             // the sockets are on an interface that is no more
-	close()
 }
 
 // port is a socket. It may be closed while it receives.
@@ -92,21 +90,15 @@ func (s *Server) serve(ctx context.Context, open func(name string) (link, error)
 	if s.Decide == nil || len(s.Interfaces) == 0 {
 		return errors.New("serve DHCP: Server.Decide or Server.Interfaces is not set; name the interfaces that machines boot on")
 	}
-	var links []link
-	for _, name := range s.Interfaces {
-		l, err := open(name)
-		if err != nil {
-			for _, l := range links {
-				l.close()
-			}
-			return err
-		}
-		links = append(links, l)
-	}
 	queue := either(s.Queue, DefaultQueue)
 	jobs := make(chan job, queue)
+	run, err := links.Keeper[link]{Protocol: "DHCP", Interfaces: s.Interfaces, Open: open, Longest: longestPacket, Log: s.log(),
+		Readers: func(l link) []func([]byte) error { return s.readers(l, jobs) }}.Start()
+	if err != nil {
+		return err
+	}
 	later := make(chan struct{}, queue) // one for each answer that waits for its time
-	var readers, workers sync.WaitGroup
+	var workers sync.WaitGroup
 	for range either(s.Workers, DefaultWorkers) {
 		workers.Go(func() {
 			for j := range jobs {
@@ -114,71 +106,25 @@ func (s *Server) serve(ctx context.Context, open func(name string) (link, error)
 			}
 		})
 	}
-	for i, l := range links {
-		readers.Go(func() { s.keep(ctx, s.Interfaces[i], l, open, jobs) })
-	}
 	workers.Go(func() { s.complain(ctx) })
-	readers.Wait()
+	run(ctx)
 	close(jobs)
 	workers.Wait()
 	return nil
 }
 
-// keep reads from an interface, also after it went away and came again.
-func (s *Server) keep(ctx context.Context, name string, l link, open func(string) (link, error), jobs chan<- job) {
-	for {
-		s.read(ctx, l, jobs)
-		for {
-			if ctx.Err() != nil {
-				return
-			}
-			var err error
-			if l, err = open(name); err == nil {
-				s.log().Info("answering DHCP again on an interface that has changed", "interface", name)
-				break
-			}
-			s.log().Warn("no DHCP on an interface for now", "interface", name, "error", err)
-			pause(ctx, watchEvery)
-		}
-	}
-}
-
-// read takes packets from a link until ctx ends or the link's sockets are of no use any more, and closes it.
-func (s *Server) read(ctx context.Context, l link, jobs chan<- job) {
-	ctx, cancel := context.WithCancel(ctx)
-	var readers sync.WaitGroup
+// readers have what comes to the ports of a link answered.
+func (s *Server) readers(l link, jobs chan<- job) (all []func([]byte) error) {
 	for _, p := range l.ports() {
-		readers.Go(func() {
-			defer cancel()
-			buffer := make([]byte, longestPacket)
-			for ctx.Err() == nil {
-				n, in, err := p.receive(buffer)
-				switch {
-				case errors.Is(err, net.ErrClosed):
-					return
-				case err != nil:
-					pause(ctx, badReadPause)
-				default:
-					s.enqueue(jobs, job{append([]byte{}, buffer[:n]...), in, time.Now(), p, l})
-				}
+		all = append(all, func(buffer []byte) error {
+			n, in, err := p.receive(buffer)
+			if err == nil {
+				s.enqueue(jobs, job{append([]byte{}, buffer[:n]...), in, time.Now(), p, l})
 			}
+			return err
 		})
 	}
-	for ctx.Err() == nil && !l.changed() {
-		pause(ctx, watchEvery)
-	}
-	l.close()
-	readers.Wait()
-	cancel()
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
+	return all
 }
 
 // enqueue never waits: what there is no room for is dropped, and its client asks again.
@@ -224,7 +170,7 @@ func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan s
 	}
 	running.Go(func() {
 		defer func() { <-later }()
-		if pause(ctx, plan.Delay); ctx.Err() == nil {
+		if links.Pause(ctx, plan.Delay); ctx.Err() == nil {
 			s.finish(j, c, plan)
 		}
 	})

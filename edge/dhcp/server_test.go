@@ -38,9 +38,9 @@ func (l *fakeLink) ports() []port { return []port{l} }
 func (l *fakeLink) addresses() []netip.Prefix {
 	return []netip.Prefix{netip.MustParsePrefix("10.77.0.3/24")}
 }
-func (l *fakeLink) close() { l.once.Do(func() { close(l.closed) }) }
+func (l *fakeLink) Close() { l.once.Do(func() { close(l.closed) }) }
 
-func (l *fakeLink) changed() bool {
+func (l *fakeLink) Changed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.gone

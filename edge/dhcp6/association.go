@@ -20,7 +20,7 @@ func (c Client) associate(m *dhcpv6.Message, plan Plan) error {
 		case ia.Code == dhcpv6.OptionIANA && !given && plan.Lease.Address.IsValid():
 			given, ours = true, true
 			if out = c.lease(ia, plan); out[0].Code() == dhcpv6.OptionIAAddr {
-				times = [2]time.Duration{plan.Lease.Preferred / 2, plan.Lease.Preferred / 5 * 4} // RFC 8415 §21.4
+				times = plan.Lease.times()
 			}
 		case c.Message == dhcpv6.MessageTypeRebind && !plan.Authoritative && allOnLink(ia, plan):
 			continue // another server may know it (RFC 8415 §18.3.5)
@@ -40,6 +40,14 @@ func allOnLink(ia IA, plan Plan) bool {
 	return !slices.ContainsFunc(ia.Addresses, func(a netip.Addr) bool { return !plan.onLink(a) })
 }
 
+// times are T1 and T2.
+func (l Lease) times() [2]time.Duration {
+	if l.Renew > 0 && l.Renew <= l.Rebind && l.Rebind <= l.Preferred {
+		return [2]time.Duration{l.Renew, l.Rebind}
+	}
+	return [2]time.Duration{l.Preferred / 2, l.Preferred / 5 * 4} // RFC 8415 §21.4
+}
+
 // lease gives the address, and takes others back that the client has (RFC 8415 §18.3.4).
 func (c Client) lease(ia IA, plan Plan) []dhcpv6.Option {
 	l := plan.Lease
@@ -57,14 +65,18 @@ func (c Client) lease(ia IA, plan Plan) []dhcpv6.Option {
 func (c Client) refuse(ia IA, plan Plan) []dhcpv6.Option {
 	prolongs := c.Message == dhcpv6.MessageTypeRenew || c.Message == dhcpv6.MessageTypeRebind
 	switch {
-	case prolongs && len(ia.Addresses) > 0 && !allOnLink(ia, plan):
+	case prolongs && len(ia.Addresses) > 0 && (plan.Revoke || !allOnLink(ia, plan)):
 		return takenBack(ia, netip.Addr{})
 	case prolongs:
 		return []dhcpv6.Option{status(iana.StatusNoBinding, "nothing here is bound to it")}
 	case ia.Code == dhcpv6.OptionIAPD:
 		return []dhcpv6.Option{status(iana.StatusNoPrefixAvail, "no prefixes are delegated here")}
 	}
-	return []dhcpv6.Option{status(iana.StatusNoAddrsAvail, "there is no address for it; describe the machine with an address6")}
+	why := plan.Why
+	if why == "" {
+		why = "there is no address for it; describe the machine with an address6"
+	}
+	return []dhcpv6.Option{status(iana.StatusNoAddrsAvail, why)}
 }
 
 // takenBack are the addresses of an association but one, with no time left.

@@ -42,6 +42,8 @@ type Client struct {
 	Maker   uint32           // the enterprise number of option 16
 	Classes []string         // user classes: option 15
 
+	Hostname string // that it calls itself: option 39; empty when it does not, or with what no name has
+
 	IAs      []IA
 	Wants    []dhcpv6.OptionCode // option 6
 	Elapsed  time.Duration       // since it began, as it says
@@ -171,6 +173,8 @@ func (c *Client) option(code dhcpv6.OptionCode, value []byte) error {
 		}
 	case dhcpv6.OptionRapidCommit:
 		c.Rapid = true
+	case dhcpv6.OptionFQDN:
+		c.Hostname = hostname(value)
 	case dhcpv6.OptionUserClass:
 		c.Classes = texts(value)
 	case dhcpv6.OptionVendorClass:
@@ -240,6 +244,20 @@ func kindOf(c *Client) dhcp.Kind {
 		return dhcp.UEFI
 	}
 	return dhcp.Plain
+}
+
+// hostname is the first label of the name in option 39 (RFC 4704 §4), which may be written in part; empty when it is none.
+func hostname(b []byte) string {
+	if len(b) < 3 || b[1] == 0 || b[1] > 63 || len(b) < 2+int(b[1]) {
+		return ""
+	}
+	label := b[2 : 2+b[1]]
+	if slices.ContainsFunc(label, func(c byte) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
+	}) {
+		return ""
+	}
+	return string(label)
 }
 
 // texts reads a list of strings with their lengths, or a string alone, as some send it.

@@ -80,9 +80,9 @@ func (n *nic) send(packet []byte, to netip.AddrPort, from netip.Addr) error {
 	return err
 }
 
-func (n *nic) changed() bool {
+func (n *nic) Changed() bool {
 	i, err := net.InterfaceByName(n.name)
 	return err != nil || i.Index != n.index
 }
 
-func (n *nic) close() { n.conn.Close() }
+func (n *nic) Close() { n.conn.Close() }

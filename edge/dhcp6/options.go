@@ -3,6 +3,7 @@ package dhcp6
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ func (c Client) options(m *dhcpv6.Message, plan Plan) error {
 		{dhcpv6.OptionSNTPServerList, func() ([]byte, error) { return addresses(plan.NTP, nil) }},
 		{dhcpv6.OptionNTPServer, func() ([]byte, error) { return addresses(plan.NTP, []byte{0, 1, 0, 16}) }}, // RFC 5908 §4.1
 	} {
-		if !slices.Contains(c.Wants, o.code) {
+		if !slices.Contains(c.Wants, o.code) || plan.Options[uint16(o.code)] != nil {
 			continue
 		}
 		value, err := o.value()
@@ -35,6 +36,11 @@ func (c Client) options(m *dhcpv6.Message, plan Plan) error {
 		}
 		if len(value) > 0 {
 			m.AddOption(raw(o.code, value))
+		}
+	}
+	for _, code := range slices.Sorted(maps.Keys(plan.Options)) {
+		if slices.Contains(c.Wants, dhcpv6.OptionCode(code)) && m.Options.GetOne(dhcpv6.OptionCode(code)) == nil {
+			m.AddOption(raw(dhcpv6.OptionCode(code), plan.Options[code]))
 		}
 	}
 	return nil

@@ -30,9 +30,16 @@ type Plan struct {
 	// Preference is told with offers. A client takes the highest, and one of 255 without waiting for others (RFC 8415 §18.2.1).
 	Preference uint8
 
+	// Revoke is set where the client must leave the addresses that it asks to prolong.
+	Revoke bool
+	// Why is a sentence for a client that gets no address; empty: a common one.
+	Why string
+
 	DNS     []netip.Addr
 	Domains []string
 	NTP     []netip.Addr
+	// Options are sent as they are to clients that ask for them, in place of what Reply would say. The key is the option's number.
+	Options map[uint16][]byte
 
 	Delay time.Duration // before answering; see dhcp.Wait
 }
@@ -47,4 +54,6 @@ type Boot struct {
 type Lease struct {
 	Address          netip.Addr
 	Preferred, Valid time.Duration
+	// Renew and Rebind are when the client asks for more time: T1 and T2 (RFC 8415 §21.4). Zero: half of Preferred, and four fifths.
+	Renew, Rebind time.Duration
 }

@@ -3,6 +3,7 @@ package dhcp6
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -66,7 +67,7 @@ func (c Client) misdirected() bool {
 func Reply(c Client, plan Plan, self DUID) (Answer, error) {
 	m, err := c.answer(plan, self)
 	if err == nil {
-		err = c.fit(m)
+		err = c.fit(m, plan)
 	}
 	if err != nil {
 		return Answer{}, fmt.Errorf("answer the %s of %s (%s): %w", c.Message, c, c.Kind, err)
@@ -198,12 +199,14 @@ const (
 )
 
 // fit leaves options out until the message is as small as the client takes it.
-func (c Client) fit(m *dhcpv6.Message) error {
+func (c Client) fit(m *dhcpv6.Message, plan Plan) error {
 	room := mostBytes
 	if c.Kind == dhcp.UEFI || c.Kind == dhcp.UEFIHTTP {
 		room = firmwareBytes
 	}
-	for _, code := range expendable {
+	custom := slices.Sorted(maps.Keys(plan.Options))
+	slices.Reverse(custom)
+	for _, code := range append(codes(custom), expendable...) {
 		if len(m.ToBytes()) <= room {
 			return nil
 		}
@@ -213,6 +216,13 @@ func (c Client) fit(m *dhcpv6.Message) error {
 		return fmt.Errorf("the answer has %d bytes and the client takes %d; give it a shorter boot file URL, or fewer parameters", n, room)
 	}
 	return nil
+}
+
+func codes(numbers []uint16) (out []dhcpv6.OptionCode) {
+	for _, n := range numbers {
+		out = append(out, dhcpv6.OptionCode(n))
+	}
+	return out
 }
 
 func status(code iana.StatusCode, text string) dhcpv6.Option {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
+
+	"github.com/kiln-farm/kiln/edge/links"
 )
 
 // room is where packets wait and are decided about. Those that give or take addresses have workers of their own: while the farm
@@ -83,7 +85,7 @@ func (r *room) work(j job) {
 	}
 	r.workers.Go(func() {
 		defer func() { <-r.later }()
-		if pause(r.ctx, plan.Delay); r.ctx.Err() == nil {
+		if links.Pause(r.ctx, plan.Delay); r.ctx.Err() == nil {
 			s.finish(j, plan)
 		}
 	})

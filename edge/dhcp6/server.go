@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/kiln-farm/kiln/edge/links"
 )
 
 // What a Server goes by when its fields are zero.
@@ -19,10 +19,8 @@ const (
 )
 
 const (
-	longestPacket = 4096                   // bytes: a client's packet within those of eight relays
-	patience      = 8 * time.Second        // of a client that waits for an answer: it asks again before, and gets the same answer
-	watchEvery    = 5 * time.Second        // how often a link is looked after
-	badReadPause  = 100 * time.Millisecond // after a failed read, for example because the link is down
+	longestPacket = 4096            // bytes: a client's packet within those of eight relays
+	patience      = 8 * time.Second // of a client that waits for an answer: it asks again before, and gets the same answer
 )
 
 // Counters count since the Server was made.
@@ -57,12 +55,11 @@ type Server struct {
 	received, refused, dropped, silent, answered, repeated, joined, failed atomic.Uint64
 }
 
-// link is an interface and the socket on it. It may be closed while it receives.
+// link is an interface and the socket on it.
 type link interface {
+	links.Link
 	receive(b []byte) (n int, in Ingress, err error)
 	send(packet []byte, to netip.AddrPort, from netip.Addr) error
-	changed() bool // the socket is on an interface that is no more
-	close()
 }
 
 // job is a packet that somebody is to answer.
@@ -85,80 +82,24 @@ func (s *Server) serve(ctx context.Context, open func(name string) (link, error)
 	if s.Decide == nil || len(s.Interfaces) == 0 || len(s.DUID) == 0 {
 		return errors.New("serve DHCPv6: Server.Decide, DUID or Interfaces is not set; name the interfaces that machines boot on")
 	}
-	var links []link
-	for _, name := range s.Interfaces {
-		l, err := open(name)
-		if err != nil {
-			for _, l := range links {
-				l.close()
-			}
-			return err
-		}
-		links = append(links, l)
+	var r *room
+	run, err := links.Keeper[link]{Protocol: "DHCPv6", Interfaces: s.Interfaces, Open: open, Longest: longestPacket, Log: s.log(),
+		Readers: func(l link) []func([]byte) error {
+			return []func([]byte) error{func(buffer []byte) error {
+				n, in, err := l.receive(buffer)
+				if err == nil {
+					s.take(append([]byte{}, buffer[:n]...), in, l, r)
+				}
+				return err
+			}}
+		}}.Start()
+	if err != nil {
+		return err
 	}
-	r := s.start(ctx)
-	var readers sync.WaitGroup
-	for i, l := range links {
-		readers.Go(func() { s.keep(ctx, s.Interfaces[i], l, open, r) })
-	}
-	readers.Wait()
+	r = s.start(ctx)
+	run(ctx)
 	r.end()
 	return nil
-}
-
-// keep reads from an interface, also after it went away and came again.
-func (s *Server) keep(ctx context.Context, name string, l link, open func(string) (link, error), r *room) {
-	for {
-		s.read(ctx, l, r)
-		for {
-			if ctx.Err() != nil {
-				return
-			}
-			var err error
-			if l, err = open(name); err == nil {
-				s.log().Info("answering DHCPv6 again on an interface that has changed", "interface", name)
-				break
-			}
-			s.log().Warn("no DHCPv6 on an interface for now", "interface", name, "error", err)
-			pause(ctx, watchEvery)
-		}
-	}
-}
-
-// read takes packets from a link until ctx ends or the link's socket is of no use any more, and closes it.
-func (s *Server) read(ctx context.Context, l link, r *room) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var reader sync.WaitGroup
-	reader.Go(func() {
-		defer cancel()
-		buffer := make([]byte, longestPacket)
-		for ctx.Err() == nil {
-			n, in, err := l.receive(buffer)
-			switch {
-			case errors.Is(err, net.ErrClosed):
-				return
-			case err != nil:
-				pause(ctx, badReadPause)
-			default:
-				s.take(append([]byte{}, buffer[:n]...), in, l, r)
-			}
-		}
-	})
-	for ctx.Err() == nil && !l.changed() {
-		pause(ctx, watchEvery)
-	}
-	l.close()
-	reader.Wait()
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 // take has a packet decided about, or answered as it was before. It never waits: what there is no room for is dropped, and its

@@ -30,9 +30,9 @@ func newFakeLink() *fakeLink {
 	return &fakeLink{in: make(chan []byte), closed: make(chan struct{}), born: time.Now()}
 }
 
-func (l *fakeLink) close() { l.once.Do(func() { close(l.closed) }) }
+func (l *fakeLink) Close() { l.once.Do(func() { close(l.closed) }) }
 
-func (l *fakeLink) changed() bool {
+func (l *fakeLink) Changed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.gone

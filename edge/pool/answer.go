@@ -32,7 +32,12 @@ type Answer struct {
 type question struct {
 	dhcp.Client
 	ask
-	client, mac string
+	who
+}
+
+// who is a client, of whichever family.
+type who struct {
+	client, mac string          // mac may be empty with IPv6
 	machine     *kilnv1.Machine // nil: nobody described it
 	hostname    string
 }
@@ -47,7 +52,7 @@ func (p *Pool) Decide(ctx context.Context, c dhcp.Client, machine *kilnv1.Machin
 		return Answer{Why: "it is in no subnet with pools"}
 	}
 	mac := c.MAC.String()
-	q := question{Client: c, ask: read(c), client: clientOf(mac), mac: mac, machine: machine, hostname: strings.ToValidUTF8(hostname, "?")}
+	q := question{Client: c, ask: read(c), who: who{client: clientOf(mac), mac: mac, machine: machine, hostname: strings.ToValidUTF8(hostname, "?")}}
 	if q.hostname == "" {
 		q.hostname = c.Hostname
 	}
@@ -186,11 +191,11 @@ func (p *Pool) offerOwn(ctx context.Context, q question, s *subnet, k *class, ad
 	p.mu.Unlock()
 	if p.commits.isAway() {
 		// Even what it has: it may have given that back at another edge, of which this one has not heard.
-		p.sayAway(q)
+		p.sayAway(q.who)
 		return Answer{Mine: true, Why: "the farm is away"}
 	}
 	if !r.holds(now) && p.used(ctx, q, s, address) {
-		p.lose(q, s, address)
+		p.lose(q.who, s, address)
 		return p.offerNew(ctx, q, s, k, netip.Addr{}, where)
 	}
 	return p.give(q, s, k, address, told)
@@ -210,7 +215,7 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, addr
 	left := time.Duration(result.GetRemainingMs()) * time.Millisecond
 	switch result.GetVerdict() {
 	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
-		p.settle(q, s, address, left, result.GetUntilMs())
+		p.settle(q.who, s, address, left, result.GetUntilMs())
 		if told = tell(told, left); told < time.Second {
 			return Answer{Mine: true, Why: "its address has run out meanwhile"}
 		}
@@ -219,14 +224,14 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, addr
 		return a
 	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
 		if other, err := netip.ParseAddr(result.GetAddress()); err == nil && left > 0 {
-			p.settle(q, s, other, left, result.GetUntilMs())
+			p.settle(q.who, s, other, left, result.GetUntilMs())
 		}
 		return Answer{Mine: true, Refuse: "your address is " + result.GetAddress()}
 	case kilnv1.BindVerdict_BIND_VERDICT_TAKEN:
-		p.lose(q, s, address)
+		p.lose(q.who, s, address)
 		return Answer{Mine: true, Refuse: address.String() + " is another's"}
 	case kilnv1.BindVerdict_BIND_VERDICT_OUTSIDE:
-		p.lose(q, s, address)
+		p.lose(q.who, s, address)
 		return Answer{Mine: true, Refuse: address.String() + " is in no pool"}
 	}
 	return Answer{Mine: true, Why: "the farm gave an answer that this edge does not know"}
@@ -242,7 +247,7 @@ func (p *Pool) remaining(q question, s *subnet, k *class, address netip.Addr, to
 	told = min(told, r.until-now-slack)
 	if errors.Is(err, errFaulty) || q.want == selecting || r.state != kilnv1.BindingState_BINDING_STATE_BOUND || r.client != q.client || told < time.Second {
 		if errors.Is(err, errAway) {
-			p.sayAway(q)
+			p.sayAway(q.who)
 		}
 		return Answer{Mine: true, Why: err.Error()}
 	}
@@ -252,7 +257,7 @@ func (p *Pool) remaining(q question, s *subnet, k *class, address netip.Addr, to
 }
 
 // settle notes that an address is a client's.
-func (p *Pool) settle(q question, s *subnet, address netip.Addr, left time.Duration, version int64) {
+func (p *Pool) settle(q who, s *subnet, address netip.Addr, left time.Duration, version int64) {
 	now := p.now()
 	p.note(s.name, address, record{client: q.client, state: kilnv1.BindingState_BINDING_STATE_BOUND, until: now + left, changed: now, version: version})
 	p.mu.Lock()
@@ -268,7 +273,7 @@ func (p *Pool) settle(q question, s *subnet, address netip.Addr, left time.Durat
 }
 
 // lose notes that an address is not for a client.
-func (p *Pool) lose(q question, s *subnet, address netip.Addr) {
+func (p *Pool) lose(q who, s *subnet, address netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := p.pledges.of[tenant{s.name, q.client}]; n != nil && n.address == address {
@@ -290,18 +295,23 @@ func (p *Pool) dropFromStocks(subnet string, address netip.Addr) {
 
 // undo tells the farm that a client has no use for its address.
 func (p *Pool) undo(ctx context.Context, q question, s *subnet, st step) Answer {
+	return p.undoIt(ctx, q.who, s, st.address, st.do == reject, q.XID())
+}
+
+// undoIt tells the farm that a client gives an address back, or that somebody else was found to use it.
+func (p *Pool) undoIt(ctx context.Context, q who, s *subnet, address netip.Addr, inUse bool, xid string) Answer {
 	operation, until := kilnv1.BindCommand_OPERATION_RELEASE, kilnv1.BindingState_BINDING_STATE_RELEASED
-	if st.do == reject && (q.machine != nil || p.gate.reject(s.name, p.now())) {
+	if inUse && (q.machine != nil || p.gate.reject(s.name, p.now())) {
 		operation, until = kilnv1.BindCommand_OPERATION_DECLINE, kilnv1.BindingState_BINDING_STATE_DECLINED
-		p.probes.bad(st.address, p.now())
-		p.cfg.Tell(q.mac, fmt.Sprintf("somebody else uses %s of subnet %s, says its client; nobody gets it for %s", st.address, s.name, badTime))
+		p.probes.bad(address, p.now())
+		p.cfg.Tell(q.mac, fmt.Sprintf("somebody else uses %s of subnet %s, says its client; nobody gets it for %s", address, s.name, badTime))
 	}
 	p.mu.Lock()
-	version := p.replica.get(s.name, st.address).version
+	version := p.replica.get(s.name, address).version
 	p.mu.Unlock()
-	key := strings.Join([]string{operation.String(), q.client, q.XID(), s.name, st.address.String()}, " ")
+	key := strings.Join([]string{operation.String(), q.client, xid, s.name, address.String()}, " ")
 	_, err := p.commits.bind(ctx, key, &kilnv1.BindCommand{
-		Operation: operation, Subnet: s.name, Address: st.address.String(), Client: q.client, Mac: q.mac, Edge: p.cfg.Edge, ForMs: badTime.Milliseconds(), UntilMs: version,
+		Operation: operation, Subnet: s.name, Address: address.String(), Client: q.client, Mac: q.mac, Edge: p.cfg.Edge, ForMs: badTime.Milliseconds(), UntilMs: version,
 	})
 	// Where nobody knows whether the farm has done it, this edge goes by that it has.
 	now := p.now()
@@ -309,7 +319,7 @@ func (p *Pool) undo(ctx context.Context, q question, s *subnet, st step) Answer 
 	if operation == kilnv1.BindCommand_OPERATION_DECLINE {
 		r.client, r.until = "", now+badTime
 	}
-	p.note(s.name, st.address, r)
+	p.note(s.name, address, r)
 	if err != nil {
 		return Answer{Mine: true, Why: err.Error()} // it runs out by itself
 	}

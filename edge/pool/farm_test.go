@@ -145,7 +145,7 @@ func (f farmOf) Bind(ctx context.Context, commands []*kilnv1.BindCommand) ([]*ki
 	}
 	var out []*kilnv1.BindResult
 	for _, r := range f.apply(list...) {
-		verdict, ok := map[state.Refusal]kilnv1.BindVerdict{"": 1, state.RefusedBound: 2, state.RefusedElsewhere: 3, state.RefusedOutside: 4}[r.Refused]
+		verdict, ok := map[state.Refusal]kilnv1.BindVerdict{"": 1, state.RefusedBound: 2, state.RefusedElsewhere: 3, state.RefusedOutside: 4, state.RefusedFull: 5}[r.Refused]
 		if !ok {
 			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("refused: %s", r.Refused))
 		}
@@ -174,7 +174,7 @@ func (f farmOf) Grant(ctx context.Context, subnet, class string, size uint32) ([
 	if r[0].Refused != "" {
 		return nil, 0, errors.New(string(r[0].Refused))
 	}
-	return addressesOf(r[0].Block.GetAddresses()), life, nil
+	return ofIPv4.addresses(r[0].Block.GetAddresses()), life, nil
 }
 
 // binding is what the farm has of an address, and for how long it holds.
@@ -187,3 +187,6 @@ func (f *testFarm) binding(subnet string, a netip.Addr) (client string, left tim
 	}
 	return b.GetClient(), time.Duration(b.GetUntilMs()-f.steady()) * time.Millisecond
 }
+
+// ofIPv4 reads what is of IPv4.
+var ofIPv4 = &subnet{prefix: netip.MustParsePrefix("0.0.0.0/0")}

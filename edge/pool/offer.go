@@ -86,16 +86,16 @@ func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, ask
 		p.mu.Unlock()
 		if asking == nil {
 			if failed {
-				p.sayAway(q)
+				p.sayAway(q.who)
 				return nil, address, "the farm lends no addresses now"
 			}
-			p.sayExhausted(q, s, name)
+			p.sayExhausted(q.who, s, name)
 			return nil, address, "there is no free address"
 		}
 		select {
 		case <-asking:
 		case <-wait.Done():
-			p.sayAway(q)
+			p.sayAway(q.who)
 			return nil, address, "the farm lends no addresses now"
 		}
 	}

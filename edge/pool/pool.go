@@ -59,7 +59,11 @@ type Pool struct {
 	coming  *replica // that is being filled, to be the next one; nil: none is
 	stocks  map[stockKey]*stock
 	pledges *pledges
-	dirty   bool // the replica is newer than the file
+
+	held     associations // has a lock of its own
+	shelves  map[stockKey]*shelf
+	binding6 map[place]int // addresses of IPv6 that are being bound
+	dirty    bool          // the replica is newer than the file
 }
 
 type stockKey struct{ subnet, class string }
@@ -76,7 +80,7 @@ func New(cfg Config) *Pool {
 		cfg.Tell = func(string, string) {}
 	}
 	p := &Pool{cfg: cfg, now: cfg.Clock, gate: newGate(), commits: newCommitter(cfg.Farm, cfg.Clock, cfg.Log), replica: newReplica(),
-		stocks: map[stockKey]*stock{}, pledges: newPledges()}
+		stocks: map[stockKey]*stock{}, pledges: newPledges(), shelves: map[stockKey]*shelf{}, binding6: map[place]int{}}
 	p.book.Store(newBook(nil))
 	p.load()
 	return p
@@ -88,6 +92,7 @@ func (p *Pool) Set(in *kilnv1.Intent) {
 	p.book.Store(next)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	clear(p.shelves)
 	for key, s := range p.stocks { // what was lent may be in no pool any more
 		if n := next.byName[key.subnet]; n == nil {
 			delete(p.stocks, key)
@@ -132,6 +137,9 @@ func (p *Pool) Take(bindings []*kilnv1.BindingNow, complete bool) {
 	}
 	for _, b := range bindings {
 		into.take(b, now)
+		if b.GetRemainingMs() <= 0 && b.GetBinding().GetState() == kilnv1.BindingState_BINDING_STATE_RELEASED {
+			p.freed(b.GetBinding().GetSubnet())
+		}
 	}
 	if complete && p.coming != nil {
 		p.replica, p.coming = p.coming, nil
@@ -144,6 +152,9 @@ func (p *Pool) note(subnet string, address netip.Addr, r record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.replica.put(subnet, address, r)
+	if !r.holds(p.now()) {
+		p.freed(subnet)
+	}
 	if p.coming != nil {
 		p.coming.put(subnet, address, r)
 	}

@@ -36,16 +36,21 @@ type replica struct {
 	at    map[place]record
 	of    map[tenant]netip.Addr // the address that a client has or had last
 	names map[string]string     // of subnets, each kept once
+	count map[string]int        // of at, by subnet
 }
 
 func newReplica() *replica {
-	return &replica{at: map[place]record{}, of: map[tenant]netip.Addr{}, names: map[string]string{}}
+	return &replica{at: map[place]record{}, of: map[tenant]netip.Addr{}, names: map[string]string{}, count: map[string]int{}}
 }
 
-// take notes what the farm told. Bindings of IPv6 are for others.
+// take notes what the farm told.
 func (r *replica) take(b *kilnv1.BindingNow, now time.Duration) {
 	address, err := netip.ParseAddr(b.GetBinding().GetAddress())
-	if err != nil || !address.Is4() {
+	if err != nil {
+		return
+	}
+	if b.GetBinding().GetState() == kilnv1.BindingState_BINDING_STATE_UNSPECIFIED {
+		r.forget(b.GetBinding().GetSubnet(), address)
 		return
 	}
 	r.put(b.GetBinding().GetSubnet(), address, record{
@@ -68,10 +73,25 @@ func (r *replica) put(subnet string, address netip.Addr, n record) {
 	if had && old.client != n.client {
 		r.leave(tenant{name, old.client}, address)
 	}
+	if !had {
+		r.count[name]++
+	}
 	r.at[at] = n
 	if n.client != "" {
 		r.of[tenant{name, n.client}] = address
 	}
+}
+
+// forget drops what the farm has forgotten.
+func (r *replica) forget(subnet string, address netip.Addr) {
+	at := place{subnet, address}
+	old, had := r.at[at]
+	if !had {
+		return
+	}
+	r.leave(tenant{subnet, old.client}, address)
+	delete(r.at, at)
+	r.count[subnet]--
 }
 
 func (r *replica) leave(t tenant, address netip.Addr) {

@@ -34,21 +34,21 @@ func (p *Pool) sayOnce(key string, say func()) {
 	say()
 }
 
-func (p *Pool) sayExhausted(q question, s *subnet, class string) {
+func (p *Pool) sayExhausted(q who, s *subnet, class string) {
 	counted(exhausted, "subnet", s.name)
 	p.sayOnce("exhausted "+s.name+" "+class, func() {
 		which := "subnet " + s.name
 		if class != "" {
 			which += " for the class " + class
 		}
-		p.cfg.Log.Error("a pool is exhausted", "subnet", s.name, "class", class, "mac", q.mac)
+		p.cfg.Log.Error("a pool is exhausted", "subnet", s.name, "class", class, "client", q.client)
 		p.cfg.Tell(q.mac, fmt.Sprintf("no address is free in %s: make its pools larger, or its lease times shorter (kiln leases lists who has them)", which))
 	})
 }
 
-func (p *Pool) sayAway(q question) {
+func (p *Pool) sayAway(q who) {
 	p.sayOnce("away", func() {
-		p.cfg.Log.Warn("a machine gets no address, because the farm is away", "mac", q.mac)
+		p.cfg.Log.Warn("a machine gets no address, because the farm is away", "client", q.client)
 		p.cfg.Tell(q.mac, "it gets no address: the farm, which binds them, cannot be reached from this edge")
 	})
 }

@@ -17,7 +17,7 @@ const (
 	longest     = 300 * 24 * time.Hour // that the farm takes, with what is added
 )
 
-// subnet is a network of IPv4 as it is used here.
+// subnet is a network as it is used here. Its pools, options and servers are of the family of its prefix.
 type subnet struct {
 	name           string
 	prefix         netip.Prefix
@@ -26,6 +26,8 @@ type subnet struct {
 	lease          dhcp.Lease // without an address
 	system, boot   time.Duration
 	options        map[uint8][]byte
+	options6       map[uint16][]byte
+	room           reach // of the pools, with IPv6
 	classes        []class
 }
 
@@ -35,6 +37,9 @@ type class struct {
 	pools   []span // none: the subnet's
 	time    time.Duration
 	options map[uint8][]byte
+
+	options6 map[uint16][]byte
+	room     reach
 }
 
 // span is a range of addresses with both ends.
@@ -54,15 +59,18 @@ func in(spans []span, a netip.Addr) bool {
 
 // book finds subnets. It is made once for each intent and never changed.
 type book struct {
-	byName   map[string]*subnet
-	byPrefix map[netip.Prefix]*subnet
-	byRelay  map[netip.Addr][]*subnet
-	bits     []int      // lengths of the prefixes, the longest first
-	floating [][]string // hardware addresses of machines that are described and have no fixed address
+	byName    map[string]*subnet
+	byPrefix  map[netip.Prefix]*subnet
+	byRelay   map[netip.Addr][]*subnet
+	bits      []int                   // lengths of the prefixes, the longest first
+	floating6 [][]string              // the same of IPv6
+	reserved  map[netip.Addr][]string // hardware addresses of the machines with these fixed addresses of IPv6
+	key       []byte                  // of the farm, by which addresses of IPv6 are chosen
+	floating  [][]string              // hardware addresses of machines that are described and have no fixed address
 }
 
 func newBook(in *kilnv1.Intent) *book {
-	b := &book{byName: map[string]*subnet{}, byPrefix: map[netip.Prefix]*subnet{}, byRelay: map[netip.Addr][]*subnet{}}
+	b := &book{byName: map[string]*subnet{}, byPrefix: map[netip.Prefix]*subnet{}, byRelay: map[netip.Addr][]*subnet{}, reserved: map[netip.Addr][]string{}, key: in.GetTokenKey()}
 	for _, text := range in.GetSubnets() {
 		s := newSubnet(text)
 		if s == nil || b.byPrefix[s.prefix] != nil {
@@ -72,7 +80,7 @@ func newBook(in *kilnv1.Intent) *book {
 		if !slices.Contains(b.bits, s.prefix.Bits()) {
 			b.bits = append(b.bits, s.prefix.Bits())
 		}
-		for _, relay := range addressesOf(text.GetRelays()) {
+		for _, relay := range s.addresses(text.GetRelays()) {
 			b.byRelay[relay] = append(b.byRelay[relay], s)
 		}
 	}
@@ -81,28 +89,52 @@ func newBook(in *kilnv1.Intent) *book {
 		if m.GetAddress() == "" {
 			b.floating = append(b.floating, m.GetMacs())
 		}
+		if fixed, err := netip.ParsePrefix(m.GetAddress6()); err == nil {
+			b.reserved[fixed.Addr()] = append(b.reserved[fixed.Addr()], m.GetMacs()...)
+		} else {
+			b.floating6 = append(b.floating6, m.GetMacs())
+		}
 	}
 	return b
 }
 
-// newSubnet is nil for those of IPv6, and for what cannot be read: the farm takes no such thing.
+// newSubnet is nil for what cannot be read: the farm takes no such thing.
 func newSubnet(s *kilnv1.Subnet) *subnet {
 	prefix, err := netip.ParsePrefix(s.GetPrefix())
-	if err != nil || !prefix.Addr().Is4() {
+	if err != nil || prefix.Addr().Is4In6() {
 		return nil
 	}
 	n := &subnet{
-		name: s.GetName(), prefix: prefix.Masked(), pools: spans(s.GetPools()), exclude: spans(s.GetExclude()), knownOnly: s.GetKnownOnly(),
-		system: seconds(s.GetLeaseSeconds(), systemLease), boot: seconds(s.GetBootLeaseSeconds(), bootLease), options: optionsOf(s.GetOptions()),
-		lease: dhcp.Lease{DNS: addressesOf(s.GetDns()), Domain: s.GetDomain(), NTP: addressesOf(s.GetNtp())},
+		name: s.GetName(), prefix: prefix.Masked(), knownOnly: s.GetKnownOnly(),
+		system: seconds(s.GetLeaseSeconds(), systemLease), boot: seconds(s.GetBootLeaseSeconds(), bootLease),
 	}
-	if router, err := netip.ParseAddr(s.GetGateway()); err == nil && router.Is4() {
-		n.lease.Router = router
+	n.pools, n.exclude = n.spans(s.GetPools()), n.spans(s.GetExclude())
+	n.lease = dhcp.Lease{DNS: n.addresses(s.GetDns()), Domain: s.GetDomain(), NTP: n.addresses(s.GetNtp())}
+	if routers := n.addresses([]string{s.GetGateway()}); len(routers) > 0 {
+		n.lease.Router = routers[0]
 	}
 	for _, c := range s.GetClasses() {
-		n.classes = append(n.classes, class{from: c, pools: spans(c.GetPools()), time: seconds(c.GetLeaseSeconds(), 0), options: optionsOf(c.GetOptions())})
+		n.classes = append(n.classes, class{from: c, pools: n.spans(c.GetPools()), time: seconds(c.GetLeaseSeconds(), 0)})
 	}
+	n.setOptions(s)
 	return n
+}
+
+// setOptions reads options, which have numbers of their own in each family, and with IPv6 how far pools reach.
+func (s *subnet) setOptions(from *kilnv1.Subnet) {
+	if s.prefix.Addr().Is4() {
+		s.options = optionsOf(from.GetOptions())
+	} else {
+		s.options6, s.room = optionsOf6(from.GetOptions()), reachOf(s.pools, s.exclude)
+	}
+	for i := range s.classes {
+		k := &s.classes[i]
+		if s.prefix.Addr().Is4() {
+			k.options = optionsOf(k.from.GetOptions())
+		} else {
+			k.options6, k.room = optionsOf6(k.from.GetOptions()), reachOf(k.pools, s.exclude)
+		}
+	}
 }
 
 func seconds(n uint32, otherwise time.Duration) time.Duration {
@@ -112,22 +144,27 @@ func seconds(n uint32, otherwise time.Duration) time.Duration {
 	return min(time.Duration(n)*time.Second, longest)
 }
 
-func spans(ranges []*kilnv1.AddressRange) []span {
+func (s *subnet) spans(ranges []*kilnv1.AddressRange) []span {
 	var out []span
 	for _, r := range ranges {
 		from, err := netip.ParseAddr(r.GetFrom())
 		to, err2 := netip.ParseAddr(r.GetTo())
-		if err == nil && err2 == nil && from.Is4() && to.Is4() && from.Compare(to) <= 0 {
+		if err == nil && err2 == nil && s.like(from) && s.like(to) && from.Compare(to) <= 0 {
 			out = append(out, span{from, to})
 		}
 	}
 	return out
 }
 
-func addressesOf(texts []string) []netip.Addr {
+// like says whether an address is of the subnet's family.
+func (s *subnet) like(a netip.Addr) bool {
+	return a.BitLen() == s.prefix.Addr().BitLen() && a.Zone() == ""
+}
+
+func (s *subnet) addresses(texts []string) []netip.Addr {
 	var out []netip.Addr
 	for _, text := range texts {
-		if a, err := netip.ParseAddr(text); err == nil && a.Is4() {
+		if a, err := netip.ParseAddr(text); err == nil && s.like(a) {
 			out = append(out, a)
 		}
 	}

@@ -69,6 +69,11 @@ func (n *Node) Route(network, via string) error {
 	return ip("-n", n.space.name, "route", "replace", network, "via", via)
 }
 
+// Address6 gives the node an address of IPv6 on the lab's network, such as "fd66::1/64".
+func (n *Node) Address6(address string) error {
+	return ip("-n", n.space.name, "address", "add", address, "dev", "eth0", "nodad")
+}
+
 // Link says that a network is on the node's own link.
 func (n *Node) Link(network string) error {
 	return ip("-n", n.space.name, "route", "replace", network, "dev", "eth0")

@@ -83,6 +83,7 @@ const (
 	BindVerdict_BIND_VERDICT_TAKEN       BindVerdict = 2 // the address is another client's, or reserved for a machine, or declined
 	BindVerdict_BIND_VERDICT_ELSEWHERE   BindVerdict = 3 // the client has another address in this subnet, which the answer names
 	BindVerdict_BIND_VERDICT_OUTSIDE     BindVerdict = 4 // the address is in no pool of the subnet, or there is no such subnet
+	BindVerdict_BIND_VERDICT_FULL        BindVerdict = 5 // the subnet has as many bindings as it may; of IPv6 only, whose pools have no end
 )
 
 // Enum value maps for BindVerdict.
@@ -93,6 +94,7 @@ var (
 		2: "BIND_VERDICT_TAKEN",
 		3: "BIND_VERDICT_ELSEWHERE",
 		4: "BIND_VERDICT_OUTSIDE",
+		5: "BIND_VERDICT_FULL",
 	}
 	BindVerdict_value = map[string]int32{
 		"BIND_VERDICT_UNSPECIFIED": 0,
@@ -100,6 +102,7 @@ var (
 		"BIND_VERDICT_TAKEN":       2,
 		"BIND_VERDICT_ELSEWHERE":   3,
 		"BIND_VERDICT_OUTSIDE":     4,
+		"BIND_VERDICT_FULL":        5,
 	}
 )
 
@@ -137,6 +140,7 @@ const (
 	BindCommand_OPERATION_BIND        BindCommand_Operation = 1 // or renew
 	BindCommand_OPERATION_RELEASE     BindCommand_Operation = 2
 	BindCommand_OPERATION_DECLINE     BindCommand_Operation = 3
+	BindCommand_OPERATION_FORGET      BindCommand_Operation = 4 // what is over; from feature level 6 on
 )
 
 // Enum value maps for BindCommand_Operation.
@@ -146,12 +150,14 @@ var (
 		1: "OPERATION_BIND",
 		2: "OPERATION_RELEASE",
 		3: "OPERATION_DECLINE",
+		4: "OPERATION_FORGET",
 	}
 	BindCommand_Operation_value = map[string]int32{
 		"OPERATION_UNSPECIFIED": 0,
 		"OPERATION_BIND":        1,
 		"OPERATION_RELEASE":     2,
 		"OPERATION_DECLINE":     3,
+		"OPERATION_FORGET":      4,
 	}
 )
 
@@ -658,7 +664,7 @@ type BindCommand struct {
 	Hostname      string                 `protobuf:"bytes,6,opt,name=hostname,proto3" json:"hostname,omitempty"`
 	Edge          string                 `protobuf:"bytes,7,opt,name=edge,proto3" json:"edge,omitempty"`
 	ForMs         int64                  `protobuf:"varint,8,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`       // how long: more than the client is told, so that it never believes to have what the farm has not
-	UntilMs       int64                  `protobuf:"varint,9,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // of RELEASE and DECLINE: only while the binding is the one that ends then, so that a call that comes late undoes no newer one; 0: whichever it is
+	UntilMs       int64                  `protobuf:"varint,9,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // of RELEASE, DECLINE and FORGET: only while the binding is the one that ends then, so that a call that comes late undoes no newer one; 0: whichever it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1395,7 +1401,7 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\x04edge\x18\x06 \x01(\tR\x04edge\x12+\n" +
 	"\x05state\x18\a \x01(\x0e2\x15.kiln.v1.BindingStateR\x05state\x12\x19\n" +
 	"\buntil_ms\x18\b \x01(\x03R\auntilMs\x12\"\n" +
-	"\rsince_unix_ms\x18\t \x01(\x03R\vsinceUnixMs\"\xf3\x02\n" +
+	"\rsince_unix_ms\x18\t \x01(\x03R\vsinceUnixMs\"\x89\x03\n" +
 	"\vBindCommand\x12<\n" +
 	"\toperation\x18\x01 \x01(\x0e2\x1e.kiln.v1.BindCommand.OperationR\toperation\x12\x16\n" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\x12\x18\n" +
@@ -1405,12 +1411,13 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\bhostname\x18\x06 \x01(\tR\bhostname\x12\x12\n" +
 	"\x04edge\x18\a \x01(\tR\x04edge\x12\x15\n" +
 	"\x06for_ms\x18\b \x01(\x03R\x05forMs\x12\x19\n" +
-	"\buntil_ms\x18\t \x01(\x03R\auntilMs\"h\n" +
+	"\buntil_ms\x18\t \x01(\x03R\auntilMs\"~\n" +
 	"\tOperation\x12\x19\n" +
 	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eOPERATION_BIND\x10\x01\x12\x15\n" +
 	"\x11OPERATION_RELEASE\x10\x02\x12\x15\n" +
-	"\x11OPERATION_DECLINE\x10\x03\"{\n" +
+	"\x11OPERATION_DECLINE\x10\x03\x12\x14\n" +
+	"\x10OPERATION_FORGET\x10\x04\"{\n" +
 	"\fBlockCommand\x12\x12\n" +
 	"\x04edge\x18\x01 \x01(\tR\x04edge\x12\x16\n" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\x12\x14\n" +
@@ -1455,13 +1462,14 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\x19BINDING_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13BINDING_STATE_BOUND\x10\x01\x12\x1a\n" +
 	"\x16BINDING_STATE_RELEASED\x10\x02\x12\x1a\n" +
-	"\x16BINDING_STATE_DECLINED\x10\x03*\x90\x01\n" +
+	"\x16BINDING_STATE_DECLINED\x10\x03*\xa7\x01\n" +
 	"\vBindVerdict\x12\x1c\n" +
 	"\x18BIND_VERDICT_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11BIND_VERDICT_DONE\x10\x01\x12\x16\n" +
 	"\x12BIND_VERDICT_TAKEN\x10\x02\x12\x1a\n" +
 	"\x16BIND_VERDICT_ELSEWHERE\x10\x03\x12\x18\n" +
-	"\x14BIND_VERDICT_OUTSIDE\x10\x04B0Z.github.com/kiln-farm/kiln/proto/kiln/v1;kilnv1b\x06proto3"
+	"\x14BIND_VERDICT_OUTSIDE\x10\x04\x12\x15\n" +
+	"\x11BIND_VERDICT_FULL\x10\x05B0Z.github.com/kiln-farm/kiln/proto/kiln/v1;kilnv1b\x06proto3"
 
 var (
 	file_kiln_v1_address_proto_rawDescOnce sync.Once

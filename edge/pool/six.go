@@ -1,0 +1,382 @@
+package pool
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv6"
+
+	"github.com/kiln-farm/kiln/edge/dhcp6"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// Answer6 is what a client of IPv6 is told.
+type Answer6 struct {
+	Mine  bool       // the client is in a subnet with pools; otherwise there is nothing else here
+	Plan  dhcp6.Plan // what to say, but for what to boot and when; silent: nothing
+	Bound bool       // the address in it is committed
+	Why   string     // nothing is told
+}
+
+// question6 is a packet and what is known of who sent it.
+type question6 struct {
+	dhcp6.Client
+	who
+	link  Link
+	by    string // the association that an address goes to
+	where []*subnet
+}
+
+// Decide6 says what a client of IPv6 is told. It may wait for the farm, and no longer than ctx.
+func (p *Pool) Decide6(ctx context.Context, c dhcp6.Client, machine *kilnv1.Machine, hostname string, link Link) Answer6 {
+	q := question6{Client: c, link: link, by: associationOf(c), where: p.book.Load().where6(c, link)}
+	if len(q.where) == 0 {
+		return Answer6{Why: "it is in no subnet with pools"}
+	}
+	q.who = who{client: clientOf6(c, machine), machine: machine, hostname: strings.ToValidUTF8(hostname, "?")}
+	q.mac, _ = strings.CutPrefix(q.client, "mac ")
+	if q.mac == q.client {
+		q.mac = ""
+	}
+	if q.hostname == "" {
+		q.hostname = c.Hostname
+	}
+	q.hostname = q.hostname[:min(len(q.hostname), 255)]
+	leave, why := p.gate.enter(q.client, machine != nil || p.bound6(q), p.now())
+	if leave == nil {
+		counted(refusals, "limit", why)
+		p.sayOnce("limit "+why, func() { p.cfg.Log.Warn("DHCPv6 packets are dropped by a limit", "limit", why, "client", q.client) })
+		return Answer6{Mine: true, Why: "too many packets: limit of " + why}
+	}
+	defer leave()
+	a := p.answer6(ctx, q)
+	a.Mine = true
+	counted(decisions, "answer", a.name(c.Message))
+	return a
+}
+
+// name is for metrics.
+func (a Answer6) name(m dhcpv6.MessageType) string {
+	switch {
+	case a.Plan.Mode == dhcp6.Silent:
+		return "none"
+	case a.Bound:
+		return "reply"
+	case m == dhcpv6.MessageTypeSolicit && a.Plan.Lease.Address.IsValid():
+		return "advertise"
+	case a.Plan.Revoke:
+		return "revoke"
+	case m == dhcpv6.MessageTypeSolicit || m == dhcpv6.MessageTypeRequest:
+		return "no address"
+	}
+	return "other"
+}
+
+// clientOf6 names a client for the farm: by its hardware address where there is a way to know it, so that a machine is one client
+// with whatever DUIDs and over both families. A machine that is described by its UUID is its MAC, if it has one only. What else
+// there is goes by its DUID, and by the association too, since a host has one DUID for all of its network cards.
+func clientOf6(c dhcp6.Client, machine *kilnv1.Machine) string {
+	switch macs := machine.GetMacs(); {
+	case c.MAC != nil:
+		return clientOf(c.MAC.String())
+	case len(macs) == 1:
+		return clientOf(macs[0])
+	}
+	duid := c.DUID.String()
+	if len(duid) > 64 {
+		sum := sha256.Sum256(c.DUID)
+		duid = fmt.Sprintf("sha256 %x", sum[:16])
+	}
+	for _, ia := range c.IAs {
+		if ia.Code == dhcpv6.OptionIANA {
+			return fmt.Sprintf("duid %s %x", duid, ia.ID)
+		}
+	}
+	return "duid " + duid
+}
+
+// associationOf is the association that gets the address: the first.
+func associationOf(c dhcp6.Client) string {
+	for _, ia := range c.IAs {
+		if ia.Code == dhcpv6.OptionIANA {
+			return c.DUID.String() + " " + fmt.Sprintf("%x", ia.ID)
+		}
+	}
+	return c.DUID.String()
+}
+
+// bound6 says whether a client has an address.
+func (p *Pool) bound6(q question6) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(q.where, func(s *subnet) bool {
+		_, r := p.replica.own(s.name, q.client)
+		return r.holds(p.now())
+	})
+}
+
+func (p *Pool) answer6(ctx context.Context, q question6) Answer6 {
+	where := slices.DeleteFunc(slices.Clone(q.where), func(s *subnet) bool { return s.knownOnly && q.machine == nil })
+	if len(where) == 0 {
+		return Answer6{Why: "subnet " + q.where[0].name + " is for machines that are described"}
+	}
+	q.where = p.order6(q, where)
+	switch q.Message {
+	case dhcpv6.MessageTypeSolicit:
+		switch {
+		case !slices.ContainsFunc(q.IAs, func(ia dhcp6.IA) bool { return ia.Code == dhcpv6.OptionIANA }):
+			return Answer6{Plan: q.plan(q.where[0])}
+		case q.Rapid && q.link.Rapid:
+			return p.bindNew6(ctx, q, nil)
+		case p.commits.isAway():
+			p.sayAway(q.who)
+			return Answer6{Why: "the farm is away"}
+		}
+		return p.offer6(q)
+	case dhcpv6.MessageTypeRequest:
+		return p.bindNew6(ctx, q, nil)
+	case dhcpv6.MessageTypeRenew, dhcpv6.MessageTypeRebind:
+		return p.renew6(ctx, q)
+	case dhcpv6.MessageTypeRelease, dhcpv6.MessageTypeDecline:
+		return p.undo6(ctx, q)
+	}
+	return Answer6{Plan: q.plan(q.where[0])}
+}
+
+// order6 puts the subnet first where the client has an address, or wishes one, or renews one.
+func (p *Pool) order6(q question6, where []*subnet) []*subnet {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	weight := func(s *subnet) int {
+		_, r := p.replica.own(s.name, q.client)
+		asked := slices.ContainsFunc(q.Asked(), s.prefix.Contains)
+		switch {
+		case asked && (q.Message == dhcpv6.MessageTypeRenew || q.Message == dhcpv6.MessageTypeRebind):
+			return 0
+		case r.holds(p.now()):
+			return 1
+		case asked:
+			return 2
+		}
+		return 3
+	}
+	slices.SortStableFunc(where, func(a, b *subnet) int { return weight(a) - weight(b) })
+	return where
+}
+
+// plan is what is told of a subnet, but for an address.
+func (q question6) plan(s *subnet) dhcp6.Plan {
+	plan := dhcp6.Plan{Mode: dhcp6.Stateful, Authoritative: true}
+	for _, one := range q.where {
+		plan.OnLink = append(plan.OnLink, one.prefix)
+	}
+	if !q.Relayed {
+		plan.OnLink = append(plan.OnLink, q.link.Networks...)
+	}
+	s.fill6(&plan, s.classOf(like(q.Client), q.machine.GetLabels()))
+	return plan
+}
+
+// give6 makes the answer with an address.
+func (q question6) give6(s *subnet, a netip.Addr, told time.Duration) Answer6 {
+	answer := Answer6{Plan: q.plan(s)}
+	answer.Plan.Lease = lease6(a, told, q.client)
+	return answer
+}
+
+// offer6 offers an address. Nothing is remembered of it: only the farm says whose it is in the end, and the client is told another
+// one then if it must be.
+func (p *Pool) offer6(q question6) Answer6 {
+	for _, s := range q.where {
+		k := s.classOf(like(q.Client), q.machine.GetLabels())
+		p.mu.Lock()
+		a, ok := p.candidate(q, s, k, nil)
+		p.mu.Unlock()
+		if ok {
+			return q.give6(s, a, s.time(like(q.Client), k))
+		}
+	}
+	return p.none6(q, false)
+}
+
+// none6 says that there is no address.
+func (p *Pool) none6(q question6, revoke bool) Answer6 {
+	s := q.where[0]
+	name, room := s.roomOf(s.classOf(like(q.Client), q.machine.GetLabels()))
+	a := Answer6{Plan: q.plan(s)}
+	a.Plan.Revoke, a.Plan.Why = revoke, "there is no free address"
+	if room.size == nil {
+		a.Plan.Why = "there are no pools for it"
+		return a
+	}
+	p.sayExhausted(q.who, s, name)
+	return a
+}
+
+// renew6 prolongs what the client has. What it may not have any more it is told to leave, and gets another address for it.
+func (p *Pool) renew6(ctx context.Context, q question6) Answer6 {
+	s := q.where[0]
+	k := s.classOf(like(q.Client), q.machine.GetLabels())
+	at := slices.IndexFunc(q.Asked(), s.prefix.Contains)
+	if at < 0 {
+		if len(q.Asked()) == 0 && p.bound6(q) {
+			return p.bindNew6(ctx, q, nil)
+		}
+		return Answer6{Plan: q.plan(s)} // no binding, or no address of this link
+	}
+	asked := q.Asked()[at]
+	a, end := p.bindAt6(ctx, q, s, k, asked)
+	switch end {
+	case bindFailed:
+		return p.remaining6(q, s, k, asked, a.Why)
+	case bindOther:
+		return p.bindNew6(ctx, q, map[netip.Addr]bool{asked: true})
+	}
+	return a
+}
+
+// remaining6 prolongs nothing: it tells the client again for how long it has its address, when the farm cannot be asked.
+func (p *Pool) remaining6(q question6, s *subnet, k *class, a netip.Addr, why string) Answer6 {
+	p.mu.Lock()
+	now := p.now()
+	r := p.replica.get(s.name, a)
+	p.mu.Unlock()
+	told := min(s.time(like(q.Client), k), r.until-now-slack)
+	if why == errFaulty.Error() || r.state != kilnv1.BindingState_BINDING_STATE_BOUND || r.client != q.client || told < time.Second {
+		return Answer6{Why: why}
+	}
+	answer := q.give6(s, a, told)
+	answer.Bound = true
+	return answer
+}
+
+// How a call for a binding ends.
+type bindEnd int
+
+const (
+	bindDone   bindEnd = iota
+	bindOther          // another address may be had
+	bindFull           // no other address of the subnet may be had
+	bindFailed         // nobody knows
+)
+
+const bindTries = 4 // addresses for one packet
+
+// bindNew6 has an address committed, and then tells it: the one that the client has or had, the one that it wishes, or any.
+func (p *Pool) bindNew6(ctx context.Context, q question6, tried map[netip.Addr]bool) Answer6 {
+	revoke := len(tried) > 0
+	if tried == nil {
+		tried = map[netip.Addr]bool{}
+	}
+	for _, s := range q.where {
+		k := s.classOf(like(q.Client), q.machine.GetLabels())
+	next:
+		for range bindTries {
+			p.mu.Lock()
+			address, ok := p.candidate(q, s, k, tried)
+			if ok {
+				p.binding6[place{s.name, address}]++
+			}
+			p.mu.Unlock()
+			if !ok {
+				break
+			}
+			a, end := p.bindAt6(ctx, q, s, k, address)
+			p.mu.Lock()
+			if at := (place{s.name, address}); p.binding6[at] > 1 {
+				p.binding6[at]--
+			} else {
+				delete(p.binding6, at)
+			}
+			p.mu.Unlock()
+			switch end {
+			case bindDone, bindFailed:
+				return a
+			case bindFull:
+				break next
+			}
+			tried[address] = true
+		}
+	}
+	return p.none6(q, revoke)
+}
+
+// bindAt6 has one address committed.
+func (p *Pool) bindAt6(ctx context.Context, q question6, s *subnet, k *class, address netip.Addr) (Answer6, bindEnd) {
+	told := s.time(like(q.Client), k)
+	p.mu.Lock()
+	before := p.replica.get(s.name, address)
+	p.mu.Unlock()
+	key := strings.Join([]string{"bind", q.client, q.XID(), s.name, address.String(), told.String()}, " ")
+	result, err := p.commits.bind(ctx, key, &kilnv1.BindCommand{
+		Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: s.name, Address: address.String(), Client: q.client, Mac: q.mac,
+		Hostname: q.hostname, Edge: p.cfg.Edge, ForMs: committed(told).Milliseconds(),
+	})
+	if err != nil {
+		if errors.Is(err, errAway) {
+			p.sayAway(q.who)
+		}
+		return Answer6{Why: err.Error()}, bindFailed
+	}
+	left := time.Duration(result.GetRemainingMs()) * time.Millisecond
+	switch result.GetVerdict() {
+	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
+		p.settle(q.who, s, address, left, result.GetUntilMs())
+		if told = tell(told, left); told < time.Second {
+			return Answer6{Why: "its address has run out meanwhile"}, bindFailed
+		}
+		had := time.Duration(0)
+		if before.client == q.client {
+			had = before.until
+		}
+		p.held.hold(tenant{s.name, q.client}, q.by, p.now()+told, had)
+		if name, _ := s.roomOf(k); !before.holds(p.now()) {
+			p.took6(stockKey{s.name, name})
+		}
+		a := q.give6(s, address, told)
+		a.Bound, a.Plan.Rapid = true, true
+		return a, bindDone
+	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
+		if other, err := netip.ParseAddr(result.GetAddress()); err == nil && left > 0 {
+			p.settle(q.who, s, other, left, result.GetUntilMs())
+		}
+		return Answer6{}, bindOther
+	case kilnv1.BindVerdict_BIND_VERDICT_TAKEN, kilnv1.BindVerdict_BIND_VERDICT_OUTSIDE:
+		p.lose(q.who, s, address)
+		return Answer6{}, bindOther
+	case kilnv1.BindVerdict_BIND_VERDICT_FULL:
+		return Answer6{}, bindFull
+	}
+	return Answer6{Why: "the farm gave an answer that this edge does not know"}, bindFailed
+}
+
+// undo6 takes an address back, or puts it aside.
+func (p *Pool) undo6(ctx context.Context, q question6) Answer6 {
+	a := Answer6{Plan: q.plan(q.where[0])}
+	for _, s := range q.where {
+		p.mu.Lock()
+		own, r := p.replica.own(s.name, q.client)
+		now := p.now()
+		p.mu.Unlock()
+		if !r.holds(now) || !slices.Contains(q.Asked(), own) {
+			continue
+		}
+		a.Plan.Lease = lease6(own, time.Minute, q.client) // it had a binding, says the answer; the time is not in it
+		t := tenant{s.name, q.client}
+		switch {
+		case q.Message == dhcpv6.MessageTypeDecline:
+			p.held.forget(t)
+			p.undoIt(ctx, q.who, s, own, true, q.XID())
+		case now-r.changed < reorder: // the packet may be older than the binding
+		case p.held.drop(t, q.by, now):
+			p.undoIt(ctx, q.who, s, own, false, q.XID())
+		}
+	}
+	return a
+}
