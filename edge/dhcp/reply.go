@@ -202,22 +202,34 @@ const (
 	leastSize  = 576  // bytes of an IP packet that every client takes (RFC 2131 §2)
 	mostSize   = 1472 // bytes that are sent at most: EDK2 asks for 65280, which would not go in one piece
 	fileField  = 127  // bytes: what is longer goes into option 67, since the field ends with a zero byte
-	longestURL = 254  // bytes: an option's 255 without the zero byte that ends it
+	leastBytes = 240  // without options
+	// paddedBytes is how long packets are at least, for BOOTP relay agents (RFC 951 §3).
+	paddedBytes = 300
+	longestURL  = 254 // bytes: an option's 255 without the zero byte that ends it
 )
 
 // fit leaves options out until the packet is as small as the client wants it.
 func (c Client) fit(p *dhcpv4.DHCPv4) error {
 	room := min(max(c.MaxSize, leastSize), mostSize) - ipHeaders
 	for _, code := range expendable {
-		if len(p.ToBytes()) <= room {
+		if size(p) <= room {
 			return nil
 		}
 		delete(p.Options, code)
 	}
-	if n := len(p.ToBytes()); n > room {
+	if n := size(p); n > room {
 		return fmt.Errorf("the answer has %d bytes and the client takes %d; give it fewer routes, name servers or options of your own", n, room)
 	}
 	return nil
+}
+
+// size is how many bytes a packet has. Its options are no longer than 255 bytes.
+func size(p *dhcpv4.DHCPv4) int {
+	n := leastBytes + 1 // what ends them
+	for _, value := range p.Options {
+		n += 2 + len(value)
+	}
+	return max(n, paddedBytes)
 }
 
 // destination is where an answer goes (RFC 2131 §4.1).

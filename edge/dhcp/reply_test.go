@@ -219,3 +219,15 @@ func check(t *testing.T, packet []byte, in Ingress, plan Plan, want string) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+func TestSizeIsThatOfTheBytes(t *testing.T) {
+	for n := range 60 {
+		p := &dhcpv4.DHCPv4{Options: dhcpv4.Options{optMessage: {2}}}
+		for i := range n {
+			p.Options[uint8(100+i)] = make([]byte, i*7%256)
+		}
+		if got, want := size(p), len(p.ToBytes()); got != want {
+			t.Errorf("%d options: %d bytes, want %d", n+1, got, want)
+		}
+	}
+}

@@ -155,9 +155,9 @@ func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan s
 		return
 	}
 	c.Own = j.link.addresses()
-	decide, cancel := context.WithDeadline(ctx, j.came.Add(patience))
+	decide := withLazyDeadline(ctx, j.came.Add(patience))
 	plan := s.Decide(decide, c)
-	cancel()
+	decide.end()
 	if plan.Delay <= 0 || plan.Mode == Silent {
 		s.finish(j, c, plan)
 		return
