@@ -166,7 +166,7 @@ func (i *leaseImport) command(l fileLease, s *kilnv1.Subnet) (*kilnv1.BindComman
 	}
 	switch {
 	case l.Address.Is6():
-		return nil, "edges give no addresses of IPv6 pools; give its machine a fixed one when it needs one"
+		return nil, "leases of IPv6 name no MAC and are not taken over; its machine asks for the address again, and gets it when it is in a pool and free"
 	case s == nil:
 		return nil, "it is in no subnet of the farm; describe one, as kiln subnet import does"
 	case i.only != "" && s.GetName() != i.only:

@@ -83,7 +83,11 @@ func usages(in *kilnv1.Intent, bindings []*kilnv1.BindingNow) []usage {
 		take(subnet, a)
 	}
 	for _, m := range in.GetMachines() {
-		if p, err := netip.ParsePrefix(m.GetAddress()); err == nil {
+		for _, text := range []string{m.GetAddress(), m.GetAddress6()} {
+			p, err := netip.ParsePrefix(text)
+			if err != nil {
+				continue
+			}
 			if s := networks.Of(p.Addr()); s != nil && take(s.GetName(), p.Addr()) {
 				rows[at[s.GetName()]].Reserved++
 			}

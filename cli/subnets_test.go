@@ -173,7 +173,7 @@ duid 00:01:00:01:2a:2a:2a:2a:52:54:00:00:00:fe
 		`dnsmasq.leases:6: 10.0.0.106 of 52:54:00:00:00:97: its machine has 10.0.0.109 in subnet rack-a\n`,
 		`dnsmasq.leases:7: 10.0.7.1 of 52:54:00:00:00:08: it is in no subnet of the farm; describe one, as kiln subnet import does\n`,
 		`dnsmasq.leases:9: 10.0.1.100 of 52:54:00:00:00:0a: it has no end, and is bound for a year`,
-		`dnsmasq.leases:11: fd00::100 of .*: edges give no addresses of IPv6 pools; give its machine a fixed one when it needs one\n`,
+		`dnsmasq.leases:11: fd00::100 of .*: leases of IPv6 name no MAC and are not taken over; its machine asks for the address again, and gets it when it is in a pool and free\n`,
 		`kiln: 5 leases were not taken over, for the reasons above\n`,
 	}
 	steps{

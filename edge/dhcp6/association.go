@@ -69,6 +69,8 @@ func (c Client) refuse(ia IA, plan Plan) []dhcpv6.Option {
 		return takenBack(ia, netip.Addr{})
 	case prolongs:
 		return []dhcpv6.Option{status(iana.StatusNoBinding, "nothing here is bound to it")}
+	case c.Message == dhcpv6.MessageTypeRequest && ia.Code == dhcpv6.OptionIANA && !allOnLink(ia, plan): // RFC 8415 §18.3.2
+		return []dhcpv6.Option{status(iana.StatusNotOnLink, "the address is not of this link")}
 	case ia.Code == dhcpv6.OptionIAPD:
 		return []dhcpv6.Option{status(iana.StatusNoPrefixAvail, "no prefixes are delegated here")}
 	}

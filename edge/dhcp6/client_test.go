@@ -148,3 +148,23 @@ func TestServerDUIDs(t *testing.T) {
 		t.Errorf("got %s and %s: they are to be UUIDs, of each edge its own, and always the same", self, nobody)
 	}
 }
+
+func TestHostnames(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		value []byte
+		want  string
+	}{
+		{"a name", []byte("\x01\x02pc"), "pc"},
+		{"the first label of one", []byte("\x01\x04pc-7\x03lab\x00"), "pc-7"},
+		{"none", []byte{1}, ""},
+		{"an empty one", []byte{1, 0}, ""},
+		{"one that ends too early", []byte("\x01\x09pc"), ""},
+		{"a pointer", []byte{1, 0xc0, 0x0c}, ""},
+		{"what no name has", []byte("\x01\x03a\x1bb"), ""},
+	} {
+		if got := mustClassify(t, packet(solicit, me, na(iaNA, 7), opt(39, c.value...)), toAll).Hostname; got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}

@@ -24,6 +24,8 @@ func none(p *Plan) { p.Lease = Lease{} }
 
 func modest(p *Plan) { p.Authoritative = false }
 
+func revoked(p *Plan) { p.Revoke = true }
+
 const (
 	given = "3:7/50/80[5:fd77::21/100/200]"
 	tftp  = "tftp://[fd77::1]/snponly.efi"
@@ -58,6 +60,9 @@ func TestReplies(t *testing.T) {
 		{"one with another address of the link", packet(request, me, toUs, na(iaNA, 7, "fd77::99")), full(), "REPLY " + given},
 		{"one with an address of another link", packet(request, me, toUs, na(iaNA, 7, "fd99::21")), full(), "REPLY 3:7/0/0[13:4]"},
 		{"one of a machine without address", packet(request, me, toUs, na(iaNA, 7, "fd77::21")), full(none), "REPLY 3:7/0/0[13:2]"},
+		{"one of a machine without address, of another link", packet(request, me, toUs, na(iaNA, 7, "fd99::21")), full(none), "REPLY 3:7/0/0[13:4]"},
+		{"one that renews at other times", packet(request, me, toUs, na(iaNA, 7)), full(func(p *Plan) { p.Lease.Renew, p.Lease.Rebind = 40*time.Second, 90*time.Second }), "REPLY 3:7/40/90[5:fd77::21/100/200]"},
+		{"one that would renew too late", packet(request, me, toUs, na(iaNA, 7)), full(func(p *Plan) { p.Lease.Renew, p.Lease.Rebind = 40*time.Second, 190*time.Second }), "REPLY " + given},
 		{"one to another server", packet(request, me, opt(serverID, nobody...), na(iaNA, 7)), full(), "no answer: it has chosen another server, or none"},
 		{"one to no server", packet(request, me, na(iaNA, 7)), full(), "no answer: it has chosen another server, or none"},
 
@@ -73,12 +78,15 @@ func TestReplies(t *testing.T) {
 		{"one of an address that was the machine's", packet(renew, me, toUs, na(iaNA, 7, "fd77::20")), full(), "REPLY 3:7/50/80[5:fd77::21/100/200 5:fd77::20/0/0]"},
 		{"one of nothing that is bound", packet(renew, me, toUs, na(iaNA, 7, "fd77::20")), full(none), "REPLY 3:7/0/0[13:3]"},
 		{"one of an address of another link", packet(renew, me, toUs, na(iaNA, 7, "fd99::20")), full(none), "REPLY 3:7/0/0[5:fd99::20/0/0]"},
+		{"one of an address that it must leave", packet(renew, me, toUs, na(iaNA, 7, "fd77::20")), full(none, revoked), "REPLY 3:7/0/0[5:fd77::20/0/0]"},
+		{"one of an address that it must leave for another", packet(renew, me, toUs, na(iaNA, 7, "fd77::20")), full(revoked), "REPLY 3:7/50/80[5:fd77::21/100/200 5:fd77::20/0/0]"},
 		{"one of a prefix", packet(renew, me, toUs, na(iaNA, 7, "fd77::21"), na(iaPD, 9)), full(), "REPLY " + given + " 25:9/0/0[13:3]"},
 		{"one to another server", packet(renew, me, opt(serverID, nobody...), na(iaNA, 7)), full(), "no answer: it has chosen another server, or none"},
 
 		// REBIND
 		{"a REBIND", packet(rebind, me, na(iaNA, 7, "fd77::21")), full(), "REPLY " + given},
 		{"one of what may be another server's", packet(rebind, me, na(iaNA, 7, "fd77::20")), full(none, modest), "no answer: it asks everyone to prolong an address that is not ours"},
+		{"one of an address that it must leave", packet(rebind, me, na(iaNA, 7, "fd77::20")), full(none, revoked), "REPLY 3:7/0/0[5:fd77::20/0/0]"},
 		{"one of what is nobody's", packet(rebind, me, na(iaNA, 7, "fd77::20")), full(none), "REPLY 3:7/0/0[13:3]"},
 		{"one of an address of another link", packet(rebind, me, na(iaNA, 7, "fd99::20")), full(none, modest), "REPLY 3:7/0/0[5:fd99::20/0/0]"},
 		{"one that names a server", packet(rebind, me, toUs, na(iaNA, 7, "fd77::21")), full(), "no answer: it is meant for all servers and names one"},
@@ -94,6 +102,10 @@ func TestReplies(t *testing.T) {
 		{"an INFORMATION-REQUEST", packet(information, me, opt(oro, 0, 23, 0, 24, 0, 31, 0, 56)), optionsOnly,
 			"REPLY 23:fd770000000000000000000000000053 24:076578616d706c65036f726700 31:fd770000000000000000000000000123 56:00010010fd770000000000000000000000000123"},
 		{"one of who gives addresses, too", packet(information, me, opt(oro, 0, 23)), full(), "REPLY 23:fd770000000000000000000000000053"},
+		{"one with options of the subnet", packet(information, me, opt(oro, 0, 23, 0, 32, 0, 41)), full(func(p *Plan) {
+			p.Options = map[uint16][]byte{23: netip.MustParseAddr("fd77::54").AsSlice(), 32: {0, 0, 1, 0}, 42: []byte("UTC")}
+		}),
+			"REPLY 23:fd770000000000000000000000000054 32:00000100"},
 		{"one of nobody", packet(information, opt(oro, 0, 23)), optionsOnly, "REPLY 23:fd770000000000000000000000000053"},
 		{"one for nothing", packet(information, me), optionsOnly, "REPLY"},
 		{"one for us", packet(information, me, toUs), optionsOnly, "REPLY"},
@@ -226,7 +238,7 @@ func TestAnswersAreSmallEnough(t *testing.T) {
 func FuzzPackets(f *testing.F) {
 	for _, p := range [][]byte{
 		packet(solicit, me, ovmf, na(iaNA, 7)), packet(solicit, me, ovmfHTTP, opt(rapid), na(iaNA, 7), na(iaTA, 8), na(iaPD, 9)), packet(request, me, toUs, na(iaNA, 7, "fd77::21")),
-		packet(rebind, me, na(iaNA, 7, "fd99::21")), packet(release, me, toUs, na(iaNA, 7, "fd77::21")), packet(information, ipxeROM),
+		packet(rebind, me, na(iaNA, 7, "fd99::21")), packet(information, me, opt(39, 1, 2, 112, 99), opt(oro, 0, 23, 0, 41)), packet(release, me, toUs, na(iaNA, 7, "fd77::21")), packet(information, ipxeROM),
 		forward(1, "::", "fd00::9", forward(0, "fd77::1", "fe80::2", packet(solicit, me, na(iaNA, 7)), opt(interfaceID, 1)), opt(relayPort, 0, 0)),
 	} {
 		f.Add(p)
@@ -236,7 +248,10 @@ func FuzzPackets(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, plan := range []Plan{full(boots(tftp), func(p *Plan) { p.Rapid = true }), full(none, modest), {Mode: Stateless}} {
+		subnets := func(p *Plan) {
+			p.Options = map[uint16][]byte{32: {0, 0, 1, 0}, 23: make([]byte, 600), 41: make([]byte, 600)}
+		}
+		for _, plan := range []Plan{full(boots(tftp), func(p *Plan) { p.Rapid = true }), full(none, modest), full(revoked, subnets), full(none, revoked), {Mode: Stateless}} {
 			a, err := Reply(c, plan, self)
 			if err != nil {
 				continue

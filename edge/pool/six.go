@@ -140,6 +140,12 @@ func (p *Pool) answer6(ctx context.Context, q question6) Answer6 {
 		}
 		return p.offer6(q)
 	case dhcpv6.MessageTypeRequest:
+		plan := q.plan(q.where[0])
+		if slices.ContainsFunc(q.Asked(), func(a netip.Addr) bool {
+			return !slices.ContainsFunc(plan.OnLink, func(n netip.Prefix) bool { return n.Contains(a) })
+		}) {
+			return Answer6{Plan: plan} // it is told that this is another link
+		}
 		return p.bindNew6(ctx, q, nil)
 	case dhcpv6.MessageTypeRenew, dhcpv6.MessageTypeRebind:
 		return p.renew6(ctx, q)

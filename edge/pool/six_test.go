@@ -73,7 +73,7 @@ func TestTheLifeOfALeaseOverIPv6(t *testing.T) {
 		)},
 		{"a REQUEST of what another has gets what there is", then(
 			turn6{name: "REQUEST", in: packet6{message: request6, mac: otherMAC, xid: 2, asked: have}, want: "REPLY NoAddrsAvail there is no free address"},
-			turn6{name: "of another link", in: packet6{message: request6, mac: otherMAC, xid: 3, asked: []string{"fd09::1"}}, want: "REPLY NoAddrsAvail"},
+			turn6{name: "of another link", in: packet6{message: request6, mac: otherMAC, xid: 3, asked: []string{"fd09::1"}}, want: "REPLY NotOnLink"},
 			turn6{name: "of its own, from another link", in: packet6{message: request6, xid: 4, asked: []string{"fd09::1"}}, want: "REPLY NotOnLink"},
 		)},
 		{"a pool of one address is another's when it has run out", then(
