@@ -22,8 +22,10 @@ const (
 	bindLevel = 5
 	// SteadyLevel is from when on entries carry the farm's steady time.
 	SteadyLevel = bindLevel
+	// keptLevel has the addresses of machines that are described kept for them, and administrators free addresses.
+	keptLevel = 6
 
-	newestLevel = bindLevel
+	newestLevel = keptLevel
 )
 
 // levelCap lowers what this program says of itself, as -ldflags "-X …/coordinator/state.levelCap=1" sets it: the stand-in
@@ -43,7 +45,12 @@ func LevelOf(c *kilnv1.Command) uint32 {
 	switch c.GetCommand().(type) {
 	case *kilnv1.Command_Team, *kilnv1.Command_Hold:
 		return sharesLevel
-	case *kilnv1.Command_Bind, *kilnv1.Command_Block:
+	case *kilnv1.Command_Bind:
+		if c.GetBind().GetOperation() == kilnv1.BindCommand_OPERATION_FREE {
+			return keptLevel
+		}
+		return bindLevel
+	case *kilnv1.Command_Block:
 		return bindLevel
 	case *kilnv1.Command_Room:
 		if len(c.GetRoom().GetSubnets())+len(c.GetRoom().GetRemoveSubnets()) > 0 {
