@@ -198,3 +198,15 @@ func (f *testFarm) binding(subnet string, a netip.Addr) (client string, left tim
 	}
 	return client, time.Duration(b.GetUntilMs()-f.steady()) * time.Millisecond
 }
+
+// addressOf is the address that a client has or had last.
+func (f *testFarm) addressOf(mac string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range f.state.Bindings() {
+		if b.GetMac() == mac {
+			return b.GetAddress()
+		}
+	}
+	return ""
+}

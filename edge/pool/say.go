@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"fmt"
 	"sync"
 	"time"
 )
@@ -32,18 +31,6 @@ func (p *Pool) sayOnce(key string, say func()) {
 	p.sayings.at[key] = now
 	p.sayings.mu.Unlock()
 	say()
-}
-
-func (p *Pool) sayExhausted(q question, s *subnet, class string) {
-	counted(exhausted, "subnet", s.name)
-	p.sayOnce("exhausted "+s.name+" "+class, func() {
-		which := "subnet " + s.name
-		if class != "" {
-			which += " for the class " + class
-		}
-		p.cfg.Log.Error("a pool is exhausted", "subnet", s.name, "class", class, "mac", q.mac)
-		p.cfg.Tell(q.mac, fmt.Sprintf("no address is free in %s: make its pools larger, or its lease times shorter (kiln leases lists who has them)", which))
-	})
 }
 
 func (p *Pool) sayAway(q question) {

@@ -57,12 +57,13 @@ type book struct {
 	byName   map[string]*subnet
 	byPrefix map[netip.Prefix]*subnet
 	byRelay  map[netip.Addr][]*subnet
-	bits     []int      // lengths of the prefixes, the longest first
-	floating [][]string // hardware addresses of machines that are described and have no fixed address
+	bits     []int               // lengths of the prefixes, the longest first
+	floating [][]string          // hardware addresses of machines that are described and have no fixed address
+	fixed    map[netip.Addr]bool // addresses that are kept for machines
 }
 
 func newBook(in *kilnv1.Intent) *book {
-	b := &book{byName: map[string]*subnet{}, byPrefix: map[netip.Prefix]*subnet{}, byRelay: map[netip.Addr][]*subnet{}}
+	b := &book{byName: map[string]*subnet{}, byPrefix: map[netip.Prefix]*subnet{}, byRelay: map[netip.Addr][]*subnet{}, fixed: map[netip.Addr]bool{}}
 	for _, text := range in.GetSubnets() {
 		s := newSubnet(text)
 		if s == nil || b.byPrefix[s.prefix] != nil {
@@ -80,6 +81,9 @@ func newBook(in *kilnv1.Intent) *book {
 	for _, m := range in.GetMachines() {
 		if m.GetAddress() == "" {
 			b.floating = append(b.floating, m.GetMacs())
+		}
+		if a, ok := fixedOf(m.GetAddress()); ok {
+			b.fixed[a] = true
 		}
 	}
 	return b
