@@ -3,6 +3,7 @@ package room
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/kiln-farm/kiln/internal/lab"
@@ -18,10 +19,10 @@ type fault struct {
 // faults are all of them.
 var faults = []fault{
 	{"kill -9 an edge", false, func(ctx context.Context, w *world) error { return w.kill(ctx, pick(w.random, w.farm.Edges())) }},
-	{"kill -9 all edges", true, func(ctx context.Context, w *world) error { return w.kill(ctx, w.farm.Edges()...) }},
+	{"kill -9 all edges", false, func(ctx context.Context, w *world) error { return w.kill(ctx, w.farm.Edges()...) }},
 	{"kill -9 the leader", false, killLeader},
 	{"kill -9 a follower", true, killFollower},
-	{"kill -9 all coordinators", true, func(ctx context.Context, w *world) error { return w.kill(ctx, w.farm.Coordinators()...) }},
+	{"kill -9 all coordinators", false, func(ctx context.Context, w *world) error { return w.kill(ctx, w.farm.Coordinators()...) }},
 	{"an edge cut off from the coordinators", false, cutEdge},
 	{"an edge cut off from the leader only", true, cutEdgeFromLeader},
 	{"the leader cut off from the others", false, cutLeader},
@@ -34,12 +35,15 @@ var faults = []fault{
 	{"an edge's clock an hour ahead", true, wrongEdge},
 }
 
-// kill kills nodes, waits a while, and starts them again.
+// kill kills nodes in one moment, waits a while, and starts them again.
 func (w *world) kill(ctx context.Context, nodes ...*lab.Node) error {
-	var err error
-	for _, n := range nodes {
-		err = errors.Join(err, n.Kill())
+	var all sync.WaitGroup
+	errs := make([]error, len(nodes))
+	for i, n := range nodes {
+		all.Go(func() { errs[i] = n.Kill() })
 	}
+	all.Wait()
+	err := errors.Join(errs...)
 	w.hold(ctx, 200*time.Millisecond, 3*time.Second)
 	for _, n := range nodes {
 		err = errors.Join(err, n.Start())

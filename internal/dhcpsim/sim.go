@@ -66,7 +66,7 @@ func New(o Options, wire *Wire, model *history.Model) *Sim {
 	}
 	for i := range o.Machines + o.Direct {
 		m := &machine{sim: s, id: i, random: rand.New(rand.NewPCG(o.Seed, uint64(i+1))), networks: relayed, had: map[string]lease{}}
-		m.mac = history.MAC{ownMAC, 0, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}
+		m.mac = macOf(i)
 		if i >= o.Machines {
 			m.networks = direct
 		}
@@ -75,6 +75,13 @@ func New(o Options, wire *Wire, model *history.Model) *Sim {
 		s.machines = append(s.machines, m)
 	}
 	return s
+}
+
+// MAC is the hardware address of a machine by its number. Of those who share one the first has it.
+func MAC(i int) string { return macOf(i).String() }
+
+func macOf(i int) history.MAC {
+	return history.MAC{ownMAC, 0, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}
 }
 
 // assign says what a machine is.
