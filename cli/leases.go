@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/farm"
@@ -22,11 +23,14 @@ const (
 	leaseBound    = "bound"
 	leaseReleased = "released"
 	leaseDeclined = "declined" // somebody else was found to use it
+	leaseKept     = "kept"     // given back by a machine that is described: nobody else gets it before its time is over
 	leaseEnded    = "ended"    // it has run out, and its client gets it again when it is still free
 )
 
 func leaseState(b *kilnv1.BindingNow) string {
 	switch state := b.GetBinding().GetState(); {
+	case state == kilnv1.BindingState_BINDING_STATE_RELEASED && b.GetRemainingMs() > 0:
+		return leaseKept
 	case state == kilnv1.BindingState_BINDING_STATE_RELEASED:
 		return leaseReleased
 	case b.GetRemainingMs() <= 0:
@@ -98,7 +102,7 @@ func leasesOf(in *kilnv1.Intent, bindings []*kilnv1.BindingNow, all bool) []leas
 		if v.GetSinceUnixMs() != 0 {
 			row.Since = time.UnixMilli(v.GetSinceUnixMs()).UTC().Format(time.RFC3339)
 		}
-		if all || row.State == leaseBound || row.State == leaseDeclined {
+		if all || row.State == leaseBound || row.State == leaseDeclined || row.State == leaseKept {
 			rows = append(rows, row)
 		}
 	}
@@ -136,7 +140,7 @@ func newLeasesRelease(env Env) *cobra.Command {
 	cmd := farmCommand(env, &cobra.Command{
 		Use: "release ADDRESS|MAC", Short: "Make the address of a machine that is gone free for others",
 		Long: `Make an address free before its lease has run out. The machine that has it is not told: release an address only when
-the machine is off or has left, or two will have it.`,
+the machine is off or has left, or two will have it. An address that a machine declined, or that is kept for one, is free then, too.`,
 		Example: "  kiln leases release 10.0.0.120\n  kiln leases release --subnet rack-a 52:54:00:12:34:56",
 		Args:    between(1, 1, "an address, or the MAC of a machine"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
@@ -148,8 +152,7 @@ the machine is off or has left, or two will have it.`,
 		if err != nil {
 			return err
 		}
-		results, err := f.Bind(ctx, []*kilnv1.BindCommand{{Operation: kilnv1.BindCommand_OPERATION_RELEASE, Subnet: b.GetSubnet(), Address: b.GetAddress(), Client: b.GetClient(), Mac: b.GetMac()}})
-		if err != nil || len(results) != 1 {
+		if err := release(ctx, f, b); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(env.Stdout, "%s of %s is free again in subnet %s\n", b.GetAddress(), progress.Clean(holderOf(b)), progress.Clean(b.GetSubnet()))
@@ -157,6 +160,29 @@ the machine is off or has left, or two will have it.`,
 	})
 	cmd.Flags().StringVar(&subnet, "subnet", "", "in this subnet, when a machine has addresses in several")
 	return cmd
+}
+
+// release frees an address, unless it has been bound or renewed since it was looked at.
+func release(ctx context.Context, f *farm.Farm, b *kilnv1.Binding) error {
+	c := &kilnv1.BindCommand{Operation: kilnv1.BindCommand_OPERATION_FREE, Subnet: b.GetSubnet(), Address: b.GetAddress(), Client: b.GetClient(), Mac: b.GetMac(), UntilMs: b.GetUntilMs()}
+	_, err := f.Bind(ctx, []*kilnv1.BindCommand{c})
+	if connect.CodeOf(err) == connect.CodeFailedPrecondition && b.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND {
+		c.Operation = kilnv1.BindCommand_OPERATION_RELEASE // a coordinator of an older release still runs
+		_, err = f.Bind(ctx, []*kilnv1.BindCommand{c})
+	}
+	if err != nil {
+		return err
+	}
+	now, err := f.Bindings(ctx, b.GetSubnet())
+	if err != nil {
+		return err
+	}
+	for _, n := range now {
+		if n.GetBinding().GetAddress() == b.GetAddress() && n.GetBinding().GetMac() == b.GetMac() && n.GetRemainingMs() > 0 {
+			return fmt.Errorf("%s was renewed in this moment by %s, so it is not off: switch it off and do it again", b.GetAddress(), holderOf(n.GetBinding()))
+		}
+	}
+	return nil
 }
 
 // toRelease finds the binding that an address or a MAC means.
@@ -174,10 +200,12 @@ func toRelease(bindings []*kilnv1.BindingNow, arg string) (*kilnv1.Binding, erro
 			continue
 		}
 		switch leaseState(b) {
-		case leaseBound:
+		case leaseBound, leaseKept:
 			found, subnets = append(found, v), append(subnets, v.GetSubnet())
 		case leaseDeclined:
-			return nil, usagef("%s is declined: somebody else was found to use it, and it is free again in %s", v.GetAddress(), (time.Duration(b.GetRemainingMs()) * time.Millisecond).Round(time.Second))
+			if err == nil { // by its MAC a machine means what it has
+				found, subnets = append(found, v), append(subnets, v.GetSubnet())
+			}
 		}
 	}
 	switch len(found) {
@@ -191,8 +219,11 @@ func toRelease(bindings []*kilnv1.BindingNow, arg string) (*kilnv1.Binding, erro
 
 // holderOf is whose a binding is, for people.
 func holderOf(b *kilnv1.Binding) string {
-	if b.GetMac() != "" {
+	switch {
+	case b.GetMac() != "":
 		return b.GetMac()
+	case b.GetClient() != "":
+		return b.GetClient()
 	}
-	return b.GetClient()
+	return "nobody that is known"
 }

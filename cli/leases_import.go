@@ -74,6 +74,18 @@ type fileLease struct {
 	file string
 }
 
+// early is larger for what runs earlier in a boot: firmware calls itself by the UUID of its machine (RFC 4578 §2.3), and systems say
+// their names, or have an IAID and a DUID (RFC 4361 §6.1).
+func (l fileLease) early() int {
+	switch {
+	case len(l.ClientID) == 17 && l.ClientID[0] == 0:
+		return 2
+	case l.Name != "" || len(l.ClientID) > 0 && l.ClientID[0] == 255:
+		return 0
+	}
+	return 1
+}
+
 // remark is what is told of a line.
 type remark struct {
 	file string
@@ -90,13 +102,14 @@ type leaseImport struct {
 	bind     func([]*kilnv1.BindCommand) ([]*kilnv1.BindResult, error)
 	reserved map[string]*kilnv1.Machine // by address
 
-	remarks                               []remark
-	bound, fixed, refused, leftOut, ended int
+	held                                         map[[2]string]string // address in the files that a client was bound, by subnet and client
+	remarks                                      []remark
+	bound, fixed, older, refused, leftOut, ended int
 }
 
 // run binds what can be bound. An error ends it; what was done is counted.
 func (i *leaseImport) run(read *oldLeases) error {
-	i.remarks, i.reserved = read.remarks, map[string]*kilnv1.Machine{}
+	i.remarks, i.reserved, i.held = read.remarks, map[string]*kilnv1.Machine{}, map[[2]string]string{}
 	for _, m := range i.in.GetMachines() {
 		if a := fixedAddress(m); a != "" {
 			i.reserved[a] = m
@@ -115,12 +128,15 @@ func (i *leaseImport) run(read *oldLeases) error {
 			leases, commands = append(leases, l), append(commands, c)
 		}
 	}
-	// Of two leases of one machine the one that holds longer is what it uses.
+	// Of two leases of one machine the one that holds longer is what it uses: servers that go by client ids give its firmware, its
+	// boot program and its system each one of their own.
 	order := make([]int, len(commands))
 	for n := range order {
 		order[n] = n
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(commands[b].GetForMs(), commands[a].GetForMs()) })
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(commands[b].GetForMs(), commands[a].GetForMs()), cmp.Compare(leases[a].early(), leases[b].early()))
+	})
 	for batch := range slices.Chunk(order, importBatch) {
 		var send []*kilnv1.BindCommand
 		for _, n := range batch {
@@ -194,10 +210,16 @@ func (i *leaseImport) result(l fileLease, c *kilnv1.BindCommand, r *kilnv1.BindR
 	switch r.GetVerdict() {
 	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
 		i.bound++
+		i.held[[2]string{c.GetSubnet(), c.GetClient()}] = c.GetAddress()
 		return
 	case kilnv1.BindVerdict_BIND_VERDICT_TAKEN:
 		i.say(l, i.taken(c))
 	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
+		if r.GetAddress() == i.held[[2]string{c.GetSubnet(), c.GetClient()}] {
+			i.say(l, fmt.Sprintf("it is not needed, since its machine has %s for longer", r.GetAddress()))
+			i.older++
+			return
+		}
 		i.say(l, fmt.Sprintf("its machine has %s in subnet %s", r.GetAddress(), c.GetSubnet()))
 	case kilnv1.BindVerdict_BIND_VERDICT_OUTSIDE:
 		i.say(l, fmt.Sprintf("no pool of subnet %s gives it; widen a pool, or give the machine a fixed address", c.GetSubnet()))
@@ -214,7 +236,7 @@ func (i *leaseImport) taken(c *kilnv1.BindCommand) string {
 			switch leaseState(b) {
 			case leaseDeclined:
 				return "somebody else was found to use it, so that nobody gets it for a while"
-			case leaseBound:
+			case leaseBound, leaseKept:
 				return fmt.Sprintf("it is bound to %s", holderOf(v))
 			}
 		}
@@ -240,7 +262,7 @@ func (i *leaseImport) tell(w io.Writer, dryRun bool) error {
 	if dryRun {
 		done = "would be bound"
 	}
-	_, err := fmt.Fprintf(w, "%d leases %s, %d fixed for their machines, %d refused, %d left out, %d had ended\n", i.bound, done, i.fixed, i.refused, i.leftOut, i.ended)
+	_, err := fmt.Fprintf(w, "%d leases %s, %d fixed for their machines, %d not needed, %d refused, %d left out, %d had ended\n", i.bound, done, i.fixed, i.older, i.refused, i.leftOut, i.ended)
 	return err
 }
 

@@ -23,7 +23,7 @@ func rehearsal(in *kilnv1.Intent, bindings []*kilnv1.BindingNow) func([]*kilnv1.
 		v := b.GetBinding()
 		c := &kilnv1.BindCommand{Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: v.GetSubnet(), Address: v.GetAddress(), Client: v.GetClient(), Mac: v.GetMac(), ForMs: b.GetRemainingMs()}
 		switch leaseState(b) {
-		case leaseBound:
+		case leaseBound, leaseKept:
 			bind(c)
 		case leaseDeclined:
 			c.Client = "nobody"

@@ -77,6 +77,8 @@ func usages(in *kilnv1.Intent, bindings []*kilnv1.BindingNow) []usage {
 			rows[at[subnet]].Bound++
 		case leaseDeclined:
 			rows[at[subnet]].Declined++
+		case leaseKept:
+			rows[at[subnet]].Reserved++
 		default:
 			continue
 		}

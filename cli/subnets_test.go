@@ -63,6 +63,11 @@ func atFarm(t *testing.T) *world {
 // bind binds addresses of rack-a at the farm, "ADDRESS MAC" each.
 func (w *world) bind(t *testing.T, subnet string, during time.Duration, all ...string) {
 	t.Helper()
+	w.change(t, kilnv1.BindCommand_OPERATION_BIND, subnet, during, all...)
+}
+
+func (w *world) change(t *testing.T, operation kilnv1.BindCommand_Operation, subnet string, during time.Duration, all ...string) {
+	t.Helper()
 	flags := &farmFlags{farm: w.vars["KILN_FARM"]}
 	f, err := flags.dial(Env{Getenv: func(string) string { return "" }}, askPatience)
 	check(t, err)
@@ -70,7 +75,7 @@ func (w *world) bind(t *testing.T, subnet string, during time.Duration, all ...s
 	var commands []*kilnv1.BindCommand
 	for _, one := range all {
 		address, mac, _ := strings.Cut(one, " ")
-		commands = append(commands, &kilnv1.BindCommand{Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: subnet, Address: address, Client: "mac " + mac, Mac: mac,
+		commands = append(commands, &kilnv1.BindCommand{Operation: operation, Subnet: subnet, Address: address, Client: "mac " + mac, Mac: mac,
 			Hostname: "host", Edge: "edge-1", ForMs: during.Milliseconds()})
 	}
 	results, err := f.Bind(t.Context(), commands)
@@ -136,6 +141,23 @@ func TestSubnetsAreDescribedAndLookedAt(t *testing.T) {
 	}
 }
 
+func TestAnOperatorFreesWhatIsDeclinedOrKept(t *testing.T) {
+	w := atFarm(t)
+	w.write("rack.yml", rackYAML)
+	w.run("apply", "-f", "rack.yml").ok(t)
+	w.bind(t, "rack-a", time.Hour, "10.0.0.102 52:54:00:00:00:99", "10.0.0.103 52:54:00:00:00:02")
+	w.change(t, kilnv1.BindCommand_OPERATION_DECLINE, "rack-a", 10*time.Minute, "10.0.0.102 52:54:00:00:00:99")
+	w.change(t, kilnv1.BindCommand_OPERATION_RELEASE, "rack-a", 0, "10.0.0.103 52:54:00:00:00:02") // of web-2, which is described
+	steps{
+		{args: []string{"leases"}, want: []string{`10.0.0.102 .* declined +(10m0s|9m5\ds) `, `10.0.0.103 +52:54:00:00:00:02 +web-2 +host +kept +(1h0m0s|59m5\ds) `}},
+		{args: []string{"leases", "release", "52:54:00:00:00:99"}, code: exitUsage, want: []string{"nobody holds 52:54:00:00:00:99 now"}},
+		{args: []string{"leases", "release", "10.0.0.102"}, want: []string{"10.0.0.102 of 52:54:00:00:00:99 is free again in subnet rack-a"}},
+		{args: []string{"leases", "release", "52:54:00:00:00:02"}, want: []string{"10.0.0.103 of 52:54:00:00:00:02 is free again in subnet rack-a"}},
+		{args: []string{"leases"}, not: "10.0.0.10"},
+	}.run(t, w)
+	w.bind(t, "rack-a", time.Hour, "10.0.0.102 52:54:00:00:00:98", "10.0.0.103 52:54:00:00:00:97")
+}
+
 func TestSubnetsNeedAFarm(t *testing.T) {
 	w := newWorld(t)
 	w.write("rack.yml", rackYAML)
@@ -177,17 +199,34 @@ duid 00:01:00:01:2a:2a:2a:2a:52:54:00:00:00:fe
 		`kiln: 5 leases were not taken over, for the reasons above\n`,
 	}
 	steps{
-		{args: []string{"leases", "import", "--dry-run", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases would be bound, 1 fixed for their machines, 3 refused, 2 left out, 1 had ended\n")},
+		{args: []string{"leases", "import", "--dry-run", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases would be bound, 1 fixed for their machines, 0 not needed, 3 refused, 2 left out, 1 had ended\n")},
 		{args: []string{"leases"}, not: "10.0.0.100"},
-		{args: []string{"leases", "import", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases bound, 1 fixed for their machines, 3 refused, 2 left out, 1 had ended\n")},
+		{args: []string{"leases", "import", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases bound, 1 fixed for their machines, 0 not needed, 3 refused, 2 left out, 1 had ended\n")},
 		{args: []string{"leases"}, want: []string{`10.0.0.100 +52:54:00:00:00:02 +web-2 +two +bound +30m\d+s +import +rack-a\n`, `10.0.1.100 .* 87\d\dh`}},
-		{args: []string{"leases", "import", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases bound, 1 fixed for their machines, 3 refused, 2 left out, 1 had ended\n")},
+		{args: []string{"leases", "import", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases bound, 1 fixed for their machines, 0 not needed, 3 refused, 2 left out, 1 had ended\n")},
 		{args: []string{"leases", "import", "wrong.leases"}, code: exitFailed, want: []string{"wrong.leases:1: 10.0.0.101 of 52:54:00:00:00:07: it is the fixed address of machine web-1, which has not the MAC 52:54:00:00:00:07"}},
 		{args: []string{"leases", "import", "--subnet", "rack-b", "wrong.leases"}, code: exitFailed, want: []string{"wrong.leases:1: 10.0.0.101 of 52:54:00:00:00:07: it is in subnet rack-a"}},
 		{args: []string{"leases", "import", "dnsmasq.conf"}, code: exitUsage, want: []string{"dnsmasq.conf is the configuration of dnsmasq, and has no leases: kiln subnet import reads it"}},
 		{args: []string{"leases", "import", "rack.yml"}, code: exitUsage, want: []string{"rack.yml is no file of dnsmasq, ISC dhcpd or Kea that is known here"}},
 		{args: []string{"leases", "import", "gone"}, code: exitUsage, want: []string{"gone: no such file or directory"}},
 		{args: []string{"leases", "import"}, code: exitUsage, want: []string{"kiln leases import needs a lease file"}},
+	}.run(t, w)
+}
+
+// A server that goes by client ids knows a machine that boots from the network more than once.
+func TestASystemsLeaseGoesBeforeThatOfItsFirmware(t *testing.T) {
+	w := atFarm(t)
+	w.write("rack.yml", rackYAML)
+	w.run("apply", "-f", "rack.yml").ok(t)
+	soon := time.Now().Add(30 * time.Minute).Unix()
+	w.write("dnsmasq.leases", fmt.Sprintf(`%[1]d 52:54:00:00:00:05 10.0.0.102 * 00:01:02:03:04:05:06:07:08:09:0a:0b:0c:0d:0e:0f:10
+%[1]d 52:54:00:00:00:05 10.0.0.103 * 01:52:54:00:00:00:05
+%[1]d 52:54:00:00:00:05 10.0.0.104 five ff:00:00:00:05:00:03:00:01:52:54:00:00:00:05
+`, soon))
+	steps{
+		{args: []string{"leases", "import", "--dry-run", "dnsmasq.leases"}, want: []string{"dnsmasq.leases:1: 10.0.0.102 of 52:54:00:00:00:05: it is not needed, since its machine has 10.0.0.104 for longer\n", "1 leases would be bound, 0 fixed for their machines, 2 not needed"}},
+		{args: []string{"leases", "import", "dnsmasq.leases"}, want: []string{"1 leases bound, 0 fixed for their machines, 2 not needed"}},
+		{args: []string{"leases"}, want: []string{"10.0.0.104 +52:54:00:00:00:05 "}, not: "10.0.0.102"},
 	}.run(t, w)
 }
 
@@ -200,7 +239,7 @@ func TestKeasFilesAreReadWithThoseBesideThem(t *testing.T) {
 	w.write("kea-leases4.csv.2", fmt.Sprintf(head+"10.0.0.102,52:54:00:00:00:04,,3600,%[1]d,1,0,0,old,0,\n10.0.0.103,52:54:00:00:00:05,,3600,%[1]d,1,0,0,five,0,\n", soon))
 	w.write("kea-leases4.csv", fmt.Sprintf(head+"10.0.0.102,52:54:00:00:00:06,,3600,%[1]d,1,0,0,new,0,\n", soon))
 	steps{
-		{args: []string{"leases", "import", "kea-leases4.csv"}, want: []string{"2 leases bound, 0 fixed for their machines, 0 refused, 0 left out, 0 had ended\n"}},
+		{args: []string{"leases", "import", "kea-leases4.csv"}, want: []string{"2 leases bound, 0 fixed for their machines, 0 not needed, 0 refused, 0 left out, 0 had ended\n"}},
 		{args: []string{"leases"}, want: []string{"10.0.0.102 +52:54:00:00:00:06 .*\n10.0.0.103 +52:54:00:00:00:05 "}},
 	}.run(t, w)
 }
@@ -254,8 +293,8 @@ func TestManyLeasesAreImported(t *testing.T) {
 	w.write("dnsmasq.leases", b.String())
 	for range 2 {
 		r := w.run("leases", "import", "dnsmasq.leases")
-		if want := "1200 leases bound, 0 fixed for their machines, 1 refused, 0 left out, 0 had ended\n"; r.code != exitFailed || !strings.HasSuffix(r.stdout, want) ||
-			!strings.HasPrefix(r.stdout, "dnsmasq.leases:1: 10.1.1.0 of 52:54:00:01:00:00: its machine has 10.1.9.1 in subnet big\n") {
+		if want := "1200 leases bound, 0 fixed for their machines, 1 not needed, 0 refused, 0 left out, 0 had ended\n"; r.code != exitDone || !strings.HasSuffix(r.stdout, want) ||
+			!strings.HasPrefix(r.stdout, "dnsmasq.leases:1: 10.1.1.0 of 52:54:00:01:00:00: it is not needed, since its machine has 10.1.9.1 for longer\n") {
 			t.Errorf("exit code %d:\n%s%s", r.code, r.stdout, r.stderr)
 		}
 	}

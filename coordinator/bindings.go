@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -42,6 +43,9 @@ func (r *room) Bind(ctx context.Context, req *connect.Request[kilnv1.BindRequest
 	}
 	var commands []*kilnv1.Command
 	for _, c := range req.Msg.GetCommands() {
+		if c.GetOperation() == kilnv1.BindCommand_OPERATION_FREE && callerOf(ctx).Role == pki.RoleEdge {
+			return nil, connect.NewError(connect.CodePermissionDenied, errors.New("edges do not free addresses of others: an administrator does"))
+		}
 		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Bind{Bind: c}})
 	}
 	answer := &kilnv1.BindResponse{}
@@ -63,7 +67,7 @@ func (r *room) Bind(ctx context.Context, req *connect.Request[kilnv1.BindRequest
 		}
 		one := &kilnv1.BindResult{Verdict: verdict, Address: result.Binding.GetAddress()}
 		if result.Binding != nil {
-			one.UntilMs = result.Binding.GetUntilMs()
+			one.UntilMs, one.KeptUntilMs = result.Binding.GetUntilMs(), result.Binding.GetKeptUntilMs()
 			one.RemainingMs = one.GetUntilMs() - steady
 		}
 		answer.Results = append(answer.Results, one)

@@ -19,6 +19,7 @@ type addresses struct {
 	blocks    map[string]*kilnv1.Block
 	rovers    map[string]netip.Addr // by pool: where the search for free addresses goes on
 	reserved  map[netip.Addr]string // fixed addresses of machines, as "mac mac …"; made of the room
+	described map[string]bool       // hardware addresses of machines; made of the room
 }
 
 // place is an address in a subnet. Networks that do not meet may have the same addresses.
@@ -75,10 +76,9 @@ func (m *Machine) Binding(subnet string, address netip.Addr) *kilnv1.Binding {
 // Subnet is the one of that name, or nil.
 func (m *Machine) Subnet(name string) *kilnv1.Subnet { return m.room.subnets[name] }
 
-// Holds says whether a binding keeps others from its address at a steady time.
-func Holds(b *kilnv1.Binding, steady int64) bool {
-	return b != nil && b.GetState() != kilnv1.BindingState_BINDING_STATE_RELEASED && b.GetUntilMs() > steady
-}
+// Holds says whether a binding keeps others from its address at a steady time. One that was given back does when its client's
+// machine is described: until then an edge that has not heard of it may acknowledge the address.
+func Holds(b *kilnv1.Binding, steady int64) bool { return b != nil && b.GetUntilMs() > steady }
 
 // Over6 are bindings of IPv6 that are over, at most so many: those that ended before a steady time, and of subnets that are half
 // full all, the oldest first. Of IPv4 they are kept, as its pools bound them.
@@ -98,15 +98,18 @@ func (m *Machine) Over6(before int64, most int) []*kilnv1.Binding {
 	return over[:min(len(over), most)]
 }
 
-// reserve reads the fixed addresses of the room's machines.
+// reserve reads the hardware and fixed addresses of the room's machines.
 func (m *Machine) reserve() {
-	reserved := map[netip.Addr]string{}
+	reserved, described := map[netip.Addr]string{}, map[string]bool{}
 	for _, machine := range byName(m.room.machines) { // of two that have one address each may have it, on every replica
 		for _, address := range fixedOf(machine) {
 			reserved[address] += strings.Join(machine.GetMacs(), " ") + " "
 		}
+		for _, mac := range machine.GetMacs() {
+			described[mac] = true
+		}
 	}
-	m.addresses.reserved = reserved
+	m.addresses.reserved, m.addresses.described = reserved, described
 }
 
 // fixedOf are the fixed addresses of a machine.

@@ -27,29 +27,35 @@ const (
 // has one address in a subnet.
 func (m *Machine) bind(c *kilnv1.BindCommand) Result {
 	address, err := netip.ParseAddr(c.GetAddress())
-	forgets := c.GetOperation() == kilnv1.BindCommand_OPERATION_FORGET // also what is nobody's
-	if err != nil || address.Zone() != "" || c.GetClient() == "" && !forgets || len(c.GetClient()) > maxID || len(c.GetMac()) > maxID || len(c.GetEdge()) > maxID ||
+	operation := c.GetOperation()
+	anyone := operation == kilnv1.BindCommand_OPERATION_FREE || operation == kilnv1.BindCommand_OPERATION_FORGET // also what is nobody's
+	if err != nil || address.Zone() != "" || c.GetClient() == "" && !anyone || len(c.GetClient()) > maxID || len(c.GetMac()) > maxID || len(c.GetEdge()) > maxID ||
 		len(c.GetHostname()) > maxHostname || c.GetForMs() < 0 || c.GetForMs() > maxForMs {
 		return Result{Refused: RefusedInvalid}
 	}
 	have := m.Binding(c.GetSubnet(), address)
 	own := have != nil && have.GetClient() == c.GetClient()
-	if c.GetOperation() != kilnv1.BindCommand_OPERATION_BIND && c.GetUntilMs() != 0 && own && have.GetUntilMs() != c.GetUntilMs() {
+	if operation != kilnv1.BindCommand_OPERATION_BIND && c.GetUntilMs() != 0 && (own || operation == kilnv1.BindCommand_OPERATION_FREE) && have.GetUntilMs() != c.GetUntilMs() {
 		return Result{} // it was renewed since
 	}
-	switch c.GetOperation() {
+	switch operation {
 	case kilnv1.BindCommand_OPERATION_BIND:
 		return m.bindTo(c, address, have, own)
 	case kilnv1.BindCommand_OPERATION_RELEASE:
 		if own && have.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND {
-			m.rebind(address, have, kilnv1.BindingState_BINDING_STATE_RELEASED, m.addresses.steady)
+			m.rebind(address, have, kilnv1.BindingState_BINDING_STATE_RELEASED, max(m.addresses.steady, have.GetKeptUntilMs()))
 		}
 		return Result{}
 	case kilnv1.BindCommand_OPERATION_DECLINE:
 		// Only its own client may say so: others would exhaust the pool with it.
 		if own && Holds(have, m.addresses.steady) {
 			m.addresses.leave(tenant{c.GetSubnet(), c.GetClient()}, address)
-			m.rebind(address, have, kilnv1.BindingState_BINDING_STATE_DECLINED, m.addresses.steady+c.GetForMs())
+			m.rebind(address, have, kilnv1.BindingState_BINDING_STATE_DECLINED, max(m.addresses.steady+c.GetForMs(), have.GetKeptUntilMs()))
+		}
+		return Result{}
+	case kilnv1.BindCommand_OPERATION_FREE:
+		if Holds(have, m.addresses.steady) {
+			m.rebind(address, have, kilnv1.BindingState_BINDING_STATE_RELEASED, m.addresses.steady)
 		}
 		return Result{}
 	case kilnv1.BindCommand_OPERATION_FORGET:
@@ -64,10 +70,11 @@ func (m *Machine) bind(c *kilnv1.BindCommand) Result {
 
 func (m *Machine) bindTo(c *kilnv1.BindCommand, address netip.Addr, have *kilnv1.Binding, own bool) Result {
 	subnet, a := m.room.subnets[c.GetSubnet()], &m.addresses
+	own = own || a.acknowledged(have, c)
 	if subnet == nil {
 		return Result{Refused: RefusedOutside}
 	}
-	bound := own && have.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND
+	bound := own && (have.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND || Holds(have, a.steady))
 	if Holds(have, a.steady) && !bound || a.reservedFor(address, c.GetMac()) {
 		return Result{Refused: RefusedBound}
 	}
@@ -97,12 +104,26 @@ func (m *Machine) bindTo(c *kilnv1.BindCommand, address netip.Addr, have *kilnv1
 		Subnet: c.GetSubnet(), Address: address.String(), Client: c.GetClient(), Mac: c.GetMac(), Hostname: c.GetHostname(), Edge: c.GetEdge(),
 		State: kilnv1.BindingState_BINDING_STATE_BOUND, UntilMs: until, SinceUnixMs: m.now,
 	}
+	if m.level >= sixLevel {
+		switch {
+		case a.described[c.GetMac()]:
+			b.KeptUntilMs = until
+		case own:
+			b.KeptUntilMs = have.GetKeptUntilMs() // it was described
+		}
+	}
 	if bound {
 		b.SinceUnixMs = have.GetSinceUnixMs()
 	}
 	a.put(address, b)
 	m.note(Change{Kind: BindingChanged, Binding: b})
 	return Result{Binding: b}
+}
+
+// acknowledged says whether a client may have been acknowledged an address since it declined it, by an edge that had not heard of
+// that. It is kept for nobody else.
+func (a *addresses) acknowledged(b *kilnv1.Binding, c *kilnv1.BindCommand) bool {
+	return b.GetState() == kilnv1.BindingState_BINDING_STATE_DECLINED && b.GetKeptUntilMs() > a.steady && b.GetMac() == c.GetMac()
 }
 
 // rebind replaces a binding by one in another state.
@@ -113,6 +134,9 @@ func (m *Machine) rebind(address netip.Addr, b *kilnv1.Binding, to kilnv1.Bindin
 	}
 	if to == kilnv1.BindingState_BINDING_STATE_DECLINED {
 		next.Client = ""
+	}
+	if until > m.addresses.steady {
+		next.KeptUntilMs = b.GetKeptUntilMs()
 	}
 	m.addresses.put(address, next)
 	m.note(Change{Kind: BindingChanged, Binding: next})

@@ -20,7 +20,13 @@ type street struct {
 	r        *rand.Rand
 	log      *world
 	believed map[string]map[netip.Addr]int64 // by client: until when it was promised an address of subnet a
+	kept     map[netip.Addr]keeping          // addresses of subnet a that nobody else gets, even when they are given back
 	six      bool                            // its subnets are of IPv6
+}
+
+type keeping struct {
+	client, mac string // an edge that lies may say either for the other
+	until       int64
 }
 
 // at is an address of subnet a.
@@ -116,6 +122,12 @@ func (s *street) step() {
 				s.t.Fatalf("%s is given to %s, and is that of %s until %d; it is %d", at, c.Client, other, promises[at], s.m.Steady())
 			}
 		}
+		if k := s.kept[at]; k.mac != c.Mac && k.client != c.Client && k.until > s.m.Steady() {
+			s.t.Fatalf("%s is given to %s, and is kept for %s until %d; it is %d", at, c.Mac, k.mac, k.until, s.m.Steady())
+		}
+		if s.m.addresses.described[c.Mac] {
+			s.kept[at] = keeping{c.Client, c.Mac, r.Binding.GetUntilMs()}
+		}
 		if until := s.m.Steady() + c.ForMs; r.Binding.GetUntilMs() < max(until, s.believed[c.Client][at]) {
 			s.t.Fatalf("the promise of %s to %s ends at %d, before %d or %d", at, c.Client, r.Binding.GetUntilMs(), until, s.believed[c.Client][at])
 		}
@@ -187,7 +199,7 @@ func (s *street) operate() {
 	want := Refusal("")
 	for _, m := range c.Machines {
 		at := netip.MustParsePrefix(m.Address + m.Address6).Addr()
-		if b := s.m.Binding("a", at); Holds(b, s.m.Steady()) && b.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND && b.GetMac() != m.Macs[0] {
+		if b := s.m.Binding("a", at); Holds(b, s.m.Steady()) && b.GetState() != kilnv1.BindingState_BINDING_STATE_DECLINED && b.GetMac() != m.Macs[0] {
 			want = RefusedHeld
 		}
 	}
@@ -236,11 +248,12 @@ func TestNoAddressHasTwoClientsAndNoPromiseShrinks(t *testing.T) {
 	}
 	for seed := range 2 * seeds {
 		w := &world{t: t}
-		s := &street{lab: &lab{t: t, m: New(), steady: 1000}, r: rand.New(rand.NewPCG(seed, 7)), log: w, believed: map[string]map[netip.Addr]int64{}, six: seed%2 == 1}
+		s := &street{lab: &lab{t: t, m: New(), steady: 1000}, r: rand.New(rand.NewPCG(seed, 7)), log: w, believed: map[string]map[netip.Addr]int64{}, kept: map[netip.Addr]keeping{}, six: seed%2 == 1}
 		w.m = s.m
 		s.command(memberCommand("a", "h1:7300", newestLevel))
 		s.command(levelCommand(newestLevel))
-		s.command(&kilnv1.Command{Command: &kilnv1.Command_Room{Room: &kilnv1.RoomCommand{Subnets: s.subnets()}}})
+		s.command(&kilnv1.Command{Command: &kilnv1.Command_Room{Room: &kilnv1.RoomCommand{Subnets: s.subnets(),
+			Machines: []*kilnv1.Machine{{Name: "k1", Macs: []string{"mac-c1", "mac-c2"}}, {Name: "k2", Macs: []string{"mac-c3"}}}}}})
 		for range 1500 {
 			s.step()
 			s.check()

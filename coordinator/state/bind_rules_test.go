@@ -14,6 +14,7 @@ import (
 )
 
 const (
+	freeOp    = kilnv1.BindCommand_OPERATION_FREE
 	bindOp    = kilnv1.BindCommand_OPERATION_BIND
 	releaseOp = kilnv1.BindCommand_OPERATION_RELEASE
 	declineOp = kilnv1.BindCommand_OPERATION_DECLINE
@@ -40,7 +41,7 @@ func newLab(t testing.TB) *lab {
 	l := &lab{t: t, m: governed(), steady: 1000}
 	l.room(&kilnv1.RoomCommand{
 		Subnets:  []*kilnv1.Subnet{labSubnet("a", "10.0.0"), labSubnet("b", "10.0.1")},
-		Machines: []*kilnv1.Machine{{Name: "fixed", Macs: []string{"mac-f", "mac-g"}, Address: "10.0.0.12/24"}},
+		Machines: []*kilnv1.Machine{{Name: "fixed", Macs: []string{"mac-f", "mac-g"}, Address: "10.0.0.12/24"}, {Name: "described", Macs: []string{"mac-d"}}},
 	}, "")
 	return l
 }
@@ -113,6 +114,26 @@ func TestRulesOfBindings(t *testing.T) {
 		{"who released an address gets it again, for the new time only", []step{
 			{0, bindOp, "x", "10.0.0.10", 100, "", "mac x bound 1100"}, {10, releaseOp, "x", "10.0.0.10", 0, "", "mac x released 1010"},
 			{0, bindOp, "x", "10.0.0.10", 20, "", "mac x bound 1030"}}},
+		{"a machine's address that it gave back is kept for it until its time is over", []step{
+			{0, bindOp, "d", "10.0.0.10", 100, "", "mac d bound 1100"}, {10, releaseOp, "d", "10.0.0.10", 0, "", "mac d released 1100"},
+			{0, bindOp, "y", "10.0.0.10", 100, RefusedBound, "mac d released 1100"}, {0, bindOp, "d", "10.0.0.11", 100, RefusedElsewhere, ""},
+			{0, bindOp, "d", "10.0.0.10", 20, "", "mac d bound 1100"}, {0, releaseOp, "d", "10.0.0.10", 0, "", "mac d released 1100"},
+			{90, bindOp, "y", "10.0.0.10", 100, "", "mac y bound 1200"}}},
+		{"a machine's address that it declined is nobody's until its time is over", []step{
+			{0, bindOp, "d", "10.0.0.10", 100, "", "mac d bound 1100"}, {10, declineOp, "d", "10.0.0.10", 50, "", " declined 1100"},
+			{0, bindOp, "d", "10.0.0.11", 100, "", "mac d bound 1110"}, {80, bindOp, "y", "10.0.0.10", 100, RefusedBound, " declined 1100"},
+			{10, bindOp, "y", "10.0.0.10", 100, "", "mac y bound 1200"}}},
+		{"an edge that had not heard that a machine declined its address acknowledged it again", []step{
+			{0, bindOp, "d", "10.0.0.10", 100, "", "mac d bound 1100"}, {10, declineOp, "d", "10.0.0.10", 50, "", " declined 1100"},
+			{50, bindOp, "d", "10.0.0.10", 100, "", "mac d bound 1160"}}},
+		{"an administrator frees what is bound, kept or declined", []step{
+			{0, bindOp, "x", "10.0.0.10", 100, "", "mac x bound 1100"}, {0, freeOp, "", "10.0.0.10", 0, "", "mac x released 1000"},
+			{0, bindOp, "y", "10.0.0.10", 100, "", "mac y bound 1100"},
+			{0, bindOp, "d", "10.0.0.11", 100, "", "mac d bound 1100"}, {0, releaseOp, "d", "10.0.0.11", 0, "", "mac d released 1100"},
+			{0, freeOp, "", "10.0.0.11", 0, "", "mac d released 1000"}, {0, bindOp, "z", "10.0.0.11", 100, "", "mac z bound 1100"},
+			{0, bindOp, "v", "10.0.0.13", 100, "", "mac v bound 1100"}, {0, declineOp, "v", "10.0.0.13", 50, "", " declined 1050"},
+			{0, freeOp, "", "10.0.0.13", 0, "", " released 1000"}, {0, bindOp, "w", "10.0.0.13", 100, "", "mac w bound 1100"},
+			{0, freeOp, "", "10.0.0.14", 0, "", ""}, {100, freeOp, "", "10.0.0.13", 0, "", "mac w bound 1100"}}},
 		{"only the holder releases", []step{{0, bindOp, "x", "10.0.0.10", 100, "", "mac x bound 1100"}, {0, releaseOp, "y", "10.0.0.10", 0, "", "mac x bound 1100"},
 			{0, releaseOp, "y", "10.0.0.11", 0, "", ""}}},
 		{"only the holder declines", []step{
@@ -352,5 +373,43 @@ func BenchmarkAFixedAddressAmongManyBindings(b *testing.B) {
 		if got := l.m.Conflicts(c); len(got) != 0 {
 			b.Fatal(got)
 		}
+	}
+}
+
+func TestAMachineThatIsNoLongerDescribedKeepsWhatItWasPromised(t *testing.T) {
+	l := newLab(t)
+	l.do(bindOp, "d", "10.0.0.10", 100)
+	l.room(&kilnv1.RoomCommand{RemoveMachines: []string{"described"}}, "")
+	l.do(bindOp, "d", "10.0.0.10", 200) // an edge that heard of neither may acknowledge the address until 1100
+	l.do(releaseOp, "d", "10.0.0.10", 0)
+	if got, want := l.show("10.0.0.10"), "mac d released 1100"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestNothingIsKeptBelowItsLevel(t *testing.T) {
+	l := newLab(t)
+	l.m.level = bindLevel
+	l.do(bindOp, "d", "10.0.0.10", 100)
+	if r := l.do(freeOp, "d", "10.0.0.10", 0); r.Refused != RefusedLevel {
+		t.Errorf("an administrator frees an address: %q, want %q", r.Refused, RefusedLevel)
+	}
+	l.do(releaseOp, "d", "10.0.0.10", 0)
+	if got, want := l.show("10.0.0.10"), "mac d released 1000"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestWhatIsFreedIsTheBindingThatWasMeant(t *testing.T) {
+	l := newLab(t)
+	l.do(bindOp, "x", "10.0.0.10", 100)
+	for until, want := range map[int64]string{1099: "mac x bound 1100", 1100: "mac x released 1000"} {
+		m := l.m
+		l.apply(&kilnv1.Command{Command: &kilnv1.Command_Bind{Bind: &kilnv1.BindCommand{Operation: freeOp, Subnet: "a", Address: "10.0.0.10", UntilMs: until}}})
+		if got := l.show("10.0.0.10"); got != want {
+			t.Errorf("of the binding until %d: got %s, want %s", until, got, want)
+		}
+		l.m = m
+		l.do(bindOp, "x", "10.0.0.10", 100)
 	}
 }

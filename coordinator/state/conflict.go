@@ -46,7 +46,7 @@ func (m *Machine) Conflicts(c *kilnv1.RoomCommand) []Conflict {
 		if !Holds(b, m.addresses.steady) {
 			continue
 		}
-		if machine := fixed[at.address]; machine != nil && b.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND && !slices.Contains(machine.GetMacs(), b.GetMac()) {
+		if machine := fixed[at.address]; machine != nil && b.GetState() != kilnv1.BindingState_BINDING_STATE_DECLINED && !slices.Contains(machine.GetMacs(), b.GetMac()) {
 			note(all, Conflict{Machine: machine.GetName(), Binding: b})
 		}
 		if into := moved.of(at); into != "" {

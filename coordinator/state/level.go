@@ -22,7 +22,8 @@ const (
 	bindLevel = 5
 	// SteadyLevel is from when on entries carry the farm's steady time.
 	SteadyLevel = bindLevel
-	// sixLevel bounds the bindings of subnets of IPv6, whose pools have no end, and forgets those that are over.
+	// sixLevel bounds the bindings of subnets of IPv6, whose pools have no end, and forgets those that are over. It has the
+	// addresses of machines that are described kept for them, and administrators free addresses.
 	sixLevel = 6
 
 	newestLevel = sixLevel
@@ -46,7 +47,8 @@ func LevelOf(c *kilnv1.Command) uint32 {
 	case *kilnv1.Command_Team, *kilnv1.Command_Hold:
 		return sharesLevel
 	case *kilnv1.Command_Bind:
-		if c.GetBind().GetOperation() == kilnv1.BindCommand_OPERATION_FORGET {
+		switch c.GetBind().GetOperation() {
+		case kilnv1.BindCommand_OPERATION_FORGET, kilnv1.BindCommand_OPERATION_FREE:
 			return sixLevel
 		}
 		return bindLevel

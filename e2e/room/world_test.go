@@ -33,8 +33,10 @@ var pool6 = netip.MustParsePrefix("fd66::1:0:0:0/80")
 
 // world is a farm with edges, and a relay agent in front of them.
 type world struct {
+	kiln     string // the program
 	farm     *lab.Farm
 	network  *lab.Network
+	relay    string // address of the relay agent on the edges' segment
 	wire     *dhcpsim.Wire
 	networks []dhcpsim.Network
 	pools    []history.Network
@@ -48,6 +50,8 @@ type setting struct {
 	lease     time.Duration
 	boot      time.Duration // lease of firmware
 	six       bool          // edges give addresses of IPv6, too
+	known     []string      // hardware addresses of machines that are described
+	bare      bool          // nothing is described yet
 }
 
 // newWorld starts a farm whose edges give addresses; what it started ends with the test.
@@ -60,14 +64,15 @@ func newWorld(ctx context.Context, t *testing.T, dir string, seed uint64, s sett
 			t.Fatal(err)
 		}
 	}
-	kiln, err := lab.Build(ctx, t.TempDir())
+	var err error
+	w.kiln, err = lab.Build(ctx, t.TempDir())
 	must(err)
 	w.network, err = lab.NewNetwork()
 	must(err)
 	t.Cleanup(func() { must(w.network.Close()) })
 	nodes := filepath.Join(dir, "room")
 	must(lab.Clear(nodes))
-	w.farm, err = lab.New(ctx, lab.Options{Kiln: kiln, Dir: nodes, Name: "room", Coordinators: coordinators, Edges: s.edges, Network: w.network,
+	w.farm, err = lab.New(ctx, lab.Options{Kiln: w.kiln, Dir: nodes, Name: "room", Coordinators: coordinators, Edges: s.edges, Network: w.network,
 		Env: []string{"KILN_LOG=" + os.Getenv("KILN_LOG")}})
 	must(err)
 	t.Cleanup(func() { must(w.farm.Close()) })
@@ -75,27 +80,38 @@ func newWorld(ctx context.Context, t *testing.T, dir string, seed uint64, s sett
 	must(err)
 	floor, err := w.network.Guest("floor")
 	must(err)
+	w.relay = relay.Address
 	w.plan(s)
 	var servers []netip.Addr
 	for _, e := range w.farm.Edges() {
 		servers = append(servers, netip.MustParseAddr(e.Host()))
-		e.Args = append(e.Args, "--cache", filepath.Join(nodes, "cache"), "--interface", "eth0", "--dhcp", "full", "--syslog=false")
 		if s.six {
 			must(e.Address6(fmt.Sprintf("fd66::%d/64", len(servers)+1)))
 			e.Args = append(e.Args, "--dhcp6", "full")
 		}
-		for _, n := range w.networks {
-			if n.Relay.IsValid() {
-				must(e.Route(n.Prefix.String(), relay.Address))
-			}
-		}
+		must(w.ready(e))
 	}
 	w.wire, err = dhcpsim.Open(relay, floor, servers, w.networks...)
 	must(err)
 	t.Cleanup(w.wire.Close)
 	must(w.farm.Start(ctx))
-	must(w.describe(ctx, s))
+	if !s.bare {
+		must(w.describe(ctx, s))
+	}
 	return w
+}
+
+// ready makes an edge ready to start.
+func (w *world) ready(e *lab.Node) error {
+	e.Args = append(e.Args, "--cache", filepath.Join(w.farm.Dir, "cache"), "--interface", "eth0", "--dhcp", "full", "--syslog=false")
+	for _, n := range w.networks {
+		if n.Relay.IsValid() {
+			if err := e.Route(n.Prefix.String(), w.relay); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // plan decides on networks and pools.
@@ -131,6 +147,9 @@ func (w *world) describe(ctx context.Context, s setting) error {
 	if s.six {
 		change.Subnets = append(change.Subnets, &kilnv1.Subnet{Name: "six", Prefix: "fd66::/64", LeaseSeconds: uint32(s.lease.Seconds()), BootLeaseSeconds: uint32(s.boot.Seconds()),
 			Pools: []*kilnv1.AddressRange{{From: pool6.Addr().String(), To: "fd66::1:ffff:ffff:ffff"}}, Dns: []string{"fd66::53"}, Domain: "six.example"})
+	}
+	for i, mac := range s.known {
+		change.Machines = append(change.Machines, &kilnv1.Machine{Name: fmt.Sprintf("m%d", i), Macs: []string{mac}})
 	}
 	room, err := w.farm.Room(w.farm.Coordinators()[0])
 	if err != nil {
@@ -184,7 +203,7 @@ func (w *world) booksOf(ctx context.Context, c *lab.Node) (books []history.Entry
 				return nil, err
 			}
 			books = append(books, history.Entry{Network: b.GetBinding().GetSubnet(), Address: address, MAC: b.GetBinding().GetMac(),
-				Bound: b.GetBinding().GetState() == kilnv1.BindingState_BINDING_STATE_BOUND, Left: time.Duration(b.GetRemainingMs()) * time.Millisecond})
+				Bound: b.GetBinding().GetState() == kilnv1.BindingState_BINDING_STATE_BOUND || b.GetBinding().GetState() == kilnv1.BindingState_BINDING_STATE_RELEASED && b.GetRemainingMs() > 0, Left: time.Duration(b.GetRemainingMs()) * time.Millisecond})
 		}
 		complete = complete || stream.Msg().GetComplete()
 	}

@@ -133,7 +133,7 @@ func (p *Pool) takeBack(where []*subnet, q question) {
 			p.pledges.back(n)
 		}
 		if own, r := p.replica.own(s.name, q.client); q.want == declining && own == q.address {
-			r.until, r.state = p.now(), kilnv1.BindingState_BINDING_STATE_RELEASED
+			r.until, r.state = max(p.now(), r.kept), kilnv1.BindingState_BINDING_STATE_RELEASED
 			p.replica.put(s.name, own, r)
 		}
 	}
@@ -190,9 +190,12 @@ func (p *Pool) offerOwn(ctx context.Context, q question, s *subnet, k *class, ad
 	p.pledges.add(n)
 	p.mu.Unlock()
 	if p.commits.isAway() {
-		// Even what it has: it may have given that back at another edge, of which this one has not heard.
-		p.sayAway(q.who)
-		return Answer{Mine: true, Why: "the farm is away"}
+		// It may have given back even what it has at another edge, of which this one has not heard.
+		if told = min(told, r.sure(q.client, false, now)); told < leastOffer {
+			p.sayAway(q.who)
+			return Answer{Mine: true, Why: "the farm is away"}
+		}
+		return p.give(q, s, k, address, told)
 	}
 	if !r.holds(now) && p.used(ctx, q, s, address) {
 		p.lose(q.who, s, address)
@@ -215,7 +218,7 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, addr
 	left := time.Duration(result.GetRemainingMs()) * time.Millisecond
 	switch result.GetVerdict() {
 	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
-		p.settle(q.who, s, address, left, result.GetUntilMs())
+		p.settle(q.who, s, address, left, result)
 		if told = tell(told, left); told < time.Second {
 			return Answer{Mine: true, Why: "its address has run out meanwhile"}
 		}
@@ -224,7 +227,7 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, addr
 		return a
 	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
 		if other, err := netip.ParseAddr(result.GetAddress()); err == nil && left > 0 {
-			p.settle(q.who, s, other, left, result.GetUntilMs())
+			p.settle(q.who, s, other, left, result)
 		}
 		return Answer{Mine: true, Refuse: "your address is " + result.GetAddress()}
 	case kilnv1.BindVerdict_BIND_VERDICT_TAKEN:
@@ -238,14 +241,14 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, addr
 }
 
 // remaining acknowledges what the client has, for the time that remains, when the farm cannot be asked. A client that takes an
-// offer does not have it yet.
+// offer does not say that it has it.
 func (p *Pool) remaining(q question, s *subnet, k *class, address netip.Addr, told time.Duration, err error) Answer {
 	p.mu.Lock()
 	now := p.now()
 	r := p.replica.get(s.name, address)
 	p.mu.Unlock()
-	told = min(told, r.until-now-slack)
-	if errors.Is(err, errFaulty) || q.want == selecting || r.state != kilnv1.BindingState_BINDING_STATE_BOUND || r.client != q.client || told < time.Second {
+	told = min(told, r.sure(q.client, q.want != selecting, now))
+	if errors.Is(err, errFaulty) || told < time.Second {
 		if errors.Is(err, errAway) {
 			p.sayAway(q.who)
 		}
@@ -257,9 +260,10 @@ func (p *Pool) remaining(q question, s *subnet, k *class, address netip.Addr, to
 }
 
 // settle notes that an address is a client's.
-func (p *Pool) settle(q who, s *subnet, address netip.Addr, left time.Duration, version int64) {
+func (p *Pool) settle(q who, s *subnet, address netip.Addr, left time.Duration, result *kilnv1.BindResult) {
 	now := p.now()
-	p.note(s.name, address, record{client: q.client, state: kilnv1.BindingState_BINDING_STATE_BOUND, until: now + left, changed: now, version: version})
+	p.note(s.name, address, record{client: q.client, state: kilnv1.BindingState_BINDING_STATE_BOUND, until: now + left, changed: now,
+		version: result.GetUntilMs(), kept: keptTill(now+left, result.GetUntilMs(), result.GetKeptUntilMs())})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := p.pledges.of[tenant{s.name, q.client}]; n != nil {
@@ -307,17 +311,17 @@ func (p *Pool) undoIt(ctx context.Context, q who, s *subnet, address netip.Addr,
 		p.cfg.Tell(q.mac, fmt.Sprintf("somebody else uses %s of subnet %s, says its client; nobody gets it for %s", address, s.name, badTime))
 	}
 	p.mu.Lock()
-	version := p.replica.get(s.name, address).version
+	was := p.replica.get(s.name, address)
 	p.mu.Unlock()
 	key := strings.Join([]string{operation.String(), q.client, xid, s.name, address.String()}, " ")
 	_, err := p.commits.bind(ctx, key, &kilnv1.BindCommand{
-		Operation: operation, Subnet: s.name, Address: address.String(), Client: q.client, Mac: q.mac, Edge: p.cfg.Edge, ForMs: badTime.Milliseconds(), UntilMs: version,
+		Operation: operation, Subnet: s.name, Address: address.String(), Client: q.client, Mac: q.mac, Edge: p.cfg.Edge, ForMs: badTime.Milliseconds(), UntilMs: was.version,
 	})
 	// Where nobody knows whether the farm has done it, this edge goes by that it has.
 	now := p.now()
-	r := record{client: q.client, state: until, until: now, changed: now}
+	r := record{client: q.client, state: until, until: max(now, was.kept), changed: now, version: was.version, kept: was.kept}
 	if operation == kilnv1.BindCommand_OPERATION_DECLINE {
-		r.client, r.until = "", now+badTime
+		r.client, r.until, r.kept = "", max(now+badTime, was.kept), 0
 	}
 	p.note(s.name, address, r)
 	if err != nil {

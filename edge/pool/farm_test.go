@@ -88,6 +88,13 @@ func (f *testFarm) cut(lost bool, pools ...*Pool) {
 	}
 }
 
+// isAway says whether an edge cannot reach the farm.
+func (f *testFarm) isAway(edge string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.away[edge]
+}
+
 // heal has edges that were cut off begin anew.
 func (f *testFarm) heal(pools ...*Pool) {
 	f.mu.Lock()
@@ -151,7 +158,7 @@ func (f farmOf) Bind(ctx context.Context, commands []*kilnv1.BindCommand) ([]*ki
 		}
 		one := &kilnv1.BindResult{Verdict: verdict, Address: r.Binding.GetAddress()}
 		if r.Binding != nil {
-			one.UntilMs = r.Binding.GetUntilMs()
+			one.UntilMs, one.KeptUntilMs = r.Binding.GetUntilMs(), r.Binding.GetKeptUntilMs()
 			one.RemainingMs = one.UntilMs - f.steady()
 		}
 		out = append(out, one)
@@ -185,7 +192,23 @@ func (f *testFarm) binding(subnet string, a netip.Addr) (client string, left tim
 	if !state.Holds(b, f.steady()) {
 		return "", 0
 	}
-	return b.GetClient(), time.Duration(b.GetUntilMs()-f.steady()) * time.Millisecond
+	client = b.GetClient()
+	if client == "" && b.GetKeptUntilMs() > f.steady() {
+		client = clientOf(b.GetMac()) // it declined it at another edge: nobody else gets it
+	}
+	return client, time.Duration(b.GetUntilMs()-f.steady()) * time.Millisecond
+}
+
+// addressOf is the address that a client has or had last.
+func (f *testFarm) addressOf(mac string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range f.state.Bindings() {
+		if b.GetMac() == mac {
+			return b.GetAddress()
+		}
+	}
+	return ""
 }
 
 // ofIPv4 reads what is of IPv4.

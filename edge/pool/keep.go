@@ -60,12 +60,14 @@ func (p *Pool) save() error {
 	now := p.now()
 	all := &kilnv1.WatchBindingsResponse{Complete: true}
 	for at, r := range p.replica.at {
-		if r.state != kilnv1.BindingState_BINDING_STATE_BOUND || r.until <= now {
+		if !r.holds(now) || r.client == "" {
 			continue
 		}
-		all.Bindings = append(all.Bindings, &kilnv1.BindingNow{RemainingMs: (r.until - now).Milliseconds(), Binding: &kilnv1.Binding{
-			Subnet: at.subnet, Address: at.address.String(), Client: r.client, State: r.state, UntilMs: r.version,
-		}})
+		b := &kilnv1.Binding{Subnet: at.subnet, Address: at.address.String(), Client: r.client, State: r.state, UntilMs: r.version}
+		if r.kept > 0 {
+			b.KeptUntilMs = r.version - (r.until - r.kept).Milliseconds()
+		}
+		all.Bindings = append(all.Bindings, &kilnv1.BindingNow{RemainingMs: (r.until - now).Milliseconds(), Binding: b})
 	}
 	p.dirty = false
 	p.mu.Unlock()

@@ -15,7 +15,8 @@ var (
 	decisions = meters.Counter("kiln.edge.pool.packets", "{packet}", "DHCP packets of clients in subnets with pools, by what was done")
 	refusals  = meters.Counter("kiln.edge.pool.refused", "{packet}", "DHCP packets that were not looked at, by whose limit it was")
 	malformed = meters.Counter("kiln.edge.pool.malformed", "{packet}", "DHCP packets whose option 82 could not be read")
-	exhausted = meters.Counter("kiln.edge.pool.exhausted", "{packet}", "Clients that found no free address, by subnet")
+	exhausted = meters.Counter("kiln.edge.pool.exhausted", "{packet}", "Packets of clients that found no address because none was free, by subnet")
+	crowded   = meters.Counter("kiln.edge.pool.crowded", "{packet}", "Packets of clients that found no address because those that are free were offered to others, by subnet")
 	conflicts = meters.Counter("kiln.edge.pool.conflicts", "{address}", "Free addresses that somebody was found to use")
 	bindTime  = meters.Seconds("kiln.edge.pool.bind.duration", "Time of calls that have bindings committed")
 	bindSize  = meters.Counter("kiln.edge.pool.bind.commands", "{command}", "Commands that were committed")
@@ -51,5 +52,19 @@ func (p *Pool) Measure() (stop func()) {
 		}
 		observe(n)
 	})
-	return func() { free(); bound(); away() }
+	full := meters.Gauge("kiln.edge.pool.full", "{pool}", "Pools of a subnet that are exhausted", func(observe func(int64, ...metric.ObserveOption)) {
+		p.mu.Lock()
+		sum := map[string]int64{}
+		for _, s := range p.stocks {
+			_ = sum[s.subnet]
+			if s.extent.full {
+				sum[s.subnet]++
+			}
+		}
+		p.mu.Unlock()
+		for name, n := range sum {
+			observe(n, metric.WithAttributes(attribute.String("subnet", name)))
+		}
+	})
+	return func() { free(); bound(); away(); full() }
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // world is a segment with edges and clients, where packets get lost, are late and come twice. Its time is not real.
@@ -24,6 +25,8 @@ type world struct {
 	edges []edge
 	all   sync.WaitGroup
 	ended chan struct{}
+
+	described map[string]*kilnv1.Machine // by MAC
 
 	mu     sync.Mutex // guards what follows
 	random *rand.Rand
@@ -90,7 +93,7 @@ func (w *world) answer(m *machine, p packet, e edge) {
 	c := p.classify(w.t, e.own...)
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
 	defer cancel()
-	a := e.Decide(ctx, c, nil, "")
+	a := e.Decide(ctx, c, w.described[p.mac], "")
 	if !a.Give && a.Refuse == "" {
 		return
 	}
@@ -100,7 +103,7 @@ func (w *world) answer(m *machine, p packet, e edge) {
 		return
 	}
 	if reply.MessageType() == dhcpv4.MessageTypeAck {
-		w.checkCommitted(p, reply)
+		w.checkCommitted(p, reply, e)
 	}
 	if w.isFaulty() && w.chance(10) {
 		return
@@ -113,7 +116,7 @@ func (w *world) answer(m *machine, p packet, e edge) {
 }
 
 // checkCommitted: what a client is told is committed, and for longer.
-func (w *world) checkCommitted(p packet, reply *dhcpv4.DHCPv4) {
+func (w *world) checkCommitted(p packet, reply *dhcpv4.DHCPv4, e edge) {
 	address, _ := netip.AddrFromSlice(reply.YourIPAddr.To4())
 	client, left := w.farm.binding("a", address)
 	told := reply.IPAddressLeaseTime(0)
@@ -121,8 +124,11 @@ func (w *world) checkCommitted(p packet, reply *dhcpv4.DHCPv4) {
 		w.t.Errorf("%s was told to have %s for %s; committed is that %q has it for %s", p.mac, address, told, client, left)
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.acks++
-	w.mu.Unlock()
+	if p.asked != "" && p.server != "" && w.farm.isAway(e.cfg.Edge) {
+		w.what["offers taken without the farm"]++
+	}
 }
 
 func (w *world) count(what string) {
@@ -168,10 +174,18 @@ func TestNoAddressIsEverTwoClients(t *testing.T) {
 	}
 }
 
+func clientMAC(i int) string { return fmt.Sprintf("02:00:00:00:00:%02x", i) }
+
 // live has 40 clients share 30 addresses for twelve hours with three edges, and then 30 of them all get one.
 func live(t *testing.T, seed uint64) {
 	s := subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.39")
-	w := &world{t: t, farm: newTestFarm(t, room(s)), random: rand.New(rand.NewPCG(seed, 1)), faults: true, held: map[netip.Addr]*machine{}, what: map[string]int{}, ended: make(chan struct{})}
+	in := room(s)
+	described := map[string]*kilnv1.Machine{}
+	for i := 0; i < 30; i += 3 { // what these have they are given without the farm, too
+		described[clientMAC(i)] = &kilnv1.Machine{Name: fmt.Sprint("m", i), Macs: []string{clientMAC(i)}}
+		in.Machines = append(in.Machines, described[clientMAC(i)])
+	}
+	w := &world{described: described, t: t, farm: newTestFarm(t, in), random: rand.New(rand.NewPCG(seed, 1)), faults: true, held: map[netip.Addr]*machine{}, what: map[string]int{}, ended: make(chan struct{})}
 	w.farm.delay = func() time.Duration {
 		if w.isFaulty() && w.chance(1) {
 			return w.between(time.Second, 5*time.Second)
@@ -192,7 +206,7 @@ func live(t *testing.T, seed uint64) {
 	const clients = 40
 	var machines []*machine
 	for i := range clients {
-		m := &machine{w: w, mac: fmt.Sprintf("02:00:00:00:00:%02x", i), in: make(chan *dhcpv4.DHCPv4, 64)}
+		m := &machine{w: w, mac: clientMAC(i), in: make(chan *dhcpv4.DHCPv4, 64)}
 		machines = append(machines, m)
 		w.all.Go(func() {
 			if i >= 30 { // these leave when it gets quiet
@@ -237,6 +251,9 @@ func live(t *testing.T, seed uint64) {
 		}
 	}
 	w.farm.mu.Unlock()
+	if w.what["offers taken without the farm"] == 0 {
+		t.Error("nobody took an offer without the farm: this run checked nothing of them")
+	}
 	for c, n := range perClient {
 		if n > 1 {
 			t.Errorf("%s has %d addresses", c, n)

@@ -89,8 +89,7 @@ func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, ask
 				p.sayAway(q.who)
 				return nil, address, "the farm lends no addresses now"
 			}
-			p.sayExhausted(q.who, s, name)
-			return nil, address, "there is no free address"
+			return nil, address, p.none(q.who, s, st)
 		}
 		select {
 		case <-asking:

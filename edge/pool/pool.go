@@ -113,6 +113,7 @@ func (p *Pool) Serves() bool { return len(p.book.Load().byName) > 0 }
 func (p *Pool) Run(ctx context.Context) {
 	var heeding sync.WaitGroup
 	heeding.Go(func() { p.commits.heed(ctx) })
+	heeding.Go(func() { p.relieve(ctx) })
 	p.keep(ctx)
 	heeding.Wait()
 	p.commits.wait()

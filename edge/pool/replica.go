@@ -17,11 +17,34 @@ type record struct {
 	until   time.Duration // of this edge's clock, and never before the farm's own end but for the time that the message took
 	changed time.Duration // when this edge heard of it
 	version int64         // until_ms of the farm, by which it knows the binding
+	kept    time.Duration // nobody else gets the address before this time of the edge's clock, whatever the client does; 0: who knows
 }
 
 // holds says whether the binding keeps others from the address.
 func (r record) holds(now time.Duration) bool {
-	return r.state != kilnv1.BindingState_BINDING_STATE_UNSPECIFIED && r.state != kilnv1.BindingState_BINDING_STATE_RELEASED && r.until > now
+	return r.state != kilnv1.BindingState_BINDING_STATE_UNSPECIFIED && r.until > now
+}
+
+// sure is how long a client may be told to have the address without the farm. What it asked for itself may be old: the address
+// may have been given back at another edge and be somebody else's. Only one that is kept for its client is not.
+func (r record) sure(client string, asserted bool, now time.Duration) time.Duration {
+	switch {
+	case r.client != client:
+		return 0
+	case r.state == kilnv1.BindingState_BINDING_STATE_BOUND && asserted:
+		return r.until - now - slack
+	case r.state == kilnv1.BindingState_BINDING_STATE_BOUND || r.state == kilnv1.BindingState_BINDING_STATE_RELEASED:
+		return r.kept - now - slack
+	}
+	return 0
+}
+
+// keptTill says until when an address is kept that is bound until a time of this edge's clock, as the farm has both.
+func keptTill(until time.Duration, version, kept int64) time.Duration {
+	if kept == 0 {
+		return 0
+	}
+	return until - time.Duration(max(0, version-kept))*time.Millisecond
 }
 
 type place struct {
@@ -53,10 +76,10 @@ func (r *replica) take(b *kilnv1.BindingNow, now time.Duration) {
 		r.forget(b.GetBinding().GetSubnet(), address)
 		return
 	}
-	r.put(b.GetBinding().GetSubnet(), address, record{
-		client: b.GetBinding().GetClient(), state: b.GetBinding().GetState(), changed: now, version: b.GetBinding().GetUntilMs(),
-		until: now + time.Duration(min(b.GetRemainingMs(), longest.Milliseconds()*2))*time.Millisecond,
-	})
+	n := record{client: b.GetBinding().GetClient(), state: b.GetBinding().GetState(), changed: now, version: b.GetBinding().GetUntilMs(),
+		until: now + time.Duration(min(b.GetRemainingMs(), longest.Milliseconds()*2))*time.Millisecond}
+	n.kept = keptTill(n.until, n.version, b.GetBinding().GetKeptUntilMs())
+	r.put(b.GetBinding().GetSubnet(), address, n)
 }
 
 func (r *replica) put(subnet string, address netip.Addr, n record) {

@@ -34,15 +34,12 @@ func (p *Pool) sayOnce(key string, say func()) {
 	say()
 }
 
+// sayExhausted says it of a pool of IPv6, which ends by a limit of its own or is small on purpose.
 func (p *Pool) sayExhausted(q who, s *subnet, class string) {
 	counted(exhausted, "subnet", s.name)
 	p.sayOnce("exhausted "+s.name+" "+class, func() {
-		which := "subnet " + s.name
-		if class != "" {
-			which += " for the class " + class
-		}
 		p.cfg.Log.Error("a pool is exhausted", "subnet", s.name, "class", class, "client", q.client)
-		p.cfg.Tell(q.mac, fmt.Sprintf("no address is free in %s: make its pools larger, or its lease times shorter (kiln leases lists who has them)", which))
+		p.cfg.Tell(q.mac, fmt.Sprintf("no address is free in %s: make its pools larger, or its lease times shorter (kiln leases lists who has them)", poolName(s.name, class)))
 	})
 }
 

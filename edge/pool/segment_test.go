@@ -37,7 +37,7 @@ func TestSegmentsAndClasses(t *testing.T) {
 			{"a phone gets one of the phones' pool", packet{message: discover, class: "phone 7"}, both, nil, "20m0s in 10.1.0.50-10.1.0.59", "class both"},
 			{"one that is described gets the time of its class", packet{message: discover}, both, rack, "15m0s in 10.1.0.10-10.1.0.10", "subnet both"},
 			{"when a subnet of the segment is exhausted the next one gives", packet{message: discover}, both, nil, "1h0m0s in 10.4.0.10-10.4.0.10", " "},
-			{"when all are nobody does", packet{message: discover}, both, nil, "silent: there is no free address", " "},
+			{"when all are nobody does", packet{message: discover}, both, nil, "silent: all free addresses are offered to others now", " "},
 			{"a phone behind a relay that selects the subnet", packet{message: discover, class: "phone", giaddr: "10.9.0.1", subnet: []byte{10, 1, 0, 0}}, nil, nil, "20m0s in 10.1.0.50-10.1.0.59", "class both"},
 			{"a stranger where none are served", packet{message: discover, giaddr: "10.5.0.1"}, nil, nil, "silent: subnet only is for machines that are described", " "},
 			{"one that is described there", packet{message: discover, giaddr: "10.5.0.1"}, nil, rack, "1h0m0s in 10.5.0.10-10.5.0.10", " "},

@@ -333,7 +333,7 @@ func (p *Pool) bindAt6(ctx context.Context, q question6, s *subnet, k *class, ad
 	left := time.Duration(result.GetRemainingMs()) * time.Millisecond
 	switch result.GetVerdict() {
 	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
-		p.settle(q.who, s, address, left, result.GetUntilMs())
+		p.settle(q.who, s, address, left, result)
 		if told = tell(told, left); told < time.Second {
 			return Answer6{Why: "its address has run out meanwhile"}, bindFailed
 		}
@@ -350,7 +350,7 @@ func (p *Pool) bindAt6(ctx context.Context, q question6, s *subnet, k *class, ad
 		return a, bindDone
 	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
 		if other, err := netip.ParseAddr(result.GetAddress()); err == nil && left > 0 {
-			p.settle(q.who, s, other, left, result.GetUntilMs())
+			p.settle(q.who, s, other, left, result)
 		}
 		return Answer6{}, bindOther
 	case kilnv1.BindVerdict_BIND_VERDICT_TAKEN, kilnv1.BindVerdict_BIND_VERDICT_OUTSIDE:

@@ -35,6 +35,7 @@ type stock struct {
 	claimed time.Duration
 	keep    int           // free addresses that strangers do not get
 	kept    time.Duration // when keep was found out
+	extent  extent
 }
 
 func newStock(subnet, class string, size int) *stock {

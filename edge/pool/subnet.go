@@ -67,10 +67,12 @@ type book struct {
 	reserved  map[netip.Addr][]string // hardware addresses of the machines with these fixed addresses of IPv6
 	key       []byte                  // of the farm, by which addresses of IPv6 are chosen
 	floating  [][]string              // hardware addresses of machines that are described and have no fixed address
+	fixed     map[netip.Addr]bool     // addresses of IPv4 that are kept for machines
 }
 
 func newBook(in *kilnv1.Intent) *book {
-	b := &book{byName: map[string]*subnet{}, byPrefix: map[netip.Prefix]*subnet{}, byRelay: map[netip.Addr][]*subnet{}, reserved: map[netip.Addr][]string{}, key: in.GetTokenKey()}
+	b := &book{byName: map[string]*subnet{}, byPrefix: map[netip.Prefix]*subnet{}, byRelay: map[netip.Addr][]*subnet{}, reserved: map[netip.Addr][]string{},
+		key: in.GetTokenKey(), fixed: map[netip.Addr]bool{}}
 	for _, text := range in.GetSubnets() {
 		s := newSubnet(text)
 		if s == nil || b.byPrefix[s.prefix] != nil {
@@ -93,6 +95,9 @@ func newBook(in *kilnv1.Intent) *book {
 			b.reserved[fixed.Addr()] = append(b.reserved[fixed.Addr()], m.GetMacs()...)
 		} else {
 			b.floating6 = append(b.floating6, m.GetMacs())
+		}
+		if a, ok := fixedOf(m.GetAddress()); ok {
+			b.fixed[a] = true
 		}
 	}
 	return b

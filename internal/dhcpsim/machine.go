@@ -53,6 +53,7 @@ const (
 type lease struct {
 	address, server netip.Addr
 	t1, t2, until   time.Duration // in the simulation's time
+	asked           time.Duration
 }
 
 type machine struct {
@@ -254,7 +255,7 @@ func (m *machine) lose() {
 }
 
 func (m *machine) acknowledged(now time.Duration, r reply) {
-	l := lease{address: r.address, server: r.server, until: m.asked + r.lease}
+	l := lease{address: r.address, server: r.server, until: m.asked + r.lease, asked: m.asked}
 	if r.t1 <= 0 || r.t1 > r.lease {
 		r.t1 = r.lease / 2
 	}

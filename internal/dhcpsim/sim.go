@@ -66,7 +66,7 @@ func New(o Options, wire *Wire, model *history.Model) *Sim {
 	}
 	for i := range o.Machines + o.Direct {
 		m := &machine{sim: s, id: i, random: rand.New(rand.NewPCG(o.Seed, uint64(i+1))), networks: relayed, had: map[string]lease{}}
-		m.mac = history.MAC{ownMAC, 0, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}
+		m.mac = macOf(i)
 		if i >= o.Machines {
 			m.networks = direct
 		}
@@ -75,6 +75,13 @@ func New(o Options, wire *Wire, model *history.Model) *Sim {
 		s.machines = append(s.machines, m)
 	}
 	return s
+}
+
+// MAC is the hardware address of a machine by its number. Of those who share one the first has it.
+func MAC(i int) string { return macOf(i).String() }
+
+func macOf(i int) history.MAC {
+	return history.MAC{ownMAC, 0, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}
 }
 
 // assign says what a machine is.
@@ -168,6 +175,50 @@ func (s *Sim) Freeze(ctx context.Context) { s.do(ctx, func() { s.frozen = true }
 
 // Now is the time of the history.
 func (s *Sim) Now() time.Duration { return s.now() }
+
+// Relay has the relay agent pass on what comes from now on to other servers.
+func (s *Sim) Relay(ctx context.Context, servers ...netip.Addr) {
+	s.do(ctx, func() { s.wire.servers = servers })
+}
+
+// Restart has all machines that have their address start again now: those with an even number from their firmware on, the
+// others their operating system only.
+func (s *Sim) Restart(ctx context.Context) {
+	s.do(ctx, func() {
+		for _, m := range s.machines {
+			switch {
+			case m.role == liar || !m.settled(s.now()):
+			case m.id%2 == 0:
+				m.state = off
+				s.counts["power off"]++
+				s.wake(m, time.Duration(m.random.Int64N(int64(time.Second))))
+			default:
+				m.reboot(s.now(), m.lease)
+			}
+		}
+	})
+}
+
+// Lease is what the operating system of a machine has.
+type Lease struct {
+	Network         string
+	MAC             string
+	Address, Server netip.Addr
+	Asked           time.Duration // when it asked for it last, of the history's time
+}
+
+// Leases are those of all well-behaved machines that have one now, by number.
+func (s *Sim) Leases(ctx context.Context) map[int]Lease {
+	all := map[int]Lease{}
+	s.do(ctx, func() {
+		for _, m := range s.machines {
+			if m.wellBehaved() && m.settled(s.now()) {
+				all[m.id] = Lease{m.network.Name, m.mac.String(), m.lease.address, m.lease.server, m.lease.asked}
+			}
+		}
+	})
+	return all
+}
 
 // Want says where well-behaved machines are, by number. For when nothing runs.
 func (s *Sim) Want() map[int]string {

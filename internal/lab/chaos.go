@@ -5,14 +5,18 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
-// KillAndBack kills nodes all at once, waits for as long as wait takes, and starts them again, whatever went wrong before.
+// KillAndBack kills nodes in one moment, waits for as long as wait takes, and starts them again, whatever went wrong before.
 func KillAndBack(wait func(), nodes ...*Node) error {
-	var err error
-	for _, n := range nodes {
-		err = errors.Join(err, n.Kill())
+	var all sync.WaitGroup
+	errs := make([]error, len(nodes))
+	for i, n := range nodes {
+		all.Go(func() { errs[i] = n.Kill() })
 	}
+	all.Wait()
+	err := errors.Join(errs...)
 	wait()
 	for _, n := range nodes {
 		err = errors.Join(err, n.Start())

@@ -28,7 +28,7 @@ type BindingState int32
 const (
 	BindingState_BINDING_STATE_UNSPECIFIED BindingState = 0
 	BindingState_BINDING_STATE_BOUND       BindingState = 1
-	BindingState_BINDING_STATE_RELEASED    BindingState = 2 // its client gave it back, and gets it again when it is still free
+	BindingState_BINDING_STATE_RELEASED    BindingState = 2 // its client gave it back, and gets it again when it is still free; nobody else gets it before until_ms
 	BindingState_BINDING_STATE_DECLINED    BindingState = 3 // somebody else was found to use it: nobody gets it for a while
 )
 
@@ -141,6 +141,7 @@ const (
 	BindCommand_OPERATION_RELEASE     BindCommand_Operation = 2
 	BindCommand_OPERATION_DECLINE     BindCommand_Operation = 3
 	BindCommand_OPERATION_FORGET      BindCommand_Operation = 4 // what is over; from feature level 6 on
+	BindCommand_OPERATION_FREE        BindCommand_Operation = 5 // of an administrator: whatever holds the address is over, and whoever is named as client is not asked; from feature level 6 on
 )
 
 // Enum value maps for BindCommand_Operation.
@@ -151,6 +152,7 @@ var (
 		2: "OPERATION_RELEASE",
 		3: "OPERATION_DECLINE",
 		4: "OPERATION_FORGET",
+		5: "OPERATION_FREE",
 	}
 	BindCommand_Operation_value = map[string]int32{
 		"OPERATION_UNSPECIFIED": 0,
@@ -158,6 +160,7 @@ var (
 		"OPERATION_RELEASE":     2,
 		"OPERATION_DECLINE":     3,
 		"OPERATION_FORGET":      4,
+		"OPERATION_FREE":        5,
 	}
 )
 
@@ -546,16 +549,19 @@ func (x *ClientClass) GetOptions() []*DHCPOption {
 // Binding is an address and whose it is (RFC 2131 §1.4). It holds until the farm's steady time is until_ms, and is remembered
 // after that, so that its client gets the same one again.
 type Binding struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Subnet        string                 `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"`
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	Client        string                 `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"` // "mac 52:54:00:12:34:56", or "duid <hex> <iaid>": one machine is one client, whatever client id its programs send
-	Mac           string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`
-	Hostname      string                 `protobuf:"bytes,5,opt,name=hostname,proto3" json:"hostname,omitempty"` // that the client said
-	Edge          string                 `protobuf:"bytes,6,opt,name=edge,proto3" json:"edge,omitempty"`         // that bound it last
-	State         BindingState           `protobuf:"varint,7,opt,name=state,proto3,enum=kiln.v1.BindingState" json:"state,omitempty"`
-	UntilMs       int64                  `protobuf:"varint,8,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`               // of steady time, which counts only while a coordinator leads and never jumps
-	SinceUnixMs   int64                  `protobuf:"varint,9,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"` // for people
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Subnet      string                 `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"`
+	Address     string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Client      string                 `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"` // "mac 52:54:00:12:34:56", or "duid <hex> <iaid>": one machine is one client, whatever client id its programs send
+	Mac         string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`
+	Hostname    string                 `protobuf:"bytes,5,opt,name=hostname,proto3" json:"hostname,omitempty"` // that the client said
+	Edge        string                 `protobuf:"bytes,6,opt,name=edge,proto3" json:"edge,omitempty"`         // that bound it last
+	State       BindingState           `protobuf:"varint,7,opt,name=state,proto3,enum=kiln.v1.BindingState" json:"state,omitempty"`
+	UntilMs     int64                  `protobuf:"varint,8,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`               // of steady time, which counts only while a coordinator leads and never jumps
+	SinceUnixMs int64                  `protobuf:"varint,9,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"` // for people
+	// No one else gets the address before this steady time, even when its client gives it back: an edge that has not heard of that
+	// may acknowledge it until then. 0 where the client's machine is not described, and below feature level 6.
+	KeptUntilMs   int64 `protobuf:"varint,10,opt,name=kept_until_ms,json=keptUntilMs,proto3" json:"kept_until_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -653,6 +659,13 @@ func (x *Binding) GetSinceUnixMs() int64 {
 	return 0
 }
 
+func (x *Binding) GetKeptUntilMs() int64 {
+	if x != nil {
+		return x.KeptUntilMs
+	}
+	return 0
+}
+
 // BindCommand is a change of a binding.
 type BindCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -664,7 +677,7 @@ type BindCommand struct {
 	Hostname      string                 `protobuf:"bytes,6,opt,name=hostname,proto3" json:"hostname,omitempty"`
 	Edge          string                 `protobuf:"bytes,7,opt,name=edge,proto3" json:"edge,omitempty"`
 	ForMs         int64                  `protobuf:"varint,8,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`       // how long: more than the client is told, so that it never believes to have what the farm has not
-	UntilMs       int64                  `protobuf:"varint,9,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // of RELEASE, DECLINE and FORGET: only while the binding is the one that ends then, so that a call that comes late undoes no newer one; 0: whichever it is
+	UntilMs       int64                  `protobuf:"varint,9,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // of RELEASE, DECLINE, FORGET and FREE: only while the binding is the one that ends then, so that a call that comes late undoes no newer one; 0: whichever it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -920,8 +933,9 @@ type BindResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Verdict       BindVerdict            `protobuf:"varint,1,opt,name=verdict,proto3,enum=kiln.v1.BindVerdict" json:"verdict,omitempty"`
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	RemainingMs   int64                  `protobuf:"varint,3,opt,name=remaining_ms,json=remainingMs,proto3" json:"remaining_ms,omitempty"` // for which it is the client's
-	UntilMs       int64                  `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`             // the same as the state has it (Binding.until_ms)
+	RemainingMs   int64                  `protobuf:"varint,3,opt,name=remaining_ms,json=remainingMs,proto3" json:"remaining_ms,omitempty"`   // for which it is the client's
+	UntilMs       int64                  `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`               // the same as the state has it (Binding.until_ms)
+	KeptUntilMs   int64                  `protobuf:"varint,5,opt,name=kept_until_ms,json=keptUntilMs,proto3" json:"kept_until_ms,omitempty"` // Binding.kept_until_ms
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -980,6 +994,13 @@ func (x *BindResult) GetRemainingMs() int64 {
 func (x *BindResult) GetUntilMs() int64 {
 	if x != nil {
 		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *BindResult) GetKeptUntilMs() int64 {
+	if x != nil {
+		return x.KeptUntilMs
 	}
 	return 0
 }
@@ -1391,7 +1412,7 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\aoptions\x18\f \x03(\v2\x13.kiln.v1.DHCPOptionR\aoptions\x1a;\n" +
 	"\rSelectorEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x81\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa5\x02\n" +
 	"\aBinding\x12\x16\n" +
 	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
@@ -1401,7 +1422,9 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\x04edge\x18\x06 \x01(\tR\x04edge\x12+\n" +
 	"\x05state\x18\a \x01(\x0e2\x15.kiln.v1.BindingStateR\x05state\x12\x19\n" +
 	"\buntil_ms\x18\b \x01(\x03R\auntilMs\x12\"\n" +
-	"\rsince_unix_ms\x18\t \x01(\x03R\vsinceUnixMs\"\x89\x03\n" +
+	"\rsince_unix_ms\x18\t \x01(\x03R\vsinceUnixMs\x12\"\n" +
+	"\rkept_until_ms\x18\n" +
+	" \x01(\x03R\vkeptUntilMs\"\x9e\x03\n" +
 	"\vBindCommand\x12<\n" +
 	"\toperation\x18\x01 \x01(\x0e2\x1e.kiln.v1.BindCommand.OperationR\toperation\x12\x16\n" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\x12\x18\n" +
@@ -1411,13 +1434,14 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\bhostname\x18\x06 \x01(\tR\bhostname\x12\x12\n" +
 	"\x04edge\x18\a \x01(\tR\x04edge\x12\x15\n" +
 	"\x06for_ms\x18\b \x01(\x03R\x05forMs\x12\x19\n" +
-	"\buntil_ms\x18\t \x01(\x03R\auntilMs\"~\n" +
+	"\buntil_ms\x18\t \x01(\x03R\auntilMs\"\x92\x01\n" +
 	"\tOperation\x12\x19\n" +
 	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eOPERATION_BIND\x10\x01\x12\x15\n" +
 	"\x11OPERATION_RELEASE\x10\x02\x12\x15\n" +
 	"\x11OPERATION_DECLINE\x10\x03\x12\x14\n" +
-	"\x10OPERATION_FORGET\x10\x04\"{\n" +
+	"\x10OPERATION_FORGET\x10\x04\x12\x12\n" +
+	"\x0eOPERATION_FREE\x10\x05\"{\n" +
 	"\fBlockCommand\x12\x12\n" +
 	"\x04edge\x18\x01 \x01(\tR\x04edge\x12\x16\n" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\x12\x14\n" +
@@ -1429,13 +1453,14 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\x12\x14\n" +
 	"\x05class\x18\x03 \x01(\tR\x05class\x12\x1c\n" +
 	"\taddresses\x18\x04 \x03(\tR\taddresses\x12\x19\n" +
-	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\"\x94\x01\n" +
+	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\"\xb8\x01\n" +
 	"\n" +
 	"BindResult\x12.\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x14.kiln.v1.BindVerdictR\averdict\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12!\n" +
 	"\fremaining_ms\x18\x03 \x01(\x03R\vremainingMs\x12\x19\n" +
-	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"?\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\x12\"\n" +
+	"\rkept_until_ms\x18\x05 \x01(\x03R\vkeptUntilMs\"?\n" +
 	"\vBindRequest\x120\n" +
 	"\bcommands\x18\x01 \x03(\v2\x14.kiln.v1.BindCommandR\bcommands\"=\n" +
 	"\fBindResponse\x12-\n" +

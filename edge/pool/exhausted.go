@@ -1,0 +1,132 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+const (
+	countEvery = 5 * time.Second // how often the free addresses of a pool are counted, while somebody finds none
+	countShare = 50              // counting takes at most one part in so many of the time
+	roomShare  = 32              // so much of an exhausted pool, and at least one address, is free when it has room again
+)
+
+// extent is how much of the pools of a class nobody has, as far as this edge knows.
+type extent struct {
+	free    int // counted up to what it was counted for
+	next    time.Duration
+	full    bool // it was said last that they are exhausted
+	said    time.Duration
+	hadSaid bool
+}
+
+// none notes that a client found no address, and returns what it is told. A pool is exhausted when nobody else could have got
+// one either: addresses that were offered to machines which do not come for them, or were lent to other edges, are free.
+func (p *Pool) none(q who, s *subnet, st *stock) (why string) {
+	p.mu.Lock()
+	now := p.now()
+	p.count(s, st, now)
+	free, keep := st.extent.free, 0
+	if q.machine == nil {
+		keep = st.keep
+	}
+	full := free <= keep
+	say := full && !st.extent.full && (!st.extent.hadSaid || now-st.extent.said >= sayEvery)
+	if say {
+		st.extent.full, st.extent.said, st.extent.hadSaid = true, now, true
+	}
+	p.mu.Unlock()
+	if !full {
+		counted(crowded, "subnet", s.name)
+		p.sayOnce("crowded "+s.name+" "+st.class, func() {
+			p.cfg.Log.Warn("free addresses of a pool are all offered to machines that have not come for them yet, or lent to other edges", "subnet", s.name, "class", st.class, "mac", q.mac)
+		})
+		return "all free addresses are offered to others now"
+	}
+	counted(exhausted, "subnet", s.name)
+	if say {
+		p.cfg.Log.Error("a pool is exhausted", "subnet", s.name, "class", st.class, "mac", q.mac, "left to machines that are described", free)
+		p.cfg.Tell(q.mac, fmt.Sprintf("no address is free in %s: make its pools larger, or its lease times shorter (kiln leases lists who has them)", poolName(st.subnet, st.class)))
+	}
+	return "there is no free address"
+}
+
+// relieve says of pools that were exhausted that they have room again, until ctx ends.
+func (p *Pool) relieve(ctx context.Context) {
+	ticker := time.NewTicker(countEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			p.look()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *Pool) look() {
+	book, now := p.book.Load(), p.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, st := range p.stocks {
+		s := book.byName[key.subnet]
+		if !st.extent.full || s == nil || now-st.extent.said < sayEvery {
+			continue
+		}
+		p.reckon(st, now)
+		p.count(s, st, now)
+		if st.extent.free < st.keep+st.least() {
+			continue
+		}
+		st.extent.full, st.extent.said = false, now
+		p.cfg.Log.Info("a pool that was exhausted has room again", "subnet", key.subnet, "class", key.class)
+	}
+}
+
+// least is how many addresses make room.
+func (s *stock) least() int { return max(1, s.size/roomShare) }
+
+// count counts the free addresses of a class's pools, and no more than matter.
+func (p *Pool) count(s *subnet, st *stock, now time.Duration) {
+	e := &st.extent
+	if now < e.next {
+		return
+	}
+	begun := time.Now()
+	e.free = 0
+	enough, fixed := st.keep+st.least(), p.book.Load().fixed
+	for _, pool := range s.poolsOf(st.class) {
+		for a := pool.from; a.IsValid() && pool.has(a) && e.free < enough; a = a.Next() {
+			if !in(s.exclude, a) && a != s.lease.Router && !s.edges(a) && !fixed[a] && !p.replica.get(s.name, a).holds(now) && !p.probes.isBad(a, now) {
+				e.free++
+			}
+		}
+	}
+	e.next = now + max(countEvery, countShare*time.Since(begun))
+}
+
+func poolName(subnet, class string) string {
+	if class == "" {
+		return "subnet " + subnet
+	}
+	return "subnet " + subnet + " for the class " + class
+}
+
+// poolsOf are the pools of a class that has some of its own, or the subnet's.
+func (s *subnet) poolsOf(class string) []span {
+	for _, k := range s.classes {
+		if class != "" && k.from.GetName() == class && len(k.pools) > 0 {
+			return k.pools
+		}
+	}
+	return s.pools
+}
+
+// fixedOf reads the address that is kept for a machine; false where it is none of IPv4.
+func fixedOf(text string) (netip.Addr, bool) {
+	prefix, err := netip.ParsePrefix(text)
+	return prefix.Addr(), err == nil && prefix.Addr().Is4()
+}
