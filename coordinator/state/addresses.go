@@ -17,6 +17,8 @@ type addresses struct {
 	blocks    map[string]*kilnv1.Block
 	rovers    map[string]netip.Addr // by pool: where the search for free addresses goes on
 	reserved  map[netip.Addr]string // fixed addresses of machines, as "mac mac …"; made of the room
+	hosts     hosts                 // names of machines; made of the room
+	named     map[string][]place    // by label: where clients have it or had it last. Slices are never changed, only replaced
 }
 
 // place is an address in a subnet. Networks that do not meet may have the same addresses.
@@ -36,11 +38,12 @@ const (
 
 func newAddresses() addresses {
 	return addresses{byAddress: map[place]*kilnv1.Binding{}, byClient: map[tenant]netip.Addr{}, blocks: map[string]*kilnv1.Block{},
-		rovers: map[string]netip.Addr{}, reserved: map[netip.Addr]string{}}
+		rovers: map[string]netip.Addr{}, reserved: map[netip.Addr]string{}, named: map[string][]place{}}
 }
 
 func (a addresses) clone() addresses {
 	a.byAddress, a.byClient, a.blocks, a.rovers = maps.Clone(a.byAddress), maps.Clone(a.byClient), maps.Clone(a.blocks), maps.Clone(a.rovers)
+	a.named = maps.Clone(a.named)
 	return a
 }
 
@@ -86,6 +89,7 @@ func (m *Machine) reserve() {
 		}
 	}
 	m.addresses.reserved = reserved
+	m.addresses.hosts = hostsOf(m.room.machines)
 }
 
 // fixedOf are the fixed addresses of a machine.
@@ -193,6 +197,7 @@ func (a *addresses) put(address netip.Addr, b *kilnv1.Binding) {
 		a.leave(tenant{old.GetSubnet(), old.GetClient()}, address)
 	}
 	a.byAddress[at] = b
+	a.rename(at, b.GetName())
 	if b.GetClient() != "" {
 		a.byClient[tenant{b.GetSubnet(), b.GetClient()}] = address
 	}

@@ -23,7 +23,7 @@ const (
 func (m *Machine) bind(c *kilnv1.BindCommand) Result {
 	address, err := netip.ParseAddr(c.GetAddress())
 	if err != nil || address.Zone() != "" || c.GetClient() == "" || len(c.GetClient()) > maxID || len(c.GetMac()) > maxID || len(c.GetEdge()) > maxID ||
-		len(c.GetHostname()) > maxHostname || c.GetForMs() < 0 || c.GetForMs() > maxForMs {
+		len(c.GetHostname()) > maxHostname || len(c.GetName()) > maxHostname || c.GetForMs() < 0 || c.GetForMs() > maxForMs {
 		return Result{Refused: RefusedInvalid}
 	}
 	have := m.Binding(c.GetSubnet(), address)
@@ -82,22 +82,23 @@ func (m *Machine) bindTo(c *kilnv1.BindCommand, address netip.Addr, have *kilnv1
 		Subnet: c.GetSubnet(), Address: address.String(), Client: c.GetClient(), Mac: c.GetMac(), Hostname: c.GetHostname(), Edge: c.GetEdge(),
 		State: kilnv1.BindingState_BINDING_STATE_BOUND, UntilMs: until, SinceUnixMs: m.now,
 	}
+	b.Name = m.nameFor(c, subnet, place{c.GetSubnet(), address}, have, own)
 	if bound {
 		b.SinceUnixMs = have.GetSinceUnixMs()
 	}
 	a.put(address, b)
 	m.note(Change{Kind: BindingChanged, Binding: b})
-	return Result{Binding: b}
+	return Result{Binding: b, Name: m.nameOf(subnet, b)}
 }
 
 // rebind replaces a binding by one in another state.
 func (m *Machine) rebind(address netip.Addr, b *kilnv1.Binding, to kilnv1.BindingState, until int64) {
 	next := &kilnv1.Binding{
 		Subnet: b.GetSubnet(), Address: b.GetAddress(), Client: b.GetClient(), Mac: b.GetMac(), Hostname: b.GetHostname(), Edge: b.GetEdge(),
-		State: to, UntilMs: until, SinceUnixMs: m.now,
+		State: to, UntilMs: until, SinceUnixMs: m.now, Name: b.GetName(),
 	}
 	if to == kilnv1.BindingState_BINDING_STATE_DECLINED {
-		next.Client = ""
+		next.Client, next.Name = "", ""
 	}
 	m.addresses.put(address, next)
 	m.note(Change{Kind: BindingChanged, Binding: next})

@@ -20,10 +20,12 @@ const (
 	takeLevel = 4
 	// bindLevel brings subnets, and what is bound to whom.
 	bindLevel = 5
+	// NamesLevel brings names in DNS.
+	NamesLevel = 6
 	// SteadyLevel is from when on entries carry the farm's steady time.
 	SteadyLevel = bindLevel
 
-	newestLevel = bindLevel
+	newestLevel = NamesLevel
 )
 
 // levelCap lowers what this program says of itself, as -ldflags "-X …/coordinator/state.levelCap=1" sets it: the stand-in
@@ -43,9 +45,19 @@ func LevelOf(c *kilnv1.Command) uint32 {
 	switch c.GetCommand().(type) {
 	case *kilnv1.Command_Team, *kilnv1.Command_Hold:
 		return sharesLevel
-	case *kilnv1.Command_Bind, *kilnv1.Command_Block:
+	case *kilnv1.Command_Bind:
+		if c.GetBind().GetName() != "" || c.GetBind().GetNameless() {
+			return NamesLevel
+		}
 		return bindLevel
+	case *kilnv1.Command_Block:
+		return bindLevel
+	case *kilnv1.Command_Publish:
+		return NamesLevel
 	case *kilnv1.Command_Room:
+		if slices.ContainsFunc(c.GetRoom().GetSubnets(), func(s *kilnv1.Subnet) bool { return s.GetDnsUpdate() != nil }) {
+			return NamesLevel
+		}
 		if len(c.GetRoom().GetSubnets())+len(c.GetRoom().GetRemoveSubnets()) > 0 {
 			return bindLevel
 		}
