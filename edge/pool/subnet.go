@@ -27,6 +27,7 @@ type subnet struct {
 	system, boot   time.Duration
 	options        map[uint8][]byte
 	classes        []class
+	names          *kilnv1.DNSUpdate // nil: nothing is published in DNS
 }
 
 // class gives some clients something else.
@@ -92,7 +93,7 @@ func newSubnet(s *kilnv1.Subnet) *subnet {
 		return nil
 	}
 	n := &subnet{
-		name: s.GetName(), prefix: prefix.Masked(), pools: spans(s.GetPools()), exclude: spans(s.GetExclude()), knownOnly: s.GetKnownOnly(),
+		name: s.GetName(), prefix: prefix.Masked(), pools: spans(s.GetPools()), exclude: spans(s.GetExclude()), knownOnly: s.GetKnownOnly(), names: s.GetDnsUpdate(),
 		system: seconds(s.GetLeaseSeconds(), systemLease), boot: seconds(s.GetBootLeaseSeconds(), bootLease), options: optionsOf(s.GetOptions()),
 		lease: dhcp.Lease{DNS: addressesOf(s.GetDns()), Domain: s.GetDomain(), NTP: addressesOf(s.GetNtp())},
 	}
