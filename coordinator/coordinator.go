@@ -45,6 +45,8 @@ type Config struct {
 	Leased func(wait time.Duration)
 	// Now is the wall clock, time.Now when nil. Nothing but the times that people read depends on it.
 	Now func() time.Time
+
+	dns dnsTimes // the usual ones when they are not set
 }
 
 // Coordinator is one of a farm's coordinators.
@@ -244,6 +246,9 @@ func (c *Config) fill() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.dns == (dnsTimes{}) {
+		c.dns = usualDNS()
 	}
 	if c.ClientPatience == 0 {
 		c.ClientPatience = clientPatience

@@ -14,14 +14,13 @@ const (
 	publishGap   = 100 * time.Millisecond // between two comparisons of DNS with what it should hold
 	publishShare = 20                     // comparing takes at most one part in so many of the time
 	publishIdle  = time.Minute            // until it is compared anyway
-	// publishSettle is how long after the last leader something that it sent may still arrive.
-	publishSettle = 30 * time.Second
 )
 
 // publisher keeps DNS in step with what is described and bound, while this coordinator leads. What it knows beyond the state can
 // be lost: a record is in the state before anything is sent about it, and leaves it when it is sure to be gone.
 type publisher struct {
 	l     *leader
+	times dnsTimes
 	begun time.Time
 	wake  chan struct{} // holds a token when something may have changed
 	// intent is what was looked at last, by the goroutine that compares.
@@ -36,7 +35,7 @@ type publisher struct {
 }
 
 func newPublisher(l *leader) *publisher {
-	return &publisher{l: l, begun: time.Now(), wake: make(chan struct{}, 1), lanes: map[string]*lane{}, since: map[ddns.Key]time.Time{}}
+	return &publisher{l: l, times: l.cfg.dns, begun: time.Now(), wake: make(chan struct{}, 1), lanes: map[string]*lane{}, since: map[ddns.Key]time.Time{}}
 }
 
 // look has DNS compared soon. It never waits.
@@ -160,7 +159,7 @@ func (p *publisher) settling(key ddns.Key) time.Duration {
 	if !p.doubtful[key] {
 		return 0
 	}
-	left := publishSettle - time.Since(p.begun)
+	left := p.times.settle - time.Since(p.begun)
 	if left <= 0 {
 		delete(p.doubtful, key)
 	}

@@ -22,15 +22,25 @@ const (
 	laneConns = 4   // connections to one server
 	laneRate  = 500 // records a second to one server
 
-	awayFirst, awayMost       = time.Second, 30 * time.Second
-	refusedFirst, refusedMost = 2 * time.Second, time.Minute
-	takenFirst, takenMost     = time.Minute, 10 * time.Minute
 	// laneGiveUp is how long it is tried to remove records of a server that no subnet names any more.
 	laneGiveUp = 24 * time.Hour
 
 	sayGap       = time.Minute // that the same sentence is logged
 	maxSentences = 1000
 )
+
+// dnsTimes are how long nothing is tried again, the first time and at most, and how long after the last leader something that it
+// sent may still arrive.
+type dnsTimes struct {
+	away, refused, taken [2]time.Duration
+	settle               time.Duration
+}
+
+// usualDNS are the times for servers that people run.
+func usualDNS() dnsTimes {
+	return dnsTimes{away: [2]time.Duration{time.Second, 30 * time.Second}, refused: [2]time.Duration{2 * time.Second, time.Minute},
+		taken: [2]time.Duration{time.Minute, 10 * time.Minute}, settle: 30 * time.Second}
+}
 
 // lane is all work at one DNS server: what was planned last, and what came of it. A server that is away holds up no other one.
 type lane struct {
@@ -59,8 +69,8 @@ type pause struct {
 	why   string
 }
 
-func (w *pause) grow(first, most time.Duration, now kilnv1.NameState, why string) {
-	w.last = min(max(first, 2*w.last), most)
+func (w *pause) grow(times [2]time.Duration, now kilnv1.NameState, why string) {
+	w.last = min(max(times[0], 2*w.last), times[1])
 	w.until, w.now, w.why = time.Now().Add(w.last), now, why
 }
 
@@ -220,7 +230,7 @@ func (l *lane) commit(ctx context.Context, c *kilnv1.PublishCommand) bool {
 		l.say(fmt.Sprintf("names are not published: the farm keeps account of no more of them (%s); take dns_update out of some subnets", results[0].Refused))
 	}
 	select {
-	case <-time.After(awayFirst):
+	case <-time.After(l.p.times.away[0]):
 	case <-ctx.Done():
 	}
 	return false
@@ -391,19 +401,19 @@ func (l *lane) settle(ctx context.Context, batch []ddns.Task, results []result) 
 			if l.records[key] == nil {
 				l.records[key] = &pause{}
 			}
-			l.records[key].grow(takenFirst, takenMost, kilnv1.NameState_NAME_STATE_TAKEN, r.why)
+			l.records[key].grow(l.p.times.taken, kilnv1.NameState_NAME_STATE_TAKEN, r.why)
 			l.sayLocked(r.why)
 		case r.verdict == ddns.Refused:
 			if l.zones[zone] == nil {
 				l.zones[zone] = &pause{}
 			}
 			if !l.zones[zone].until.After(time.Now()) { // one for the batch
-				l.zones[zone].grow(refusedFirst, refusedMost, kilnv1.NameState_NAME_STATE_REFUSED, r.why)
+				l.zones[zone].grow(l.p.times.refused, kilnv1.NameState_NAME_STATE_REFUSED, r.why)
 			}
 			l.sayLocked(r.why)
 		case !away:
 			away = true
-			l.away.grow(awayFirst, awayMost, kilnv1.NameState_NAME_STATE_WAITING, r.why)
+			l.away.grow(l.p.times.away, kilnv1.NameState_NAME_STATE_WAITING, r.why)
 			l.sayLocked(r.why)
 		}
 	}
