@@ -381,6 +381,7 @@ func (l *lane) settle(ctx context.Context, batch []ddns.Task, results []result) 
 		}
 	}
 	kept := l.commit(ctx, after)
+	defer l.p.look() // a plan that was made meanwhile may have lost a task below
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	away := false

@@ -92,7 +92,7 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, m *dns.Msg) {
 		_ = w.Close()
 		return
 	}
-	if t := m.IsTsig(); t != nil && w.TsigStatus() == nil {
+	if t := m.IsTsig(); s.secret != "" && t != nil && w.TsigStatus() == nil {
 		answer.SetTsig(t.Hdr.Name, t.Algorithm, 300, int64(t.TimeSigned))
 	}
 	_ = w.WriteMsg(answer) // who asked asks again
