@@ -193,9 +193,10 @@ func (w *wanter) add(n *network, address netip.Addr, fqdn, client, what string) 
 		name.Records = append(name.Records, KeyOf(r))
 	}
 	want(n.in.GetZone(), false)
-	back := Owner{n.in.GetServer(), dnsname.Reverse(address)}
-	if _, ok := w.owners[back]; n.reverse != "" && (!ok || w.owners[back].client == client) {
-		w.owners[back] = owner{client, what}
+	// An address has one pointer, even where two machines have the address: one's would go with the other's.
+	back, whose := Owner{n.in.GetServer(), dnsname.Reverse(address)}, owner{client, fqdn}
+	if have, ok := w.owners[back]; n.reverse != "" && (!ok || have == whose) {
+		w.owners[back] = whose
 		want(n.reverse, true)
 	}
 	w.Names[at] = name

@@ -66,6 +66,8 @@ func TestWanted(t *testing.T) {
 			"pc.lab.example=10.0.0.4 of m8 for 300", "mac m8 at 10.0.0.4 has this name"},
 		{"two machines of one name", []*kilnv1.Subnet{rack(noReverse)}, []*kilnv1.Machine{web, {Name: "www", Hostname: "web", Macs: []string{"m7"}}},
 			[]*kilnv1.Binding{bound("m7", "10.0.0.5", "", 10), bound("m1", "10.0.0.6", "", 10)}, "web.lab.example=10.0.0.6 of m1 for 300", "machine web has this name"},
+		{"two names of one address", []*kilnv1.Subnet{rack()}, []*kilnv1.Machine{{Name: "a", Macs: []string{"m1"}, Address: "10.0.0.9/24"}, {Name: "b", Macs: []string{"m1"}, Address: "10.0.0.9/24"}}, nil,
+			"10.0.0.9=a.lab.example in 0.0.10.in-addr.arpa of m1 for 300, a.lab.example=10.0.0.9 of m1 for 300, b.lab.example=10.0.0.9 of m1 for 300", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := Wanted(&kilnv1.Intent{Subnets: c.subnets, Machines: c.machines}, c.bindings, 5)
