@@ -38,6 +38,7 @@ type coordinatorFlags struct {
 	listen, advertise         string
 	boot, initrd              string
 	busListen, busPeersListen string
+	dnsKeys                   string
 }
 
 func newCoordinator(env Env) *cobra.Command {
@@ -66,6 +67,7 @@ SIGTERM hands leadership over and ends; a second signal ends at once.`,
 	flags.StringVar(&f.advertise, "advertise", "", "HOST:PORT under which others reach the API (default: where it listens)")
 	flags.StringVar(&f.boot, "boot", "", "image with boot loaders, for builds that name none")
 	flags.StringVar(&f.initrd, "initrd", "", "image that is the initrd where the root filesystem is on the disk, for builds that name none")
+	addDNSKeys(flags, &f.dnsKeys)
 	flags.StringVar(&f.busListen, "bus-listen", "", "address of the bus for builders (default: the API's, one port on)")
 	flags.StringVar(&f.busPeersListen, "bus-peers-listen", "", "address of the bus for the other coordinators (default: the API's, two ports on)")
 	return cmd
@@ -80,6 +82,10 @@ func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err erro
 	var clean closers
 	defer func() { err = errors.Join(err, clean.close()) }()
 	clean.add(m.Close)
+	keys, err := openDNSKeys(f.dnsKeys)
+	if err != nil {
+		return err
+	}
 	if err := f.measure(ctx, log, &clean); err != nil {
 		return err
 	}
@@ -106,7 +112,7 @@ func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err erro
 	config := coordinator.Config{
 		Farm: m.credentials.Identity().Farm, NodeID: m.id, Store: store, Blobs: store, Bus: conn, DataDir: m.Path(),
 		Cluster: cluster, Log: log, Version: version.String(), Now: env.now(),
-		Boot: f.boot, Initrd: f.initrd, CheckIntent: checkIntent,
+		Boot: f.boot, Initrd: f.initrd, CheckIntent: checkIntent, DNSKeys: keys,
 	}
 	if f.store != "" {
 		config.BlobURL, config.Recheck = store.BlobURL, store.Recheck

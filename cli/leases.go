@@ -27,6 +27,9 @@ const (
 	leaseEnded    = "ended"    // it has run out, and its client gets it again when it is still free
 )
 
+// namePublished is the state of a name that is in DNS.
+const namePublished = "published"
+
 func leaseState(b *kilnv1.BindingNow) string {
 	switch state := b.GetBinding().GetState(); {
 	case state == kilnv1.BindingState_BINDING_STATE_RELEASED && b.GetRemainingMs() > 0:
@@ -53,6 +56,15 @@ type lease struct {
 	Remaining int64  `json:"remainingSeconds"`
 	Edge      string `json:"edge,omitempty"`
 	Since     string `json:"since,omitempty"` // RFC 3339
+	// DNS is what the address is called there; nothing: it has no name.
+	DNS *leaseName `json:"dns,omitempty"`
+}
+
+// leaseName is a name in DNS.
+type leaseName struct {
+	Name  string `json:"name"`
+	State string `json:"state"`         // published, waiting, refused by the server, taken by somebody else
+	Why   string `json:"why,omitempty"` // it is not published
 }
 
 func newLeases(env Env) *cobra.Command {
@@ -102,6 +114,10 @@ func leasesOf(in *kilnv1.Intent, bindings []*kilnv1.BindingNow, all bool) []leas
 		if v.GetSinceUnixMs() != 0 {
 			row.Since = time.UnixMilli(v.GetSinceUnixMs()).UTC().Format(time.RFC3339)
 		}
+		if b.GetName() != "" {
+			state := strings.ToLower(strings.TrimPrefix(b.GetNameState().String(), "NAME_STATE_"))
+			row.DNS = &leaseName{Name: b.GetName(), State: state, Why: b.GetNameWhy()}
+		}
 		if all || row.State == leaseBound || row.State == leaseDeclined || row.State == leaseKept {
 			rows = append(rows, row)
 		}
@@ -111,7 +127,7 @@ func leasesOf(in *kilnv1.Intent, bindings []*kilnv1.BindingNow, all bool) []leas
 
 func listLeases(env Env, rows []lease) error {
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ADDRESS\tMAC\tMACHINE\tHOSTNAME\tSTATE\tREMAINING\tEDGE\tSUBNET")
+	fmt.Fprintln(w, "ADDRESS\tMAC\tMACHINE\tHOSTNAME\tNAME\tSTATE\tREMAINING\tEDGE\tSUBNET")
 	for _, r := range rows {
 		who := r.MAC
 		if who == "" {
@@ -121,8 +137,14 @@ func listLeases(env Env, rows []lease) error {
 		if r.Remaining > 0 {
 			remaining = (time.Duration(r.Remaining) * time.Second).String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Address, progress.Clean(orDash(who)), progress.Clean(orDash(r.Machine)), progress.Clean(orDash(r.Hostname)),
-			r.State, remaining, progress.Clean(orDash(r.Edge)), progress.Clean(r.Subnet))
+		name := "-"
+		if r.DNS != nil {
+			if name = r.DNS.Name; r.DNS.State != namePublished {
+				name += " (" + r.DNS.State + ")"
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Address, progress.Clean(orDash(who)), progress.Clean(orDash(r.Machine)), progress.Clean(orDash(r.Hostname)),
+			progress.Clean(name), r.State, remaining, progress.Clean(orDash(r.Edge)), progress.Clean(r.Subnet))
 	}
 	return w.Flush()
 }

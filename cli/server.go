@@ -24,7 +24,7 @@ const (
 )
 
 func newServer(env Env) *cobra.Command {
-	var data, listen, cacheDir string
+	var data, listen, cacheDir, dnsKeys string
 	var noBuilder bool
 	var metrics metricsFlags
 	cmd := &cobra.Command{
@@ -52,8 +52,12 @@ SIGTERM drains: no new steps begin, running ones end.`,
 			if err := metrics.measure(cmd.Context(), log, &clean); err != nil {
 				return err
 			}
+			keys, err := openDNSKeys(dnsKeys)
+			if err != nil {
+				return err
+			}
 			house, err := embedded.Start(cmd.Context(), embedded.Config{
-				Cache: store, DataDir: filepath.Join(data, "raft"), Builder: !noBuilder, Careful: true, Log: log, CheckIntent: checkIntent,
+				Cache: store, DataDir: filepath.Join(data, "raft"), Builder: !noBuilder, Careful: true, Log: log, CheckIntent: checkIntent, DNSKeys: keys,
 			})
 			if err != nil {
 				return err
@@ -66,6 +70,7 @@ SIGTERM drains: no new steps begin, running ones end.`,
 	flags.StringVar(&data, "data", "", "directory for the raft log")
 	flags.StringVar(&listen, "listen", "127.0.0.1:7300", "address of the API")
 	flags.StringVar(&cacheDir, "cache", "", "directory of the cache (default DATA/cache)")
+	addDNSKeys(flags, &dnsKeys)
 	metrics.addMetrics(flags)
 	flags.BoolVar(&noBuilder, "no-builder", false, "run no steps in this process")
 	return cmd

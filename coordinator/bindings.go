@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/internal/dnsname"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -42,9 +43,13 @@ func (r *room) Bind(ctx context.Context, req *connect.Request[kilnv1.BindRequest
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%d commands in one request, at most %d are taken", n, maxBinds))
 	}
 	var commands []*kilnv1.Command
+	level := l.proposer.level()
 	for _, c := range req.Msg.GetCommands() {
 		if c.GetOperation() == kilnv1.BindCommand_OPERATION_FREE && callerOf(ctx).Role == pki.RoleEdge {
 			return nil, connect.NewError(connect.CodePermissionDenied, errors.New("edges do not free addresses of others: an administrator does"))
+		}
+		if c.Name = dnsname.Label(c.GetName()); level < state.NamesLevel {
+			c.Name, c.Nameless = "", false // an address is worth more than a name
 		}
 		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Bind{Bind: c}})
 	}
@@ -65,7 +70,7 @@ func (r *room) Bind(ctx context.Context, req *connect.Request[kilnv1.BindRequest
 		case !known:
 			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the request is refused: %s", result.Refused))
 		}
-		one := &kilnv1.BindResult{Verdict: verdict, Address: result.Binding.GetAddress()}
+		one := &kilnv1.BindResult{Verdict: verdict, Address: result.Binding.GetAddress(), Name: result.Name}
 		if result.Binding != nil {
 			one.UntilMs, one.KeptUntilMs = result.Binding.GetUntilMs(), result.Binding.GetKeptUntilMs()
 			one.RemainingMs = one.GetUntilMs() - steady
@@ -111,7 +116,11 @@ func (r *room) WatchBindings(ctx context.Context, req *connect.Request[kilnv1.Wa
 		steady := l.proposer.steady()
 		for _, b := range bindings {
 			if req.Msg.GetSubnet() == "" || b.GetSubnet() == req.Msg.GetSubnet() {
-				answer.Bindings = append(answer.Bindings, &kilnv1.BindingNow{Binding: b, RemainingMs: b.GetUntilMs() - steady})
+				one := &kilnv1.BindingNow{Binding: b, RemainingMs: b.GetUntilMs() - steady}
+				if req.Msg.GetOnce() {
+					one.Name, one.NameState, one.NameWhy = l.names.name(b.GetSubnet(), b.GetAddress())
+				}
+				answer.Bindings = append(answer.Bindings, one)
 			}
 		}
 		return stream.Send(answer)

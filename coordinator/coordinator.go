@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/nsupdate"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"github.com/nats-io/nats.go"
 )
@@ -34,6 +35,8 @@ type Config struct {
 	Recheck func(ctx context.Context, d cache.Digest) (gone bool, err error)
 	// CheckIntent says what is wrong with what machines are to boot; nil takes everything.
 	CheckIntent func(*kilnv1.Intent) []string
+	// DNSKeys sign what subnets have published in DNS; nil: there are none.
+	DNSKeys *nsupdate.Keys
 	// Boot and Initrd are images that formats are made with when a build names none.
 	Boot, Initrd string
 	// ClientPatience is how long a build that is not detached goes on while nobody watches it; 30 s when 0.
@@ -42,6 +45,8 @@ type Config struct {
 	Leased func(wait time.Duration)
 	// Now is the wall clock, time.Now when nil. Nothing but the times that people read depends on it.
 	Now func() time.Time
+
+	dns dnsTimes // the usual ones when they are not set
 }
 
 // Coordinator is one of a farm's coordinators.
@@ -241,6 +246,9 @@ func (c *Config) fill() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.dns == (dnsTimes{}) {
+		c.dns = usualDNS()
 	}
 	if c.ClientPatience == 0 {
 		c.ClientPatience = clientPatience

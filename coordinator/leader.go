@@ -38,6 +38,7 @@ type leader struct {
 	rechecks rechecks
 	room     roomHub
 	bindings bindingHub
+	names    *publisher
 	watchers *watchers
 	strikes  *strikes
 	waits    waits
@@ -79,6 +80,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 		finals:    finals{byBuild: map[string]*kilnv1.Final{}},
 	}
 	l.writing, l.stopSave = context.WithCancel(context.Background())
+	l.names = newPublisher(l)
 	l.recorder = newRecorder(l.writing, cfg.Store, cfg.Log)
 	l.sched = newScheduler(l.commitLeases)
 	l.leases.ended = l.sched.ended
@@ -104,6 +106,7 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 	l.spawn(l.watchLeases)
 	l.spawn(l.watchWatchers)
 	l.spawn(l.forgetBindings)
+	l.spawn(l.names.run)
 	l.unmeasure = l.measure()
 	if cfg.Cluster != nil {
 		l.spawn(l.listenToPeers)
@@ -226,8 +229,12 @@ func (l *leader) act(m *state.Machine, changes []state.Change) {
 			l.gone(m, c)
 		case state.RoomChanged:
 			l.room.changed()
+			l.names.changed()
 		case state.BindingChanged:
 			l.bindings.tell(c.Binding)
+			l.names.look()
+		case state.PublishedChanged:
+			l.names.look()
 		case state.SharesChanged:
 			l.sched.configure(m.Teams(), m.BuilderHolds())
 			l.itsTurn(m, "")

@@ -17,6 +17,7 @@ var (
 	leaseWaits  = meters.Seconds("kiln.step.wait", "Time from ready to durably leased, of steps")
 	completions = meters.Counter("kiln.step.completions", "{step}", "Completions that were taken, by how the step ended")
 	buildsEnded = meters.Counter("kiln.build.ended", "{build}", "Builds that ended, by their last state")
+	dnsUpdates  = meters.Counter("kiln.dns.updates", "{record}", "Records that DNS servers were told of, by what came of it")
 	bootEvents  = meters.Counter("kiln.boot.events", "{event}", "What edges told of machines, by stage")
 )
 
@@ -56,6 +57,20 @@ func (l *leader) measure() (stop func()) {
 		}),
 		meters.Gauge("kiln.edges", "{edge}", "Edges that watch what machines boot", func(observe func(int64, ...metric.ObserveOption)) {
 			observe(int64(len(l.room.edgesHere())))
+		}),
+		meters.Gauge("kiln.dns.records", "{record}", "Records that DNS should hold, by what became of them", func(observe func(int64, ...metric.ObserveOption)) {
+			states, _ := l.names.counts()
+			for state, name := range kilnv1.NameState_name {
+				if now := kilnv1.NameState(state); now != kilnv1.NameState_NAME_STATE_UNSPECIFIED && len(states) > 0 {
+					observe(states[now], labeled("state", enumName(name, "NAME_STATE_")))
+				}
+			}
+		}),
+		meters.Gauge("kiln.dns.wait", "s", "How long a DNS server lacks what it should hold, or holds what it should not", func(observe func(int64, ...metric.ObserveOption)) {
+			_, longest := l.names.counts()
+			for server, wait := range longest {
+				observe(int64(wait.Seconds()), labeled("server", server))
+			}
 		}),
 		meters.Gauge("kiln.leader.term", "{term}", "Raft's term, where this coordinator leads", func(observe func(int64, ...metric.ObserveOption)) {
 			observe(int64(l.term))

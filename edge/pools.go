@@ -71,9 +71,9 @@ func (p *PXE) free(c dhcp.Client, boot *intent.Boot, lease dhcp.Lease) bool {
 }
 
 // fill adds to a fixed address what its subnet has and the machine does not say.
-func (p *PXE) fill(plan *dhcp.Plan) {
+func (p *PXE) fill(c dhcp.Client, plan *dhcp.Plan) {
 	if p.Pool != nil {
-		plan.Options = p.Pool.Fill(&plan.Lease)
+		plan.Options = p.Pool.Fill(c, &plan.Lease)
 	}
 }
 

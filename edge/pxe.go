@@ -104,7 +104,7 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 	plan := dhcp.Plan{Mode: dhcp.Proxy, Delay: wait}
 	if lease, ok := p.lease(boot); ok && p.free(c, boot, lease) {
 		plan.Mode, plan.Lease, plan.Authoritative = dhcp.Full, lease, true
-		p.fill(&plan)
+		p.fill(c, &plan)
 		if c.Message == dhcpv4.MessageTypeRequest || c.Message == dhcpv4.MessageTypeInform {
 			p.Edge.bindings.see(mac, lease.Address, p.Edge.now().Add(bootWindow))
 		}

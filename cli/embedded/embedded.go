@@ -18,6 +18,7 @@ import (
 	"github.com/kiln-farm/kiln/builder/registry"
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/coordinator"
+	"github.com/kiln-farm/kiln/coordinator/nsupdate"
 	"github.com/kiln-farm/kiln/image/plan"
 	"github.com/kiln-farm/kiln/image/runners"
 	"github.com/kiln-farm/kiln/image/step"
@@ -42,6 +43,8 @@ type Config struct {
 	Log     *slog.Logger
 	// CheckIntent says what is wrong with what machines are to boot; nil takes everything.
 	CheckIntent func(*kilnv1.Intent) []string
+	// DNSKeys sign what subnets have published in DNS; nil: there are none.
+	DNSKeys *nsupdate.Keys
 }
 
 // Farm is a running farm.
@@ -76,7 +79,7 @@ func (f *Farm) start(ctx context.Context, cfg Config) (err error) {
 	}
 	f.coordinator, err = coordinator.New(coordinator.Config{
 		Farm: farmName, Version: version.String(), Store: cfg.Cache, Blobs: cfg.Cache, Bus: conn, DataDir: cfg.DataDir, Log: cfg.Log,
-		CheckIntent: cfg.CheckIntent,
+		CheckIntent: cfg.CheckIntent, DNSKeys: cfg.DNSKeys,
 	})
 	if err != nil {
 		return err

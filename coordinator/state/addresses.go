@@ -20,6 +20,8 @@ type addresses struct {
 	rovers    map[string]netip.Addr // by pool: where the search for free addresses goes on
 	reserved  map[netip.Addr]string // fixed addresses of machines, as "mac mac …"; made of the room
 	described map[string]bool       // hardware addresses of machines; made of the room
+	hosts     hosts                 // names of machines; made of the room
+	named     map[string][]place    // by label: where clients have it or had it last. Slices are never changed, only replaced
 }
 
 // place is an address in a subnet. Networks that do not meet may have the same addresses.
@@ -39,12 +41,12 @@ const (
 
 func newAddresses() addresses {
 	return addresses{byAddress: map[place]*kilnv1.Binding{}, byClient: map[tenant]netip.Addr{}, count6: map[string]int{}, blocks: map[string]*kilnv1.Block{},
-		rovers: map[string]netip.Addr{}, reserved: map[netip.Addr]string{}}
+		rovers: map[string]netip.Addr{}, reserved: map[netip.Addr]string{}, named: map[string][]place{}}
 }
 
 func (a addresses) clone() addresses {
 	a.byAddress, a.byClient, a.blocks, a.rovers = maps.Clone(a.byAddress), maps.Clone(a.byClient), maps.Clone(a.blocks), maps.Clone(a.rovers)
-	a.count6 = maps.Clone(a.count6)
+	a.count6, a.named = maps.Clone(a.count6), maps.Clone(a.named)
 	return a
 }
 
@@ -110,6 +112,7 @@ func (m *Machine) reserve() {
 		}
 	}
 	m.addresses.reserved, m.addresses.described = reserved, described
+	m.addresses.hosts = hostsOf(m.room.machines)
 }
 
 // fixedOf are the fixed addresses of a machine.
@@ -134,7 +137,12 @@ func (m *Machine) dropSubnets(names []string) {
 		if m.room.subnets[name] != nil {
 			continue
 		}
-		maps.DeleteFunc(m.addresses.byAddress, func(p place, _ *kilnv1.Binding) bool { return p.subnet == name })
+		maps.DeleteFunc(m.addresses.byAddress, func(p place, b *kilnv1.Binding) bool {
+			if p.subnet == name {
+				m.addresses.rename(p, b.GetName(), "")
+			}
+			return p.subnet == name
+		})
 		delete(m.addresses.count6, name)
 		maps.DeleteFunc(m.addresses.byClient, func(t tenant, _ netip.Addr) bool { return t.subnet == name })
 		maps.DeleteFunc(m.addresses.blocks, func(_ string, b *kilnv1.Block) bool { return b.GetSubnet() == name })
@@ -220,6 +228,7 @@ func (a *addresses) put(address netip.Addr, b *kilnv1.Binding) {
 	if a.byAddress[at] == nil && address.Is6() {
 		a.count6[b.GetSubnet()]++
 	}
+	a.rename(at, a.byAddress[at].GetName(), b.GetName())
 	a.byAddress[at] = b
 	if b.GetClient() != "" {
 		a.byClient[tenant{b.GetSubnet(), b.GetClient()}] = address
@@ -233,6 +242,7 @@ func (a *addresses) drop(at place) {
 		return
 	}
 	delete(a.byAddress, at)
+	a.rename(at, b.GetName(), "")
 	a.leave(tenant{at.subnet, b.GetClient()}, at.address)
 	if at.address.Is6() {
 		if a.count6[at.subnet]--; a.count6[at.subnet] == 0 {

@@ -30,7 +30,7 @@ func (m *Machine) bind(c *kilnv1.BindCommand) Result {
 	operation := c.GetOperation()
 	anyone := operation == kilnv1.BindCommand_OPERATION_FREE || operation == kilnv1.BindCommand_OPERATION_FORGET // also what is nobody's
 	if err != nil || address.Zone() != "" || c.GetClient() == "" && !anyone || len(c.GetClient()) > maxID || len(c.GetMac()) > maxID || len(c.GetEdge()) > maxID ||
-		len(c.GetHostname()) > maxHostname || c.GetForMs() < 0 || c.GetForMs() > maxForMs {
+		len(c.GetHostname()) > maxHostname || len(c.GetName()) > maxHostname || c.GetForMs() < 0 || c.GetForMs() > maxForMs {
 		return Result{Refused: RefusedInvalid}
 	}
 	have := m.Binding(c.GetSubnet(), address)
@@ -112,12 +112,13 @@ func (m *Machine) bindTo(c *kilnv1.BindCommand, address netip.Addr, have *kilnv1
 			b.KeptUntilMs = have.GetKeptUntilMs() // it was described
 		}
 	}
+	b.Name = m.nameFor(c, subnet, place{c.GetSubnet(), address}, have, own)
 	if bound {
 		b.SinceUnixMs = have.GetSinceUnixMs()
 	}
 	a.put(address, b)
 	m.note(Change{Kind: BindingChanged, Binding: b})
-	return Result{Binding: b}
+	return Result{Binding: b, Name: m.nameOf(subnet, b)}
 }
 
 // acknowledged says whether a client may have been acknowledged an address since it declined it, by an edge that had not heard of
@@ -130,10 +131,10 @@ func (a *addresses) acknowledged(b *kilnv1.Binding, c *kilnv1.BindCommand) bool 
 func (m *Machine) rebind(address netip.Addr, b *kilnv1.Binding, to kilnv1.BindingState, until int64) {
 	next := &kilnv1.Binding{
 		Subnet: b.GetSubnet(), Address: b.GetAddress(), Client: b.GetClient(), Mac: b.GetMac(), Hostname: b.GetHostname(), Edge: b.GetEdge(),
-		State: to, UntilMs: until, SinceUnixMs: m.now,
+		State: to, UntilMs: until, SinceUnixMs: m.now, Name: b.GetName(),
 	}
 	if to == kilnv1.BindingState_BINDING_STATE_DECLINED {
-		next.Client = ""
+		next.Client, next.Name = "", ""
 	}
 	if until > m.addresses.steady {
 		next.KeptUntilMs = b.GetKeptUntilMs()

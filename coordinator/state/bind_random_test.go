@@ -84,6 +84,9 @@ func (s *street) step() {
 		address = b.GetAddress()
 	}
 	c := &kilnv1.BindCommand{Operation: bindOp, Subnet: "a", Address: address, Client: "mac " + client, Mac: "mac-" + client, Edge: "e", ForMs: s.r.Int64N(300)}
+	if s.r.IntN(2) == 0 {
+		c.Name = fmt.Sprint("pc", s.r.IntN(5))
+	}
 	if s.r.IntN(20) == 0 {
 		c.Mac = fmt.Sprint("mac-c", s.r.IntN(14)) // an edge that lies
 	}
@@ -100,6 +103,7 @@ func (s *street) step() {
 		if s.r.IntN(3) == 0 {
 			s.operate()
 		}
+		s.publish()
 		return
 	case 5:
 		if s.six {
@@ -176,6 +180,16 @@ func (s *street) lend() {
 	}
 }
 
+// publish notes that something is in DNS, or is no more.
+func (s *street) publish() {
+	r := &kilnv1.DNSRecord{Server: "s:53", Zone: "lab.example", Name: fmt.Sprint("pc", s.r.IntN(5)), Address: fmt.Sprintf("10.0.0.%d", s.r.IntN(20)), Sure: s.r.IntN(2) == 0}
+	c := &kilnv1.PublishCommand{Put: []*kilnv1.DNSRecord{r}}
+	if s.r.IntN(2) == 0 {
+		c.Put, c.Remove = nil, c.Put
+	}
+	s.command(&kilnv1.Command{Command: &kilnv1.Command_Publish{Publish: c}})
+}
+
 // operate changes pools and fixed addresses. What would take an address from who has it is refused.
 func (s *street) operate() {
 	c := &kilnv1.RoomCommand{Base: s.m.RoomRevision()}
@@ -183,6 +197,9 @@ func (s *street) operate() {
 	case 0:
 		a := s.subnets()[0]
 		a.Pools[0].To = s.at(10 + s.r.IntN(12))
+		if s.r.IntN(4) > 0 {
+			a.DnsUpdate = &kilnv1.DNSUpdate{Server: "s:53", Zone: "lab.example", Clients: true}
+		}
 		c.Subnets = []*kilnv1.Subnet{a}
 	case 1:
 		n := s.r.IntN(14)
@@ -218,8 +235,14 @@ func (s *street) check() {
 			}
 		}
 	}
-	at := map[string]string{}
+	at, named := map[string]string{}, map[string]string{}
 	for _, b := range s.m.Bindings() {
+		if b.GetName() != "" && b.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND && Holds(b, steady) {
+			if other := named[b.GetName()]; other != "" && other != b.GetClient() {
+				s.t.Fatalf("%s and %s have the name %s", other, b.GetClient(), b.GetName())
+			}
+			named[b.GetName()] = b.GetClient()
+		}
 		if key := b.GetSubnet() + b.GetClient(); b.GetClient() != "" {
 			if at[key] != "" {
 				s.t.Fatalf("%s has %s and %s", b.GetClient(), at[key], b.GetAddress())

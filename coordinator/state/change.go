@@ -7,21 +7,22 @@ type ChangeKind int
 
 // What the leader acts on.
 const (
-	TaskNew        ChangeKind = iota // Task is to be looked up
-	TaskReady                        // Task is to be leased, from its NotBefore on
-	TaskMade                         // Task has a result that a builder made
-	TaskGone                         // nobody waits for Task; Lease and Builder are set when it was leased
-	BuildChanged                     // Build has another State
-	PlanKnown                        // Build has a plan: its graph is to be loaded and attached
-	BuildComplete                    // all nodes of Build are done: its outputs are to be gathered
-	NodeRunning                      // Node of Build has a builder
-	NodeDone                         // Node of Build is done; see its Hit
-	NodeRetry                        // Node of Build lost its builder or an input; see Reason
-	NodeFailed                       // Node of Build failed; see Reason
-	MembersChanged                   // a coordinator came, went or changed
-	SharesChanged                    // a team's share or a builder's hold changed
-	RoomChanged                      // machines, groups, releases or subnets changed
-	BindingChanged                   // what is bound to whom
+	TaskNew          ChangeKind = iota // Task is to be looked up
+	TaskReady                          // Task is to be leased, from its NotBefore on
+	TaskMade                           // Task has a result that a builder made
+	TaskGone                           // nobody waits for Task; Lease and Builder are set when it was leased
+	BuildChanged                       // Build has another State
+	PlanKnown                          // Build has a plan: its graph is to be loaded and attached
+	BuildComplete                      // all nodes of Build are done: its outputs are to be gathered
+	NodeRunning                        // Node of Build has a builder
+	NodeDone                           // Node of Build is done; see its Hit
+	NodeRetry                          // Node of Build lost its builder or an input; see Reason
+	NodeFailed                         // Node of Build failed; see Reason
+	MembersChanged                     // a coordinator came, went or changed
+	SharesChanged                      // a team's share or a builder's hold changed
+	RoomChanged                        // machines, groups, releases or subnets changed
+	BindingChanged                     // what is bound to whom
+	PublishedChanged                   // what is in DNS
 )
 
 // Change is one thing that Apply did and that somebody outside may have to act on.

@@ -20,6 +20,8 @@ const (
 	takeLevel = 4
 	// bindLevel brings subnets, and what is bound to whom.
 	bindLevel = 5
+	// NamesLevel brings names in DNS.
+	NamesLevel = sixLevel
 	// SteadyLevel is from when on entries carry the farm's steady time.
 	SteadyLevel = bindLevel
 	// sixLevel bounds the bindings of subnets of IPv6, whose pools have no end, and forgets those that are over. It has the
@@ -51,10 +53,18 @@ func LevelOf(c *kilnv1.Command) uint32 {
 		case kilnv1.BindCommand_OPERATION_FORGET, kilnv1.BindCommand_OPERATION_FREE:
 			return sixLevel
 		}
+		if c.GetBind().GetName() != "" || c.GetBind().GetNameless() {
+			return NamesLevel
+		}
 		return bindLevel
 	case *kilnv1.Command_Block:
 		return bindLevel
+	case *kilnv1.Command_Publish:
+		return NamesLevel
 	case *kilnv1.Command_Room:
+		if slices.ContainsFunc(c.GetRoom().GetSubnets(), func(s *kilnv1.Subnet) bool { return s.GetDnsUpdate() != nil }) {
+			return NamesLevel
+		}
 		if len(c.GetRoom().GetSubnets())+len(c.GetRoom().GetRemoveSubnets()) > 0 {
 			return bindLevel
 		}

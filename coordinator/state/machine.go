@@ -25,6 +25,7 @@ type Machine struct {
 
 	room      room
 	addresses addresses
+	published map[string]*kilnv1.DNSRecord // by recordKey
 
 	generation uint64 // of snapshots: what an older one may hold is copied before it is changed
 	changes    []Change
@@ -41,7 +42,7 @@ func New() *Machine {
 	return &Machine{
 		level: firstLevel, builds: map[string]*Build{}, tasks: map[string]*Task{},
 		members: map[string]*kilnv1.Member{}, teams: map[string]*kilnv1.Team{}, holds: map[string]*kilnv1.HoldCommand{},
-		room: newRoom(), addresses: newAddresses(),
+		room: newRoom(), addresses: newAddresses(), published: map[string]*kilnv1.DNSRecord{},
 	}
 }
 
@@ -69,6 +70,7 @@ type Result struct {
 	Lease    uint64          // Lease: its number
 	Binding  *kilnv1.Binding // Bind: what there is now; with RefusedElsewhere the other one
 	Block    *kilnv1.Block   // Block: what was lent
+	Name     string          // Bind: under which the client is published in DNS; empty: it is not
 }
 
 // Outcome is the answer to one entry.
@@ -149,6 +151,8 @@ func (m *Machine) command(c *kilnv1.Command) Result {
 		return m.bind(c.Bind)
 	case *kilnv1.Command_Block:
 		return m.grant(c.Block)
+	case *kilnv1.Command_Publish:
+		return m.publish(c.Publish)
 	}
 	return Result{Refused: RefusedInvalid}
 }
@@ -165,7 +169,7 @@ func (m *Machine) freeze() *Machine {
 	frozen.builds = maps.Clone(m.builds)
 	frozen.tasks = maps.Clone(m.tasks)
 	frozen.members, frozen.teams, frozen.holds = maps.Clone(m.members), maps.Clone(m.teams), maps.Clone(m.holds)
-	frozen.room, frozen.addresses = m.room.clone(), m.addresses.clone()
+	frozen.room, frozen.addresses, frozen.published = m.room.clone(), m.addresses.clone(), maps.Clone(m.published)
 	m.seen = m.seen[:len(m.seen):len(m.seen)]
 	m.barred = m.barred[:len(m.barred):len(m.barred)]
 	m.generation++

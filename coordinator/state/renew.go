@@ -15,5 +15,6 @@ func (m *Machine) Renew(epoch uint64, now *Machine) {
 		m.addresses.steady = steady
 	}
 	m.reserve()
+	m.renewPublished(now)
 	m.members, m.barred = maps.Clone(now.members), now.barred[:len(now.barred):len(now.barred)]
 }

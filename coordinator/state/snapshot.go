@@ -55,6 +55,9 @@ func (s *Snapshot) Write(w io.Writer) error {
 	for _, r := range m.addressRecords() {
 		out.put(r)
 	}
+	for _, r := range m.publishedRecords() {
+		out.put(r)
+	}
 	for _, b := range m.Builds() {
 		out.put(&kilnv1.SnapshotRecord{Record: &kilnv1.SnapshotRecord_Build{Build: encodeBuild(b)}})
 	}
@@ -155,6 +158,8 @@ func (m *Machine) restore(record *kilnv1.SnapshotRecord) error {
 		m.barred = append(m.barred, r.Barred)
 	case *kilnv1.SnapshotRecord_Team:
 		m.teams[r.Team.GetName()] = r.Team
+	case *kilnv1.SnapshotRecord_Published:
+		m.published[recordKey(r.Published)] = r.Published
 	case *kilnv1.SnapshotRecord_Hold:
 		m.holds[r.Hold.GetBuilder()] = r.Hold
 	default:

@@ -68,6 +68,7 @@ type Client struct {
 
 	ClientID  []byte     // option 61
 	Hostname  string     // option 12
+	FQDN      FQDN       // option 81
 	Wants     []byte     // codes of options: option 55
 	MaxSize   int        // bytes of a packet that the client takes: option 57; zero when it does not say
 	Secs      uint16     // seconds since it began, as it says
@@ -149,7 +150,7 @@ func Classify(packet []byte, in Ingress) (Client, error) {
 	}
 	c := Client{
 		Message: p.MessageType(), MAC: p.ClientHWAddr, Class: text(p.Options[optClass]), Classes: userClasses(p.Options[optUserClass]),
-		UUID: p.Options[optUUID], ClientID: p.Options[optClientID], Hostname: text(p.Options[optHostname]), Wants: p.Options[optWants],
+		UUID: p.Options[optUUID], ClientID: p.Options[optClientID], Hostname: text(p.Options[optHostname]), FQDN: readFQDN(p.Options[optFQDN]), Wants: p.Options[optWants],
 		Secs: p.NumSeconds, RelayInfo: p.Options[optRelayInfo], Ingress: in,
 		xid: p.TransactionID, htype: uint8(p.HWType), hops: p.HopCount, flags: p.Flags,
 	}

@@ -195,7 +195,7 @@ func (c Client) finish(p *dhcpv4.DHCPv4, plan Plan, self netip.Addr) error {
 }
 
 // expendable are options that a client boots without, the least important first.
-var expendable = []uint8{optNTP, optLog, optDomain, optHostname, optTFTPServer}
+var expendable = []uint8{optFQDN, optNTP, optLog, optDomain, optHostname, optTFTPServer}
 
 const (
 	ipHeaders  = 28   // bytes: IP and UDP

@@ -47,7 +47,7 @@ func (c *checker) subnets() {
 			}
 		}
 	}
-	names, relays := map[string]bool{}, map[string]string{}
+	names, relays, keys := map[string]bool{}, map[string]string{}, map[[2]string]string{}
 	var all []network
 	for i, s := range c.in.GetSubnets() {
 		c.at(KindSubnet, i, s.GetName())
@@ -74,6 +74,7 @@ func (c *checker) subnets() {
 		c.pools(s, &n)
 		c.servers(s, &n, fixed)
 		c.classes(s, prefix.Addr().Is6())
+		c.dnsUpdate(s, prefix, keys)
 		all = append(all, n)
 	}
 	c.apart(all)

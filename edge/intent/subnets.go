@@ -36,6 +36,7 @@ func (r *reader) subnet(s *kilnv1.Subnet) map[string]take {
 		"boot_lease": r.seconds(&s.BootLeaseSeconds),
 		"relays":     r.texts(&s.Relays, "relays", asWritten),
 		"known_only": r.flag(&s.KnownOnly),
+		"dns_update": r.dnsUpdate(s),
 		"options":    r.options(s, nil, &s.Options),
 		"classes": func(node *yaml.Node, where string) {
 			r.list(node, where, func(one *yaml.Node, where string) {

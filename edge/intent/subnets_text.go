@@ -20,6 +20,7 @@ func subnetFields(s *kilnv1.Subnet) []field {
 		{name: "boot_lease", value: durationText(s.GetBootLeaseSeconds())}, {name: "relays", value: strings.Join(s.GetRelays(), ", ")},
 		flag("known_only", s.GetKnownOnly()),
 	}
+	out = append(out, dnsFields(s.GetDnsUpdate())...)
 	out = append(out, optionFields("", s, s.GetOptions())...)
 	var names []string
 	for _, c := range s.GetClasses() {
@@ -97,6 +98,7 @@ type (
 		BootLease string            `yaml:"boot_lease,omitempty"`
 		Relays    []string          `yaml:"relays,omitempty,flow"`
 		KnownOnly bool              `yaml:"known_only,omitempty"`
+		DNSUpdate *dnsUpdateYAML    `yaml:"dns_update,omitempty,flow"`
 		Options   map[uint32]any    `yaml:"options,omitempty,flow"`
 		Classes   []clientClassYAML `yaml:"classes,omitempty"`
 	}
@@ -120,7 +122,7 @@ func WriteYAML(subnets []*kilnv1.Subnet, machines []*kilnv1.Machine) ([]byte, er
 		y := subnetYAML{
 			Name: s.GetName(), Prefix: s.GetPrefix(), Pools: rangeTexts(s.GetPools()), Exclude: rangeTexts(s.GetExclude()), Gateway: s.GetGateway(), DNS: s.GetDns(),
 			Domain: s.GetDomain(), NTP: s.GetNtp(), Lease: durationText(s.GetLeaseSeconds()), BootLease: durationText(s.GetBootLeaseSeconds()),
-			Relays: s.GetRelays(), KnownOnly: s.GetKnownOnly(), Options: optionsYAML(v6, s.GetOptions()),
+			Relays: s.GetRelays(), KnownOnly: s.GetKnownOnly(), DNSUpdate: dnsYAML(s.GetDnsUpdate()), Options: optionsYAML(v6, s.GetOptions()),
 		}
 		for _, c := range s.GetClasses() {
 			one := clientClassYAML{Name: c.GetName(), VendorClass: c.GetVendorClass(), UserClass: c.GetUserClass(), Selector: c.GetSelector(), Pools: rangeTexts(c.GetPools()),

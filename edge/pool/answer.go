@@ -208,10 +208,12 @@ func (p *Pool) offerOwn(ctx context.Context, q question, s *subnet, k *class, ad
 func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, address netip.Addr) Answer {
 	told := s.time(q.Client, k)
 	key := strings.Join([]string{"bind", q.client, q.XID(), s.name, address.String(), told.String()}, " ")
-	result, err := p.commits.bind(ctx, key, &kilnv1.BindCommand{
+	command := &kilnv1.BindCommand{
 		Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: s.name, Address: address.String(), Client: q.client, Mac: q.mac,
 		Hostname: q.hostname, Edge: p.cfg.Edge, ForMs: committed(told).Milliseconds(),
-	})
+	}
+	command.Name, command.Nameless = q.asksFor(s)
+	result, err := p.commits.bind(ctx, key, command)
 	if err != nil {
 		return p.remaining(q, s, k, address, told, err)
 	}
@@ -224,6 +226,9 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, addr
 		}
 		a := p.give(q, s, k, address, told)
 		a.Bound = true
+		if option := s.answerName(q.Client, result.GetName()); option != nil {
+			a.Options[optName] = option
+		}
 		return a
 	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
 		if other, err := netip.ParseAddr(result.GetAddress()); err == nil && left > 0 {

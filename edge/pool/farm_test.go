@@ -156,7 +156,7 @@ func (f farmOf) Bind(ctx context.Context, commands []*kilnv1.BindCommand) ([]*ki
 		if !ok {
 			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("refused: %s", r.Refused))
 		}
-		one := &kilnv1.BindResult{Verdict: verdict, Address: r.Binding.GetAddress()}
+		one := &kilnv1.BindResult{Verdict: verdict, Address: r.Binding.GetAddress(), Name: r.Name}
 		if r.Binding != nil {
 			one.UntilMs, one.KeptUntilMs = r.Binding.GetUntilMs(), r.Binding.GetKeptUntilMs()
 			one.RemainingMs = one.UntilMs - f.steady()

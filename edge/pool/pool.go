@@ -10,7 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/internal/dnsname"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -183,8 +186,9 @@ func (p *Pool) Fits(c dhcp.Client, address netip.Addr) bool {
 	return s == nil || len(where) == 0 || slices.Contains(where, s)
 }
 
-// Fill adds what the subnet of a fixed address says to what its machine says, and returns the subnet's options.
-func (p *Pool) Fill(lease *dhcp.Lease) map[uint8][]byte {
+// Fill adds what the subnet of a fixed address says to what its machine says, and returns the options for a client: the subnet's,
+// and what its name is in DNS.
+func (p *Pool) Fill(c dhcp.Client, lease *dhcp.Lease) map[uint8][]byte {
 	s := p.book.Load().of(lease.Address.Addr())
 	if s == nil {
 		return nil
@@ -201,5 +205,11 @@ func (p *Pool) Fill(lease *dhcp.Lease) map[uint8][]byte {
 	if lease.Domain == "" {
 		lease.Domain = s.lease.Domain
 	}
-	return maps.Clone(s.options)
+	options := maps.Clone(s.options)
+	if c.Message == dhcpv4.MessageTypeRequest {
+		if option := s.answerName(c, dnsname.Host(lease.Host, s.names.GetZone())); option != nil {
+			options[optName] = option
+		}
+	}
+	return options
 }

@@ -29,6 +29,7 @@ type subnet struct {
 	options6       map[uint16][]byte
 	room           reach // of the pools, with IPv6
 	classes        []class
+	names          *kilnv1.DNSUpdate // nil: nothing is published in DNS
 }
 
 // class gives some clients something else.
@@ -110,7 +111,7 @@ func newSubnet(s *kilnv1.Subnet) *subnet {
 		return nil
 	}
 	n := &subnet{
-		name: s.GetName(), prefix: prefix.Masked(), knownOnly: s.GetKnownOnly(),
+		name: s.GetName(), prefix: prefix.Masked(), knownOnly: s.GetKnownOnly(), names: s.GetDnsUpdate(),
 		system: seconds(s.GetLeaseSeconds(), systemLease), boot: seconds(s.GetBootLeaseSeconds(), bootLease),
 	}
 	n.pools, n.exclude = n.spans(s.GetPools()), n.spans(s.GetExclude())

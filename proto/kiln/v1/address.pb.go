@@ -133,6 +133,62 @@ func (BindVerdict) EnumDescriptor() ([]byte, []int) {
 	return file_kiln_v1_address_proto_rawDescGZIP(), []int{1}
 }
 
+// NameState is what became of a name in DNS.
+type NameState int32
+
+const (
+	NameState_NAME_STATE_UNSPECIFIED NameState = 0 // there is none
+	NameState_NAME_STATE_PUBLISHED   NameState = 1
+	NameState_NAME_STATE_WAITING     NameState = 2 // for its turn, or for a server that does not answer
+	NameState_NAME_STATE_REFUSED     NameState = 3 // by the server
+	NameState_NAME_STATE_TAKEN       NameState = 4 // somebody else made a name like it, which is left alone
+)
+
+// Enum value maps for NameState.
+var (
+	NameState_name = map[int32]string{
+		0: "NAME_STATE_UNSPECIFIED",
+		1: "NAME_STATE_PUBLISHED",
+		2: "NAME_STATE_WAITING",
+		3: "NAME_STATE_REFUSED",
+		4: "NAME_STATE_TAKEN",
+	}
+	NameState_value = map[string]int32{
+		"NAME_STATE_UNSPECIFIED": 0,
+		"NAME_STATE_PUBLISHED":   1,
+		"NAME_STATE_WAITING":     2,
+		"NAME_STATE_REFUSED":     3,
+		"NAME_STATE_TAKEN":       4,
+	}
+)
+
+func (x NameState) Enum() *NameState {
+	p := new(NameState)
+	*p = x
+	return p
+}
+
+func (x NameState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (NameState) Descriptor() protoreflect.EnumDescriptor {
+	return file_kiln_v1_address_proto_enumTypes[2].Descriptor()
+}
+
+func (NameState) Type() protoreflect.EnumType {
+	return &file_kiln_v1_address_proto_enumTypes[2]
+}
+
+func (x NameState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use NameState.Descriptor instead.
+func (NameState) EnumDescriptor() ([]byte, []int) {
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{2}
+}
+
 type BindCommand_Operation int32
 
 const (
@@ -175,11 +231,11 @@ func (x BindCommand_Operation) String() string {
 }
 
 func (BindCommand_Operation) Descriptor() protoreflect.EnumDescriptor {
-	return file_kiln_v1_address_proto_enumTypes[2].Descriptor()
+	return file_kiln_v1_address_proto_enumTypes[3].Descriptor()
 }
 
 func (BindCommand_Operation) Type() protoreflect.EnumType {
-	return &file_kiln_v1_address_proto_enumTypes[2]
+	return &file_kiln_v1_address_proto_enumTypes[3]
 }
 
 func (x BindCommand_Operation) Number() protoreflect.EnumNumber {
@@ -188,7 +244,7 @@ func (x BindCommand_Operation) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BindCommand_Operation.Descriptor instead.
 func (BindCommand_Operation) EnumDescriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{5, 0}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{7, 0}
 }
 
 // Subnet is a network whose machines get addresses from pools.
@@ -207,7 +263,8 @@ type Subnet struct {
 	Relays           []string               `protobuf:"bytes,11,rep,name=relays,proto3" json:"relays,omitempty"`                                                // addresses of relay agents of this subnet that are not in its prefix
 	KnownOnly        bool                   `protobuf:"varint,12,opt,name=known_only,json=knownOnly,proto3" json:"known_only,omitempty"`                        // only machines that are described get an address
 	Options          []*DHCPOption          `protobuf:"bytes,13,rep,name=options,proto3" json:"options,omitempty"`
-	Classes          []*ClientClass         `protobuf:"bytes,14,rep,name=classes,proto3" json:"classes,omitempty"` // the first that fits decides
+	Classes          []*ClientClass         `protobuf:"bytes,14,rep,name=classes,proto3" json:"classes,omitempty"`                      // the first that fits decides
+	DnsUpdate        *DNSUpdate             `protobuf:"bytes,20,opt,name=dns_update,json=dnsUpdate,proto3" json:"dns_update,omitempty"` // from feature level 6 on; nothing: its names are in no DNS
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -340,6 +397,207 @@ func (x *Subnet) GetClasses() []*ClientClass {
 	return nil
 }
 
+func (x *Subnet) GetDnsUpdate() *DNSUpdate {
+	if x != nil {
+		return x.DnsUpdate
+	}
+	return nil
+}
+
+// DNSUpdate is where the names of a subnet's machines are published, and how (RFC 2136).
+type DNSUpdate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Server        string                 `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`                            // "10.0.0.53:53": the zones' primary server
+	Zone          string                 `protobuf:"bytes,2,opt,name=zone,proto3" json:"zone,omitempty"`                                // "lab.example", lower case and without the last dot
+	Reverse       string                 `protobuf:"bytes,3,opt,name=reverse,proto3" json:"reverse,omitempty"`                          // zone of the PTR records, likewise; empty: the one that the prefix ends in; "none": there are none
+	TtlSeconds    uint32                 `protobuf:"varint,4,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"` // 0: 5 minutes
+	Clients       bool                   `protobuf:"varint,5,opt,name=clients,proto3" json:"clients,omitempty"`                         // what clients call themselves is published, too, for machines that nobody described
+	Key           string                 `protobuf:"bytes,6,opt,name=key,proto3" json:"key,omitempty"`                                  // name of a TSIG key that every coordinator has in a file; empty: updates are not signed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DNSUpdate) Reset() {
+	*x = DNSUpdate{}
+	mi := &file_kiln_v1_address_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DNSUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DNSUpdate) ProtoMessage() {}
+
+func (x *DNSUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_address_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DNSUpdate.ProtoReflect.Descriptor instead.
+func (*DNSUpdate) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DNSUpdate) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *DNSUpdate) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *DNSUpdate) GetReverse() string {
+	if x != nil {
+		return x.Reverse
+	}
+	return ""
+}
+
+func (x *DNSUpdate) GetTtlSeconds() uint32 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
+func (x *DNSUpdate) GetClients() bool {
+	if x != nil {
+		return x.Clients
+	}
+	return false
+}
+
+func (x *DNSUpdate) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// DNSRecord is an address record of a name, or the pointer back, as it was published or is about to be.
+type DNSRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Server        string                 `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	Zone          string                 `protobuf:"bytes,2,opt,name=zone,proto3" json:"zone,omitempty"` // that the record is in
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"` // "web-1.lab.example"
+	Address       string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
+	Client        string                 `protobuf:"bytes,5,opt,name=client,proto3" json:"client,omitempty"`    // whose it is, as in Binding, or "uuid …": the record's DHCID is made of it (RFC 4701)
+	Reverse       bool                   `protobuf:"varint,6,opt,name=reverse,proto3" json:"reverse,omitempty"` // the PTR record
+	TtlSeconds    uint32                 `protobuf:"varint,7,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	Key           string                 `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
+	Sure          bool                   `protobuf:"varint,9,opt,name=sure,proto3" json:"sure,omitempty"` // it is there; otherwise it may be, or not
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DNSRecord) Reset() {
+	*x = DNSRecord{}
+	mi := &file_kiln_v1_address_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DNSRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DNSRecord) ProtoMessage() {}
+
+func (x *DNSRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_address_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DNSRecord.ProtoReflect.Descriptor instead.
+func (*DNSRecord) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DNSRecord) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *DNSRecord) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *DNSRecord) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DNSRecord) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *DNSRecord) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *DNSRecord) GetReverse() bool {
+	if x != nil {
+		return x.Reverse
+	}
+	return false
+}
+
+func (x *DNSRecord) GetTtlSeconds() uint32 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
+func (x *DNSRecord) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *DNSRecord) GetSure() bool {
+	if x != nil {
+		return x.Sure
+	}
+	return false
+}
+
 type AddressRange struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
@@ -350,7 +608,7 @@ type AddressRange struct {
 
 func (x *AddressRange) Reset() {
 	*x = AddressRange{}
-	mi := &file_kiln_v1_address_proto_msgTypes[1]
+	mi := &file_kiln_v1_address_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -362,7 +620,7 @@ func (x *AddressRange) String() string {
 func (*AddressRange) ProtoMessage() {}
 
 func (x *AddressRange) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[1]
+	mi := &file_kiln_v1_address_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -375,7 +633,7 @@ func (x *AddressRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressRange.ProtoReflect.Descriptor instead.
 func (*AddressRange) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{1}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AddressRange) GetFrom() string {
@@ -403,7 +661,7 @@ type DHCPOption struct {
 
 func (x *DHCPOption) Reset() {
 	*x = DHCPOption{}
-	mi := &file_kiln_v1_address_proto_msgTypes[2]
+	mi := &file_kiln_v1_address_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -415,7 +673,7 @@ func (x *DHCPOption) String() string {
 func (*DHCPOption) ProtoMessage() {}
 
 func (x *DHCPOption) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[2]
+	mi := &file_kiln_v1_address_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -428,7 +686,7 @@ func (x *DHCPOption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DHCPOption.ProtoReflect.Descriptor instead.
 func (*DHCPOption) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{2}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DHCPOption) GetCode() uint32 {
@@ -462,7 +720,7 @@ type ClientClass struct {
 
 func (x *ClientClass) Reset() {
 	*x = ClientClass{}
-	mi := &file_kiln_v1_address_proto_msgTypes[3]
+	mi := &file_kiln_v1_address_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +732,7 @@ func (x *ClientClass) String() string {
 func (*ClientClass) ProtoMessage() {}
 
 func (x *ClientClass) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[3]
+	mi := &file_kiln_v1_address_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +745,7 @@ func (x *ClientClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientClass.ProtoReflect.Descriptor instead.
 func (*ClientClass) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{3}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ClientClass) GetName() string {
@@ -561,14 +819,15 @@ type Binding struct {
 	SinceUnixMs int64                  `protobuf:"varint,9,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"` // for people
 	// No one else gets the address before this steady time, even when its client gives it back: an edge that has not heard of that
 	// may acknowledge it until then. 0 where the client's machine is not described, and below feature level 6.
-	KeptUntilMs   int64 `protobuf:"varint,10,opt,name=kept_until_ms,json=keptUntilMs,proto3" json:"kept_until_ms,omitempty"`
+	KeptUntilMs   int64  `protobuf:"varint,10,opt,name=kept_until_ms,json=keptUntilMs,proto3" json:"kept_until_ms,omitempty"`
+	Name          string `protobuf:"bytes,20,opt,name=name,proto3" json:"name,omitempty"` // label that a client asked for and has, which nobody described; of described machines the name is in the room
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_kiln_v1_address_proto_msgTypes[4]
+	mi := &file_kiln_v1_address_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +839,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[4]
+	mi := &file_kiln_v1_address_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +852,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{4}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Binding) GetSubnet() string {
@@ -666,6 +925,13 @@ func (x *Binding) GetKeptUntilMs() int64 {
 	return 0
 }
 
+func (x *Binding) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // BindCommand is a change of a binding.
 type BindCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -678,13 +944,15 @@ type BindCommand struct {
 	Edge          string                 `protobuf:"bytes,7,opt,name=edge,proto3" json:"edge,omitempty"`
 	ForMs         int64                  `protobuf:"varint,8,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`       // how long: more than the client is told, so that it never believes to have what the farm has not
 	UntilMs       int64                  `protobuf:"varint,9,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // of RELEASE, DECLINE, FORGET and FREE: only while the binding is the one that ends then, so that a call that comes late undoes no newer one; 0: whichever it is
+	Name          string                 `protobuf:"bytes,20,opt,name=name,proto3" json:"name,omitempty"`                      // label in DNS that the client asks for; empty: what it has. From feature level 6 on, as is the next
+	Nameless      bool                   `protobuf:"varint,21,opt,name=nameless,proto3" json:"nameless,omitempty"`             // the client wants no name in DNS
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BindCommand) Reset() {
 	*x = BindCommand{}
-	mi := &file_kiln_v1_address_proto_msgTypes[5]
+	mi := &file_kiln_v1_address_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +964,7 @@ func (x *BindCommand) String() string {
 func (*BindCommand) ProtoMessage() {}
 
 func (x *BindCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[5]
+	mi := &file_kiln_v1_address_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +977,7 @@ func (x *BindCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindCommand.ProtoReflect.Descriptor instead.
 func (*BindCommand) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{5}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *BindCommand) GetOperation() BindCommand_Operation {
@@ -775,6 +1043,20 @@ func (x *BindCommand) GetUntilMs() int64 {
 	return 0
 }
 
+func (x *BindCommand) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BindCommand) GetNameless() bool {
+	if x != nil {
+		return x.Nameless
+	}
+	return false
+}
+
 // BlockCommand lends addresses to an edge, from which it makes offers. A block is no promise: only a binding is.
 type BlockCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -789,7 +1071,7 @@ type BlockCommand struct {
 
 func (x *BlockCommand) Reset() {
 	*x = BlockCommand{}
-	mi := &file_kiln_v1_address_proto_msgTypes[6]
+	mi := &file_kiln_v1_address_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +1083,7 @@ func (x *BlockCommand) String() string {
 func (*BlockCommand) ProtoMessage() {}
 
 func (x *BlockCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[6]
+	mi := &file_kiln_v1_address_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +1096,7 @@ func (x *BlockCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockCommand.ProtoReflect.Descriptor instead.
 func (*BlockCommand) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{6}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BlockCommand) GetEdge() string {
@@ -866,7 +1148,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_kiln_v1_address_proto_msgTypes[7]
+	mi := &file_kiln_v1_address_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +1160,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[7]
+	mi := &file_kiln_v1_address_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +1173,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{7}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Block) GetEdge() string {
@@ -936,13 +1218,14 @@ type BindResult struct {
 	RemainingMs   int64                  `protobuf:"varint,3,opt,name=remaining_ms,json=remainingMs,proto3" json:"remaining_ms,omitempty"`   // for which it is the client's
 	UntilMs       int64                  `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`               // the same as the state has it (Binding.until_ms)
 	KeptUntilMs   int64                  `protobuf:"varint,5,opt,name=kept_until_ms,json=keptUntilMs,proto3" json:"kept_until_ms,omitempty"` // Binding.kept_until_ms
+	Name          string                 `protobuf:"bytes,20,opt,name=name,proto3" json:"name,omitempty"`                                    // under which the client is published in DNS; empty: it is not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BindResult) Reset() {
 	*x = BindResult{}
-	mi := &file_kiln_v1_address_proto_msgTypes[8]
+	mi := &file_kiln_v1_address_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1237,7 @@ func (x *BindResult) String() string {
 func (*BindResult) ProtoMessage() {}
 
 func (x *BindResult) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[8]
+	mi := &file_kiln_v1_address_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1250,7 @@ func (x *BindResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindResult.ProtoReflect.Descriptor instead.
 func (*BindResult) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{8}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *BindResult) GetVerdict() BindVerdict {
@@ -1005,6 +1288,13 @@ func (x *BindResult) GetKeptUntilMs() int64 {
 	return 0
 }
 
+func (x *BindResult) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type BindRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Commands      []*BindCommand         `protobuf:"bytes,1,rep,name=commands,proto3" json:"commands,omitempty"`
@@ -1014,7 +1304,7 @@ type BindRequest struct {
 
 func (x *BindRequest) Reset() {
 	*x = BindRequest{}
-	mi := &file_kiln_v1_address_proto_msgTypes[9]
+	mi := &file_kiln_v1_address_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1316,7 @@ func (x *BindRequest) String() string {
 func (*BindRequest) ProtoMessage() {}
 
 func (x *BindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[9]
+	mi := &file_kiln_v1_address_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1329,7 @@ func (x *BindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindRequest.ProtoReflect.Descriptor instead.
 func (*BindRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{9}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *BindRequest) GetCommands() []*BindCommand {
@@ -1058,7 +1348,7 @@ type BindResponse struct {
 
 func (x *BindResponse) Reset() {
 	*x = BindResponse{}
-	mi := &file_kiln_v1_address_proto_msgTypes[10]
+	mi := &file_kiln_v1_address_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1360,7 @@ func (x *BindResponse) String() string {
 func (*BindResponse) ProtoMessage() {}
 
 func (x *BindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[10]
+	mi := &file_kiln_v1_address_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1373,7 @@ func (x *BindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindResponse.ProtoReflect.Descriptor instead.
 func (*BindResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{10}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BindResponse) GetResults() []*BindResult {
@@ -1105,7 +1395,7 @@ type GrantRequest struct {
 
 func (x *GrantRequest) Reset() {
 	*x = GrantRequest{}
-	mi := &file_kiln_v1_address_proto_msgTypes[11]
+	mi := &file_kiln_v1_address_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1407,7 @@ func (x *GrantRequest) String() string {
 func (*GrantRequest) ProtoMessage() {}
 
 func (x *GrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[11]
+	mi := &file_kiln_v1_address_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1420,7 @@ func (x *GrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantRequest.ProtoReflect.Descriptor instead.
 func (*GrantRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{11}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GrantRequest) GetEdge() string {
@@ -1171,7 +1461,7 @@ type GrantResponse struct {
 
 func (x *GrantResponse) Reset() {
 	*x = GrantResponse{}
-	mi := &file_kiln_v1_address_proto_msgTypes[12]
+	mi := &file_kiln_v1_address_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1473,7 @@ func (x *GrantResponse) String() string {
 func (*GrantResponse) ProtoMessage() {}
 
 func (x *GrantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[12]
+	mi := &file_kiln_v1_address_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1486,7 @@ func (x *GrantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantResponse.ProtoReflect.Descriptor instead.
 func (*GrantResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{12}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GrantResponse) GetAddresses() []string {
@@ -1223,7 +1513,7 @@ type WatchBindingsRequest struct {
 
 func (x *WatchBindingsRequest) Reset() {
 	*x = WatchBindingsRequest{}
-	mi := &file_kiln_v1_address_proto_msgTypes[13]
+	mi := &file_kiln_v1_address_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1525,7 @@ func (x *WatchBindingsRequest) String() string {
 func (*WatchBindingsRequest) ProtoMessage() {}
 
 func (x *WatchBindingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[13]
+	mi := &file_kiln_v1_address_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1538,7 @@ func (x *WatchBindingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchBindingsRequest.ProtoReflect.Descriptor instead.
 func (*WatchBindingsRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{13}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchBindingsRequest) GetOnce() bool {
@@ -1276,7 +1566,7 @@ type WatchBindingsResponse struct {
 
 func (x *WatchBindingsResponse) Reset() {
 	*x = WatchBindingsResponse{}
-	mi := &file_kiln_v1_address_proto_msgTypes[14]
+	mi := &file_kiln_v1_address_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1288,7 +1578,7 @@ func (x *WatchBindingsResponse) String() string {
 func (*WatchBindingsResponse) ProtoMessage() {}
 
 func (x *WatchBindingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[14]
+	mi := &file_kiln_v1_address_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1301,7 +1591,7 @@ func (x *WatchBindingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchBindingsResponse.ProtoReflect.Descriptor instead.
 func (*WatchBindingsResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{14}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchBindingsResponse) GetBindings() []*BindingNow {
@@ -1322,13 +1612,16 @@ type BindingNow struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Binding       *Binding               `protobuf:"bytes,1,opt,name=binding,proto3" json:"binding,omitempty"`
 	RemainingMs   int64                  `protobuf:"varint,2,opt,name=remaining_ms,json=remainingMs,proto3" json:"remaining_ms,omitempty"` // 0 or less: it has run out
+	Name          string                 `protobuf:"bytes,20,opt,name=name,proto3" json:"name,omitempty"`                                  // that it has in DNS, or is to have; like the next only with once
+	NameState     NameState              `protobuf:"varint,21,opt,name=name_state,json=nameState,proto3,enum=kiln.v1.NameState" json:"name_state,omitempty"`
+	NameWhy       string                 `protobuf:"bytes,22,opt,name=name_why,json=nameWhy,proto3" json:"name_why,omitempty"` // it is not there: one sentence
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BindingNow) Reset() {
 	*x = BindingNow{}
-	mi := &file_kiln_v1_address_proto_msgTypes[15]
+	mi := &file_kiln_v1_address_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1633,7 @@ func (x *BindingNow) String() string {
 func (*BindingNow) ProtoMessage() {}
 
 func (x *BindingNow) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_address_proto_msgTypes[15]
+	mi := &file_kiln_v1_address_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1646,7 @@ func (x *BindingNow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindingNow.ProtoReflect.Descriptor instead.
 func (*BindingNow) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_address_proto_rawDescGZIP(), []int{15}
+	return file_kiln_v1_address_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BindingNow) GetBinding() *Binding {
@@ -1370,11 +1663,32 @@ func (x *BindingNow) GetRemainingMs() int64 {
 	return 0
 }
 
+func (x *BindingNow) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BindingNow) GetNameState() NameState {
+	if x != nil {
+		return x.NameState
+	}
+	return NameState_NAME_STATE_UNSPECIFIED
+}
+
+func (x *BindingNow) GetNameWhy() string {
+	if x != nil {
+		return x.NameWhy
+	}
+	return ""
+}
+
 var File_kiln_v1_address_proto protoreflect.FileDescriptor
 
 const file_kiln_v1_address_proto_rawDesc = "" +
 	"\n" +
-	"\x15kiln/v1/address.proto\x12\akiln.v1\"\xd1\x03\n" +
+	"\x15kiln/v1/address.proto\x12\akiln.v1\"\x84\x04\n" +
 	"\x06Subnet\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12+\n" +
@@ -1391,7 +1705,28 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\n" +
 	"known_only\x18\f \x01(\bR\tknownOnly\x12-\n" +
 	"\aoptions\x18\r \x03(\v2\x13.kiln.v1.DHCPOptionR\aoptions\x12.\n" +
-	"\aclasses\x18\x0e \x03(\v2\x14.kiln.v1.ClientClassR\aclasses\"2\n" +
+	"\aclasses\x18\x0e \x03(\v2\x14.kiln.v1.ClientClassR\aclasses\x121\n" +
+	"\n" +
+	"dns_update\x18\x14 \x01(\v2\x12.kiln.v1.DNSUpdateR\tdnsUpdate\"\x9e\x01\n" +
+	"\tDNSUpdate\x12\x16\n" +
+	"\x06server\x18\x01 \x01(\tR\x06server\x12\x12\n" +
+	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x18\n" +
+	"\areverse\x18\x03 \x01(\tR\areverse\x12\x1f\n" +
+	"\vttl_seconds\x18\x04 \x01(\rR\n" +
+	"ttlSeconds\x12\x18\n" +
+	"\aclients\x18\x05 \x01(\bR\aclients\x12\x10\n" +
+	"\x03key\x18\x06 \x01(\tR\x03key\"\xde\x01\n" +
+	"\tDNSRecord\x12\x16\n" +
+	"\x06server\x18\x01 \x01(\tR\x06server\x12\x12\n" +
+	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x18\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x16\n" +
+	"\x06client\x18\x05 \x01(\tR\x06client\x12\x18\n" +
+	"\areverse\x18\x06 \x01(\bR\areverse\x12\x1f\n" +
+	"\vttl_seconds\x18\a \x01(\rR\n" +
+	"ttlSeconds\x12\x10\n" +
+	"\x03key\x18\b \x01(\tR\x03key\x12\x12\n" +
+	"\x04sure\x18\t \x01(\bR\x04sure\"2\n" +
 	"\fAddressRange\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\"6\n" +
@@ -1412,7 +1747,7 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\aoptions\x18\f \x03(\v2\x13.kiln.v1.DHCPOptionR\aoptions\x1a;\n" +
 	"\rSelectorEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa5\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb9\x02\n" +
 	"\aBinding\x12\x16\n" +
 	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
@@ -1424,7 +1759,8 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\buntil_ms\x18\b \x01(\x03R\auntilMs\x12\"\n" +
 	"\rsince_unix_ms\x18\t \x01(\x03R\vsinceUnixMs\x12\"\n" +
 	"\rkept_until_ms\x18\n" +
-	" \x01(\x03R\vkeptUntilMs\"\x9e\x03\n" +
+	" \x01(\x03R\vkeptUntilMs\x12\x12\n" +
+	"\x04name\x18\x14 \x01(\tR\x04name\"\xce\x03\n" +
 	"\vBindCommand\x12<\n" +
 	"\toperation\x18\x01 \x01(\x0e2\x1e.kiln.v1.BindCommand.OperationR\toperation\x12\x16\n" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\x12\x18\n" +
@@ -1434,7 +1770,9 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\bhostname\x18\x06 \x01(\tR\bhostname\x12\x12\n" +
 	"\x04edge\x18\a \x01(\tR\x04edge\x12\x15\n" +
 	"\x06for_ms\x18\b \x01(\x03R\x05forMs\x12\x19\n" +
-	"\buntil_ms\x18\t \x01(\x03R\auntilMs\"\x92\x01\n" +
+	"\buntil_ms\x18\t \x01(\x03R\auntilMs\x12\x12\n" +
+	"\x04name\x18\x14 \x01(\tR\x04name\x12\x1a\n" +
+	"\bnameless\x18\x15 \x01(\bR\bnameless\"\x92\x01\n" +
 	"\tOperation\x12\x19\n" +
 	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eOPERATION_BIND\x10\x01\x12\x15\n" +
@@ -1453,14 +1791,15 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\x12\x14\n" +
 	"\x05class\x18\x03 \x01(\tR\x05class\x12\x1c\n" +
 	"\taddresses\x18\x04 \x03(\tR\taddresses\x12\x19\n" +
-	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\"\xb8\x01\n" +
+	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\"\xcc\x01\n" +
 	"\n" +
 	"BindResult\x12.\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x14.kiln.v1.BindVerdictR\averdict\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12!\n" +
 	"\fremaining_ms\x18\x03 \x01(\x03R\vremainingMs\x12\x19\n" +
 	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\x12\"\n" +
-	"\rkept_until_ms\x18\x05 \x01(\x03R\vkeptUntilMs\"?\n" +
+	"\rkept_until_ms\x18\x05 \x01(\x03R\vkeptUntilMs\x12\x12\n" +
+	"\x04name\x18\x14 \x01(\tR\x04name\"?\n" +
 	"\vBindRequest\x120\n" +
 	"\bcommands\x18\x01 \x03(\v2\x14.kiln.v1.BindCommandR\bcommands\"=\n" +
 	"\fBindResponse\x12-\n" +
@@ -1478,11 +1817,15 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\"d\n" +
 	"\x15WatchBindingsResponse\x12/\n" +
 	"\bbindings\x18\x01 \x03(\v2\x13.kiln.v1.BindingNowR\bbindings\x12\x1a\n" +
-	"\bcomplete\x18\x02 \x01(\bR\bcomplete\"[\n" +
+	"\bcomplete\x18\x02 \x01(\bR\bcomplete\"\xbd\x01\n" +
 	"\n" +
 	"BindingNow\x12*\n" +
 	"\abinding\x18\x01 \x01(\v2\x10.kiln.v1.BindingR\abinding\x12!\n" +
-	"\fremaining_ms\x18\x02 \x01(\x03R\vremainingMs*~\n" +
+	"\fremaining_ms\x18\x02 \x01(\x03R\vremainingMs\x12\x12\n" +
+	"\x04name\x18\x14 \x01(\tR\x04name\x121\n" +
+	"\n" +
+	"name_state\x18\x15 \x01(\x0e2\x12.kiln.v1.NameStateR\tnameState\x12\x19\n" +
+	"\bname_why\x18\x16 \x01(\tR\anameWhy*~\n" +
 	"\fBindingState\x12\x1d\n" +
 	"\x19BINDING_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13BINDING_STATE_BOUND\x10\x01\x12\x1a\n" +
@@ -1494,7 +1837,13 @@ const file_kiln_v1_address_proto_rawDesc = "" +
 	"\x12BIND_VERDICT_TAKEN\x10\x02\x12\x1a\n" +
 	"\x16BIND_VERDICT_ELSEWHERE\x10\x03\x12\x18\n" +
 	"\x14BIND_VERDICT_OUTSIDE\x10\x04\x12\x15\n" +
-	"\x11BIND_VERDICT_FULL\x10\x05B0Z.github.com/kiln-farm/kiln/proto/kiln/v1;kilnv1b\x06proto3"
+	"\x11BIND_VERDICT_FULL\x10\x05*\x87\x01\n" +
+	"\tNameState\x12\x1a\n" +
+	"\x16NAME_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14NAME_STATE_PUBLISHED\x10\x01\x12\x16\n" +
+	"\x12NAME_STATE_WAITING\x10\x02\x12\x16\n" +
+	"\x12NAME_STATE_REFUSED\x10\x03\x12\x14\n" +
+	"\x10NAME_STATE_TAKEN\x10\x04B0Z.github.com/kiln-farm/kiln/proto/kiln/v1;kilnv1b\x06proto3"
 
 var (
 	file_kiln_v1_address_proto_rawDescOnce sync.Once
@@ -1508,50 +1857,55 @@ func file_kiln_v1_address_proto_rawDescGZIP() []byte {
 	return file_kiln_v1_address_proto_rawDescData
 }
 
-var file_kiln_v1_address_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_kiln_v1_address_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_kiln_v1_address_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_kiln_v1_address_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_kiln_v1_address_proto_goTypes = []any{
 	(BindingState)(0),             // 0: kiln.v1.BindingState
 	(BindVerdict)(0),              // 1: kiln.v1.BindVerdict
-	(BindCommand_Operation)(0),    // 2: kiln.v1.BindCommand.Operation
-	(*Subnet)(nil),                // 3: kiln.v1.Subnet
-	(*AddressRange)(nil),          // 4: kiln.v1.AddressRange
-	(*DHCPOption)(nil),            // 5: kiln.v1.DHCPOption
-	(*ClientClass)(nil),           // 6: kiln.v1.ClientClass
-	(*Binding)(nil),               // 7: kiln.v1.Binding
-	(*BindCommand)(nil),           // 8: kiln.v1.BindCommand
-	(*BlockCommand)(nil),          // 9: kiln.v1.BlockCommand
-	(*Block)(nil),                 // 10: kiln.v1.Block
-	(*BindResult)(nil),            // 11: kiln.v1.BindResult
-	(*BindRequest)(nil),           // 12: kiln.v1.BindRequest
-	(*BindResponse)(nil),          // 13: kiln.v1.BindResponse
-	(*GrantRequest)(nil),          // 14: kiln.v1.GrantRequest
-	(*GrantResponse)(nil),         // 15: kiln.v1.GrantResponse
-	(*WatchBindingsRequest)(nil),  // 16: kiln.v1.WatchBindingsRequest
-	(*WatchBindingsResponse)(nil), // 17: kiln.v1.WatchBindingsResponse
-	(*BindingNow)(nil),            // 18: kiln.v1.BindingNow
-	nil,                           // 19: kiln.v1.ClientClass.SelectorEntry
+	(NameState)(0),                // 2: kiln.v1.NameState
+	(BindCommand_Operation)(0),    // 3: kiln.v1.BindCommand.Operation
+	(*Subnet)(nil),                // 4: kiln.v1.Subnet
+	(*DNSUpdate)(nil),             // 5: kiln.v1.DNSUpdate
+	(*DNSRecord)(nil),             // 6: kiln.v1.DNSRecord
+	(*AddressRange)(nil),          // 7: kiln.v1.AddressRange
+	(*DHCPOption)(nil),            // 8: kiln.v1.DHCPOption
+	(*ClientClass)(nil),           // 9: kiln.v1.ClientClass
+	(*Binding)(nil),               // 10: kiln.v1.Binding
+	(*BindCommand)(nil),           // 11: kiln.v1.BindCommand
+	(*BlockCommand)(nil),          // 12: kiln.v1.BlockCommand
+	(*Block)(nil),                 // 13: kiln.v1.Block
+	(*BindResult)(nil),            // 14: kiln.v1.BindResult
+	(*BindRequest)(nil),           // 15: kiln.v1.BindRequest
+	(*BindResponse)(nil),          // 16: kiln.v1.BindResponse
+	(*GrantRequest)(nil),          // 17: kiln.v1.GrantRequest
+	(*GrantResponse)(nil),         // 18: kiln.v1.GrantResponse
+	(*WatchBindingsRequest)(nil),  // 19: kiln.v1.WatchBindingsRequest
+	(*WatchBindingsResponse)(nil), // 20: kiln.v1.WatchBindingsResponse
+	(*BindingNow)(nil),            // 21: kiln.v1.BindingNow
+	nil,                           // 22: kiln.v1.ClientClass.SelectorEntry
 }
 var file_kiln_v1_address_proto_depIdxs = []int32{
-	4,  // 0: kiln.v1.Subnet.pools:type_name -> kiln.v1.AddressRange
-	4,  // 1: kiln.v1.Subnet.exclude:type_name -> kiln.v1.AddressRange
-	5,  // 2: kiln.v1.Subnet.options:type_name -> kiln.v1.DHCPOption
-	6,  // 3: kiln.v1.Subnet.classes:type_name -> kiln.v1.ClientClass
-	19, // 4: kiln.v1.ClientClass.selector:type_name -> kiln.v1.ClientClass.SelectorEntry
-	4,  // 5: kiln.v1.ClientClass.pools:type_name -> kiln.v1.AddressRange
-	5,  // 6: kiln.v1.ClientClass.options:type_name -> kiln.v1.DHCPOption
-	0,  // 7: kiln.v1.Binding.state:type_name -> kiln.v1.BindingState
-	2,  // 8: kiln.v1.BindCommand.operation:type_name -> kiln.v1.BindCommand.Operation
-	1,  // 9: kiln.v1.BindResult.verdict:type_name -> kiln.v1.BindVerdict
-	8,  // 10: kiln.v1.BindRequest.commands:type_name -> kiln.v1.BindCommand
-	11, // 11: kiln.v1.BindResponse.results:type_name -> kiln.v1.BindResult
-	18, // 12: kiln.v1.WatchBindingsResponse.bindings:type_name -> kiln.v1.BindingNow
-	7,  // 13: kiln.v1.BindingNow.binding:type_name -> kiln.v1.Binding
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	7,  // 0: kiln.v1.Subnet.pools:type_name -> kiln.v1.AddressRange
+	7,  // 1: kiln.v1.Subnet.exclude:type_name -> kiln.v1.AddressRange
+	8,  // 2: kiln.v1.Subnet.options:type_name -> kiln.v1.DHCPOption
+	9,  // 3: kiln.v1.Subnet.classes:type_name -> kiln.v1.ClientClass
+	5,  // 4: kiln.v1.Subnet.dns_update:type_name -> kiln.v1.DNSUpdate
+	22, // 5: kiln.v1.ClientClass.selector:type_name -> kiln.v1.ClientClass.SelectorEntry
+	7,  // 6: kiln.v1.ClientClass.pools:type_name -> kiln.v1.AddressRange
+	8,  // 7: kiln.v1.ClientClass.options:type_name -> kiln.v1.DHCPOption
+	0,  // 8: kiln.v1.Binding.state:type_name -> kiln.v1.BindingState
+	3,  // 9: kiln.v1.BindCommand.operation:type_name -> kiln.v1.BindCommand.Operation
+	1,  // 10: kiln.v1.BindResult.verdict:type_name -> kiln.v1.BindVerdict
+	11, // 11: kiln.v1.BindRequest.commands:type_name -> kiln.v1.BindCommand
+	14, // 12: kiln.v1.BindResponse.results:type_name -> kiln.v1.BindResult
+	21, // 13: kiln.v1.WatchBindingsResponse.bindings:type_name -> kiln.v1.BindingNow
+	10, // 14: kiln.v1.BindingNow.binding:type_name -> kiln.v1.Binding
+	2,  // 15: kiln.v1.BindingNow.name_state:type_name -> kiln.v1.NameState
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_address_proto_init() }
@@ -1564,8 +1918,8 @@ func file_kiln_v1_address_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_address_proto_rawDesc), len(file_kiln_v1_address_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   17,
+			NumEnums:      4,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

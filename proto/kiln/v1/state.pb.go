@@ -119,6 +119,7 @@ type Command struct {
 	//	*Command_Take
 	//	*Command_Bind
 	//	*Command_Block
+	//	*Command_Publish
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -350,6 +351,15 @@ func (x *Command) GetBlock() *BlockCommand {
 	return nil
 }
 
+func (x *Command) GetPublish() *PublishCommand {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Publish); ok {
+			return x.Publish
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -438,6 +448,10 @@ type Command_Block struct {
 	Block *BlockCommand `protobuf:"bytes,21,opt,name=block,proto3,oneof"` // from feature level 5 on
 }
 
+type Command_Publish struct {
+	Publish *PublishCommand `protobuf:"bytes,30,opt,name=publish,proto3,oneof"` // from feature level 6 on
+}
+
 func (*Command_Submit) isCommand_Command() {}
 
 func (*Command_Attach) isCommand_Command() {}
@@ -479,6 +493,8 @@ func (*Command_Take) isCommand_Command() {}
 func (*Command_Bind) isCommand_Command() {}
 
 func (*Command_Block) isCommand_Command() {}
+
+func (*Command_Publish) isCommand_Command() {}
 
 type SubmitCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1625,6 +1641,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Binding
 	//	*SnapshotRecord_Block
 	//	*SnapshotRecord_Rover
+	//	*SnapshotRecord_Published
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1829,6 +1846,15 @@ func (x *SnapshotRecord) GetRover() *SnapshotRover {
 	return nil
 }
 
+func (x *SnapshotRecord) GetPublished() *DNSRecord {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Published); ok {
+			return x.Published
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -1905,6 +1931,10 @@ type SnapshotRecord_Rover struct {
 	Rover *SnapshotRover `protobuf:"bytes,18,opt,name=rover,proto3,oneof"`
 }
 
+type SnapshotRecord_Published struct {
+	Published *DNSRecord `protobuf:"bytes,30,opt,name=published,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Build) isSnapshotRecord_Record() {}
@@ -1940,6 +1970,8 @@ func (*SnapshotRecord_Binding) isSnapshotRecord_Record() {}
 func (*SnapshotRecord_Block) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Rover) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Published) isSnapshotRecord_Record() {}
 
 // SnapshotRover is where the search for free addresses of a pool goes on.
 type SnapshotRover struct {
@@ -1994,6 +2026,60 @@ func (x *SnapshotRover) GetAddress() string {
 	return ""
 }
 
+// PublishCommand says what is in DNS. A record is put before anything is sent about it, not sure then: it is taken away only
+// when it is sure to be gone, so that no change of leaders leaves one behind.
+type PublishCommand struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Put           []*DNSRecord           `protobuf:"bytes,1,rep,name=put,proto3" json:"put,omitempty"`
+	Remove        []*DNSRecord           `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishCommand) Reset() {
+	*x = PublishCommand{}
+	mi := &file_kiln_v1_state_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishCommand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishCommand) ProtoMessage() {}
+
+func (x *PublishCommand) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_state_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishCommand.ProtoReflect.Descriptor instead.
+func (*PublishCommand) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *PublishCommand) GetPut() []*DNSRecord {
+	if x != nil {
+		return x.Put
+	}
+	return nil
+}
+
+func (x *PublishCommand) GetRemove() []*DNSRecord {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
 // TakeCommand is a document with secrets that a machine is about to read. It is refused when the machine took it before in
 // that boot, unless that was the same request.
 type TakeCommand struct {
@@ -2008,7 +2094,7 @@ type TakeCommand struct {
 
 func (x *TakeCommand) Reset() {
 	*x = TakeCommand{}
-	mi := &file_kiln_v1_state_proto_msgTypes[23]
+	mi := &file_kiln_v1_state_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2106,7 @@ func (x *TakeCommand) String() string {
 func (*TakeCommand) ProtoMessage() {}
 
 func (x *TakeCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[23]
+	mi := &file_kiln_v1_state_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,7 +2119,7 @@ func (x *TakeCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeCommand.ProtoReflect.Descriptor instead.
 func (*TakeCommand) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{23}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TakeCommand) GetMachine() string {
@@ -2075,7 +2161,7 @@ type SnapshotTaken struct {
 
 func (x *SnapshotTaken) Reset() {
 	*x = SnapshotTaken{}
-	mi := &file_kiln_v1_state_proto_msgTypes[24]
+	mi := &file_kiln_v1_state_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2087,7 +2173,7 @@ func (x *SnapshotTaken) String() string {
 func (*SnapshotTaken) ProtoMessage() {}
 
 func (x *SnapshotTaken) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[24]
+	mi := &file_kiln_v1_state_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2100,7 +2186,7 @@ func (x *SnapshotTaken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotTaken.ProtoReflect.Descriptor instead.
 func (*SnapshotTaken) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{24}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SnapshotTaken) GetMachine() string {
@@ -2129,7 +2215,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_kiln_v1_state_proto_msgTypes[25]
+	mi := &file_kiln_v1_state_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2141,7 +2227,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[25]
+	mi := &file_kiln_v1_state_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2154,7 +2240,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{25}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Taken) GetBoot() string {
@@ -2195,7 +2281,7 @@ type SnapshotRoom struct {
 
 func (x *SnapshotRoom) Reset() {
 	*x = SnapshotRoom{}
-	mi := &file_kiln_v1_state_proto_msgTypes[26]
+	mi := &file_kiln_v1_state_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2293,7 @@ func (x *SnapshotRoom) String() string {
 func (*SnapshotRoom) ProtoMessage() {}
 
 func (x *SnapshotRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[26]
+	mi := &file_kiln_v1_state_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2306,7 @@ func (x *SnapshotRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRoom.ProtoReflect.Descriptor instead.
 func (*SnapshotRoom) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{26}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SnapshotRoom) GetRevision() uint64 {
@@ -2252,7 +2338,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_kiln_v1_state_proto_msgTypes[27]
+	mi := &file_kiln_v1_state_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2264,7 +2350,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[27]
+	mi := &file_kiln_v1_state_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2277,7 +2363,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{27}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SnapshotHeader) GetFormat() uint32 {
@@ -2350,7 +2436,7 @@ type SnapshotBuild struct {
 
 func (x *SnapshotBuild) Reset() {
 	*x = SnapshotBuild{}
-	mi := &file_kiln_v1_state_proto_msgTypes[28]
+	mi := &file_kiln_v1_state_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2362,7 +2448,7 @@ func (x *SnapshotBuild) String() string {
 func (*SnapshotBuild) ProtoMessage() {}
 
 func (x *SnapshotBuild) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[28]
+	mi := &file_kiln_v1_state_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2375,7 +2461,7 @@ func (x *SnapshotBuild) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotBuild.ProtoReflect.Descriptor instead.
 func (*SnapshotBuild) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{28}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SnapshotBuild) GetSpec() *BuildSpec {
@@ -2482,7 +2568,7 @@ type SnapshotNode struct {
 
 func (x *SnapshotNode) Reset() {
 	*x = SnapshotNode{}
-	mi := &file_kiln_v1_state_proto_msgTypes[29]
+	mi := &file_kiln_v1_state_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2494,7 +2580,7 @@ func (x *SnapshotNode) String() string {
 func (*SnapshotNode) ProtoMessage() {}
 
 func (x *SnapshotNode) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[29]
+	mi := &file_kiln_v1_state_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2507,7 +2593,7 @@ func (x *SnapshotNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotNode.ProtoReflect.Descriptor instead.
 func (*SnapshotNode) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{29}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SnapshotNode) GetNode() *Node {
@@ -2567,7 +2653,7 @@ type SnapshotTask struct {
 
 func (x *SnapshotTask) Reset() {
 	*x = SnapshotTask{}
-	mi := &file_kiln_v1_state_proto_msgTypes[30]
+	mi := &file_kiln_v1_state_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +2665,7 @@ func (x *SnapshotTask) String() string {
 func (*SnapshotTask) ProtoMessage() {}
 
 func (x *SnapshotTask) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[30]
+	mi := &file_kiln_v1_state_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +2678,7 @@ func (x *SnapshotTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotTask.ProtoReflect.Descriptor instead.
 func (*SnapshotTask) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{30}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SnapshotTask) GetKey() string {
@@ -2703,7 +2789,7 @@ type SnapshotWaiter struct {
 
 func (x *SnapshotWaiter) Reset() {
 	*x = SnapshotWaiter{}
-	mi := &file_kiln_v1_state_proto_msgTypes[31]
+	mi := &file_kiln_v1_state_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +2801,7 @@ func (x *SnapshotWaiter) String() string {
 func (*SnapshotWaiter) ProtoMessage() {}
 
 func (x *SnapshotWaiter) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[31]
+	mi := &file_kiln_v1_state_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2728,7 +2814,7 @@ func (x *SnapshotWaiter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotWaiter.ProtoReflect.Descriptor instead.
 func (*SnapshotWaiter) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{31}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SnapshotWaiter) GetBuild() string {
@@ -2755,7 +2841,7 @@ type SnapshotSeen struct {
 
 func (x *SnapshotSeen) Reset() {
 	*x = SnapshotSeen{}
-	mi := &file_kiln_v1_state_proto_msgTypes[32]
+	mi := &file_kiln_v1_state_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2767,7 +2853,7 @@ func (x *SnapshotSeen) String() string {
 func (*SnapshotSeen) ProtoMessage() {}
 
 func (x *SnapshotSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[32]
+	mi := &file_kiln_v1_state_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2780,7 +2866,7 @@ func (x *SnapshotSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSeen.ProtoReflect.Descriptor instead.
 func (*SnapshotSeen) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{32}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SnapshotSeen) GetBuild() string {
@@ -2807,7 +2893,7 @@ type SnapshotEnd struct {
 
 func (x *SnapshotEnd) Reset() {
 	*x = SnapshotEnd{}
-	mi := &file_kiln_v1_state_proto_msgTypes[33]
+	mi := &file_kiln_v1_state_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2819,7 +2905,7 @@ func (x *SnapshotEnd) String() string {
 func (*SnapshotEnd) ProtoMessage() {}
 
 func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_state_proto_msgTypes[33]
+	mi := &file_kiln_v1_state_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2832,7 +2918,7 @@ func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotEnd.ProtoReflect.Descriptor instead.
 func (*SnapshotEnd) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_state_proto_rawDescGZIP(), []int{33}
+	return file_kiln_v1_state_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SnapshotEnd) GetRecords() uint64 {
@@ -2858,7 +2944,7 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x17\n" +
 	"\aunix_ms\x18\x02 \x01(\x03R\x06unixMs\x12,\n" +
 	"\bcommands\x18\x03 \x03(\v2\x10.kiln.v1.CommandR\bcommands\x12\x1b\n" +
-	"\tsteady_ms\x18\x04 \x01(\x03R\bsteadyMs\"\xfb\a\n" +
+	"\tsteady_ms\x18\x04 \x01(\x03R\bsteadyMs\"\xb0\b\n" +
 	"\aCommand\x120\n" +
 	"\x06submit\x18\x01 \x01(\v2\x16.kiln.v1.SubmitCommandH\x00R\x06submit\x120\n" +
 	"\x06attach\x18\x02 \x01(\v2\x16.kiln.v1.AttachCommandH\x00R\x06attach\x120\n" +
@@ -2881,7 +2967,8 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x04room\x18\x12 \x01(\v2\x14.kiln.v1.RoomCommandH\x00R\x04room\x12*\n" +
 	"\x04take\x18\x13 \x01(\v2\x14.kiln.v1.TakeCommandH\x00R\x04take\x12*\n" +
 	"\x04bind\x18\x14 \x01(\v2\x14.kiln.v1.BindCommandH\x00R\x04bind\x12-\n" +
-	"\x05block\x18\x15 \x01(\v2\x15.kiln.v1.BlockCommandH\x00R\x05blockB\t\n" +
+	"\x05block\x18\x15 \x01(\v2\x15.kiln.v1.BlockCommandH\x00R\x05block\x123\n" +
+	"\apublish\x18\x1e \x01(\v2\x17.kiln.v1.PublishCommandH\x00R\apublishB\t\n" +
 	"\acommand\"\x7f\n" +
 	"\rSubmitCommand\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.kiln.v1.BuildSpecR\x04spec\x12%\n" +
@@ -2960,7 +3047,7 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\aoutputs\x18\x03 \x03(\v2\x14.kiln.v1.BuildOutputR\aoutputs\x12\x1e\n" +
 	"\n" +
 	"references\x18\x04 \x03(\tR\n" +
-	"references\"\xa9\x06\n" +
+	"references\"\xdd\x06\n" +
 	"\x0eSnapshotRecord\x121\n" +
 	"\x06header\x18\x01 \x01(\v2\x17.kiln.v1.SnapshotHeaderH\x00R\x06header\x12.\n" +
 	"\x05build\x18\x02 \x01(\v2\x16.kiln.v1.SnapshotBuildH\x00R\x05build\x12+\n" +
@@ -2980,11 +3067,15 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x06subnet\x18\x0f \x01(\v2\x0f.kiln.v1.SubnetH\x00R\x06subnet\x12,\n" +
 	"\abinding\x18\x10 \x01(\v2\x10.kiln.v1.BindingH\x00R\abinding\x12&\n" +
 	"\x05block\x18\x11 \x01(\v2\x0e.kiln.v1.BlockH\x00R\x05block\x12.\n" +
-	"\x05rover\x18\x12 \x01(\v2\x16.kiln.v1.SnapshotRoverH\x00R\x05roverB\b\n" +
+	"\x05rover\x18\x12 \x01(\v2\x16.kiln.v1.SnapshotRoverH\x00R\x05rover\x122\n" +
+	"\tpublished\x18\x1e \x01(\v2\x12.kiln.v1.DNSRecordH\x00R\tpublishedB\b\n" +
 	"\x06record\"=\n" +
 	"\rSnapshotRover\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"q\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"b\n" +
+	"\x0ePublishCommand\x12$\n" +
+	"\x03put\x18\x01 \x03(\v2\x12.kiln.v1.DNSRecordR\x03put\x12*\n" +
+	"\x06remove\x18\x02 \x03(\v2\x12.kiln.v1.DNSRecordR\x06remove\"q\n" +
 	"\vTakeCommand\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x1a\n" +
@@ -3070,7 +3161,7 @@ func file_kiln_v1_state_proto_rawDescGZIP() []byte {
 	return file_kiln_v1_state_proto_rawDescData
 }
 
-var file_kiln_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_kiln_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_kiln_v1_state_proto_goTypes = []any{
 	(*Entry)(nil),           // 0: kiln.v1.Entry
 	(*Command)(nil),         // 1: kiln.v1.Command
@@ -3095,35 +3186,37 @@ var file_kiln_v1_state_proto_goTypes = []any{
 	(*Final)(nil),           // 20: kiln.v1.Final
 	(*SnapshotRecord)(nil),  // 21: kiln.v1.SnapshotRecord
 	(*SnapshotRover)(nil),   // 22: kiln.v1.SnapshotRover
-	(*TakeCommand)(nil),     // 23: kiln.v1.TakeCommand
-	(*SnapshotTaken)(nil),   // 24: kiln.v1.SnapshotTaken
-	(*Taken)(nil),           // 25: kiln.v1.Taken
-	(*SnapshotRoom)(nil),    // 26: kiln.v1.SnapshotRoom
-	(*SnapshotHeader)(nil),  // 27: kiln.v1.SnapshotHeader
-	(*SnapshotBuild)(nil),   // 28: kiln.v1.SnapshotBuild
-	(*SnapshotNode)(nil),    // 29: kiln.v1.SnapshotNode
-	(*SnapshotTask)(nil),    // 30: kiln.v1.SnapshotTask
-	(*SnapshotWaiter)(nil),  // 31: kiln.v1.SnapshotWaiter
-	(*SnapshotSeen)(nil),    // 32: kiln.v1.SnapshotSeen
-	(*SnapshotEnd)(nil),     // 33: kiln.v1.SnapshotEnd
-	(*CompleteRequest)(nil), // 34: kiln.v1.CompleteRequest
-	(*LeaseRef)(nil),        // 35: kiln.v1.LeaseRef
-	(*RoomCommand)(nil),     // 36: kiln.v1.RoomCommand
-	(*BindCommand)(nil),     // 37: kiln.v1.BindCommand
-	(*BlockCommand)(nil),    // 38: kiln.v1.BlockCommand
-	(*BuildSpec)(nil),       // 39: kiln.v1.BuildSpec
-	(*Target)(nil),          // 40: kiln.v1.Target
-	(*Node)(nil),            // 41: kiln.v1.Node
-	(*Result)(nil),          // 42: kiln.v1.Result
-	(*BuildOutput)(nil),     // 43: kiln.v1.BuildOutput
-	(*NodeRecord)(nil),      // 44: kiln.v1.NodeRecord
-	(*Machine)(nil),         // 45: kiln.v1.Machine
-	(*Group)(nil),           // 46: kiln.v1.Group
-	(*Release)(nil),         // 47: kiln.v1.Release
-	(*Subnet)(nil),          // 48: kiln.v1.Subnet
-	(*Binding)(nil),         // 49: kiln.v1.Binding
-	(*Block)(nil),           // 50: kiln.v1.Block
-	(BuildState)(0),         // 51: kiln.v1.BuildState
+	(*PublishCommand)(nil),  // 23: kiln.v1.PublishCommand
+	(*TakeCommand)(nil),     // 24: kiln.v1.TakeCommand
+	(*SnapshotTaken)(nil),   // 25: kiln.v1.SnapshotTaken
+	(*Taken)(nil),           // 26: kiln.v1.Taken
+	(*SnapshotRoom)(nil),    // 27: kiln.v1.SnapshotRoom
+	(*SnapshotHeader)(nil),  // 28: kiln.v1.SnapshotHeader
+	(*SnapshotBuild)(nil),   // 29: kiln.v1.SnapshotBuild
+	(*SnapshotNode)(nil),    // 30: kiln.v1.SnapshotNode
+	(*SnapshotTask)(nil),    // 31: kiln.v1.SnapshotTask
+	(*SnapshotWaiter)(nil),  // 32: kiln.v1.SnapshotWaiter
+	(*SnapshotSeen)(nil),    // 33: kiln.v1.SnapshotSeen
+	(*SnapshotEnd)(nil),     // 34: kiln.v1.SnapshotEnd
+	(*CompleteRequest)(nil), // 35: kiln.v1.CompleteRequest
+	(*LeaseRef)(nil),        // 36: kiln.v1.LeaseRef
+	(*RoomCommand)(nil),     // 37: kiln.v1.RoomCommand
+	(*BindCommand)(nil),     // 38: kiln.v1.BindCommand
+	(*BlockCommand)(nil),    // 39: kiln.v1.BlockCommand
+	(*BuildSpec)(nil),       // 40: kiln.v1.BuildSpec
+	(*Target)(nil),          // 41: kiln.v1.Target
+	(*Node)(nil),            // 42: kiln.v1.Node
+	(*Result)(nil),          // 43: kiln.v1.Result
+	(*BuildOutput)(nil),     // 44: kiln.v1.BuildOutput
+	(*NodeRecord)(nil),      // 45: kiln.v1.NodeRecord
+	(*Machine)(nil),         // 46: kiln.v1.Machine
+	(*Group)(nil),           // 47: kiln.v1.Group
+	(*Release)(nil),         // 48: kiln.v1.Release
+	(*Subnet)(nil),          // 49: kiln.v1.Subnet
+	(*Binding)(nil),         // 50: kiln.v1.Binding
+	(*Block)(nil),           // 51: kiln.v1.Block
+	(*DNSRecord)(nil),       // 52: kiln.v1.DNSRecord
+	(BuildState)(0),         // 53: kiln.v1.BuildState
 }
 var file_kiln_v1_state_proto_depIdxs = []int32{
 	1,  // 0: kiln.v1.Entry.commands:type_name -> kiln.v1.Command
@@ -3131,9 +3224,9 @@ var file_kiln_v1_state_proto_depIdxs = []int32{
 	3,  // 2: kiln.v1.Command.attach:type_name -> kiln.v1.AttachCommand
 	5,  // 3: kiln.v1.Command.looked:type_name -> kiln.v1.LookedCommand
 	6,  // 4: kiln.v1.Command.lease:type_name -> kiln.v1.LeaseCommand
-	34, // 5: kiln.v1.Command.complete:type_name -> kiln.v1.CompleteRequest
+	35, // 5: kiln.v1.Command.complete:type_name -> kiln.v1.CompleteRequest
 	7,  // 6: kiln.v1.Command.expire:type_name -> kiln.v1.ExpireCommand
-	35, // 7: kiln.v1.Command.release:type_name -> kiln.v1.LeaseRef
+	36, // 7: kiln.v1.Command.release:type_name -> kiln.v1.LeaseRef
 	8,  // 8: kiln.v1.Command.cancel:type_name -> kiln.v1.CancelCommand
 	9,  // 9: kiln.v1.Command.fail:type_name -> kiln.v1.FailCommand
 	10, // 10: kiln.v1.Command.finish:type_name -> kiln.v1.FinishCommand
@@ -3144,54 +3237,58 @@ var file_kiln_v1_state_proto_depIdxs = []int32{
 	16, // 15: kiln.v1.Command.level:type_name -> kiln.v1.LevelCommand
 	18, // 16: kiln.v1.Command.team:type_name -> kiln.v1.TeamCommand
 	19, // 17: kiln.v1.Command.hold:type_name -> kiln.v1.HoldCommand
-	36, // 18: kiln.v1.Command.room:type_name -> kiln.v1.RoomCommand
-	23, // 19: kiln.v1.Command.take:type_name -> kiln.v1.TakeCommand
-	37, // 20: kiln.v1.Command.bind:type_name -> kiln.v1.BindCommand
-	38, // 21: kiln.v1.Command.block:type_name -> kiln.v1.BlockCommand
-	39, // 22: kiln.v1.SubmitCommand.spec:type_name -> kiln.v1.BuildSpec
-	4,  // 23: kiln.v1.AttachCommand.nodes:type_name -> kiln.v1.AttachNode
-	40, // 24: kiln.v1.AttachCommand.targets:type_name -> kiln.v1.Target
-	41, // 25: kiln.v1.AttachNode.node:type_name -> kiln.v1.Node
-	42, // 26: kiln.v1.AttachNode.hit:type_name -> kiln.v1.Result
-	42, // 27: kiln.v1.LookedCommand.hit:type_name -> kiln.v1.Result
-	35, // 28: kiln.v1.ExpireCommand.lease:type_name -> kiln.v1.LeaseRef
-	43, // 29: kiln.v1.FinishCommand.outputs:type_name -> kiln.v1.BuildOutput
-	14, // 30: kiln.v1.MemberCommand.member:type_name -> kiln.v1.Member
-	17, // 31: kiln.v1.TeamCommand.team:type_name -> kiln.v1.Team
-	44, // 32: kiln.v1.Final.nodes:type_name -> kiln.v1.NodeRecord
-	43, // 33: kiln.v1.Final.outputs:type_name -> kiln.v1.BuildOutput
-	27, // 34: kiln.v1.SnapshotRecord.header:type_name -> kiln.v1.SnapshotHeader
-	28, // 35: kiln.v1.SnapshotRecord.build:type_name -> kiln.v1.SnapshotBuild
-	30, // 36: kiln.v1.SnapshotRecord.task:type_name -> kiln.v1.SnapshotTask
-	32, // 37: kiln.v1.SnapshotRecord.seen:type_name -> kiln.v1.SnapshotSeen
-	33, // 38: kiln.v1.SnapshotRecord.end:type_name -> kiln.v1.SnapshotEnd
-	14, // 39: kiln.v1.SnapshotRecord.member:type_name -> kiln.v1.Member
-	17, // 40: kiln.v1.SnapshotRecord.team:type_name -> kiln.v1.Team
-	19, // 41: kiln.v1.SnapshotRecord.hold:type_name -> kiln.v1.HoldCommand
-	26, // 42: kiln.v1.SnapshotRecord.room:type_name -> kiln.v1.SnapshotRoom
-	45, // 43: kiln.v1.SnapshotRecord.machine:type_name -> kiln.v1.Machine
-	46, // 44: kiln.v1.SnapshotRecord.group:type_name -> kiln.v1.Group
-	47, // 45: kiln.v1.SnapshotRecord.release:type_name -> kiln.v1.Release
-	24, // 46: kiln.v1.SnapshotRecord.taken:type_name -> kiln.v1.SnapshotTaken
-	48, // 47: kiln.v1.SnapshotRecord.subnet:type_name -> kiln.v1.Subnet
-	49, // 48: kiln.v1.SnapshotRecord.binding:type_name -> kiln.v1.Binding
-	50, // 49: kiln.v1.SnapshotRecord.block:type_name -> kiln.v1.Block
-	22, // 50: kiln.v1.SnapshotRecord.rover:type_name -> kiln.v1.SnapshotRover
-	25, // 51: kiln.v1.SnapshotTaken.taken:type_name -> kiln.v1.Taken
-	39, // 52: kiln.v1.SnapshotBuild.spec:type_name -> kiln.v1.BuildSpec
-	51, // 53: kiln.v1.SnapshotBuild.state:type_name -> kiln.v1.BuildState
-	29, // 54: kiln.v1.SnapshotBuild.nodes:type_name -> kiln.v1.SnapshotNode
-	40, // 55: kiln.v1.SnapshotBuild.targets:type_name -> kiln.v1.Target
-	43, // 56: kiln.v1.SnapshotBuild.outputs:type_name -> kiln.v1.BuildOutput
-	41, // 57: kiln.v1.SnapshotNode.node:type_name -> kiln.v1.Node
-	42, // 58: kiln.v1.SnapshotNode.result:type_name -> kiln.v1.Result
-	31, // 59: kiln.v1.SnapshotTask.waiters:type_name -> kiln.v1.SnapshotWaiter
-	42, // 60: kiln.v1.SnapshotTask.result:type_name -> kiln.v1.Result
-	61, // [61:61] is the sub-list for method output_type
-	61, // [61:61] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	37, // 18: kiln.v1.Command.room:type_name -> kiln.v1.RoomCommand
+	24, // 19: kiln.v1.Command.take:type_name -> kiln.v1.TakeCommand
+	38, // 20: kiln.v1.Command.bind:type_name -> kiln.v1.BindCommand
+	39, // 21: kiln.v1.Command.block:type_name -> kiln.v1.BlockCommand
+	23, // 22: kiln.v1.Command.publish:type_name -> kiln.v1.PublishCommand
+	40, // 23: kiln.v1.SubmitCommand.spec:type_name -> kiln.v1.BuildSpec
+	4,  // 24: kiln.v1.AttachCommand.nodes:type_name -> kiln.v1.AttachNode
+	41, // 25: kiln.v1.AttachCommand.targets:type_name -> kiln.v1.Target
+	42, // 26: kiln.v1.AttachNode.node:type_name -> kiln.v1.Node
+	43, // 27: kiln.v1.AttachNode.hit:type_name -> kiln.v1.Result
+	43, // 28: kiln.v1.LookedCommand.hit:type_name -> kiln.v1.Result
+	36, // 29: kiln.v1.ExpireCommand.lease:type_name -> kiln.v1.LeaseRef
+	44, // 30: kiln.v1.FinishCommand.outputs:type_name -> kiln.v1.BuildOutput
+	14, // 31: kiln.v1.MemberCommand.member:type_name -> kiln.v1.Member
+	17, // 32: kiln.v1.TeamCommand.team:type_name -> kiln.v1.Team
+	45, // 33: kiln.v1.Final.nodes:type_name -> kiln.v1.NodeRecord
+	44, // 34: kiln.v1.Final.outputs:type_name -> kiln.v1.BuildOutput
+	28, // 35: kiln.v1.SnapshotRecord.header:type_name -> kiln.v1.SnapshotHeader
+	29, // 36: kiln.v1.SnapshotRecord.build:type_name -> kiln.v1.SnapshotBuild
+	31, // 37: kiln.v1.SnapshotRecord.task:type_name -> kiln.v1.SnapshotTask
+	33, // 38: kiln.v1.SnapshotRecord.seen:type_name -> kiln.v1.SnapshotSeen
+	34, // 39: kiln.v1.SnapshotRecord.end:type_name -> kiln.v1.SnapshotEnd
+	14, // 40: kiln.v1.SnapshotRecord.member:type_name -> kiln.v1.Member
+	17, // 41: kiln.v1.SnapshotRecord.team:type_name -> kiln.v1.Team
+	19, // 42: kiln.v1.SnapshotRecord.hold:type_name -> kiln.v1.HoldCommand
+	27, // 43: kiln.v1.SnapshotRecord.room:type_name -> kiln.v1.SnapshotRoom
+	46, // 44: kiln.v1.SnapshotRecord.machine:type_name -> kiln.v1.Machine
+	47, // 45: kiln.v1.SnapshotRecord.group:type_name -> kiln.v1.Group
+	48, // 46: kiln.v1.SnapshotRecord.release:type_name -> kiln.v1.Release
+	25, // 47: kiln.v1.SnapshotRecord.taken:type_name -> kiln.v1.SnapshotTaken
+	49, // 48: kiln.v1.SnapshotRecord.subnet:type_name -> kiln.v1.Subnet
+	50, // 49: kiln.v1.SnapshotRecord.binding:type_name -> kiln.v1.Binding
+	51, // 50: kiln.v1.SnapshotRecord.block:type_name -> kiln.v1.Block
+	22, // 51: kiln.v1.SnapshotRecord.rover:type_name -> kiln.v1.SnapshotRover
+	52, // 52: kiln.v1.SnapshotRecord.published:type_name -> kiln.v1.DNSRecord
+	52, // 53: kiln.v1.PublishCommand.put:type_name -> kiln.v1.DNSRecord
+	52, // 54: kiln.v1.PublishCommand.remove:type_name -> kiln.v1.DNSRecord
+	26, // 55: kiln.v1.SnapshotTaken.taken:type_name -> kiln.v1.Taken
+	40, // 56: kiln.v1.SnapshotBuild.spec:type_name -> kiln.v1.BuildSpec
+	53, // 57: kiln.v1.SnapshotBuild.state:type_name -> kiln.v1.BuildState
+	30, // 58: kiln.v1.SnapshotBuild.nodes:type_name -> kiln.v1.SnapshotNode
+	41, // 59: kiln.v1.SnapshotBuild.targets:type_name -> kiln.v1.Target
+	44, // 60: kiln.v1.SnapshotBuild.outputs:type_name -> kiln.v1.BuildOutput
+	42, // 61: kiln.v1.SnapshotNode.node:type_name -> kiln.v1.Node
+	43, // 62: kiln.v1.SnapshotNode.result:type_name -> kiln.v1.Result
+	32, // 63: kiln.v1.SnapshotTask.waiters:type_name -> kiln.v1.SnapshotWaiter
+	43, // 64: kiln.v1.SnapshotTask.result:type_name -> kiln.v1.Result
+	65, // [65:65] is the sub-list for method output_type
+	65, // [65:65] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_state_proto_init() }
@@ -3227,6 +3324,7 @@ func file_kiln_v1_state_proto_init() {
 		(*Command_Take)(nil),
 		(*Command_Bind)(nil),
 		(*Command_Block)(nil),
+		(*Command_Publish)(nil),
 	}
 	file_kiln_v1_state_proto_msgTypes[21].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
@@ -3247,6 +3345,7 @@ func file_kiln_v1_state_proto_init() {
 		(*SnapshotRecord_Binding)(nil),
 		(*SnapshotRecord_Block)(nil),
 		(*SnapshotRecord_Rover)(nil),
+		(*SnapshotRecord_Published)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3254,7 +3353,7 @@ func file_kiln_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_state_proto_rawDesc), len(file_kiln_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,23 @@
+package cli
+
+import (
+	"github.com/spf13/pflag"
+
+	"github.com/kiln-farm/kiln/coordinator/nsupdate"
+)
+
+func addDNSKeys(flags *pflag.FlagSet, path *string) {
+	flags.StringVar(path, "dns-keys", "", "file of TSIG keys that sign updates of DNS, as tsig-keygen writes them; the same at every coordinator")
+}
+
+// openDNSKeys reads the file of a flag; nil when there is none.
+func openDNSKeys(path string) (*nsupdate.Keys, error) {
+	if path == "" {
+		return nil, nil
+	}
+	keys, err := nsupdate.OpenKeys(path)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return keys, nil
+}

@@ -1,0 +1,234 @@
+package coordinator
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/kiln-farm/kiln/coordinator/ddns"
+	"github.com/kiln-farm/kiln/coordinator/state"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const (
+	publishGap   = 100 * time.Millisecond // between two comparisons of DNS with what it should hold
+	publishShare = 20                     // comparing takes at most one part in so many of the time
+	publishIdle  = time.Minute            // until it is compared anyway
+)
+
+// publisher keeps DNS in step with what is described and bound, while this coordinator leads. What it knows beyond the state can
+// be lost: a record is in the state before anything is sent about it, and leaves it when it is sure to be gone.
+type publisher struct {
+	l     *leader
+	times dnsTimes
+	begun time.Time
+	wake  chan struct{} // holds a token when something may have changed
+	// intent is what was looked at last, by the goroutine that compares.
+	intent *kilnv1.Intent
+
+	mu       sync.Mutex // guards what follows
+	doubtful map[ddns.Key]bool
+	lanes    map[string]*lane // by server
+	wants    ddns.Wants
+	sure     map[ddns.Key]bool // of wants
+	since    map[ddns.Key]time.Time
+}
+
+func newPublisher(l *leader) *publisher {
+	return &publisher{l: l, times: l.cfg.dns, begun: time.Now(), wake: make(chan struct{}, 1), lanes: map[string]*lane{}, since: map[ddns.Key]time.Time{}}
+}
+
+// look has DNS compared soon. It never waits.
+func (p *publisher) look() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// changed is look after operators have said something else: what was refused is tried again.
+func (p *publisher) changed() {
+	p.mu.Lock()
+	for _, l := range p.lanes {
+		l.hope()
+	}
+	p.mu.Unlock()
+	p.look()
+}
+
+// run compares until leadership ends.
+func (p *publisher) run() {
+	ctx := p.l.ctx
+	p.l.fsm.view(func(m *state.Machine) {
+		p.doubtful = map[ddns.Key]bool{}
+		for _, r := range m.Published() {
+			if !r.GetSure() {
+				p.doubtful[ddns.KeyOf(r)] = true
+			}
+		}
+	})
+	for {
+		begun := time.Now()
+		next := p.compare(ctx)
+		gap := max(publishGap, publishShare*time.Since(begun))
+		if !sleep(ctx, gap, nil) || !sleep(ctx, max(next-gap, time.Millisecond), p.wake) {
+			return
+		}
+	}
+}
+
+// compare gives every server's lane what is to be done there, and says when a binding with a name runs out.
+func (p *publisher) compare(ctx context.Context) (next time.Duration) {
+	var in *kilnv1.Intent
+	var bindings []*kilnv1.Binding
+	var published []*kilnv1.DNSRecord
+	p.mu.Lock()
+	for _, l := range p.lanes {
+		l.mark()
+	}
+	idle := len(p.lanes) == 0
+	p.mu.Unlock()
+	some := false
+	p.l.fsm.view(func(m *state.Machine) {
+		if some = m.Publishes() || !idle; some {
+			if in = p.intent; in == nil || in.GetRevision() != m.RoomRevision() {
+				in = m.Intent()
+			}
+			bindings, published = m.AllBindings(), m.Published()
+		}
+	})
+	if !some {
+		return publishIdle
+	}
+	p.intent = in
+	steady := p.l.proposer.steady()
+	wants := ddns.Wanted(in, bindings, steady)
+	tasks, blocked := ddns.Plan(wants, published)
+	p.offer(ctx, wants, published, tasks, blocked)
+	if wants.Until == 0 {
+		return publishIdle
+	}
+	return min(publishIdle, time.Duration(wants.Until-steady)*time.Millisecond)
+}
+
+func (p *publisher) offer(ctx context.Context, wants ddns.Wants, published []*kilnv1.DNSRecord, tasks []ddns.Task, blocked []*kilnv1.DNSRecord) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wants, p.sure = wants, map[ddns.Key]bool{}
+	for _, r := range published {
+		if key := ddns.KeyOf(r); r.GetSure() && wants.Records[key] != nil {
+			p.sure[key] = true
+		}
+	}
+	of := map[string][]ddns.Task{}
+	now, since := time.Now(), map[ddns.Key]time.Time{}
+	waits := func(r *kilnv1.DNSRecord) {
+		key := ddns.KeyOf(r)
+		if since[key] = now; !p.since[key].IsZero() {
+			since[key] = p.since[key]
+		}
+	}
+	for _, t := range tasks {
+		of[t.Record.GetServer()] = append(of[t.Record.GetServer()], t)
+		waits(t.Record)
+	}
+	for _, r := range blocked {
+		waits(r)
+	}
+	p.since = since
+	named := map[string]bool{}
+	for zone := range wants.Keys {
+		named[zone.Server] = true
+	}
+	for server := range of {
+		if p.lanes[server] == nil {
+			l := newLane(p, server)
+			p.lanes[server] = l
+			p.l.spawn(func() { l.run(ctx) })
+		}
+	}
+	for server, l := range p.lanes {
+		l.offer(of[server], named[server])
+	}
+}
+
+// settling says for how long yet something that the last leader sent about a record may arrive.
+func (p *publisher) settling(key ddns.Key) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.doubtful[key] {
+		return 0
+	}
+	left := p.times.settle - time.Since(p.begun)
+	if left <= 0 {
+		delete(p.doubtful, key)
+	}
+	return left
+}
+
+// name is what an address is called in DNS, and what became of that.
+func (p *publisher) name(subnet, address string) (fqdn string, now kilnv1.NameState, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	name, ok := p.wants.Names[ddns.Place{Subnet: subnet, Address: address}]
+	switch {
+	case !ok:
+		return "", kilnv1.NameState_NAME_STATE_UNSPECIFIED, ""
+	case name.Why != "":
+		return name.FQDN, kilnv1.NameState_NAME_STATE_TAKEN, name.Why
+	}
+	now = kilnv1.NameState_NAME_STATE_PUBLISHED
+	for _, key := range name.Records {
+		if one, text := p.become(key); one > now {
+			now, why = one, text
+		}
+	}
+	return name.FQDN, now, why
+}
+
+// become is what became of a record that is wanted. It is called with mu held.
+func (p *publisher) become(key ddns.Key) (kilnv1.NameState, string) {
+	if l := p.lanes[key.Server]; l != nil {
+		if now, why, ok := l.said(key); ok {
+			return now, why
+		}
+	}
+	if p.sure[key] {
+		return kilnv1.NameState_NAME_STATE_PUBLISHED, ""
+	}
+	return kilnv1.NameState_NAME_STATE_WAITING, ""
+}
+
+// sleep waits for a time, or until it is woken; false when the context ends.
+func sleep(ctx context.Context, during time.Duration, woken <-chan struct{}) bool {
+	timer := time.NewTimer(during)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-woken:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// counts are how many records there are in each state, and how long the one waits that waits longest, by server.
+func (p *publisher) counts() (states map[kilnv1.NameState]int64, longest map[string]time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	states, longest = map[kilnv1.NameState]int64{}, map[string]time.Duration{}
+	for key := range p.wants.Records {
+		now, _ := p.become(key)
+		states[now]++
+	}
+	for server := range p.lanes {
+		longest[server] = 0
+	}
+	now := time.Now()
+	for key, since := range p.since {
+		if state, _ := p.become(key); state == kilnv1.NameState_NAME_STATE_WAITING || state == kilnv1.NameState_NAME_STATE_REFUSED {
+			longest[key.Server] = max(longest[key.Server], now.Sub(since))
+		}
+	}
+	return states, longest
+}
