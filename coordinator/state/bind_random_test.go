@@ -250,6 +250,23 @@ func (s *street) check() {
 			at[key] = b.GetAddress()
 		}
 	}
+	labels := 0
+	for label, places := range s.m.addresses.named {
+		for _, at := range places {
+			if got := s.m.addresses.byAddress[at].GetName(); got != label {
+				s.t.Fatalf("%v is listed under the name %s and has %q", at, label, got)
+			}
+			labels++
+		}
+	}
+	for _, b := range s.m.Bindings() {
+		if b.GetName() != "" {
+			labels--
+		}
+	}
+	if labels != 0 {
+		s.t.Fatalf("%d labels more are listed than bindings have", labels)
+	}
 	count6 := 0
 	for at := range s.m.addresses.byAddress {
 		if at.subnet == "a" && s.six {
