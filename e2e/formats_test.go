@@ -200,6 +200,7 @@ func machineSays(t *testing.T, machine []string, until ...string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, machine[0], machine[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = endLimit // QEMU 7.2 may hang when it is told to end while firmware writes to the console
 	said := &untilWriter{words: until, found: cancel}
 	cmd.Stdout, cmd.Stderr = said, said
 	err := cmd.Run()

@@ -119,8 +119,8 @@ func Build(parts []Partition, opts Options) (*extents.List, error) {
 	if opts.Size != 0 {
 		disk = opts.Size
 	}
-	if disk%sector != 0 || disk < end {
-		return nil, step.Failf("a disk of %d bytes does not work: the partitions need %d and its size is a multiple of %d; make it larger", disk, end, sector)
+	if err := step.CheckDisk(disk, end, sector); err != nil {
+		return nil, err
 	}
 	return l, l.To(disk)
 }
