@@ -11,7 +11,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 DEMO_PACKAGES := cpio zstd dosfstools qemu-system-x86 ipxe-qemu seabios
 TEST_PACKAGES := gcc libc6-dev $(DEMO_PACKAGES) qemu-system-arm ovmf qemu-efi-aarch64 openssl iproute2 dnsmasq-base ipxe isc-dhcp-client dhcpcd-base \
   qemu-utils gdisk fdisk mtools xorriso genisoimage squashfs-tools erofs-utils cryptsetup-bin sbsigntool binutils skopeo \
-  syslinux syslinux-common syslinux-utils pxelinux isolinux systemd-boot-efi u-boot-tools
+  docker-registry syslinux syslinux-common syslinux-utils pxelinux isolinux systemd-boot-efi u-boot-tools
 # What make bench measures the edge beside, and with; what is missing is left out of its tables.
 BENCH_PACKAGES := iproute2 dnsmasq-base atftpd nginx-light curl atftp kea-dhcp4-server kea-admin
 # DHCP clients that an edge has to please.
@@ -34,7 +34,7 @@ build-all: ## build bin/kiln-linux-amd64 and bin/kiln-linux-arm64
 	GOOS=linux GOARCH=amd64 $(GOBUILD) -o bin/kiln-linux-amd64 ./cli/kiln
 	GOOS=linux GOARCH=arm64 $(GOBUILD) -o bin/kiln-linux-arm64 ./cli/kiln
 
-tools: ## build what tests need beside Kiln: a real S3 server
+tools: ## build what tests need beside Kiln: a real S3 server, crane
 	@deploy/tools.sh
 
 farm: build tools ## start a farm of processes on this machine: 3 coordinators, 4 builders, S3
