@@ -11,11 +11,13 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 DEMO_PACKAGES := cpio zstd dosfstools qemu-system-x86 ipxe-qemu seabios
 TEST_PACKAGES := gcc libc6-dev $(DEMO_PACKAGES) qemu-system-arm ovmf qemu-efi-aarch64 openssl iproute2 dnsmasq-base ipxe isc-dhcp-client dhcpcd-base bind9 \
   qemu-utils gdisk fdisk mtools xorriso genisoimage squashfs-tools erofs-utils cryptsetup-bin sbsigntool binutils skopeo \
-  syslinux syslinux-common syslinux-utils pxelinux isolinux systemd-boot-efi u-boot-tools
+  docker-registry syslinux syslinux-common syslinux-utils pxelinux isolinux systemd-boot-efi u-boot-tools
 # What make bench measures the edge beside, and with; what is missing is left out of its tables.
 BENCH_PACKAGES := iproute2 dnsmasq-base atftpd nginx-light curl atftp kea-dhcp4-server kea-admin
 # DHCP clients that an edge has to please.
 CLIENT_PACKAGES := busybox-static isc-dhcp-client dhcpcd-base systemd
+# Another host for builds that must give the same bytes: another processor, another time.
+HOST_PACKAGES := qemu-user faketime
 
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_CONNECT := connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1
@@ -34,7 +36,7 @@ build-all: ## build bin/kiln-linux-amd64 and bin/kiln-linux-arm64
 	GOOS=linux GOARCH=amd64 $(GOBUILD) -o bin/kiln-linux-amd64 ./cli/kiln
 	GOOS=linux GOARCH=arm64 $(GOBUILD) -o bin/kiln-linux-arm64 ./cli/kiln
 
-tools: ## build what tests need beside Kiln: a real S3 server
+tools: ## build what tests need beside Kiln: a real S3 server, crane
 	@deploy/tools.sh
 
 farm: build tools ## start a farm of processes on this machine: 3 coordinators, 4 builders, S3
@@ -59,9 +61,9 @@ test: ## everything that is quick: checks, all tests under the race detector, a 
 	go test -race -timeout 20m ./...
 
 e2e: ## the long end-to-end tests: every format under its firmware, all compressions, DHCP clients
-	@deploy/packages.sh $(TEST_PACKAGES) $(CLIENT_PACKAGES)
+	@deploy/packages.sh $(TEST_PACKAGES) $(CLIENT_PACKAGES) $(HOST_PACKAGES)
 	@$(MAKE) --no-print-directory build tools
-	KILN_E2E=full go test -count=1 -timeout 60m -v ./e2e/...
+	KILN_E2E=full go test -count=1 -timeout 120m -v ./e2e/...
 
 CHAOS ?= 5m
 chaos: tools ## break a farm of processes for CHAOS (5m), and check what it did; the report goes to build/chaos

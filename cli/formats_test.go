@@ -41,7 +41,7 @@ func TestFaultsOfFormatsGetASentence(t *testing.T) {
 		code int
 		want string // what the sentence holds
 	}{
-		{"a kernel without an EFI stub", []string{"--format", "uki", "--boot", "lab/boot:1", "hello.yml"}, exitFailed, "kernel"},
+		{"a kernel without an EFI stub", []string{"--format", "uki", "--boot", "lab/boot:1", "hello.yml"}, exitFailed, "the kernel has no EFI stub, so no firmware can start it"},
 		{"an image without boot loaders", []string{"--format", "raw-efi", "--boot", "lab/empty:1", "hello.yml"}, exitFailed,
 			"the image docker.io/lab/empty:1 has no systemd's UEFI stub for amd64: it should be at usr/lib/systemd/boot/efi/linuxx64.efi.stub"},
 		{"an image of boot loaders that is not there", []string{"--format", "raw-efi", "--boot", "lab/gone:1", "hello.yml"}, exitFailed,

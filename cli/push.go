@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
@@ -70,7 +73,7 @@ func (o *buildOptions) pushImages(ctx context.Context, stderr io.Writer) (err er
 		}
 		image, desc, err := pushLayout(at, o.push, with)
 		if err != nil {
-			return fmt.Errorf("push %s to %s: %w", t.path, o.push, err)
+			return o.pushProblem(err)
 		}
 		index = mutate.AppendManifests(mutate.IndexMediaType(index, types.OCIImageIndex), mutate.IndexAddendum{Add: image, Descriptor: *desc})
 		one = image
@@ -85,10 +88,24 @@ func (o *buildOptions) pushImages(ctx context.Context, stderr io.Writer) (err er
 		pushed, err = index.Digest()
 	}
 	if err != nil {
-		return fmt.Errorf("push to %s: %w", o.push, err)
+		return o.pushProblem(err)
 	}
 	_, err = fmt.Fprintf(stderr, "pushed %s@%s\n", o.push, pushed)
 	return err
+}
+
+// pushProblem says why a push failed. What was built is there.
+func (o *buildOptions) pushProblem(err error) error {
+	host := o.push.Context().RegistryStr()
+	var refused *transport.Error
+	var unreachable *net.OpError
+	switch {
+	case errors.As(err, &refused) && (refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden):
+		return fmt.Errorf("registry %s does not let you push to %s: log in with docker login %s, or push elsewhere; the files are written", host, o.push, host)
+	case errors.As(err, &unreachable):
+		return fmt.Errorf("registry %s cannot be reached to push to it: %w; check the name and the network; the files are written", host, unreachable.Err)
+	}
+	return fmt.Errorf("push to %s: %w; the files are written", o.push, err)
 }
 
 // pushLayout pushes all that is in a layout by digest, and gives its image.

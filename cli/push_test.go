@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,6 +86,29 @@ func TestPush(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestPushesThatFailGetASentence(t *testing.T) {
+	w := newWorld(t)
+	locked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer locked.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for _, c := range []struct{ name, url, want string }{
+		{"a registry that refuses", locked.URL, "does not let you push to"},
+		{"a registry that is gone", gone.URL, "cannot be reached to push to it: connect: connection refused; check the name"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			got := w.run("build", "--mirror", "docker.io="+w.registry, "--arch", "amd64", "--format", "oci", "--dir", dir, "--push", strings.TrimPrefix(c.url, "http://")+"/x:1", "hello.yml")
+			if got.code != exitFailed || !strings.Contains(got.last(), c.want) {
+				t.Errorf("exit code %d, %q, want %q", got.code, got.last(), c.want)
+			}
+			if _, err := os.Stat(filepath.Join(dir, "hello-oci.tar")); err != nil {
+				t.Errorf("what was built is not there: %v", err)
+			}
+		})
+	}
 }
 
 // contents are the files of a tar, by name.

@@ -23,7 +23,8 @@ type runFlags struct {
 	arch, accel, serial     string
 	data, dataFile          string
 	state, stateSize        string
-	code, vars, cmdline     string
+	code, vars              string
+	initrd, cmdline         string
 	memory, cpus            int
 	publish, extra          []string
 	uefi, bios, print, keep bool
@@ -35,7 +36,7 @@ func newRun(env Env) *cobra.Command {
 		Use:   "run [flags] FILE|NAME",
 		Short: "Boot an image in QEMU",
 		Long: `Boot an image in QEMU, with the firmware that it is for: a disk (raw, qcow2, VHD, VMDK), an ISO, a unified kernel image,
-or NAME-kernel with NAME-initrd.img or a root file system. The machine's serial console is the terminal; Ctrl-A X ends it.
+NAME-kernel with NAME-initrd.img or a root file system, or an archive of these (gcp, tar-kernel-initrd, oci). The machine's serial console is the terminal; Ctrl-A X ends it.
 What it writes to its disk is forgotten, unless --keep says otherwise.`,
 		Example: `  kiln run hello
   kiln run --publish 8080:80 hello-efi.img
@@ -59,6 +60,7 @@ func (f *runFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.state, "state", "", "file that is a disk for state; made when it is not there")
 	flags.StringVar(&f.stateSize, "state-size", "1G", "size of a new disk for state")
 	flags.StringVar(&f.serial, "serial", "stdio", "where the serial console goes: stdio or file:PATH")
+	flags.StringVar(&f.initrd, "initrd", "", "initrd that mounts the root file system, where the kernel cannot by itself")
 	flags.StringVar(&f.cmdline, "append", "", "text to put behind the kernel's command line, where there is no boot loader")
 	flags.BoolVar(&f.uefi, "uefi", false, "start it with UEFI (default: as the image wants)")
 	flags.BoolVar(&f.bios, "bios", false, "start it with a BIOS (default: as the image wants)")
@@ -73,19 +75,16 @@ func (f *runFlags) add(flags *pflag.FlagSet) {
 const stopWait = 5 * time.Second
 
 func runMachine(ctx context.Context, env Env, f *runFlags, path string) (err error) {
-	image, err := machine.Detect(path)
-	if err != nil {
-		return usagef("%w", err)
-	}
-	if err := f.adjust(image); err != nil {
-		return err
-	}
 	dir, err := os.MkdirTemp("", "kiln-run-")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	o := machine.Options{Memory: f.memory, CPUs: f.cpus, Accel: f.accel, Publish: f.publish, Append: f.cmdline, Keep: f.keep, Extra: f.extra, State: f.state}
+	defer func() { err = errors.Join(err, f.leave(dir, err, env)) }()
+	image, err := f.find(path, dir)
+	if err != nil {
+		return err
+	}
+	o := machine.Options{Memory: f.memory, CPUs: f.cpus, Accel: f.accel, Publish: f.publish, Initrd: f.initrd, Append: f.cmdline, Keep: f.keep, Extra: f.extra, State: f.state}
 	if o.Accel == "" {
 		o.Accel = accelerator(image.Arch)
 	}
@@ -124,6 +123,34 @@ func runMachine(ctx context.Context, env Env, f *runFlags, path string) (err err
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	return nil
+}
+
+// leave removes what was made for the machine, but not what a command line that was printed names.
+func (f *runFlags) leave(dir string, failed error, env Env) error {
+	if !f.print || failed != nil || os.Remove(dir) == nil {
+		return os.RemoveAll(dir)
+	}
+	_, err := fmt.Fprintf(env.Stderr, "the files in %s are for this command: remove them when you no longer need it\n", dir)
+	return err
+}
+
+// find looks at what there is at path. What is in an archive is unpacked into dir.
+func (f *runFlags) find(path, dir string) (*machine.Image, error) {
+	unpacked, err := machine.Unpack(path, dir)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	if unpacked != path && f.keep {
+		return nil, usagef("%s is an archive, and what the machine writes cannot be kept in it: unpack it, or leave --keep out", path)
+	}
+	image, err := machine.Detect(unpacked)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	if f.initrd != "" && image.Kind != machine.Root {
+		return nil, usagef("--initrd is for kernels with a root file system, and %s is a %s: leave it out", path, image.Kind)
+	}
+	return image, f.adjust(image)
 }
 
 // adjust is what flags say otherwise than the image.

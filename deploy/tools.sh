@@ -4,12 +4,20 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 versitygw=v1.8.0 # a real S3 server
+crane=v0.22.1     # reads registries
 
 tools=$PWD/build/tools
-stamp=$tools/versitygw-$versitygw
-if [[ -x $tools/versitygw && -e $stamp ]]; then exit 0; fi
 mkdir -p "$tools"
-echo "building the S3 server for tests (VersityGW $versitygw), which takes a minute or more the first time"
-GOFLAGS= GOBIN=$tools GOTOOLCHAIN=local go install "github.com/versity/versitygw/cmd/versitygw@$versitygw"
-rm -f "$tools"/versitygw-v*
-touch "$stamp"
+
+# tool NAME VERSION PACKAGE WHAT: builds it, unless that version is there.
+tool() {
+  local stamp=$tools/$1-$2
+  [[ ! -x $tools/$1 || ! -e $stamp ]] || return 0
+  echo "building $4 ($1 $2), which may take a minute or more the first time"
+  GOFLAGS= GOBIN=$tools GOTOOLCHAIN=local go install "$3@$2"
+  rm -f "$tools/$1"-v*
+  touch "$stamp"
+}
+
+tool versitygw "$versitygw" github.com/versity/versitygw/cmd/versitygw "the S3 server for tests"
+tool crane "$crane" github.com/google/go-containerregistry/cmd/crane "the reader of registries for tests"

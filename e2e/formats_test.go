@@ -78,27 +78,24 @@ func needFirmware(t *testing.T, arch string) {
 	}
 }
 
-// TestRootFileSystemsBoot starts the kernel with the root filesystem as a disk, and an initrd that mounts it.
+// TestRootFileSystemsBoot starts the kernel with the root filesystem as a disk, and an initrd that mounts it: the example's
+// kernel has no such file system built in.
 func TestRootFileSystemsBoot(t *testing.T) {
 	full(t)
 	w := prepared(t)
-	dir := w.build(t, "--arch", "amd64", "--format", "tar,kernel+squashfs", "--name", "squash")
-	erofs := w.build(t, "--arch", "amd64", "--format", "kernel+erofs", "--name", "erofs")
 	initrd := filepath.Join(t.TempDir(), "root.yml")
 	if err := os.WriteFile(initrd, []byte("init:\n  - kiln.example/root:demo\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), buildLimit)
-	defer cancel()
-	if _, err := w.run(ctx, w.kiln, "build", "--cache", w.cache, "--arch", "amd64", "--no-sbom", "--dir", dir, initrd); err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range []string{filepath.Join(dir, "squash-squashfs.img"), filepath.Join(erofs, "erofs-erofs.img")} {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			boot(t, x86("-kernel", filepath.Join(dir, "squash-kernel"), "-initrd", filepath.Join(dir, "root-initrd.img"),
-				"-append", cmdline(t, filepath.Join(dir, "squash-cmdline"))+" root=/dev/vda",
-				"-drive", "if=virtio,format=raw,readonly=on,file="+file), milestones("x86_64"))
-		})
+	for _, arch := range []string{"amd64", "arm64"} {
+		root := w.buildFile(t, initrd, "--arch", arch, "--no-sbom")
+		for _, format := range []string{"kernel+squashfs", "kernel+erofs", "kernel+iso"} {
+			t.Run(format+" "+arch, func(t *testing.T) {
+				needFirmware(t, arch)
+				dir := w.build(t, "--arch", arch, "--format", format)
+				boot(t, []string{w.kiln, "run", "--accel", "tcg", "--initrd", filepath.Join(root, "root-initrd.img"), filepath.Join(dir, "hello")}, milestones(machineNames[arch]))
+			})
+		}
 	}
 }
 
@@ -200,6 +197,7 @@ func machineSays(t *testing.T, machine []string, until ...string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, machine[0], machine[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = endLimit // QEMU 7.2 may hang when it is told to end while firmware writes to the console
 	said := &untilWriter{words: until, found: cancel}
 	cmd.Stdout, cmd.Stderr = said, said
 	err := cmd.Run()
@@ -238,7 +236,7 @@ func TestAnOutputThatDoesNotFit(t *testing.T) {
 		args := append([]string{"build", "--cache", w.cache, "--progress", "plain", "--arch", "amd64", "--disk-size", "8M", "--format", format, "--dir", dir}, loaders...)
 		out, err := w.run(ctx, w.kiln, append(args, "examples/hello.yml")...)
 		last := out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:]
-		if err == nil || !strings.Contains(last, "kiln: ") || !strings.Contains(last, "8") {
+		if err == nil || !strings.Contains(last, "kiln: ") || !strings.Contains(last, "a disk of 8388608 bytes is too small") {
 			t.Errorf("%s: %v: %q", format, err, last)
 		}
 		t.Log(last)

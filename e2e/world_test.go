@@ -18,6 +18,7 @@ const (
 	imagesLimit = 8 * time.Minute
 	buildLimit  = 2 * time.Minute
 	bootLimit   = 2 * time.Minute
+	endLimit    = 10 * time.Second // of a program that was told to end
 )
 
 // world is what the tests of one run share: a binary, and a cache with the example images.

@@ -14,6 +14,7 @@ type Options struct {
 	Publish []string // "8080:80": a port of this host and one of the machine; "…/udp"
 	State   string   // path of a disk for state; empty: none
 	Data    string   // path of an ISO with the machine's metadata; empty: none
+	Initrd  string   // of Root; empty: the kernel mounts it by itself
 	Append  string   // put behind the command line of Files and Root
 	Keep    bool     // what the machine writes to its disk stays
 	// Firmware of UEFI: code, and variables of this machine alone. Disk of a UKI: a disk that has it.
@@ -62,7 +63,11 @@ func Command(image *Image, o Options) ([]string, error) {
 		if !strings.Contains(" "+line, " root=") {
 			line = strings.TrimSpace(line + " root=/dev/vda ro")
 		}
-		add("-kernel", image.Kernel, "-append", line)
+		add("-kernel", image.Kernel)
+		if o.Initrd != "" {
+			add("-initrd", o.Initrd)
+		}
+		add("-append", line)
 		disk("raw", image.Path, ",readonly=on")
 	case Disk:
 		disk(image.Format, image.Path, snapshot)

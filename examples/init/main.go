@@ -50,7 +50,7 @@ func live(console *console) (command int) {
 	}
 	arguments := parseCmdline(readFile("/proc/cmdline"))
 	// What containers and virtual machines need; what the kernel has built in has no file and is left out.
-	for _, err := range kmod.Load([]string{"virtio_pci", "virtio_mmio", "virtio_net", "virtio_blk", "virtio_rng", "overlay"}) {
+	for _, err := range kmod.Load([]string{"virtio_pci", "virtio_mmio", "virtio_net", "virtio_blk", "virtio_rng", "overlay", "isofs"}) {
 		console.print("init", err.Error())
 	}
 	if err := loopbackUp(); err != nil {

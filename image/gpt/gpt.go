@@ -80,8 +80,8 @@ func Build(parts []Partition, opts Options) (*extents.List, error) {
 	if opts.Size != 0 {
 		size = opts.Size
 	}
-	if size%sector != 0 || size < end+(1+tableSectors)*sector {
-		return nil, step.Failf("a disk of %d bytes does not work: the partitions and their tables need %d and its size is a multiple of %d; make it larger", size, end+(1+tableSectors)*sector, sector)
+	if err := step.CheckDisk(size, end+(1+tableSectors)*sector, sector); err != nil {
+		return nil, err
 	}
 	table, err := entryTable(parts, starts)
 	if err != nil {

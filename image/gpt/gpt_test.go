@@ -144,7 +144,7 @@ func TestFaultsAreSentences(t *testing.T) {
 		{"a name that is no text", with(func(p *gpt.Partition) { p.Name = "\xff" }), gpt.Options{}, "the name"},
 		{"many partitions", make([]gpt.Partition, 129), gpt.Options{}, "up to 128"},
 		{"a disk that is small", []gpt.Partition{part}, gpt.Options{Size: 2 * mib}, "make it larger"},
-		{"a disk of half a sector", []gpt.Partition{part}, gpt.Options{Size: 8*mib + 1}, "multiple of 512"},
+		{"a disk of half a sector", []gpt.Partition{part}, gpt.Options{Size: 8*mib + 1}, "sectors of 512 bytes"},
 		{"a negative disk", []gpt.Partition{part}, gpt.Options{Size: -512}, "make it larger"},
 		{"long boot code", []gpt.Partition{part}, gpt.Options{BootCode: make([]byte, 441)}, "441 bytes and may have 440"},
 		{"a huge partition", with(func(p *gpt.Partition) { p.Size = math.MaxInt64 &^ 511 }), gpt.Options{}, "largest possible disk"},

@@ -62,7 +62,7 @@ func Start(parts []Partition) ([]int64, error) {
 			return nil, err
 		}
 		if (at+size)/sector > maxSectors {
-			return nil, step.Failf("partition %d ends beyond 2 TiB, which a DOS partition table cannot say: use a GPT", i+1)
+			return nil, step.Failf("partition %d ends beyond 2 TiB, which a DOS partition table cannot say: make it smaller, or use a GPT, as formats for UEFI do", i+1)
 		}
 		starts = append(starts, at)
 		at = (at + size + Align - 1) &^ (Align - 1)
@@ -119,8 +119,8 @@ func Build(parts []Partition, opts Options) (*extents.List, error) {
 	if opts.Size != 0 {
 		disk = opts.Size
 	}
-	if disk%sector != 0 || disk < end {
-		return nil, step.Failf("a disk of %d bytes does not work: the partitions need %d and its size is a multiple of %d; make it larger", disk, end, sector)
+	if err := step.CheckDisk(disk, end, sector); err != nil {
+		return nil, err
 	}
 	return l, l.To(disk)
 }
@@ -135,7 +135,7 @@ func (p *Partition) size(i int) (int64, error) {
 	case p.Size == 0 && content == 0:
 		return 0, step.Failf("partition %d has neither contents nor a size: give it one", i+1)
 	case max(p.Size, content) > maxSectors*sector:
-		return 0, step.Failf("partition %d has %d bytes, and a DOS partition table can say up to 2 TiB: use a GPT", i+1, max(p.Size, content))
+		return 0, step.Failf("partition %d has %d bytes, and a DOS partition table can say up to 2 TiB: make it smaller, or use a GPT, as formats for UEFI do", i+1, max(p.Size, content))
 	case p.Size == 0:
 		return (content + Align - 1) &^ (Align - 1), nil
 	case p.Size < 0 || p.Size%sector != 0:

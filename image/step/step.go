@@ -130,6 +130,20 @@ func (f *Failure) Unwrap() error { return f.Err }
 // Failf makes a Failure.
 func Failf(format string, args ...any) error { return &Failure{fmt.Errorf(format, args...)} }
 
+// CheckDisk says why a disk cannot have size bytes when what goes onto it needs so many, and has sectors of so many.
+func CheckDisk(size, needs, sector int64) error {
+	const mib = 1 << 20
+	switch {
+	case size < needs:
+		return Failf("a disk of %d bytes is too small: what goes onto it needs %d bytes; make it larger, %dM at least, or leave its size out (--disk-size)",
+			size, needs, (needs+mib-1)/mib)
+	case size%sector != 0:
+		return Failf("a disk of %d bytes cannot be made: it consists of sectors of %d bytes; choose a multiple, such as %dM (--disk-size)",
+			size, sector, (size+mib-1)/mib)
+	}
+	return nil
+}
+
 // MissingBlob says that an input is not in the cache. It wraps cache.ErrNotFound.
 type MissingBlob struct{ Digest cache.Digest }
 

@@ -23,7 +23,7 @@ func Check(kernel io.ReaderAt, size int64, machine Machine) error {
 		return blame(err, "the kernel", "")
 	}
 	if len(head) > 2 && head[0] == 0x1f && head[1] == 0x8b {
-		return step.Failf("%w; give the unpacked one (Image, not Image.gz or a compressed vmlinuz)", ErrCompressed)
+		return step.Failf("%w; build with --decompress-kernel, or give the unpacked one (Image, not Image.gz or a compressed vmlinuz)", ErrCompressed)
 	}
 	if len(head) < dosHeaderLen || string(head[:2]) != "MZ" {
 		return step.Failf("the kernel has no EFI stub, so no firmware can start it; " + takeAnother)
