@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/edge/bottleneck"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/conns"
 	"github.com/kiln-farm/kiln/edge/fair"
@@ -45,7 +46,11 @@ type Edge struct {
 	cfg     Config
 	handler http.Handler
 	others  *others
+	begun   time.Time
+	blobs   cache.Blobs // as machines ask for them
 	queue   *fair.Queue // of transfers over HTTP
+	fills   bottleneck.Waits
+	strain  atomic.Pointer[strained]
 
 	refused    atomic.Uint64 // transfers
 	complained atomic.Int64  // when it was said last that transfers are refused, Unix ns
@@ -72,7 +77,8 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	e := &Edge{cfg: cfg, others: openOthers(cfg.Intents, cfg.Log), queue: fair.New(cfg.Fair)}
+	e := &Edge{cfg: cfg, others: openOthers(cfg.Intents, cfg.Log), begun: time.Now(), queue: fair.New(cfg.Fair)}
+	e.blobs = watchedBlobs{cfg.Blobs, e}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", e.index)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })

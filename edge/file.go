@@ -24,9 +24,9 @@ func (e *Edge) artifact(w http.ResponseWriter, r *http.Request) {
 	a, err := cache.GetArtifact(r.Context(), e.cfg.Store, d)
 	switch {
 	case err == nil:
-		reader, err = cache.OpenArtifact(r.Context(), e.cfg.Blobs, a)
+		reader, err = cache.OpenArtifact(r.Context(), e.blobs, a)
 	case errors.Is(err, cache.ErrNotFound):
-		reader, err = cache.OpenWhole(r.Context(), e.cfg.Blobs, d)
+		reader, err = cache.OpenWhole(r.Context(), e.blobs, d)
 	}
 	if err != nil {
 		e.absent(w, r, err, d.String())
@@ -57,7 +57,7 @@ type sent struct {
 
 // serve answers with an artifact.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *cache.Artifact, d cache.Digest) sent {
-	reader, err := cache.OpenArtifact(r.Context(), e.cfg.Blobs, a)
+	reader, err := cache.OpenArtifact(r.Context(), e.blobs, a)
 	if err != nil {
 		e.absent(w, r, err, d.String())
 		return sent{}
@@ -121,6 +121,9 @@ func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader *cache.Artifa
 	}
 	n, err := reader.WriteRange(to, offset, length)
 	waited := t.close()
+	if t != nil {
+		httpWait.Record(r.Context(), waited.Seconds())
+	}
 	httpBytes.Add(r.Context(), n)
 	if err != nil {
 		e.cfg.Log.Info("a transfer ended early", "path", config.Redact(r.URL.Path), "client", r.RemoteAddr, "sent", n, "of", length, "error", err)

@@ -11,6 +11,9 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/kiln-farm/kiln/edge/conns"
 	"github.com/kiln-farm/kiln/edge/fair"
 )
@@ -80,7 +83,9 @@ func (e *Edge) refuse(w http.ResponseWriter, r *http.Request, why error) {
 		w.Header().Del(name)
 	}
 	fail(w, http.StatusServiceUnavailable, why.Error())
-	refusedNow := e.refused.Add(1)
+	refusedNow, full := e.refused.Add(1), &fair.Full{}
+	errors.As(why, &full)
+	httpNo.Add(r.Context(), 1, metric.WithAttributes(attribute.String("full", full.What)))
 	now := e.now().UnixNano()
 	if last := e.complained.Load(); now-last > int64(complainEvery) && e.complained.CompareAndSwap(last, now) {
 		e.cfg.Log.Warn("a transfer was refused; clients are told to ask again", "client", r.RemoteAddr, "why", why, "refused", refusedNow)

@@ -29,7 +29,7 @@ type wire struct {
 	mu       sync.Mutex // is held while a packet is on the line
 }
 
-const packetSize = 8 << 10 // bytes
+const packetSize = 16 << 10 // bytes
 
 func newWire(rate float64) *wire {
 	return &wire{rate: rate, accepted: make(chan net.Conn), closed: make(chan struct{})}
@@ -117,7 +117,7 @@ func request(t testing.TB, c net.Conn, path string) {
 }
 
 func TestAGreedyClientHasOneShareOfTheLine(t *testing.T) {
-	const connections, modest, rate = 64, 20, 16e6
+	const connections, modest, rate = 64, 20, 40e6
 	w, e, large, _ := wired(t, rate, fair.Config{})
 	counts := make([]atomic.Int64, modest+1)
 	for n := range connections + modest {

@@ -19,7 +19,7 @@ type core struct {
 	ready   []*Transfer // that have got their turn since this was read last
 
 	turnsGiven, slowTurns, refused uint64
-	waited, worked                 time.Duration // of all turns that have begun, and that have ended
+	starved, worked                time.Duration // of all clients without any turn, and of all turns that have ended
 	waiting                        int           // transfers
 }
 
@@ -33,6 +33,7 @@ type client struct {
 	ring      *list.List
 	place     *list.Element // in the ring, where it may have a turn
 	slow      bool          // its last turn took too long
+	freed     time.Duration // since then it has no turn
 }
 
 // flow is one of those who share a client's turns.
@@ -225,8 +226,11 @@ func (c *core) give(k *client, now time.Duration) {
 	}
 	c.waiting--
 	c.turnsGiven++
-	c.waited += now - t.since
-	t.waited += now - t.since
+	if k.working == 0 { // otherwise it waited for itself
+		wait := now - max(t.since, k.freed)
+		c.starved += wait
+		t.waited += wait
+	}
 	t.state, t.begun = working, now
 	t.size = min(t.size, c.turn(k))
 	f.given += t.size
@@ -299,7 +303,9 @@ func (c *core) landed(t *Transfer, now time.Duration) {
 		return
 	}
 	t.state = idle
-	t.client.working--
+	if t.client.working--; t.client.working == 0 {
+		t.client.freed = now
+	}
 	c.put(t.client)
 	c.pump(now)
 }

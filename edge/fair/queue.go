@@ -155,7 +155,7 @@ func (t *Transfer) Landed() {
 	q.wake()
 }
 
-// Waited is for how long the transfer has waited for its turns.
+// Waited is for how long the transfer has waited for its turns because of other clients.
 func (t *Transfer) Waited() time.Duration {
 	t.queue.mu.Lock()
 	defer t.queue.mu.Unlock()
@@ -174,7 +174,8 @@ func (t *Transfer) Leave() {
 // Counts are what a Queue has done since it was made, and what there is now.
 type Counts struct {
 	Turns, SlowTurns, Refused uint64
-	Waited, Worked            time.Duration // of all transfers together
+	Starved                   time.Duration // of all clients together: they wanted to send, and had no turn
+	Worked                    time.Duration // of all turns that have ended
 	Clients, Transfers        int           // now
 	Waiting                   int           // transfers that wait for their turn now
 	WaitingClients            int           // clients that wait, and have no turn
@@ -186,18 +187,19 @@ func (q *Queue) Counts() Counts {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	c := q.core
-	all := Counts{Turns: c.turnsGiven, SlowTurns: c.slowTurns, Refused: c.refused, Waited: c.waited, Worked: c.worked,
+	all := Counts{Turns: c.turnsGiven, SlowTurns: c.slowTurns, Refused: c.refused, Starved: c.starved, Worked: c.worked,
 		Clients: len(c.clients), Transfers: c.count, Waiting: c.waiting, Rate: c.rate.perSecond}
 	now := q.now()
 	for _, k := range c.clients {
-		if len(k.flows) > 0 && k.working == 0 {
-			all.WaitingClients++
+		if len(k.flows) == 0 || k.working > 0 {
+			continue
 		}
+		all.WaitingClients++
+		since := now
 		for _, f := range k.flows {
-			for _, t := range f.waiting {
-				all.Waited += now - t.since
-			}
+			since = min(since, f.waiting[0].since)
 		}
+		all.Starved += now - max(since, k.freed)
 	}
 	return all
 }

@@ -60,6 +60,7 @@ type Counters struct {
 	Refused    uint64 // requests that were answered with an error before any file was looked for
 	Dropped    uint64 // requests above the limits: not answered, so that the client asks again
 	Ignored    uint64 // packets that are no requests, or were sent to everyone
+	Active     int    // transfers under way now
 }
 
 // Server answers read requests. Its fields must not change once Serve is called.
@@ -103,7 +104,10 @@ type transfer struct {
 
 // Counters are the counts of now.
 func (s *Server) Counters() Counters {
-	return Counters{Transfers: s.transfers.Load(), Duplicates: s.duplicates.Load(), Refused: s.refused.Load(),
+	s.mu.Lock()
+	active := len(s.active)
+	s.mu.Unlock()
+	return Counters{Active: active, Transfers: s.transfers.Load(), Duplicates: s.duplicates.Load(), Refused: s.refused.Load(),
 		Dropped: s.dropped.Load(), Ignored: s.ignored.Load()}
 }
 
