@@ -111,8 +111,17 @@ func dial(client netip.AddrPort, asked netip.Addr) (lineCloser, error) {
 	if client.Addr().Is4() {
 		whole(conn)
 	}
-	return conn, nil
+	return &udpLine{UDPConn: conn}, nil
 }
+
+// udpLine is a socket of its own.
+type udpLine struct {
+	*net.UDPConn
+	segment []byte // what the kernel is told with several packets
+}
+
+// noAddress is where a connected socket sends to.
+var noAddress netip.AddrPort
 
 // lineCloser is a line that somebody else may close to end the transfer.
 type lineCloser interface {
