@@ -9,6 +9,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/edge"
+	"github.com/kiln-farm/kiln/edge/fair"
 )
 
 type edgeFlags struct {
@@ -18,6 +19,8 @@ type edgeFlags struct {
 	listen, url string
 	url6        string // over IPv6; empty: not
 	peers       []string
+	inFlight    string // bytes
+	transfers   int
 	pxe         pxeFlags
 }
 
@@ -44,6 +47,8 @@ machines from that when the farm and its cache are away. Without, it serves a ca
 	flags.StringVar(&f.listen, "listen", "", "address for HTTP (default 127.0.0.1:7380, or that of --interface)")
 	flags.StringVar(&f.url, "url", "", "URL under which machines reach this edge (default: where it listens)")
 	flags.StringSliceVar(&f.peers, "peer", nil, "URL of another edge, at which a boot may go on (default: those of the farm)")
+	flags.StringVar(&f.inFlight, "http-in-flight", "16M", "bytes of files that are sent over HTTP at once; machines take turns beyond that")
+	flags.IntVar(&f.transfers, "http-transfers", fair.DefaultTransfers, "files that are sent over HTTP at once, those that wait for their turn included; who is beyond that is told to ask again")
 	f.pxe.add(flags)
 	return cmd
 }
@@ -57,6 +62,13 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	}
 	if err := f.pxe.check(); err != nil {
 		return err
+	}
+	inFlight, err := parseSize("--http-in-flight", f.inFlight)
+	if err != nil {
+		return err
+	}
+	if inFlight < 1 || f.transfers < 1 {
+		return usagef("--http-in-flight and --http-transfers are at least 1: leave them out for the defaults")
 	}
 	address, err := f.pxe.address(f.listen)
 	if err != nil {
@@ -90,7 +102,8 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 		return err
 	}
 	events := edge.NewEvents(source.name, source.report, log)
-	e, err := edge.New(edge.Config{Store: source.store, Blobs: source.blobs, Log: log, Intents: intents, Events: events, Once: source.once, URL: f.url})
+	e, err := edge.New(edge.Config{Store: source.store, Blobs: source.blobs, Log: log, Intents: intents, Events: events, Once: source.once, URL: f.url,
+		Fair: fair.Config{Bytes: inFlight, Transfers: f.transfers}})
 	if err != nil {
 		return err
 	}
@@ -111,6 +124,7 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	if err := f.pxe.serve6(ctx, e, f.url6, places, log, &clean); err != nil {
 		return err
 	}
+	clean.run(ctx, func(ctx context.Context) { e.Watch(ctx, f.pxe.tftpLoad) })
 	log.Info("listening", "address", f.url)
 	env.notify(log, node.Ready)
 	clean.run(ctx, func(running context.Context) {

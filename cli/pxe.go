@@ -31,8 +31,18 @@ type pxeFlags struct {
 	v6         pxe6Flags
 	probe      time.Duration
 
-	pools *farmPool  // nil: there is no farm
-	given *pool.Pool // what serve and serve6 give addresses out of; nil: nothing
+	pools *farmPool      // nil: there is no farm
+	given *pool.Pool     // what serve and serve6 give addresses out of; nil: nothing
+	files []*tftp.Server // once they serve
+}
+
+// tftpLoad is how many transfers are under way, and how many requests were too many.
+func (f *pxeFlags) tftpLoad() (transfers int, dropped uint64) {
+	for _, s := range f.files {
+		c := s.Counters()
+		transfers, dropped = transfers+c.Active, dropped+c.Dropped
+	}
+	return transfers, dropped
 }
 
 // poolWorkers is how many packets are decided at once with pools: some wait for the farm, or for whether an address is in use.
@@ -96,6 +106,7 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *edge.Intent
 	pxe := &edge.PXE{Edge: e, Full: f.dhcp == "full", Loaders: loaders, BIOS: f.bios}
 	e.ServeLoaders(pxe)
 	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Shown: config.Redact, Log: log}
+	f.files = append(f.files, files)
 	for _, name := range f.interfaces {
 		ip, err := interfaceAddress(name)
 		if err != nil && f.only6() {

@@ -126,6 +126,7 @@ func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places 
 	}
 	pxe := &edge.PXE6{PXE: &edge.PXE{Edge: e, Loaders: loaders, Pool: f.given}, Full: f.v6.dhcp == "full", URL: url, At: map[string]edge.Place{}}
 	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Shown: config.Redact, Log: log, MaxBlock: blockOverIPv6}
+	f.files = append(f.files, files)
 	offers := map[string]dhcp.Offer{}
 	for _, name := range f.interfaces {
 		place := places[name]

@@ -99,7 +99,7 @@ func (e *Edge) text(ctx context.Context, o *kilnv1.BuildOutput) (string, error) 
 	if a.Size > most {
 		return "", fmt.Errorf("%s has %d bytes, more than the %d of a command line", o.GetFile(), a.Size, most)
 	}
-	reader, err := cache.OpenArtifact(ctx, e.cfg.Blobs, a)
+	reader, err := cache.OpenArtifact(ctx, e.blobs, a)
 	if err != nil {
 		return "", err
 	}

@@ -13,7 +13,10 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/edge/bottleneck"
 	"github.com/kiln-farm/kiln/edge/config"
+	"github.com/kiln-farm/kiln/edge/conns"
+	"github.com/kiln-farm/kiln/edge/fair"
 )
 
 const (
@@ -34,6 +37,8 @@ type Config struct {
 	Events  *Events     // what machines do; nil: nobody is told
 	Once    config.Once // among all edges, for secrets; nil: none are given
 	URL     string      // of this edge, as machines reach it: "http://10.0.0.2:7380"
+
+	Fair fair.Config // how what HTTP sends is shared out; zero: the defaults
 }
 
 // Edge serves one cache.
@@ -41,6 +46,14 @@ type Edge struct {
 	cfg     Config
 	handler http.Handler
 	others  *others
+	begun   time.Time
+	blobs   cache.Blobs // as machines ask for them
+	queue   *fair.Queue // of transfers over HTTP
+	fills   bottleneck.Waits
+	strain  atomic.Pointer[strained]
+
+	refused    atomic.Uint64 // transfers
+	complained atomic.Int64  // when it was said last that transfers are refused, Unix ns
 
 	pxe atomic.Pointer[PXE] // nil: firmware finds the edge by other means
 
@@ -64,7 +77,8 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	e := &Edge{cfg: cfg, others: openOthers(cfg.Intents, cfg.Log)}
+	e := &Edge{cfg: cfg, others: openOthers(cfg.Intents, cfg.Log), begun: time.Now(), queue: fair.New(cfg.Fair)}
+	e.blobs = watchedBlobs{cfg.Blobs, e}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", e.index)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
@@ -86,9 +100,9 @@ func (e *Edge) Handler() http.Handler { return e.handler }
 // Serve serves on l until ctx ends, and then lets transfers under way end.
 func (e *Edge) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{Handler: e.handler, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(e.cfg.Log.Handler(), slog.LevelDebug)}
+		ConnContext: withConn, ErrorLog: slog.NewLogLogger(e.cfg.Log.Handler(), slog.LevelDebug)}
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(l) }()
+	go func() { done <- server.Serve(&conns.Listener{Listener: l}) }()
 	select {
 	case err := <-done:
 		return err

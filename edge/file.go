@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/edge/config"
 )
 
 // artifact serves bytes by their digest: an output, or a blob.
@@ -22,9 +24,9 @@ func (e *Edge) artifact(w http.ResponseWriter, r *http.Request) {
 	a, err := cache.GetArtifact(r.Context(), e.cfg.Store, d)
 	switch {
 	case err == nil:
-		reader, err = cache.OpenArtifact(r.Context(), e.cfg.Blobs, a)
+		reader, err = cache.OpenArtifact(r.Context(), e.blobs, a)
 	case errors.Is(err, cache.ErrNotFound):
-		reader, err = cache.OpenWhole(r.Context(), e.cfg.Blobs, d)
+		reader, err = cache.OpenWhole(r.Context(), e.blobs, d)
 	}
 	if err != nil {
 		e.absent(w, r, err, d.String())
@@ -47,20 +49,26 @@ func (e *Edge) absent(w http.ResponseWriter, r *http.Request, err error, what st
 	fail(w, http.StatusInternalServerError, "the cache cannot be read; see the edge's log")
 }
 
+// sent is how an answer went.
+type sent struct {
+	whole  bool          // the client has all that it asked for
+	waited time.Duration // for this edge
+}
+
 // serve answers with an artifact.
-func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *cache.Artifact, d cache.Digest) {
-	reader, err := cache.OpenArtifact(r.Context(), e.cfg.Blobs, a)
+func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *cache.Artifact, d cache.Digest) sent {
+	reader, err := cache.OpenArtifact(r.Context(), e.blobs, a)
 	if err != nil {
 		e.absent(w, r, err, d.String())
-		return
+		return sent{}
 	}
 	defer reader.Close()
-	e.send(w, r, reader, d)
+	return e.send(w, r, reader, d)
 }
 
 // send answers with the bytes of a file, or the range of them that was asked for (RFC 9110 §13, §14). A request for
 // several ranges gets the whole, as it may.
-func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader *cache.ArtifactReader, d cache.Digest) {
+func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader *cache.ArtifactReader, d cache.Digest) sent {
 	size := reader.Size()
 	etag := `"` + d.String() + `"`
 	h := w.Header()
@@ -69,7 +77,7 @@ func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader *cache.Artifa
 	h.Set("Content-Type", "application/octet-stream")
 	if matches(r.Header.Get("If-None-Match"), etag) {
 		w.WriteHeader(http.StatusNotModified)
-		return
+		return sent{whole: true}
 	}
 	offset, length, status := int64(0), size, http.StatusOK
 	if spec := r.Header.Get("Range"); spec != "" && (r.Header.Get("If-Range") == "" || r.Header.Get("If-Range") == etag) {
@@ -78,7 +86,7 @@ func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader *cache.Artifa
 		case ok && !satisfiable:
 			h.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
 			fail(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("the file has %d bytes only", size))
-			return
+			return sent{}
 		case ok:
 			offset, length, status = o, n, http.StatusPartialContent
 			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", o, o+n-1, size))
@@ -91,19 +99,36 @@ func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader *cache.Artifa
 			h.Del("ETag")
 			h.Del("Content-Range")
 			e.absent(w, r, err, d.String())
-			return
+			return sent{}
+		}
+	}
+	head := r.Method == http.MethodHead || length == 0
+	var t *turns
+	if !head {
+		var ok bool
+		if t, ok = e.begin(w, r, length); !ok {
+			return sent{}
 		}
 	}
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
 	w.WriteHeader(status)
-	if r.Method == http.MethodHead || length == 0 {
-		return
+	if head {
+		return sent{whole: true}
 	}
-	sent, err := reader.WriteRange(unwrap(w), offset, length)
-	httpBytes.Add(r.Context(), sent)
+	to := unwrap(w)
+	if t != nil {
+		to = t
+	}
+	n, err := reader.WriteRange(to, offset, length)
+	waited := t.close()
+	if t != nil {
+		httpWait.Record(r.Context(), waited.Seconds())
+	}
+	httpBytes.Add(r.Context(), n)
 	if err != nil {
-		e.cfg.Log.Info("a transfer ended early", "path", r.URL.Path, "client", r.RemoteAddr, "error", err)
+		e.cfg.Log.Info("a transfer ended early", "path", config.Redact(r.URL.Path), "client", r.RemoteAddr, "sent", n, "of", length, "error", err)
 	}
+	return sent{err == nil, waited}
 }
 
 // unwrap finds the server's own writer, whose ReadFrom uses sendfile(2).

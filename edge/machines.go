@@ -163,13 +163,25 @@ func (e *Edge) machineFile(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ref, begun := held.ref, time.Now()
-	if !e.release(w, r, ref) || r.Method == http.MethodHead {
+	went := e.release(w, ofMachine(r, boot.Name()), ref)
+	if !went.whole || r.Method == http.MethodHead {
 		return
 	}
 	event := fileEvent(boot, t, held)
 	event.Address, event.Bytes, event.DurationMs = addressOf(r), ref.GetSize(), time.Since(begun).Milliseconds()
-	event.Detail = fmt.Sprintf("%d bytes in %d ms", event.Bytes, event.DurationMs)
+	event.Detail = fmt.Sprintf("%d bytes in %d ms", event.Bytes, event.DurationMs) + went.forEdge()
 	e.tell(event)
+}
+
+// toldWait is from when on a timeline tells that a machine waited for this edge.
+const toldWait = time.Second
+
+// forEdge is for how long a machine waited because of this edge, as its timeline tells it.
+func (s sent) forEdge() string {
+	if s.waited < toldWait {
+		return ""
+	}
+	return fmt.Sprintf(", %d ms of them waiting for other machines at this edge", s.waited.Milliseconds())
 }
 
 // fileEvent is that a machine has a file of its release.
@@ -184,16 +196,15 @@ func fileEvent(boot *intent.Boot, t config.Token, held releaseFile) *kilnv1.Boot
 	return event
 }
 
-// release serves a file of a release; false when it could not.
-func (e *Edge) release(w http.ResponseWriter, r *http.Request, ref *kilnv1.FileRef) bool {
-	a, err := e.file(r.Context(), ref)
+// release serves a file of a release.
+func (e *Edge) release(w http.ResponseWriter, r *http.Request, ref *kilnv1.FileRef) sent {
+	a, err := e.file(r.Context(), e.blobs, ref)
 	if err != nil {
 		e.absent(w, r, err, ref.GetDigest())
-		return false
+		return sent{}
 	}
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	e.serve(w, r, a, a.Digest)
-	return true
+	return e.serve(w, r, a, a.Digest)
 }
 
 // machineUKI serves the unified kernel image of a machine, by its MAC: what UEFI's HTTP boot fetches has no token.
@@ -213,8 +224,8 @@ func (e *Edge) machineUKI(w http.ResponseWriter, r *http.Request) {
 	if source, err := netip.ParseAddr(addressOf(r)); err == nil {
 		e.fetched(mac, source)
 	}
-	if e.release(w, r, files.GetUki()) && r.Method != http.MethodHead {
-		event.Bytes, event.Detail = files.GetUki().GetSize(), "release "+boot.Release.GetName()
+	if went := e.release(w, r, files.GetUki()); went.whole && r.Method != http.MethodHead {
+		event.Bytes, event.Detail = files.GetUki().GetSize(), "release "+boot.Release.GetName()+went.forEdge()
 		e.tell(event)
 	}
 }

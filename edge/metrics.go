@@ -18,6 +18,8 @@ var (
 	httpTime  = meters.Seconds("kiln.edge.http.duration", "Time of HTTP requests, by the first part of their path and status")
 	httpBytes = meters.Counter("kiln.edge.http.bytes", "By", "Bytes of bodies sent over HTTP")
 	httpNow   = meters.UpDown("kiln.edge.http.active", "{request}", "HTTP requests under way")
+	httpWait  = meters.Seconds("kiln.edge.http.wait.duration", "Time that transfers over HTTP waited for their turns because of other machines")
+	httpNo    = meters.Counter("kiln.edge.http.refused", "{transfer}", "Transfers over HTTP that were too many: clients were told to ask again, by what was full")
 	tftpTime  = meters.Seconds("kiln.edge.tftp.duration", "Time of TFTP transfers, by how they ended")
 	tftpBytes = meters.Counter("kiln.edge.tftp.bytes", "By", "Bytes sent over TFTP")
 	lost      = meters.Counter("kiln.edge.events.lost", "{event}", "Events that nobody could be told for too long")
@@ -31,7 +33,8 @@ func (e *Edge) Measure() (stop func()) {
 	held := meters.Gauge("kiln.edge.events.held", "{event}", "Events that wait to be told", func(observe func(int64, ...metric.ObserveOption)) {
 		observe(int64(e.cfg.Events.Held()))
 	})
-	return func() { revision(); held() }
+	strain := e.measureStrain()
+	return func() { revision(); held(); strain() }
 }
 
 func countEvent(e *kilnv1.BootEvent) {

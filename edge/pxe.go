@@ -279,12 +279,12 @@ func (p *PXE) Open(ctx context.Context, client netip.AddrPort, name string) (tft
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w: %w", name, fs.ErrNotExist, err)
 	}
-	a, err := p.Edge.file(ctx, files.GetUki())
+	a, err := p.Edge.file(ctx, p.Edge.blobs, files.GetUki())
 	if err != nil {
 		return nil, err
 	}
 	p.Edge.fetched(mac, client.Addr().Unmap())
-	return cache.OpenArtifact(ctx, p.Edge.cfg.Blobs, a)
+	return cache.OpenArtifact(ctx, p.Edge.blobs, a)
 }
 
 // ukiName reads the name of a unified kernel image. Its architecture is that of the firmware: a release may be for several.

@@ -127,11 +127,11 @@ func (p *PXE) openFile(ctx context.Context, a asked) (tftp.File, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s of no release: %w", a.digest, fs.ErrNotExist)
 	}
-	artifact, err := p.Edge.file(ctx, held.ref)
+	artifact, err := p.Edge.file(ctx, p.Edge.blobs, held.ref)
 	if err != nil {
 		return nil, err
 	}
-	return cache.OpenArtifact(ctx, p.Edge.cfg.Blobs, artifact)
+	return cache.OpenArtifact(ctx, p.Edge.blobs, artifact)
 }
 
 // config is the configuration for whoever asks. It is the same decision as that of the iPXE script.

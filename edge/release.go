@@ -14,7 +14,7 @@ const maxDescription = cache.MaxArtifactEncoding
 
 // file is a release's file as an artifact. Its description is a blob, which is here when its bytes are: no record of the
 // shared cache is needed.
-func (e *Edge) file(ctx context.Context, ref *kilnv1.FileRef) (*cache.Artifact, error) {
+func (e *Edge) file(ctx context.Context, blobs cache.Blobs, ref *kilnv1.FileRef) (*cache.Artifact, error) {
 	want, err := cache.ParseDigest(ref.GetDigest())
 	if err != nil {
 		return nil, err
@@ -26,7 +26,7 @@ func (e *Edge) file(ctx context.Context, ref *kilnv1.FileRef) (*cache.Artifact, 
 	if err != nil {
 		return nil, err
 	}
-	f, err := e.cfg.Blobs.Open(ctx, description)
+	f, err := blobs.Open(ctx, description)
 	if err != nil {
 		return nil, err
 	}

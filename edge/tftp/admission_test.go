@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,13 +152,120 @@ func TestLimitsOfTransfers(t *testing.T) {
 			w.listen("192.0.2."+strconv.Itoa(20+i), 0).WriteTo(encodeRequest(opRead, "1000", "octet"), addrOf(serverPort))
 		}
 		time.Sleep(time.Millisecond)
-		if c := w.server.Counters(); c.Transfers != 3 || c.Dropped != 3 {
-			t.Errorf("more clients: got %+v, want 3 transfers", c)
+		if c := w.server.Counters(); c.Transfers != 5 || c.Dropped != 1 || c.Evicted != 2 || c.Active != 3 {
+			t.Errorf("more clients: got %+v, want 3 transfers, and those before them evicted that nobody answered to", c)
 		}
 		time.Sleep(time.Minute)
 		k := w.client()
 		if err := k.get("1000"); err != nil {
 			t.Errorf("when the others have ended: %v", err)
+		}
+	})
+}
+
+func TestForgedRequestsDoNotKeepMachinesOut(t *testing.T) {
+	inWorld(t, func(w *world) { w.server.MaxTransfers, w.delay = 100, time.Millisecond }, func(t *testing.T, w *world) {
+		stop := make(chan struct{})
+		go func() { // ten thousand requests a second, each with the address of somebody who is not there
+			for n := 0; ; n++ {
+				forged := w.network.forge(netip.AddrFrom4([4]byte{198, byte(18 + n>>16), byte(n >> 8), byte(n)}))
+				forged.WriteTo(encodeRequest(opRead, "100000", "octet"), addrOf(serverPort))
+				select {
+				case <-stop:
+					return
+				case <-time.After(100 * time.Microsecond):
+				}
+			}
+		}()
+		time.Sleep(100 * time.Millisecond)
+		var group sync.WaitGroup
+		for n := range 20 {
+			group.Go(func() {
+				k := newClient(w.listen("192.0.2."+strconv.Itoa(20+n), 0), serverPort, opts("blksize", "1000")...)
+				if err := k.get("50000"); err != nil || len(k.data) != 50000 {
+					t.Errorf("machine %d got %d bytes: %v", n, len(k.data), err)
+				}
+			})
+		}
+		group.Wait()
+		close(stop)
+		if c := w.server.Counters(); c.Evicted < 500 || c.Active > 100 {
+			t.Errorf("got %+v, want many evicted and at most 100 at once", c)
+		}
+	})
+}
+
+func TestWhenAllHaveAnsweredNobodyIsEvicted(t *testing.T) {
+	inWorld(t, func(w *world) { w.server.MaxTransfers, w.delay = 2, time.Millisecond }, func(t *testing.T, w *world) {
+		var group sync.WaitGroup
+		for n := range 2 {
+			group.Go(func() {
+				k := newClient(w.listen("192.0.2."+strconv.Itoa(20+n), 0), serverPort)
+				if err := k.get("100000"); err != nil {
+					t.Errorf("who was there first: %v", err)
+				}
+			})
+		}
+		time.Sleep(20 * time.Millisecond)
+		w.listen("192.0.2.40", 0).WriteTo(encodeRequest(opRead, "1000", "octet"), addrOf(serverPort))
+		time.Sleep(10 * time.Millisecond)
+		if c := w.server.Counters(); c.Dropped != 1 || c.Evicted != 0 {
+			t.Errorf("got %+v, want that the third is dropped", c)
+		}
+		group.Wait()
+	})
+}
+
+func TestAClientWithManyTransfersHasOneShare(t *testing.T) {
+	const modest, rate = 10, 1e6
+	for _, single := range []bool{false, true} {
+		inWorld(t, func(w *world) {
+			w.server.SinglePort, w.delay, w.rate = single, time.Millisecond, rate
+		}, func(t *testing.T, w *world) {
+			bytes := map[string]int{}
+			for n := range DefaultPerClient + modest {
+				address := "192.0.2.100" // of the greedy one
+				if n >= DefaultPerClient {
+					address = "192.0.2." + strconv.Itoa(10+n)
+				}
+				bytes[address] = 0
+				go newClient(w.listen(address, 0), serverPort, opts("blksize", "1468", "windowsize", "4")...).get("3000000")
+			}
+			time.Sleep(time.Second)
+			for a := range bytes {
+				_, bytes[a] = w.sentTo(netip.MustParseAddr(a))
+			}
+			const d = 10 * time.Second
+			time.Sleep(d)
+			for a, before := range bytes {
+				_, after := w.sentTo(netip.MustParseAddr(a))
+				share := float64(after-before) / (rate * d.Seconds() / (modest + 1))
+				if a == "192.0.2.100" && share > 1.3 || a != "192.0.2.100" && share < 0.8 {
+					t.Errorf("single port %v: %s got %.2f shares, want one", single, a, share)
+				}
+			}
+		})
+	}
+}
+
+func TestAClientThatSaysNothingUsefulIsReadSlowly(t *testing.T) {
+	inWorld(t, func(w *world) { w.delay = time.Millisecond }, func(t *testing.T, w *world) {
+		e := w.listen(clientAddr, 0)
+		e.WriteTo(encodeRequest(opRead, "100000", "octet"), addrOf(serverPort))
+		_, from, _ := e.ReadFrom(make([]byte, 600))
+		for range 10_000 { // acknowledgements of blocks that were never sent
+			e.WriteTo(ack(7), from)
+		}
+		begun := time.Now()
+		for b := make([]byte, 600); b[3] != 2; e.ReadFrom(b) {
+			e.WriteTo(ack(1), from) // it is lost while there is no room for it
+			e.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+			if time.Since(begun) > time.Minute {
+				t.Fatal("the transfer does not go on")
+			}
+		}
+		if took := time.Since(begun); took < 50*time.Millisecond {
+			t.Errorf("4096 packets that say nothing were read within %v", took)
 		}
 	})
 }

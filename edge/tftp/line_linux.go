@@ -1,8 +1,14 @@
 package tftp
 
 import (
+	"encoding/binary"
 	"net"
+	"os"
 	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // whole lets routers split packets on the way. A boot ROM behind a tunnel gets its file slowly then, instead of never
@@ -15,4 +21,53 @@ func whole(conn *net.UDPConn) {
 	_ = raw.Control(func(fd uintptr) {
 		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, syscall.IP_MTU_DISCOVER, syscall.IP_PMTUDISC_DONT)
 	})
+}
+
+// WriteSegments implements segmenter: the kernel makes packets of what it is given (UDP_SEGMENT, udp(7)), as late as it can.
+func (l *udpLine) WriteSegments(b []byte, size int) error {
+	if l.segment == nil {
+		l.segment = make([]byte, unix.CmsgSpace(2))
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&l.segment[0]))
+		h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+		h.SetLen(unix.CmsgLen(2))
+	}
+	binary.NativeEndian.PutUint16(l.segment[unix.CmsgLen(0):], uint16(size))
+	_, _, err := l.WriteMsgUDPAddrPort(b, l.segment, noAddress)
+	return err
+}
+
+// blockMost is how long a read waits in the kernel at once: whoever closes the connection waits for it.
+const blockMost = 20 * time.Millisecond
+
+// readBlocking reads a packet that comes soon; ok is false when none does.
+func (l *udpLine) readBlocking(b []byte) (n int, err error, ok bool) {
+	if l.raw == nil {
+		if l.raw, err = l.SyscallConn(); err != nil {
+			return 0, err, true
+		}
+	}
+	failed := l.raw.Control(func(fd uintptr) {
+		for over := time.Now().Add(blockMost); ; {
+			n, err = unix.Read(int(fd), b) // the socket is connected
+			if err == unix.EINTR {
+				continue
+			}
+			now := time.Now()
+			if err != unix.EAGAIN || !now.Before(over) {
+				return
+			}
+			if !l.until.IsZero() && !now.Before(l.until) {
+				err = os.ErrDeadlineExceeded
+				return
+			}
+			left := unix.NsecToTimespec(int64(over.Sub(now)))
+			if _, err := unix.Ppoll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, &left, nil); err != nil && err != unix.EINTR {
+				return
+			}
+		}
+	})
+	if failed != nil {
+		return 0, failed, true
+	}
+	return max(n, 0), err, err != unix.EAGAIN
 }

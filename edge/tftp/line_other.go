@@ -6,3 +6,8 @@ import "net"
 
 // whole is a matter of Linux's sockets.
 func whole(*net.UDPConn) {}
+
+// WriteSegments is a matter of Linux.
+func (l *udpLine) WriteSegments([]byte, int) error { return errNoSegments }
+
+func (l *udpLine) readBlocking([]byte) (n int, err error, ok bool) { return 0, nil, false }

@@ -12,6 +12,8 @@ import (
 
 // network carries packets in memory, badly if told to. Inside a synctest bubble its delays take no time.
 type network struct {
+	rate                 float64       // bytes a second that go from the server's address; 0: all at once
+	free                 time.Time     // of the line there
 	delay, jitter        time.Duration // of each packet: delay to delay+jitter, so that jitter reorders
 	loss, twice          float64       // shares of packets
 	fate                 func(from, to netip.AddrPort, packet []byte) (copies int)
@@ -61,6 +63,11 @@ func (n *network) listen(addr string, port uint16) *end {
 	return e
 }
 
+// forge makes a socket of an address to which nothing comes.
+func (n *network) forge(a netip.Addr) *end {
+	return &end{network: n, at: netip.AddrPortFrom(a, 2070), closed: make(chan struct{})}
+}
+
 // dial opens a socket that hears only its peer, as the server's own do.
 func (n *network) dial(addr string, peer netip.AddrPort) *end {
 	e := n.listen(addr, 0)
@@ -88,6 +95,13 @@ func (n *network) carry(from, to netip.AddrPort, data []byte) error {
 	for range copies {
 		p := packet{from, append([]byte{}, data...)}
 		at := time.Now().Add(n.delay)
+		if n.rate > 0 && from.Addr().String() == serverAddr {
+			if n.free.Before(time.Now()) {
+				n.free = time.Now()
+			}
+			n.free = n.free.Add(time.Duration(float64(len(data)) / n.rate * float64(time.Second)))
+			at = n.free.Add(n.delay)
+		}
 		if n.jitter > 0 {
 			at = at.Add(time.Duration(n.random.Int64N(int64(n.jitter))))
 		} else if !at.After(n.latest) { // timers that end at once end in any order

@@ -1,6 +1,7 @@
 package tftp
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ import (
 const (
 	DefaultBlock     = 1468        // bytes: what fits an Ethernet frame over IPv4; 20 less over IPv6
 	DefaultWindow    = 64          // blocks
-	DefaultTransfers = 1024        // at once
+	DefaultTransfers = 4096        // at once
 	DefaultPerClient = 8           // at once, of one address
 	DefaultTimeout   = time.Second // until the first packet is sent again
 )
@@ -59,7 +60,9 @@ type Counters struct {
 	Duplicates uint64 // requests that repeated the one that is being answered
 	Refused    uint64 // requests that were answered with an error before any file was looked for
 	Dropped    uint64 // requests above the limits: not answered, so that the client asks again
+	Evicted    uint64 // transfers whose clients had never answered, ended in favour of new ones
 	Ignored    uint64 // packets that are no requests, or were sent to everyone
+	Active     int    // transfers under way now
 }
 
 // Server answers read requests. Its fields must not change once Serve is called.
@@ -87,9 +90,12 @@ type Server struct {
 
 	mu     sync.Mutex
 	active map[netip.AddrPort]*transfer
-	of     map[netip.Addr]int // transfers of an address
+	of     map[netip.Addr]*share
+	silent list.List // of *transfer: those whose clients have not answered yet, the oldest first
 
-	transfers, duplicates, refused, dropped, ignored atomic.Uint64
+	clients                                                   atomic.Int32 // that have transfers
+	blocks                                                    atomic.Bool  // a line reads with a thread of its own
+	transfers, duplicates, refused, dropped, evicted, ignored atomic.Uint64
 }
 
 // transfer is one that is under way.
@@ -98,13 +104,18 @@ type transfer struct {
 	cancel  context.CancelFunc
 	sender  sender
 	shared  *sharedLine // with SinglePort
-	again   bool        // the request came again when all was sent: its client may have the file and want it once more
+	client  netip.AddrPort
+	silent  *list.Element // while its client has not answered
+	again   bool          // the request came again when all was sent: its client may have the file and want it once more
 }
 
 // Counters are the counts of now.
 func (s *Server) Counters() Counters {
-	return Counters{Transfers: s.transfers.Load(), Duplicates: s.duplicates.Load(), Refused: s.refused.Load(),
-		Dropped: s.dropped.Load(), Ignored: s.ignored.Load()}
+	s.mu.Lock()
+	active := len(s.active)
+	s.mu.Unlock()
+	return Counters{Active: active, Transfers: s.transfers.Load(), Duplicates: s.duplicates.Load(), Refused: s.refused.Load(),
+		Dropped: s.dropped.Load(), Evicted: s.evicted.Load(), Ignored: s.ignored.Load()}
 }
 
 // Serve answers what comes to conn until ctx ends, and then ends its transfers. It may be called for several sockets. The
@@ -206,50 +217,6 @@ func (s *Server) deliver(client netip.AddrPort, packet []byte) bool {
 	return true
 }
 
-// admit decides whether a request becomes a transfer. A client repeats its request until something comes: a repetition
-// starts nothing. Another request from the same port, or the same after the client has stopped to answer, means that the
-// client has started again.
-func (s *Server) admit(ctx context.Context, packet []byte, client netip.AddrPort, shared *sharedLine) (*transfer, context.Context) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.active == nil {
-		s.active, s.of = map[netip.AddrPort]*transfer{}, map[netip.Addr]int{}
-	}
-	if old := s.active[client]; old != nil {
-		if old.request == string(packet) && !old.sender.stalled.Load() {
-			s.duplicates.Add(1)
-			old.again = old.sender.whole.Load()
-			return nil, nil
-		}
-		old.cancel()
-		delete(s.active, client)
-	}
-	if len(s.active) >= either(s.MaxTransfers, DefaultTransfers) || s.of[client.Addr()] >= either(s.MaxPerClient, DefaultPerClient) {
-		s.dropped.Add(1)
-		return nil, nil
-	}
-	s.transfers.Add(1)
-	s.of[client.Addr()]++
-	t := &transfer{request: string(packet), shared: shared}
-	ctx, t.cancel = context.WithCancel(ctx)
-	s.active[client] = t
-	return t, ctx
-}
-
-// forget takes a transfer away that has ended, and tells whether its client wants the file again.
-func (s *Server) forget(t *transfer, client netip.AddrPort) bool {
-	t.cancel()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.active[client] == t {
-		delete(s.active, client)
-	}
-	if s.of[client.Addr()]--; s.of[client.Addr()] == 0 {
-		delete(s.of, client.Addr())
-	}
-	return t.again
-}
-
 // serve is a transfer from its request to its end.
 func (s *Server) serve(ctx context.Context, t *transfer, r request, client netip.AddrPort, asked netip.Addr) Transfer {
 	start := time.Now()
@@ -278,7 +245,7 @@ func (s *Server) connect(t *transfer, client netip.AddrPort, asked netip.Addr) (
 	if s.dial != nil {
 		return s.dial(client, asked)
 	}
-	return dial(client, asked)
+	return dial(client, asked, &s.blocks)
 }
 
 // send opens the file and sends it. Errors are told to the client.

@@ -17,6 +17,10 @@ const (
 	mostErrors = 8 // of the connection in one transfer, before it is given up
 	leastWait  = 200 * time.Millisecond
 	roundTrips = 8 // round trips until a window counts as lost
+
+	// A client that sends packets that say nothing is read more slowly: what is too much is lost in its socket.
+	mostUseless  = 32 // such packets at once
+	uselessPause = time.Millisecond
 )
 
 var (
@@ -54,6 +58,10 @@ type sender struct {
 	fastest, smooth time.Duration // round trips: the least and the mean; zero until there is one
 	packet          []byte        // one block with its header
 	answer          []byte
+	due             time.Time   // until then the line reads; zero before the first time
+	oneByOne        bool        // the line takes one packet at a time
+	share           *share      // with other transfers of the client; nil: with none
+	settled         func()      // is called when the client is heard first, if it is not nil
 	stalled         atomic.Bool // the client has answered before and does not now
 	whole           atomic.Bool // every block was sent
 }
@@ -92,6 +100,7 @@ func (s *sender) turn() error {
 	if s.acked < 0 {
 		to = 0 // the options
 	}
+	defer s.share.leave(s.share.enter())
 	clean := s.next > s.highest // nothing is sent again in this turn, and no acknowledgement comes again
 	for try := 0; try < tries; {
 		start := time.Now()
@@ -99,16 +108,16 @@ func (s *sender) turn() error {
 			return err
 		}
 		sent := time.Now()
-		if err := s.line.SetReadDeadline(sent.Add(s.wait(try))); err != nil {
-			return err
-		}
-		heard, err := s.listen(to, start, &clean)
+		heard, err := s.listen(to, start, sent.Add(s.wait(try)), &clean)
 		switch {
 		case err != nil:
 			return err
 		case heard == progress:
 			if clean && s.next > s.acked { // otherwise nobody knows which packet was answered (Karn)
 				s.measure(time.Since(sent))
+			}
+			if !s.heard && s.settled != nil {
+				s.settled()
 			}
 			s.clean, s.heard = clean, true
 			s.stalled.Store(false)
@@ -156,6 +165,19 @@ func (s *sender) measure(trip time.Duration) {
 func (s *sender) send(to int64) error {
 	if s.acked < 0 {
 		return s.write(appendOptAck(nil, s.accepted))
+	}
+	if line, ok := s.line.(segmenter); ok {
+		for !s.oneByOne {
+			n, err := s.sendTrain(to, line)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				break
+			}
+			s.next += n
+			s.highest = max(s.highest, s.next-1)
+		}
 	}
 	for ; s.next <= to; s.next++ {
 		offset := (s.next - 1) * int64(s.block)
@@ -207,12 +229,27 @@ const (
 	missing                 // the first block of what is on its way was lost
 )
 
-// listen waits for an acknowledgement of what was sent up to the block to, the last of it from start on. It sets clean to
-// false when one comes again.
-func (s *sender) listen(to int64, start time.Time, clean *bool) (outcome, error) {
-	for {
+// listen waits until a time for an acknowledgement of what was sent up to the block to, the last of it from start on. It sets
+// clean to false when one comes again.
+func (s *sender) listen(to int64, start, until time.Time, clean *bool) (outcome, error) {
+	if s.due.IsZero() || until.Before(s.due) {
+		if err := s.deadline(until); err != nil {
+			return nothing, err
+		}
+	}
+	for useless := 1; ; useless++ {
+		if useless%mostUseless == 0 {
+			time.Sleep(uselessPause)
+		}
 		n, err := s.line.Read(s.answer)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if time.Now().Before(until) { // the deadline is of an earlier window
+				if err := s.deadline(until); err != nil {
+					return nothing, err
+				}
+				continue
+			}
+			s.due = time.Time{}
 			return nothing, nil
 		}
 		if err = s.excuse(err); err != nil {
@@ -243,6 +280,13 @@ func (s *sender) listen(to int64, start time.Time, clean *bool) (outcome, error)
 			return missing, nil
 		}
 	}
+}
+
+// deadline sets until when the line reads. It is moved when it is reached, or is too late, and not with every window: a timer
+// that is set again wakes a thread.
+func (s *sender) deadline(until time.Time) error {
+	s.due = until
+	return s.line.SetReadDeadline(until)
 }
 
 // part decides what comes after an acknowledgement. One of a part of the window tells of a lost block (RFC 7440 §4): all
