@@ -130,7 +130,7 @@ func (w *wanter) read(subnets []*kilnv1.Subnet) {
 		if s.GetDnsUpdate() == nil || err != nil {
 			continue
 		}
-		n := &network{name: s.GetName(), prefix: prefix, in: s.GetDnsUpdate(), reverse: s.GetDnsUpdate().GetReverse()}
+		n := &network{name: s.GetName(), prefix: prefix.Masked(), in: s.GetDnsUpdate(), reverse: s.GetDnsUpdate().GetReverse()}
 		switch n.reverse {
 		case "":
 			n.reverse = dnsname.ReverseZone(prefix)
@@ -142,16 +142,19 @@ func (w *wanter) read(subnets []*kilnv1.Subnet) {
 			w.Keys[Zone{n.in.GetServer(), zone}] = n.in.GetKey()
 		}
 	}
+	slices.SortFunc(w.networks, func(a, b *network) int { return a.prefix.Addr().Compare(b.prefix.Addr()) })
 }
 
-// of is the network that an address is in, or nil. Networks do not overlap.
+// of is the network that an address is in, or nil. Networks do not overlap, and are in their order.
 func (w *wanter) of(address netip.Addr) *network {
-	for _, n := range w.networks {
-		if n.prefix.Contains(address) {
-			return n
-		}
+	at, found := slices.BinarySearchFunc(w.networks, address, func(n *network, a netip.Addr) int { return n.prefix.Addr().Compare(a) })
+	if !found {
+		at--
 	}
-	return nil
+	if at < 0 || !w.networks[at].prefix.Contains(address) {
+		return nil
+	}
+	return w.networks[at]
 }
 
 func (w *wanter) machine(m *kilnv1.Machine, n *network, address netip.Addr) {
