@@ -22,6 +22,8 @@ type Name struct {
 	FQDN    string
 	Why     string // it is not published: one sentence
 	Records []Key  // that publish it
+	// Holder and Label are the client and the label of the binding that it is of; empty for a fixed address.
+	Holder, Label string
 }
 
 // Wants is what DNS should hold.
@@ -74,6 +76,15 @@ func Wanted(in *kilnv1.Intent, bindings []*kilnv1.Binding, steady int64) Wants {
 			w.Until = b.GetUntilMs()
 		}
 	}
+	defer func() {
+		for _, l := range bound {
+			at := Place{l.network.name, l.address.String()}
+			if name, ok := w.Names[at]; ok {
+				name.Holder, name.Label = l.binding.GetClient(), l.binding.GetName()
+				w.Names[at] = name
+			}
+		}
+	}()
 	slices.SortFunc(bound, func(a, b lease) int {
 		return cmp.Or(strings.Compare(a.machine.GetName(), b.machine.GetName()), strings.Compare(a.network.name, b.network.name), a.address.Compare(b.address))
 	})
