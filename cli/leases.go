@@ -67,6 +67,17 @@ type leaseName struct {
 	Why   string `json:"why,omitempty"` // it is not published
 }
 
+// text is the name for people.
+func (n *leaseName) text() string {
+	switch {
+	case n == nil:
+		return "-"
+	case n.State == namePublished:
+		return n.Name
+	}
+	return n.Name + " (" + n.State + ")"
+}
+
 func newLeases(env Env) *cobra.Command {
 	var subnet string
 	var all, asJSON bool
@@ -127,7 +138,12 @@ func leasesOf(in *kilnv1.Intent, bindings []*kilnv1.BindingNow, all bool) []leas
 
 func listLeases(env Env, rows []lease) error {
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ADDRESS\tMAC\tMACHINE\tHOSTNAME\tNAME\tSTATE\tREMAINING\tEDGE\tSUBNET")
+	named := slices.ContainsFunc(rows, func(r lease) bool { return r.DNS != nil })
+	head := "ADDRESS\tMAC\tMACHINE\tHOSTNAME\t"
+	if named {
+		head += "NAME\t"
+	}
+	fmt.Fprintln(w, head+"STATE\tREMAINING\tEDGE\tSUBNET")
 	for _, r := range rows {
 		who := r.MAC
 		if who == "" {
@@ -137,14 +153,11 @@ func listLeases(env Env, rows []lease) error {
 		if r.Remaining > 0 {
 			remaining = (time.Duration(r.Remaining) * time.Second).String()
 		}
-		name := "-"
-		if r.DNS != nil {
-			if name = r.DNS.Name; r.DNS.State != namePublished {
-				name += " (" + r.DNS.State + ")"
-			}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t", r.Address, progress.Clean(orDash(who)), progress.Clean(orDash(r.Machine)), progress.Clean(orDash(r.Hostname)))
+		if named {
+			fmt.Fprintf(w, "%s\t", progress.Clean(r.DNS.text()))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Address, progress.Clean(orDash(who)), progress.Clean(orDash(r.Machine)), progress.Clean(orDash(r.Hostname)),
-			progress.Clean(name), r.State, remaining, progress.Clean(orDash(r.Edge)), progress.Clean(r.Subnet))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.State, remaining, progress.Clean(orDash(r.Edge)), progress.Clean(r.Subnet))
 	}
 	return w.Flush()
 }

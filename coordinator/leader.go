@@ -232,7 +232,7 @@ func (l *leader) act(m *state.Machine, changes []state.Change) {
 			l.names.changed()
 		case state.BindingChanged:
 			l.bindings.tell(c.Binding)
-			l.names.look()
+			l.names.bound(m, c.Binding)
 		case state.PublishedChanged:
 			l.names.look()
 		case state.SharesChanged:

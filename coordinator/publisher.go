@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kiln-farm/kiln/coordinator/ddns"
@@ -12,7 +13,8 @@ import (
 
 const (
 	publishGap   = 100 * time.Millisecond // between two comparisons of DNS with what it should hold
-	publishShare = 20                     // comparing takes at most one part in so many of the time
+	publishShare = 10                     // comparing takes at most one part in so many of the time,
+	publishMost  = 10 * time.Second       // but names do not wait longer for that
 	publishIdle  = time.Minute            // until it is compared anyway
 )
 
@@ -23,6 +25,10 @@ type publisher struct {
 	times dnsTimes
 	begun time.Time
 	wake  chan struct{} // holds a token when something may have changed
+	// mended: operators have said something since what was refused was tried last.
+	mended atomic.Bool
+	// names are those of wants, for those who cannot wait; never changed, only replaced.
+	names atomic.Pointer[map[ddns.Place]ddns.Name]
 	// intent is what was looked at last, by the goroutine that compares.
 	intent *kilnv1.Intent
 
@@ -46,14 +52,25 @@ func (p *publisher) look() {
 	}
 }
 
-// changed is look after operators have said something else: what was refused is tried again.
+// changed is look after operators have said something else: what was refused is tried again. It never waits.
 func (p *publisher) changed() {
-	p.mu.Lock()
-	for _, l := range p.lanes {
-		l.hope()
-	}
-	p.mu.Unlock()
+	p.mended.Store(true)
 	p.look()
+}
+
+// bound is look after a binding has changed, unless it was a renewal. It never waits: a client of DHCP does.
+func (p *publisher) bound(m *state.Machine, b *kilnv1.Binding) {
+	if m.Subnet(b.GetSubnet()).GetDnsUpdate() == nil {
+		return
+	}
+	var name ddns.Name
+	have := false
+	if names := p.names.Load(); names != nil {
+		name, have = (*names)[ddns.Place{Subnet: b.GetSubnet(), Address: b.GetAddress()}]
+	}
+	if want := m.Named(b); want != have || want && (name.Holder != b.GetClient() || name.Label != b.GetName()) {
+		p.look()
+	}
 }
 
 // run compares until leadership ends.
@@ -70,7 +87,7 @@ func (p *publisher) run() {
 	for {
 		begun := time.Now()
 		next := p.compare(ctx)
-		gap := max(publishGap, publishShare*time.Since(begun))
+		gap := min(max(publishGap, publishShare*time.Since(begun)), publishMost)
 		if !sleep(ctx, gap, nil) || !sleep(ctx, max(next-gap, time.Millisecond), p.wake) {
 			return
 		}
@@ -82,9 +99,12 @@ func (p *publisher) compare(ctx context.Context) (next time.Duration) {
 	var in *kilnv1.Intent
 	var bindings []*kilnv1.Binding
 	var published []*kilnv1.DNSRecord
+	mended := p.mended.Swap(false)
 	p.mu.Lock()
 	for _, l := range p.lanes {
-		l.mark()
+		if l.mark(); mended {
+			l.hope()
+		}
 	}
 	idle := len(p.lanes) == 0
 	p.mu.Unlock()
@@ -104,6 +124,7 @@ func (p *publisher) compare(ctx context.Context) (next time.Duration) {
 	steady := p.l.proposer.steady()
 	wants := ddns.Wanted(in, bindings, steady)
 	tasks, blocked := ddns.Plan(wants, published)
+	p.names.Store(&wants.Names)
 	p.offer(ctx, wants, published, tasks, blocked)
 	if wants.Until == 0 {
 		return publishIdle

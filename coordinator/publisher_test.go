@@ -32,6 +32,7 @@ type zoned struct {
 	server *dnstest.Server
 	keys   *nsupdate.Keys
 	faulty atomic.Bool
+	mute   atomic.Bool // every message is obeyed, and no answer comes
 	byHand []string
 	zone   string
 }
@@ -43,6 +44,9 @@ func newZoned(t *testing.T, seed uint64) *zoned {
 	z.server = dnstest.New(t, dnsSecret, func() dnstest.Fault {
 		mu.Lock()
 		defer mu.Unlock()
+		if z.mute.Load() {
+			return dnstest.Mute
+		}
 		n := faults.IntN(20)
 		if !z.faulty.Load() || n > 2 {
 			return dnstest.None
@@ -206,5 +210,32 @@ func TestDNSEndsAsWantedWhateverHappened(t *testing.T) {
 				return sure == lines
 			})
 		})
+	}
+}
+
+// What a leader sent before it died, and never heard of, goes when it is not wanted any more.
+func TestWhatADeadLeaderSentIsNotLeftBehind(t *testing.T) {
+	z := newZoned(t, 1)
+	z.raised()
+	z.change(&kilnv1.RoomCommand{Subnets: []*kilnv1.Subnet{z.subnet()}})
+	z.mute.Store(true)
+	c := bindOf("02:00:00:00:00:01", "10.0.0.10", time.Hour.Milliseconds())
+	c.Name = "c1"
+	z.bind(c)
+	z.wait("the server has the name", func() bool { return slices.Contains(z.server.Lines(), "c1.lab.example A 10.0.0.10") })
+	lost := len(z.server.Lines())
+	z.mute.Store(true) // so that the new leader is not sure either
+	z.restart()
+	c.Operation = kilnv1.BindCommand_OPERATION_RELEASE
+	z.bind(c)
+	z.wait("the new leader wants the name no more", func() bool {
+		l, _ := z.coord.current()
+		name, _, _ := l.names.name("rack", c.Address)
+		return name == "" && l.names.names.Load() != nil
+	})
+	z.mute.Store(false)
+	z.wait("nothing but what was made by hand is left", func() bool { return len(z.server.Lines()) == len(z.byHand) })
+	if lost <= len(z.byHand) {
+		t.Errorf("the dead leader had published nothing: %d lines", lost)
 	}
 }

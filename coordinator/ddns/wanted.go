@@ -22,6 +22,8 @@ type Name struct {
 	FQDN    string
 	Why     string // it is not published: one sentence
 	Records []Key  // that publish it
+	// Holder and Label are the client and the label of the binding that it is of; empty for a fixed address.
+	Holder, Label string
 }
 
 // Wants is what DNS should hold.
@@ -74,6 +76,15 @@ func Wanted(in *kilnv1.Intent, bindings []*kilnv1.Binding, steady int64) Wants {
 			w.Until = b.GetUntilMs()
 		}
 	}
+	defer func() {
+		for _, l := range bound {
+			at := Place{l.network.name, l.address.String()}
+			if name, ok := w.Names[at]; ok {
+				name.Holder, name.Label = l.binding.GetClient(), l.binding.GetName()
+				w.Names[at] = name
+			}
+		}
+	}()
 	slices.SortFunc(bound, func(a, b lease) int {
 		return cmp.Or(strings.Compare(a.machine.GetName(), b.machine.GetName()), strings.Compare(a.network.name, b.network.name), a.address.Compare(b.address))
 	})
@@ -130,7 +141,7 @@ func (w *wanter) read(subnets []*kilnv1.Subnet) {
 		if s.GetDnsUpdate() == nil || err != nil {
 			continue
 		}
-		n := &network{name: s.GetName(), prefix: prefix, in: s.GetDnsUpdate(), reverse: s.GetDnsUpdate().GetReverse()}
+		n := &network{name: s.GetName(), prefix: prefix.Masked(), in: s.GetDnsUpdate(), reverse: s.GetDnsUpdate().GetReverse()}
 		switch n.reverse {
 		case "":
 			n.reverse = dnsname.ReverseZone(prefix)
@@ -142,16 +153,19 @@ func (w *wanter) read(subnets []*kilnv1.Subnet) {
 			w.Keys[Zone{n.in.GetServer(), zone}] = n.in.GetKey()
 		}
 	}
+	slices.SortFunc(w.networks, func(a, b *network) int { return a.prefix.Addr().Compare(b.prefix.Addr()) })
 }
 
-// of is the network that an address is in, or nil. Networks do not overlap.
+// of is the network that an address is in, or nil. Networks do not overlap, and are in their order.
 func (w *wanter) of(address netip.Addr) *network {
-	for _, n := range w.networks {
-		if n.prefix.Contains(address) {
-			return n
-		}
+	at, found := slices.BinarySearchFunc(w.networks, address, func(n *network, a netip.Addr) int { return n.prefix.Addr().Compare(a) })
+	if !found {
+		at--
 	}
-	return nil
+	if at < 0 || !w.networks[at].prefix.Contains(address) {
+		return nil
+	}
+	return w.networks[at]
 }
 
 func (w *wanter) machine(m *kilnv1.Machine, n *network, address netip.Addr) {

@@ -136,3 +136,29 @@ func TestPlan(t *testing.T) {
 		t.Errorf("a record is removed with the key %q, want that which its zone has now", got)
 	}
 }
+
+func BenchmarkWantedAndPlan(b *testing.B) {
+	in := &kilnv1.Intent{}
+	var bindings []*kilnv1.Binding
+	var published []*kilnv1.DNSRecord
+	for i := range 400 {
+		s := rack()
+		s.Name, s.Prefix = fmt.Sprint("rack", i), fmt.Sprintf("10.%d.%d.0/24", i/200, i%200)
+		in.Subnets = append(in.Subnets, s)
+		for j := range 250 {
+			mac := fmt.Sprintf("02:00:00:00:%02x:%02x", i%256, j)
+			one := bound(mac, fmt.Sprintf("10.%d.%d.%d", i/200, i%200, j+1), fmt.Sprintf("pc-%d-%d", i, j), 100)
+			one.Subnet = s.Name
+			bindings = append(bindings, one)
+		}
+	}
+	for _, r := range Wanted(in, bindings, 0).Records {
+		published = append(published, As(r, true))
+	}
+	b.ReportMetric(float64(len(bindings)), "bindings")
+	for b.Loop() {
+		if tasks, _ := Plan(Wanted(in, bindings, 0), published); len(tasks) > 0 {
+			b.Fatal(len(tasks))
+		}
+	}
+}

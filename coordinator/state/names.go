@@ -103,6 +103,11 @@ func (m *Machine) nameOf(subnet *kilnv1.Subnet, b *kilnv1.Binding) string {
 	return dnsname.Host(b.GetName(), in.GetZone())
 }
 
+// Named says whether a binding is to be in DNS while it holds.
+func (m *Machine) Named(b *kilnv1.Binding) bool {
+	return b.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND && m.nameOf(m.room.subnets[b.GetSubnet()], b) != ""
+}
+
 // maxPublished is how many records there are at most: two of each name.
 const maxPublished = 1 << 19
 
