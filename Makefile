@@ -9,13 +9,13 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
 # What the tests and the demo need of Debian 12 beside Go.
 DEMO_PACKAGES := cpio zstd dosfstools qemu-system-x86 ipxe-qemu seabios
-TEST_PACKAGES := gcc libc6-dev $(DEMO_PACKAGES) qemu-system-arm ovmf qemu-efi-aarch64 openssl iproute2 dnsmasq-base ipxe isc-dhcp-client dhcpcd-base \
+TEST_PACKAGES := gcc libc6-dev $(DEMO_PACKAGES) qemu-system-arm ovmf qemu-efi-aarch64 openssl iproute2 dnsmasq-base ipxe isc-dhcp-client isc-dhcp-relay dhcpcd-base \
   qemu-utils gdisk fdisk mtools xorriso genisoimage squashfs-tools erofs-utils cryptsetup-bin sbsigntool binutils skopeo \
   syslinux syslinux-common syslinux-utils pxelinux isolinux systemd-boot-efi u-boot-tools
 # What make bench measures the edge beside, and with; what is missing is left out of its tables.
 BENCH_PACKAGES := iproute2 dnsmasq-base atftpd nginx-light curl atftp kea-dhcp4-server kea-admin
 # DHCP clients that an edge has to please.
-CLIENT_PACKAGES := busybox-static isc-dhcp-client dhcpcd-base systemd
+CLIENT_PACKAGES := busybox-static isc-dhcp-client isc-dhcp-relay dhcpcd-base systemd
 
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_CONNECT := connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1
