@@ -15,7 +15,7 @@ TEST_PACKAGES := gcc libc6-dev $(DEMO_PACKAGES) qemu-system-arm ovmf qemu-efi-aa
 # What make bench measures the edge beside, and with; what is missing is left out of its tables.
 BENCH_PACKAGES := iproute2 dnsmasq-base atftpd nginx-light curl atftp kea-dhcp4-server kea-admin
 # DHCP clients that an edge has to please.
-CLIENT_PACKAGES := busybox-static isc-dhcp-client dhcpcd-base systemd
+CLIENT_PACKAGES := busybox-static isc-dhcp-client isc-dhcp-relay dhcpcd-base systemd
 # Another host for builds that must give the same bytes: another processor, another time.
 HOST_PACKAGES := qemu-user faketime
 

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"slices"
 	"time"
 
 	"github.com/kiln-farm/kiln/coordinator/state"
@@ -9,8 +10,8 @@ import (
 
 const (
 	forgetEvery  = time.Minute
-	forgetAtOnce = 1000                // bindings in one entry
-	forgetRounds = 100                 // entries at a time
+	forgetBatch  = 1000                // bindings in one entry
+	forgetMost   = 50 * forgetBatch    // at a time
 	rememberOver = 30 * 24 * time.Hour // of steady time: for which a client gets the same address again
 )
 
@@ -25,22 +26,23 @@ func (l *leader) forgetBindings() {
 		case <-l.ctx.Done():
 			return
 		}
-		for range forgetRounds {
-			var over []*kilnv1.Binding
-			l.fsm.view(func(m *state.Machine) { over = m.Over6(m.Steady()-rememberOver.Milliseconds(), forgetAtOnce) })
-			if len(over) == 0 {
-				break
-			}
-			commands := make([]*kilnv1.Command, len(over))
-			for i, b := range over {
-				commands[i] = forgetCommand(b)
-			}
-			if state.LevelOf(commands[0]) > l.proposer.level() {
-				break
-			}
-			if _, err := l.proposer.propose(l.ctx, commands...); err != nil {
-				break
-			}
+		l.forgetOver()
+	}
+}
+
+func (l *leader) forgetOver() {
+	var over []*kilnv1.Binding
+	l.fsm.view(func(m *state.Machine) { over = m.Over6(m.Steady()-rememberOver.Milliseconds(), forgetMost) })
+	for batch := range slices.Chunk(over, forgetBatch) {
+		commands := make([]*kilnv1.Command, len(batch))
+		for i, b := range batch {
+			commands[i] = forgetCommand(b)
+		}
+		if state.LevelOf(commands[0]) > l.proposer.level() {
+			return // there is a coordinator of an older release, which would not forget them
+		}
+		if _, err := l.proposer.propose(l.ctx, commands...); err != nil {
+			return // who leads then forgets them
 		}
 	}
 }

@@ -82,8 +82,8 @@ func (m *Machine) Subnet(name string) *kilnv1.Subnet { return m.room.subnets[nam
 // machine is described: until then an edge that has not heard of it may acknowledge the address.
 func Holds(b *kilnv1.Binding, steady int64) bool { return b != nil && b.GetUntilMs() > steady }
 
-// Over6 are bindings of IPv6 that are over, at most so many: those that ended before a steady time, and of subnets that are half
-// full all, the oldest first. Of IPv4 they are kept, as its pools bound them.
+// Over6 are bindings of IPv6 that are over, at most so many, the oldest first: those that ended before a steady time, and as many as
+// a subnet has beyond half of what it may have. Of IPv4 they are kept, as its pools bound them.
 func (m *Machine) Over6(before int64, most int) []*kilnv1.Binding {
 	var over []*kilnv1.Binding
 	if len(m.addresses.count6) == 0 {
@@ -96,6 +96,14 @@ func (m *Machine) Over6(before int64, most int) []*kilnv1.Binding {
 	}
 	slices.SortFunc(over, func(a, b *kilnv1.Binding) int {
 		return cmp.Or(cmp.Compare(a.GetUntilMs(), b.GetUntilMs()), strings.Compare(a.GetSubnet(), b.GetSubnet()), strings.Compare(a.GetAddress(), b.GetAddress()))
+	})
+	beyond := map[string]int{}
+	for subnet, n := range m.addresses.count6 {
+		beyond[subnet] = n - MaxBindings6/2
+	}
+	over = slices.DeleteFunc(over, func(b *kilnv1.Binding) bool {
+		beyond[b.GetSubnet()]--
+		return b.GetUntilMs() >= before && beyond[b.GetSubnet()] < 0
 	})
 	return over[:min(len(over), most)]
 }

@@ -13,7 +13,11 @@
 // A client is a hardware address: firmware, boot programs and operating systems of one machine send different client ids and
 // get the same address.
 //
-// What to do with a packet is decided by pure functions (ask.go, decide.go); Pool is the shell that has the clock, the farm and
+// IPv6 (six.go) has the same farm, replica and limits, and neither blocks nor offers that are kept: a server may answer a REQUEST
+// with another address than it advertised. So each client has an order of addresses of its own (reach.go), the same on every edge,
+// and gets the first that it can have (six_choose.go; docs/decisions/0013).
+//
+// What to do with a packet of IPv4 is decided by pure functions (ask.go, decide.go); Pool is the shell that has the clock, the farm and
 // the lock. Clocks are of the kind that nobody sets and that goes on while the host sleeps (CLOCK_BOOTTIME).
 //
 // The package never gives an address that is not committed, never prolongs one by itself, and never keeps anything that grows

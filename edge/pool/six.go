@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -255,11 +254,18 @@ func (p *Pool) remaining6(q question6, s *subnet, k *class, a netip.Addr, why st
 	p.mu.Unlock()
 	told := min(s.time(like(q.Client), k), r.until-now-slack)
 	if why == errFaulty.Error() || r.state != kilnv1.BindingState_BINDING_STATE_BOUND || r.client != q.client || told < time.Second {
+		p.sayFailed6(q, why)
 		return Answer6{Why: why}
 	}
 	answer := q.give6(s, a, told)
 	answer.Bound = true
 	return answer
+}
+
+func (p *Pool) sayFailed6(q question6, why string) {
+	if why == errAway.Error() {
+		p.sayAway(q.who)
+	}
 }
 
 // How a call for a binding ends.
@@ -302,7 +308,10 @@ func (p *Pool) bindNew6(ctx context.Context, q question6, tried map[netip.Addr]b
 			}
 			p.mu.Unlock()
 			switch end {
-			case bindDone, bindFailed:
+			case bindDone:
+				return a
+			case bindFailed:
+				p.sayFailed6(q, a.Why)
 				return a
 			case bindFull:
 				break next
@@ -325,9 +334,6 @@ func (p *Pool) bindAt6(ctx context.Context, q question6, s *subnet, k *class, ad
 		Hostname: q.hostname, Edge: p.cfg.Edge, ForMs: committed(told).Milliseconds(),
 	})
 	if err != nil {
-		if errors.Is(err, errAway) {
-			p.sayAway(q.who)
-		}
 		return Answer6{Why: err.Error()}, bindFailed
 	}
 	left := time.Duration(result.GetRemainingMs()) * time.Millisecond

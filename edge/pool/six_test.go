@@ -2,7 +2,6 @@ package pool
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -319,36 +318,52 @@ func TestAddressesOfTheEdgeAndOfRoutersAreNobodys(t *testing.T) {
 	})
 }
 
-func TestReach(t *testing.T) {
-	a := netip.MustParseAddr
-	for _, c := range []struct {
-		name           string
-		pools, exclude []span
-		size           string
-	}{
-		{"none", nil, nil, "<nil>"},
-		{"a half of everything", []span{{a("8000::"), a("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")}}, nil, "170141183460469231731687303715884105728"},
-		{"two", []span{{a("fd01::10"), a("fd01::1f")}, {a("fd01::1:0"), a("fd01::1:ff")}}, nil, "272"},
-		{"without what is excluded", []span{{a("fd01::10"), a("fd01::1f")}}, []span{{a("fd01::1"), a("fd01::11")}, {a("fd01::15"), a("fd01::16")}, {a("fd01::1f"), a("fd01::ff")}}, "11"},
-		{"all is excluded", []span{{a("fd01::10"), a("fd01::1f")}}, []span{{a("fd01::1"), a("fd01::ff")}}, "<nil>"},
-	} {
-		r := reachOf(c.pools, c.exclude)
-		if got := fmt.Sprint(r.size); got != c.size {
-			t.Errorf("%s: %s addresses, want %s", c.name, got, c.size)
+// What one edge knows of a client's associations is not all that there may be.
+func TestAReleaseAtAnotherEdgeFreesNothingThatAnAssociationOfAnotherMayHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTestFarm(t, one6())
+		a, b := newEdge(t, f, "edge1"), newEdge(t, f, "edge2")
+		have := []string{the6}
+		expect := func(what, got, want string) {
+			t.Helper()
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: got %q, want %q", what, got, want)
+			}
 		}
-		seen := map[netip.Addr]bool{}
-		r.each([]byte("key"), "a", "c", func(a netip.Addr) bool {
-			if !in(c.pools, a) || in(c.exclude, a) {
-				t.Errorf("%s: got %s", c.name, a)
-			}
-			if r.small() && seen[a] {
-				t.Errorf("%s: got %s twice", c.name, a)
-			}
-			seen[a] = true
-			return len(seen) < 1000
-		})
-		if r.small() && fmt.Sprint(len(seen)) != c.size {
-			t.Errorf("%s: visited %d of %s", c.name, len(seen), c.size)
+		expect("the boot program's", a.ask6(t, packet6{message: request6, xid: 1, ia: 1, class: "PXEClient"}, nil), "REPLY fd01::10 for 10m0s")
+		time.Sleep(10 * time.Second)
+		expect("its IP stack's, at another edge", b.ask6(t, packet6{message: request6, xid: 2, ia: 2, class: "PXEClient", asked: have}, nil), "REPLY fd01::10 for 10m0s")
+		time.Sleep(10 * time.Second)
+		expect("which gives it back", b.ask6(t, packet6{message: release6, xid: 3, ia: 2, asked: have}, nil), "REPLY Success")
+		expect("another client", b.ask6(t, packet6{message: solicit, mac: otherMAC, xid: 4}, nil), "NoAddrsAvail")
+		time.Sleep(5 * time.Minute)
+		expect("the system's", b.ask6(t, packet6{message: request6, xid: 5, ia: 3, asked: have}, nil), "REPLY fd01::10 for 1h0m0s")
+		time.Sleep(30 * time.Minute) // the boot program's is over
+		expect("which it gives back", b.ask6(t, packet6{message: release6, xid: 6, ia: 3, asked: have}, nil), "REPLY Success")
+		expect("another client then", b.ask6(t, packet6{message: solicit, mac: otherMAC, xid: 7}, nil), "ADVERTISE fd01::10")
+		a.end()
+		b.end()
+	})
+}
+
+func TestAssociationsAreBounded(t *testing.T) {
+	var a associations
+	for i := range maxAssociated + 10 {
+		a.hold(tenant{"a", fmt.Sprint(i)}, "x", time.Hour, 0)
+	}
+	if n := len(a.all); n > maxAssociated {
+		t.Errorf("%d clients are remembered", n)
+	}
+	one := tenant{"a", "one"}
+	for i := range 3 * maxOfClient {
+		a.hold(one, fmt.Sprint(i), time.Hour, 0)
+	}
+	if n := len(a.all[one].by); n > maxOfClient {
+		t.Errorf("%d associations of a client are remembered", n)
+	}
+	for i := range 3 * maxOfClient {
+		if a.drop(one, fmt.Sprint(i), 0) {
+			t.Errorf("association %d is the last, and nobody knows of those that were forgotten", i)
 		}
 	}
 }
