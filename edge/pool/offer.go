@@ -44,7 +44,7 @@ func (p *Pool) offerNew(ctx context.Context, q question, s *subnet, k *class, as
 			why = "addresses that should be free are in use"
 		}
 	}
-	return Answer{Mine: true, Why: why}
+	return Answer{Mine: true, Later: true, Why: why}
 }
 
 // reserve takes an address for a client out of the block, which is filled when there is none. Reason says why there is none.
