@@ -52,7 +52,7 @@ func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, ask
 	wait, cancel := context.WithTimeout(ctx, grantWait)
 	defer cancel()
 	name, size := s.stockOf(k)
-	known := q.machine != nil
+	known, again := q.machine != nil, q.Waited() > 0 || p.gate.asked(q.mac)
 	for first := true; ; first = false {
 		p.mu.Lock()
 		st := p.stock(s.name, name, size)
@@ -74,8 +74,10 @@ func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, ask
 			keep = st.keep
 		}
 		address, ok := st.pick(q.client, asked, keep)
-		if !ok && st.asking == nil && p.pledges.reclaim(st, known, now) {
-			address, ok = st.pick(q.client, asked, keep)
+		for range keep + 1 {
+			if !ok && st.asking == nil && p.pledges.reclaim(st, known, again, now) {
+				address, ok = st.pick(q.client, asked, keep)
+			}
 		}
 		if ok {
 			p.pledges.add(&pledge{tenant: tenant{s.name, q.client}, address: address, stock: st, known: known, made: now})
@@ -175,7 +177,7 @@ func (p *Pool) refill(st *stock, now time.Duration) {
 // usable says whether an address that was lent may be offered.
 func (p *Pool) usable(subnet string, a netip.Addr) bool {
 	s := p.book.Load().byName[subnet]
-	return s != nil && s.ever(a) && a != s.lease.Router && !s.edges(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(p.now()) && !p.probes.isBad(a, p.now())
+	return s != nil && s.ever(a) && a != s.lease.Router && !s.edges(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(p.now()) && !p.book.Load().fixed[a] && !p.probes.isBad(a, p.now())
 }
 
 // edges says whether an address is that of the network itself, or of its broadcasts (RFC 1122 §3.2.1.3, RFC 3021).

@@ -93,7 +93,7 @@ func (p *Pool) Set(in *kilnv1.Intent) {
 			delete(p.stocks, key)
 		} else {
 			for a := range s.lent {
-				if !n.ever(a) {
+				if !n.ever(a) || next.fixed[a] {
 					s.drop(a)
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"container/heap"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -203,6 +204,23 @@ func (s *Sim) Restart(ctx context.Context) {
 			default:
 				m.reboot(s.now(), m.lease)
 			}
+		}
+	})
+}
+
+// Flood sends DISCOVERs of so many machines that there are not, which never take what is offered.
+func (s *Sim) Flood(ctx context.Context, n Network, count int) {
+	s.do(ctx, func() {
+		for range count {
+			xid := s.random.Uint32()
+			for _, known := s.xids[xid]; known; _, known = s.xids[xid] {
+				xid = s.random.Uint32()
+			}
+			s.xids[xid] = flood
+			s.counts["DISCOVERs of floods"]++
+			mac := history.MAC{ownMAC, 0xf1}
+			binary.BigEndian.PutUint32(mac[2:], s.random.Uint32())
+			s.wire.broadcast(n, mac, request(history.Discover, xid, mac).waited(0).bytes())
 		}
 	})
 }
