@@ -90,6 +90,7 @@ type Server struct {
 	of     map[netip.Addr]int // transfers of an address
 
 	transfers, duplicates, refused, dropped, ignored atomic.Uint64
+	full                                             atomic.Uint64 // dropped because of MaxTransfers, since complain looked
 }
 
 // transfer is one that is under way.
@@ -122,6 +123,7 @@ func (s *Server) Serve(ctx context.Context, conn net.PacketConn) error {
 	defer running.Wait()
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
+	running.Go(func() { s.complain(ctx) })
 
 	buffer := make([]byte, receiveBuffer)
 	for failed := 0; ; {
@@ -224,8 +226,12 @@ func (s *Server) admit(ctx context.Context, packet []byte, client netip.AddrPort
 		old.cancel()
 		delete(s.active, client)
 	}
-	if len(s.active) >= either(s.MaxTransfers, DefaultTransfers) || s.of[client.Addr()] >= either(s.MaxPerClient, DefaultPerClient) {
-		s.dropped.Add(1)
+	switch {
+	case s.of[client.Addr()] >= either(s.MaxPerClient, DefaultPerClient):
+		s.drop(limitClient)
+		return nil, nil
+	case len(s.active) >= either(s.MaxTransfers, DefaultTransfers):
+		s.drop(limitEdge)
 		return nil, nil
 	}
 	s.transfers.Add(1)
