@@ -14,6 +14,7 @@ import (
 
 // sayings of one pool, in their order, without times.
 func saidOf(log *bytes.Buffer) string {
+	synctest.Wait() // for who writes it
 	var out []string
 	for line := range strings.Lines(log.String()) {
 		for _, words := range []string{"a pool is exhausted", "a pool that was exhausted has room again", "free addresses of a pool are all offered"} {
@@ -51,6 +52,7 @@ func TestAPoolIsSaidToBeExhaustedOnce(t *testing.T) {
 			t.Fatalf("in a flood: %q, want %q", got, want)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		log.Reset()
 		for n := range 4 {
 			if !dora(n) {
