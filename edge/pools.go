@@ -77,6 +77,9 @@ func (p *PXE) fill(plan *dhcp.Plan) {
 	}
 }
 
+// Edges is how many edges machines may ask here, this one among them.
+func (p *PXE) Edges() int { return len(p.Edge.urls()) }
+
 // Tell reports what people should know of a client of a pool.
 func (p *PXE) Tell(mac, what string) {
 	event := &kilnv1.BootEvent{Mac: mac, Stage: kilnv1.BootStage_BOOT_STAGE_FAILED, Detail: what}

@@ -219,3 +219,35 @@ func TestMalformedOption82(t *testing.T) {
 		})
 	}
 }
+
+// TestMachinesOfOtherSubnetsNeedNothingHere: what is left to machines that are described is for those that have no address.
+func TestMachinesOfOtherSubnetsNeedNothingHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := room(subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.17"), subnetOf("b", "10.2.0.0/24", "10.2.0.10-10.2.0.99"))
+		for n := range 30 {
+			in.Machines = append(in.Machines, &kilnv1.Machine{Name: fmt.Sprint("m", n), Macs: []string{fmt.Sprintf("52:54:00:00:00:%02x", n)}})
+		}
+		e := newEdge(t, newTestFarm(t, in), "edge1", func(cfg *Config) { cfg.Edges = func() int { return 3 } })
+		for n, m := range in.Machines {
+			address := fmt.Sprintf("10.2.0.%d", 20+n)
+			c := packet{message: request, mac: m.GetMacs()[0], xid: 1, asked: address, giaddr: "10.2.0.1"}.classify(t, own)
+			if got := show(e.Decide(t.Context(), c, m, "")); !strings.HasPrefix(got, "bound "+address) {
+				t.Fatalf("machine %d: %s", n, got)
+			}
+		}
+		for n := range 8 {
+			mac := fmt.Sprintf("02:00:00:00:00:%02x", n)
+			got := e.ask(t, packet{message: discover, mac: mac, xid: 1})
+			if !strings.HasPrefix(got, "10.1.0.") {
+				t.Errorf("stranger %d: %s", n, got)
+				continue
+			}
+			address, _, _ := strings.Cut(got, "/")
+			if got := e.ask(t, packet{message: request, mac: mac, xid: 1, asked: address, server: us}); !strings.HasPrefix(got, "bound 10.1.0.") {
+				t.Errorf("stranger %d: %s", n, got)
+			}
+			time.Sleep(time.Second)
+		}
+		e.end()
+	})
+}

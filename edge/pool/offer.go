@@ -108,25 +108,55 @@ const (
 )
 
 // reckon finds out how many machines that are described may still come for an address: strangers, who may be one with many
-// forged hardware addresses, leave as many to them, up to a fourth of the pool.
+// forged hardware addresses, leave as many to them, up to a fourth of the pool at all edges together. A machine that has an address
+// in any subnet needs none here.
 func (p *Pool) reckon(st *stock, now time.Duration) {
 	if st.kept != 0 && now-st.kept < keepEvery {
 		return
 	}
 	st.kept, st.keep = now, 0
+	edges := 1
+	if p.cfg.Edges != nil {
+		edges = max(1, p.cfg.Edges())
+	}
 	most := min(mostKept, st.size/4)
-	for _, macs := range p.book.Load().floating {
+	if most > 0 {
+		most = max(1, most/edges)
+	}
+	floating := p.book.Load().floating
+	if len(floating) == 0 || most == 0 {
+		return
+	}
+	p.census(now)
+	for _, macs := range floating {
 		if st.keep >= most {
 			return
 		}
-		has := func(mac string) bool {
-			_, r := p.replica.own(st.subnet, clientOf(mac))
-			return r.holds(now)
-		}
-		if !slices.ContainsFunc(macs, has) {
+		if !slices.ContainsFunc(macs, func(mac string) bool { return p.housed.of[clientOf(mac)] }) {
 			st.keep++
 		}
 	}
+}
+
+// housed are the clients that have an address in any subnet.
+type housed struct {
+	of   map[string]bool
+	next time.Duration
+}
+
+// census finds out who has an address, now and then.
+func (p *Pool) census(now time.Duration) {
+	if now < p.housed.next {
+		return
+	}
+	begun := time.Now()
+	p.housed.of = map[string]bool{}
+	for at := range p.replica.of {
+		if _, r := p.replica.own(at.subnet, at.client); r.holds(now) {
+			p.housed.of[at.client] = true
+		}
+	}
+	p.housed.next = now + max(keepEvery, countShare*time.Since(begun))
 }
 
 // stock is the block of a class.

@@ -37,6 +37,8 @@ type Config struct {
 	Prober Prober
 	// Tell says what people should know, and which client it was about.
 	Tell func(mac, what string)
+	// Edges says how many edges there are in this room, this one among them; nil: it is alone.
+	Edges func() int
 	// File keeps what is known of bindings; empty: they are not kept.
 	File string
 	// Clock is never set and goes on while the host sleeps; nil: CLOCK_BOOTTIME.
@@ -59,6 +61,7 @@ type Pool struct {
 	coming  *replica // that is being filled, to be the next one; nil: none is
 	stocks  map[stockKey]*stock
 	pledges *pledges
+	housed  housed
 	dirty   bool // the replica is newer than the file
 }
 
