@@ -184,7 +184,7 @@ func (f *pxeFlags) pool(ctx context.Context, pxe *edge.PXE, intents *edge.Intent
 		})
 		return nil
 	}
-	cfg := pool.Config{Edge: f.pools.edge, Farm: f.pools, File: f.pools.file, Log: log, Tell: pxe.Tell}
+	cfg := pool.Config{Edge: f.pools.edge, Farm: f.pools, File: f.pools.file, Log: log, Tell: pxe.Tell, Edges: pxe.Edges}
 	if f.probe > 0 && f.dhcp == "full" {
 		prober, err := pool.OpenProber(f.probe)
 		if err != nil {

@@ -33,7 +33,7 @@ func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *intent.Boot) (dhc
 		if a.Why != "" {
 			p.Edge.cfg.Log.Debug("no address out of a pool", "mac", c.MAC, "message", c.Message, "why", a.Why)
 		}
-		return dhcp.Plan{}, a.Mine && boot == nil && c.Kind == dhcp.Plain
+		return dhcp.Plan{}, a.Later || a.Mine && boot == nil && c.Kind == dhcp.Plain
 	}
 	plan := dhcp.Plan{Mode: dhcp.Full, Lease: a.Lease, Authoritative: true, Options: a.Options, Refuse: a.Refuse, Delay: wait}
 	if p.Logs.IsValid() {
@@ -76,6 +76,9 @@ func (p *PXE) fill(c dhcp.Client, plan *dhcp.Plan) {
 		plan.Options = p.Pool.Fill(c, &plan.Lease)
 	}
 }
+
+// Edges is how many edges machines may ask here, this one among them.
+func (p *PXE) Edges() int { return len(p.Edge.urls()) }
 
 // Tell reports what people should know of a client of a pool.
 func (p *PXE) Tell(mac, what string) {

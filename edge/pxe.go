@@ -110,6 +110,9 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 		}
 	} else if pooled, ok := p.pooled(ctx, c, boot); ok {
 		plan = pooled
+		if plan.Mode == dhcp.Silent && plan.Refuse == "" {
+			return plan
+		}
 	}
 	if plan.Refuse != "" {
 		return plan

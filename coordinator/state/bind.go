@@ -96,6 +96,9 @@ func (m *Machine) bindTo(c *kilnv1.BindCommand, address netip.Addr, have *kilnv1
 	until := a.steady + c.GetForMs()
 	if bound {
 		until = max(until, have.GetUntilMs()) // an answer that was given before may still hold
+		if m.level >= sixLevel && until == have.GetUntilMs() {
+			until++ // a RELEASE or DECLINE that was sent before, and comes late, is told from one of this binding by it
+		}
 	}
 	if other, ok := a.byClient[tenant{c.GetSubnet(), c.GetClient()}]; ok && other != address {
 		m.leaveFor(place{c.GetSubnet(), other})

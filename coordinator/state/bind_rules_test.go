@@ -99,8 +99,8 @@ func TestRulesOfBindings(t *testing.T) {
 	}{
 		{"a free address is bound", []step{{op: bindOp, client: "x", address: "10.0.0.10", forMs: 100, want: "mac x bound 1100"}}},
 		{"a renewal is longer", []step{{0, bindOp, "x", "10.0.0.10", 100, "", "mac x bound 1100"}, {50, bindOp, "x", "10.0.0.10", 100, "", "mac x bound 1150"}}},
-		{"a shorter renewal keeps the longest promise", []step{{0, bindOp, "x", "10.0.0.10", 100, "", "mac x bound 1100"}, {50, bindOp, "x", "10.0.0.10", 10, "", "mac x bound 1100"}}},
-		{"the same again changes nothing", []step{{0, bindOp, "x", "10.0.0.10", 100, "", "mac x bound 1100"}, {0, bindOp, "x", "10.0.0.10", 100, "", "mac x bound 1100"}}},
+		{"a shorter renewal keeps the longest promise, and is another binding", []step{{0, bindOp, "x", "10.0.0.10", 100, "", "mac x bound 1100"}, {50, bindOp, "x", "10.0.0.10", 10, "", "mac x bound 1101"}}},
+		{"the same again is another binding", []step{{0, bindOp, "x", "10.0.0.10", 100, "", "mac x bound 1100"}, {0, bindOp, "x", "10.0.0.10", 100, "", "mac x bound 1101"}}},
 		{"another client waits until its time is over", []step{
 			{0, bindOp, "x", "10.0.0.10", 100, "", "mac x bound 1100"},
 			{99, bindOp, "y", "10.0.0.10", 100, RefusedBound, "mac x bound 1100"},
@@ -117,8 +117,8 @@ func TestRulesOfBindings(t *testing.T) {
 		{"a machine's address that it gave back is kept for it until its time is over", []step{
 			{0, bindOp, "d", "10.0.0.10", 100, "", "mac d bound 1100"}, {10, releaseOp, "d", "10.0.0.10", 0, "", "mac d released 1100"},
 			{0, bindOp, "y", "10.0.0.10", 100, RefusedBound, "mac d released 1100"}, {0, bindOp, "d", "10.0.0.11", 100, RefusedElsewhere, ""},
-			{0, bindOp, "d", "10.0.0.10", 20, "", "mac d bound 1100"}, {0, releaseOp, "d", "10.0.0.10", 0, "", "mac d released 1100"},
-			{90, bindOp, "y", "10.0.0.10", 100, "", "mac y bound 1200"}}},
+			{0, bindOp, "d", "10.0.0.10", 20, "", "mac d bound 1101"}, {0, releaseOp, "d", "10.0.0.10", 0, "", "mac d released 1101"},
+			{91, bindOp, "y", "10.0.0.10", 100, "", "mac y bound 1201"}}},
 		{"a machine's address that it declined is nobody's until its time is over", []step{
 			{0, bindOp, "d", "10.0.0.10", 100, "", "mac d bound 1100"}, {10, declineOp, "d", "10.0.0.10", 50, "", " declined 1100"},
 			{0, bindOp, "d", "10.0.0.11", 100, "", "mac d bound 1110"}, {80, bindOp, "y", "10.0.0.10", 100, RefusedBound, " declined 1100"},
@@ -403,13 +403,27 @@ func TestNothingIsKeptBelowItsLevel(t *testing.T) {
 func TestWhatIsFreedIsTheBindingThatWasMeant(t *testing.T) {
 	l := newLab(t)
 	l.do(bindOp, "x", "10.0.0.10", 100)
-	for until, want := range map[int64]string{1099: "mac x bound 1100", 1100: "mac x released 1000"} {
-		m := l.m
+	for _, c := range []struct {
+		until int64
+		want  string
+	}{{1099, "mac x bound 1100"}, {1100, "mac x released 1000"}} {
+		until, want := c.until, c.want
 		l.apply(&kilnv1.Command{Command: &kilnv1.Command_Bind{Bind: &kilnv1.BindCommand{Operation: freeOp, Subnet: "a", Address: "10.0.0.10", UntilMs: until}}})
 		if got := l.show("10.0.0.10"); got != want {
 			t.Errorf("of the binding until %d: got %s, want %s", until, got, want)
 		}
-		l.m = m
-		l.do(bindOp, "x", "10.0.0.10", 100)
+	}
+}
+
+func TestALateReleaseUndoesNoShorterRenewal(t *testing.T) {
+	for _, op := range []kilnv1.BindCommand_Operation{releaseOp, declineOp} {
+		l := newLab(t)
+		before := l.do(bindOp, "x", "10.0.0.10", 100).Binding.GetUntilMs()
+		l.steady += 10
+		l.do(bindOp, "x", "10.0.0.10", 20) // its firmware asks, after the system has given the address back
+		l.apply(&kilnv1.Command{Command: &kilnv1.Command_Bind{Bind: &kilnv1.BindCommand{Operation: op, Subnet: "a", Address: "10.0.0.10", Client: "mac x", Mac: "mac-x", ForMs: 50, UntilMs: before}}})
+		if got, want := l.show("10.0.0.10"), "mac x bound 1101"; got != want {
+			t.Errorf("%s: got %s, want %s", op, got, want)
+		}
 	}
 }

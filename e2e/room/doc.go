@@ -10,6 +10,9 @@
 //   - every well-behaved machine has an address;
 //   - the farm's books agree with what the machines believe.
 //
+// Beside that, an operator's hour replaces a running dnsmasq by two edges, machines that are switched on at once all boot, and
+// floods of forged hardware addresses starve nobody.
+//
 // The short run is part of `make test`; `make chaos` has the long one, with 10,000 machines (KILN_DHCP=5m). KILN_DHCP_SEED
 // repeats the behaviour of machines and the order of faults, KILN_DHCP_MACHINES is another number of machines, and
 // KILN_DHCP_LOG a file for every packet. The report is written to the directory KILN_CHAOS_REPORT.

@@ -7,13 +7,16 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
 
+	"github.com/kiln-farm/kiln/cache/s3test"
 	"github.com/kiln-farm/kiln/internal/dhcpsim"
 	"github.com/kiln-farm/kiln/internal/dhcpsim/history"
 	"github.com/kiln-farm/kiln/internal/lab"
@@ -37,6 +40,7 @@ type world struct {
 	farm     *lab.Farm
 	network  *lab.Network
 	relay    string // address of the relay agent on the edges' segment
+	agent    *lab.Guest
 	wire     *dhcpsim.Wire
 	networks []dhcpsim.Network
 	pools    []history.Network
@@ -46,7 +50,8 @@ type world struct {
 // setting is how large a world is.
 type setting struct {
 	edges     int
-	addresses int // in each network behind the relay
+	addresses int  // in each network behind the relay
+	store     bool // a shared cache, so that machines have something to boot
 	lease     time.Duration
 	boot      time.Duration // lease of firmware
 	six       bool          // edges give addresses of IPv6, too
@@ -72,15 +77,22 @@ func newWorld(ctx context.Context, t *testing.T, dir string, seed uint64, s sett
 	t.Cleanup(func() { must(w.network.Close()) })
 	nodes := filepath.Join(dir, "room")
 	must(lab.Clear(nodes))
-	w.farm, err = lab.New(ctx, lab.Options{Kiln: w.kiln, Dir: nodes, Name: "room", Coordinators: coordinators, Edges: s.edges, Network: w.network,
-		Env: []string{"KILN_LOG=" + os.Getenv("KILN_LOG")}})
+	o := lab.Options{Kiln: w.kiln, Dir: nodes, Name: "room", Coordinators: coordinators, Edges: s.edges, Network: w.network,
+		Env: []string{"KILN_LOG=" + os.Getenv("KILN_LOG")}}
+	if s.store {
+		server, err := s3test.Start(t.TempDir(), w.network.Host+":0")
+		must(err)
+		t.Cleanup(server.Close)
+		o.Store, o.Env = server.URL("room", ""), append(o.Env, server.Env()...)
+	}
+	w.farm, err = lab.New(ctx, o)
 	must(err)
 	t.Cleanup(func() { must(w.farm.Close()) })
 	relay, err := w.network.Guest("relay")
 	must(err)
 	floor, err := w.network.Guest("floor")
 	must(err)
-	w.relay = relay.Address
+	w.relay, w.agent = relay.Address, relay
 	w.plan(s)
 	var servers []netip.Addr
 	for _, e := range w.farm.Edges() {
@@ -90,6 +102,11 @@ func newWorld(ctx context.Context, t *testing.T, dir string, seed uint64, s sett
 			e.Args = append(e.Args, "--dhcp6", "full")
 		}
 		must(w.ready(e))
+		if s.store {
+			e.Args = append(e.Args, "--loaders", dir)
+		} else {
+			e.Args = append(e.Args, "--cache", filepath.Join(nodes, "cache"))
+		}
 	}
 	w.wire, err = dhcpsim.Open(relay, floor, servers, w.networks...)
 	must(err)
@@ -103,7 +120,7 @@ func newWorld(ctx context.Context, t *testing.T, dir string, seed uint64, s sett
 
 // ready makes an edge ready to start.
 func (w *world) ready(e *lab.Node) error {
-	e.Args = append(e.Args, "--cache", filepath.Join(w.farm.Dir, "cache"), "--interface", "eth0", "--dhcp", "full", "--syslog=false")
+	e.Args = append(e.Args, "--interface", "eth0", "--dhcp", "full", "--syslog=false")
 	for _, n := range w.networks {
 		if n.Relay.IsValid() {
 			if err := e.Route(n.Prefix.String(), w.relay); err != nil {
@@ -214,6 +231,18 @@ func (w *world) booksOf(ctx context.Context, c *lab.Node) (books []history.Entry
 		return nil, errors.New("the farm did not say that its books are complete")
 	}
 	return books, nil
+}
+
+// command runs kiln as the farm's administrator.
+func (w *world) command(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), w.kiln, args...)
+	cmd.Env = append(os.Environ(), "HOME="+w.farm.Dir, "KILN_FARM="+w.farm.URL(), "KILN_CREDENTIALS="+w.farm.Admin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("kiln %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
 }
 
 // await waits until the farm is whole.

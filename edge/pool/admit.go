@@ -29,8 +29,9 @@ type gate struct {
 
 // bucket holds what may come at once.
 type bucket struct {
-	left float64
-	at   time.Duration
+	left  float64
+	at    time.Duration
+	again bool // it has sent more than one packet
 }
 
 func newGate() *gate { return &gate{now: map[string]bucket{}, rejects: map[string]bucket{}} }
@@ -58,10 +59,12 @@ func (g *gate) often(client string, now time.Duration) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	b, ok := g.now[client]
+	b.again = ok
 	if !ok {
 		if b, ok = g.old[client]; !ok {
-			b = bucket{clientBurst, now}
+			b = bucket{left: clientBurst, at: now}
 		}
+		b.again = ok
 		if len(g.now) >= maxClients/2 {
 			g.now, g.old = make(map[string]bucket, maxClients/2), g.now
 		}
@@ -71,13 +74,20 @@ func (g *gate) often(client string, now time.Duration) bool {
 	return ok
 }
 
+// asked says whether a client has sent more than one packet lately.
+func (g *gate) asked(client string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.now[client].again
+}
+
 // reject says whether a stranger's DECLINE is believed.
 func (g *gate) reject(subnet string, now time.Duration) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	b, ok := g.rejects[subnet]
 	if !ok {
-		b = bucket{declineBurst, now}
+		b = bucket{left: declineBurst, at: now}
 	}
 	ok = b.take(declineBurst, declineEvery, now)
 	g.rejects[subnet] = b

@@ -23,6 +23,7 @@ type Answer struct {
 	Give   bool       // the Lease is to be told
 	Bound  bool       // and is committed
 	Refuse string     // the sentence of a NAK
+	Later  bool       // it gets an address when it asks again, perhaps: nobody else has one for it
 	// Options are those of the subnet, and what belongs to the lease.
 	Options map[uint8][]byte
 	Why     string // nothing is told
@@ -61,7 +62,7 @@ func (p *Pool) Decide(ctx context.Context, c dhcp.Client, machine *kilnv1.Machin
 	if leave == nil {
 		counted(refusals, "limit", why)
 		p.sayOnce("limit "+why, func() { p.cfg.Log.Warn("DHCP packets are dropped by a limit", "limit", why, "mac", mac) })
-		return Answer{Mine: true, Why: "too many packets: limit of " + why}
+		return Answer{Mine: true, Later: true, Why: "too many packets: limit of " + why}
 	}
 	defer leave()
 	if q.foreign {
@@ -193,7 +194,7 @@ func (p *Pool) offerOwn(ctx context.Context, q question, s *subnet, k *class, ad
 		// It may have given back even what it has at another edge, of which this one has not heard.
 		if told = min(told, r.sure(q.client, false, now)); told < leastOffer {
 			p.sayAway(q.who)
-			return Answer{Mine: true, Why: "the farm is away"}
+			return Answer{Mine: true, Later: true, Why: "the farm is away"}
 		}
 		return p.give(q, s, k, address, told)
 	}

@@ -14,6 +14,7 @@ import (
 
 // sayings of one pool, in their order, without times.
 func saidOf(log *bytes.Buffer) string {
+	synctest.Wait() // for who writes it
 	var out []string
 	for line := range strings.Lines(log.String()) {
 		for _, words := range []string{"a pool is exhausted", "a pool that was exhausted has room again", "free addresses of a pool are all offered"} {
@@ -51,6 +52,7 @@ func TestAPoolIsSaidToBeExhaustedOnce(t *testing.T) {
 			t.Fatalf("in a flood: %q, want %q", got, want)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		log.Reset()
 		for n := range 4 {
 			if !dora(n) {
@@ -116,6 +118,135 @@ func TestStrangersExhaustAPoolBeforeMachinesThatAreDescribed(t *testing.T) {
 		}
 		if got := show(e.Decide(t.Context(), packet{message: discover, mac: "52:54:00:00:00:01", xid: 1}.classify(t, own), in.Machines[0], "")); !strings.HasPrefix(got, "10.1.0.") {
 			t.Errorf("the machine that is described: %s", got)
+		}
+		e.end()
+	})
+}
+
+// TestAFloodThatComesForNothingStarvesNobody: a hundred forged hardware addresses for each of the pool, without end.
+func TestAFloodThatComesForNothingStarvesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := room(subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.19"))
+		in.Machines = []*kilnv1.Machine{{Name: "m", Macs: []string{"52:54:00:00:00:01"}}}
+		e := newEdge(t, newTestFarm(t, in), "edge1")
+		forged := 0
+		flood := func(n int) {
+			for range n {
+				forged++
+				e.ask(t, packet{message: discover, mac: fmt.Sprintf("0e:00:00:%02x:%02x:%02x", forged>>16, forged>>8&255, forged&255), xid: 1})
+				time.Sleep(500 * time.Microsecond)
+			}
+		}
+		flood(1000)
+		for n := range 8 { // the last address but one is the described machine's
+			client := fmt.Sprintf("02:00:00:00:00:%02x", n)
+			got := ""
+			for range 4 { // as firmware does: after 4, 8, 16 s
+				if got = e.ask(t, packet{message: discover, mac: client, xid: 1}); strings.HasPrefix(got, "10.1.0.") {
+					break
+				}
+				flood(4000)
+			}
+			if !strings.HasPrefix(got, "10.1.0.") {
+				t.Errorf("client %d was offered nothing: %s", n, got)
+				continue
+			}
+			flood(20) // before it comes for it
+			address, _, _ := strings.Cut(got, "/")
+			if got := e.ask(t, packet{message: request, mac: client, xid: 1, asked: address, server: us}); !strings.HasPrefix(got, "bound "+address) {
+				t.Errorf("client %d was offered %s: %s", n, address, got)
+			}
+		}
+		if got := show(e.Decide(t.Context(), packet{message: discover, mac: "52:54:00:00:00:01", xid: 1}.classify(t, own), in.Machines[0], "")); !strings.HasPrefix(got, "10.1.0.") {
+			t.Errorf("the machine that is described: %s", got)
+		}
+		e.end()
+	})
+}
+
+func TestAnAddressThatBecomesAMachinesOwnIsOfferedToNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTestFarm(t, room(subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.12")))
+		e := newEdge(t, f, "edge1")
+		offered := e.ask(t, packet{message: discover, asked: "10.1.0.11", xid: 1}) // the block has all three, and this one is promised
+		if !strings.HasPrefix(offered, "10.1.0.11/24") {
+			t.Fatalf("got %s", offered)
+		}
+		f.mu.Lock()
+		change := &kilnv1.RoomCommand{Base: f.state.RoomRevision(), Machines: []*kilnv1.Machine{{Name: "m", Macs: []string{"52:54:00:00:00:01"}, Address: "10.1.0.11/24"},
+			{Name: "n", Macs: []string{"52:54:00:00:00:02"}, Address: "10.1.0.12/24"}}}
+		refused := f.apply(&kilnv1.Command{Command: &kilnv1.Command_Room{Room: change}})[0].Refused
+		in := f.state.Intent()
+		f.mu.Unlock()
+		if refused != "" {
+			t.Fatal(refused)
+		}
+		e.Set(in)
+		for _, c := range []struct {
+			name string
+			in   packet
+			want string
+		}{
+			{"who was promised it", packet{message: request, xid: 1, asked: "10.1.0.11", server: us}, "NAK 10.1.0.11 is another's"},
+			{"it asks anew", packet{message: discover, xid: 2}, "10.1.0.10/24"},
+			{"another asks for the other one", packet{message: discover, mac: otherMAC, asked: "10.1.0.12", xid: 3}, "silent"},
+			{"and takes it", packet{message: request, mac: otherMAC, asked: "10.1.0.12", xid: 3}, "NAK 10.1.0.12 is another's"},
+		} {
+			if got := e.ask(t, c.in); !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+			}
+		}
+		e.end()
+	})
+}
+
+func TestMalformedOption82(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		relay []byte
+		want  string
+	}{
+		{"a suboption that is longer than the option", []byte{5, 9, 10}, "10.2.0.10/24"},
+		{"a link selection of one byte", []byte{5, 1, 10}, "10.2.0.10/24"},
+		{"a link selection of everybody", []byte{5, 4, 255, 255, 255, 255}, "10.2.0.10/24"},
+		{"half a suboption", []byte{1, 2, 'a', 'b', 5}, "10.2.0.10/24"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			play(t, room(subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.10"), subnetOf("b", "10.2.0.0/24", "10.2.0.10-10.2.0.10")), []turn{
+				{name: "DISCOVER", in: packet{message: discover, giaddr: "10.2.0.1", relay: c.relay, xid: 1}, want: c.want},
+				{name: "the same without", in: packet{message: discover, giaddr: "10.2.0.1", xid: 2}, want: "10.2.0.10/24"},
+			})
+		})
+	}
+}
+
+// TestMachinesOfOtherSubnetsNeedNothingHere: what is left to machines that are described is for those that have no address.
+func TestMachinesOfOtherSubnetsNeedNothingHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := room(subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.17"), subnetOf("b", "10.2.0.0/24", "10.2.0.10-10.2.0.99"))
+		for n := range 30 {
+			in.Machines = append(in.Machines, &kilnv1.Machine{Name: fmt.Sprint("m", n), Macs: []string{fmt.Sprintf("52:54:00:00:00:%02x", n)}})
+		}
+		e := newEdge(t, newTestFarm(t, in), "edge1", func(cfg *Config) { cfg.Edges = func() int { return 3 } })
+		for n, m := range in.Machines {
+			address := fmt.Sprintf("10.2.0.%d", 20+n)
+			c := packet{message: request, mac: m.GetMacs()[0], xid: 1, asked: address, giaddr: "10.2.0.1"}.classify(t, own)
+			if got := show(e.Decide(t.Context(), c, m, "")); !strings.HasPrefix(got, "bound "+address) {
+				t.Fatalf("machine %d: %s", n, got)
+			}
+		}
+		for n := range 8 {
+			mac := fmt.Sprintf("02:00:00:00:00:%02x", n)
+			got := e.ask(t, packet{message: discover, mac: mac, xid: 1})
+			if !strings.HasPrefix(got, "10.1.0.") {
+				t.Errorf("stranger %d: %s", n, got)
+				continue
+			}
+			address, _, _ := strings.Cut(got, "/")
+			if got := e.ask(t, packet{message: request, mac: mac, xid: 1, asked: address, server: us}); !strings.HasPrefix(got, "bound 10.1.0.") {
+				t.Errorf("stranger %d: %s", n, got)
+			}
+			time.Sleep(time.Second)
 		}
 		e.end()
 	})

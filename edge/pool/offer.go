@@ -44,7 +44,7 @@ func (p *Pool) offerNew(ctx context.Context, q question, s *subnet, k *class, as
 			why = "addresses that should be free are in use"
 		}
 	}
-	return Answer{Mine: true, Why: why}
+	return Answer{Mine: true, Later: true, Why: why}
 }
 
 // reserve takes an address for a client out of the block, which is filled when there is none. Reason says why there is none.
@@ -52,7 +52,7 @@ func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, ask
 	wait, cancel := context.WithTimeout(ctx, grantWait)
 	defer cancel()
 	name, size := s.stockOf(k)
-	known := q.machine != nil
+	known, again := q.machine != nil, q.Waited() > 0 || p.gate.asked(q.mac)
 	for first := true; ; first = false {
 		p.mu.Lock()
 		st := p.stock(s.name, name, size)
@@ -74,8 +74,10 @@ func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, ask
 			keep = st.keep
 		}
 		address, ok := st.pick(q.client, asked, keep)
-		if !ok && st.asking == nil && p.pledges.reclaim(st, known, now) {
-			address, ok = st.pick(q.client, asked, keep)
+		for range keep + 1 {
+			if !ok && st.asking == nil && p.pledges.reclaim(st, known, again, now) {
+				address, ok = st.pick(q.client, asked, keep)
+			}
 		}
 		if ok {
 			p.pledges.add(&pledge{tenant: tenant{s.name, q.client}, address: address, stock: st, known: known, made: now})
@@ -106,25 +108,55 @@ const (
 )
 
 // reckon finds out how many machines that are described may still come for an address: strangers, who may be one with many
-// forged hardware addresses, leave as many to them, up to a fourth of the pool.
+// forged hardware addresses, leave as many to them, up to a fourth of the pool at all edges together. A machine that has an address
+// in any subnet needs none here.
 func (p *Pool) reckon(st *stock, now time.Duration) {
 	if st.kept != 0 && now-st.kept < keepEvery {
 		return
 	}
 	st.kept, st.keep = now, 0
+	edges := 1
+	if p.cfg.Edges != nil {
+		edges = max(1, p.cfg.Edges())
+	}
 	most := min(mostKept, st.size/4)
-	for _, macs := range p.book.Load().floating {
+	if most > 0 {
+		most = max(1, most/edges)
+	}
+	floating := p.book.Load().floating
+	if len(floating) == 0 || most == 0 {
+		return
+	}
+	p.census(now)
+	for _, macs := range floating {
 		if st.keep >= most {
 			return
 		}
-		has := func(mac string) bool {
-			_, r := p.replica.own(st.subnet, clientOf(mac))
-			return r.holds(now)
-		}
-		if !slices.ContainsFunc(macs, has) {
+		if !slices.ContainsFunc(macs, func(mac string) bool { return p.housed.of[clientOf(mac)] }) {
 			st.keep++
 		}
 	}
+}
+
+// housed are the clients that have an address in any subnet.
+type housed struct {
+	of   map[string]bool
+	next time.Duration
+}
+
+// census finds out who has an address, now and then.
+func (p *Pool) census(now time.Duration) {
+	if now < p.housed.next {
+		return
+	}
+	begun := time.Now()
+	p.housed.of = map[string]bool{}
+	for at := range p.replica.of {
+		if _, r := p.replica.own(at.subnet, at.client); r.holds(now) {
+			p.housed.of[at.client] = true
+		}
+	}
+	p.housed.next = now + max(keepEvery, countShare*time.Since(begun))
 }
 
 // stock is the block of a class.
@@ -175,7 +207,7 @@ func (p *Pool) refill(st *stock, now time.Duration) {
 // usable says whether an address that was lent may be offered.
 func (p *Pool) usable(subnet string, a netip.Addr) bool {
 	s := p.book.Load().byName[subnet]
-	return s != nil && s.ever(a) && a != s.lease.Router && !s.edges(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(p.now()) && !p.probes.isBad(a, p.now())
+	return s != nil && s.ever(a) && a != s.lease.Router && !s.edges(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(p.now()) && !p.book.Load().fixed[a] && !p.probes.isBad(a, p.now())
 }
 
 // edges says whether an address is that of the network itself, or of its broadcasts (RFC 1122 §3.2.1.3, RFC 3021).

@@ -40,6 +40,8 @@ type Config struct {
 	Prober Prober
 	// Tell says what people should know, and which client it was about.
 	Tell func(mac, what string)
+	// Edges says how many edges there are in this room, this one among them; nil: it is alone.
+	Edges func() int
 	// File keeps what is known of bindings; empty: they are not kept.
 	File string
 	// Clock is never set and goes on while the host sleeps; nil: CLOCK_BOOTTIME.
@@ -62,6 +64,7 @@ type Pool struct {
 	coming  *replica // that is being filled, to be the next one; nil: none is
 	stocks  map[stockKey]*stock
 	pledges *pledges
+	housed  housed
 
 	held     associations // has a lock of its own
 	shelves  map[stockKey]*shelf
@@ -101,7 +104,7 @@ func (p *Pool) Set(in *kilnv1.Intent) {
 			delete(p.stocks, key)
 		} else {
 			for a := range s.lent {
-				if !n.ever(a) {
+				if !n.ever(a) || next.fixed[a] {
 					s.drop(a)
 				}
 			}

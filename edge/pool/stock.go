@@ -198,13 +198,14 @@ func (p *pledges) expire(now time.Duration) {
 }
 
 // reclaim takes back the oldest offer of a stock to somebody who has had time to come for it, for a client that finds nothing
-// else. A machine that is described goes before strangers.
-func (p *pledges) reclaim(s *stock, known bool, now time.Duration) bool {
+// else. A machine that is described goes before strangers. For a client that asks again any offer is taken back, so that a flood
+// of those who never come for what they were offered keeps nobody else from an address: who comes first has it.
+func (p *pledges) reclaim(s *stock, known, again bool, now time.Duration) bool {
 	for i, n := range p.order {
 		if p.of[n.tenant] != n || n.stock != s || n.known && !known {
 			continue
 		}
-		if now-n.made < offerLeast && !(known && !n.known) {
+		if now-n.made < offerLeast && !again && !(known && !n.known) {
 			return false
 		}
 		p.back(n)

@@ -31,6 +31,10 @@ func (m *machine) packet(message history.Message, now time.Duration) *packet {
 
 // rest sleeps until there is something to do for a machine with an address.
 func (m *machine) rest(now time.Duration) {
+	if m.program != system && m.sim.o.Load != nil {
+		m.sim.load(m)
+		return
+	}
 	if m.program != system { // the next program is loaded
 		m.sim.wake(m, m.between(200*time.Millisecond, 1500*time.Millisecond))
 		return

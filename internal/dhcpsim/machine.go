@@ -54,6 +54,8 @@ type lease struct {
 	address, server netip.Addr
 	t1, t2, until   time.Duration // in the simulation's time
 	asked           time.Duration
+	next            netip.Addr // server of what is booted
+	file            string
 }
 
 type machine struct {
@@ -255,7 +257,7 @@ func (m *machine) lose() {
 }
 
 func (m *machine) acknowledged(now time.Duration, r reply) {
-	l := lease{address: r.address, server: r.server, until: m.asked + r.lease, asked: m.asked}
+	l := lease{address: r.address, server: r.server, until: m.asked + r.lease, asked: m.asked, next: r.next, file: r.file}
 	if r.t1 <= 0 || r.t1 > r.lease {
 		r.t1 = r.lease / 2
 	}

@@ -1,8 +1,10 @@
 package dhcpsim
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/kiln-farm/kiln/internal/dhcpsim/history"
@@ -15,6 +17,7 @@ const (
 	optLease     = 51
 	optMessage   = 53
 	optServer    = 54
+	optFile      = 67
 	optParams    = 55
 	optMaxSize   = 57
 	optT1        = 58
@@ -108,6 +111,8 @@ type reply struct {
 	address       netip.Addr
 	server        netip.Addr
 	lease, t1, t2 time.Duration
+	next          netip.Addr // siaddr
+	file          string
 }
 
 // parse reads an answer; false when it is none.
@@ -120,6 +125,11 @@ func parse(b []byte) (r reply, ok bool) {
 	if a := netip.AddrFrom4([4]byte(b[16:20])); !a.IsUnspecified() {
 		r.address = a
 	}
+	if a := netip.AddrFrom4([4]byte(b[20:24])); !a.IsUnspecified() {
+		r.next = a
+	}
+	file, _, _ := bytes.Cut(b[108:236], []byte{0})
+	r.file = string(file)
 	for o := b[header:]; len(o) > 0 && o[0] != 255; {
 		if o[0] == 0 {
 			o = o[1:]
@@ -132,6 +142,8 @@ func parse(b []byte) (r reply, ok bool) {
 		switch {
 		case o[0] == optMessage && len(value) == 1:
 			r.message = history.Message(value[0])
+		case o[0] == optFile && len(value) > 0:
+			r.file = strings.TrimRight(string(value), "\x00")
 		case o[0] == optServer && len(value) == 4:
 			r.server = netip.AddrFrom4([4]byte(value))
 		case len(value) == 4 && (o[0] == optLease || o[0] == optT1 || o[0] == optT2):

@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"container/heap"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/kiln-farm/kiln/internal/dhcpsim/history"
@@ -27,7 +29,10 @@ type Options struct {
 	Loss     float64       // of packets, each way
 	Twice    float64       // of packets that are sent
 	Honest   bool          // nobody moves, lies or has another's MAC
+	Quiet    bool          // machines are switched on and renew, and nothing else happens to them, from the beginning
 	Log      io.Writer     // for every packet; may be nil
+	// Load loads what a machine boots next, in a goroutine of its own; nil: that takes a second, and nothing is loaded.
+	Load func(ctx context.Context, l Loading) error
 }
 
 // Sim is the machines. All but Run is for other goroutines while it runs.
@@ -47,12 +52,15 @@ type Sim struct {
 	log      *bufio.Writer
 	calm     bool
 	frozen   bool
+	ctx      context.Context // of Run
+	loads    sync.WaitGroup
 }
 
 // New makes the machines. Nothing is sent before Run.
 func New(o Options, wire *Wire, model *history.Model) *Sim {
 	s := &Sim{Model: model, o: o, wire: wire, random: rand.New(rand.NewPCG(o.Seed, 0)), orders: make(chan func()),
 		xids: map[uint32]int{}, direct: map[netip.Addr]*machine{}, counts: map[string]int{}}
+	s.calm = o.Quiet
 	if o.Log != nil {
 		s.log = bufio.NewWriter(o.Log)
 	}
@@ -104,7 +112,8 @@ func (s *Sim) assign(m *machine) {
 
 // Run lets the machines live until ctx ends.
 func (s *Sim) Run(ctx context.Context) {
-	s.start = time.Now()
+	s.start, s.ctx = time.Now(), ctx
+	defer s.loads.Wait()
 	for _, m := range s.machines {
 		s.wake(m, time.Duration(m.random.Float64()*float64(s.o.Spread)))
 	}
@@ -195,6 +204,23 @@ func (s *Sim) Restart(ctx context.Context) {
 			default:
 				m.reboot(s.now(), m.lease)
 			}
+		}
+	})
+}
+
+// Flood sends DISCOVERs of so many machines that there are not, which never take what is offered.
+func (s *Sim) Flood(ctx context.Context, n Network, count int) {
+	s.do(ctx, func() {
+		for range count {
+			xid := s.random.Uint32()
+			for _, known := s.xids[xid]; known; _, known = s.xids[xid] {
+				xid = s.random.Uint32()
+			}
+			s.xids[xid] = flood
+			s.counts["DISCOVERs of floods"]++
+			mac := history.MAC{ownMAC, 0xf1}
+			binary.BigEndian.PutUint32(mac[2:], s.random.Uint32())
+			s.wire.broadcast(n, mac, request(history.Discover, xid, mac).waited(0).bytes())
 		}
 	})
 }
