@@ -81,7 +81,7 @@ controls { };
 		if err := os.WriteFile(file, []byte(namedZone), 0o600); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
-		fmt.Fprintf(&conf, "zone \"%s\" { type primary; file \"%s\"; allow-update { key \"%s\"; }; };\n", zone, file, NamedKey)
+		fmt.Fprintf(&conf, "zone \"%s\" { type primary; file \"%s\"; update-policy { grant %s zonesub any; }; };\n", zone, file, NamedKey)
 	}
 	err = os.WriteFile(n.conf, []byte(conf.String()), 0o600)
 	if err == nil {
