@@ -17,9 +17,22 @@ fi
 echo "installing Debian packages: ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+policy=/usr/sbin/policy-rc.d
+trap 'rm -f "$log"; [[ -z ${ours:-} ]] || rm -f "$policy"' EXIT
+
+# Some packages bring a server (BIND, Kea, nginx) of which the tests run copies of their own: none is to start on this host, now
+# or at its next boot.
+enabled() { [[ ! -d /run/systemd/system ]] || systemctl list-unit-files --state=enabled --no-legend 2>/dev/null | awk '{print $1}' | sort; }
+before=$(enabled)
+if [[ ! -e $policy ]]; then
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+  ours=yes
+fi
 if ! { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
   tail -n 20 "$log" >&2
   echo "could not install ${missing[*]}; see the lines above" >&2
   exit 1
 fi
+new=$(comm -13 <(echo "$before") <(enabled))
+[[ -z $new ]] || systemctl disable --quiet $new
