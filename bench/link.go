@@ -37,7 +37,7 @@ const (
 	linkMTU    = 1500
 	linkLate   = 100 * time.Millisecond // for which a packet waits at most before a thin line
 
-	linkAddresses = 16 // of this side
+	linkAddresses = 65 // of this side
 )
 
 // newLink makes one. Close must be called.
