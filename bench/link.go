@@ -26,6 +26,7 @@ type link struct {
 	near   string // the device of this side
 	server netip.Addr
 	own    []netip.Addr // of this side
+	rate   float64      // bytes a second; zero: no bound
 	tuns   []*os.File
 	done   sync.WaitGroup
 }
@@ -34,14 +35,18 @@ const (
 	linkPrefix = "kbench"
 	linkQueue  = 4096 // packets that are on their way
 	linkMTU    = 1500
+	linkLate   = 100 * time.Millisecond // for which a packet waits at most before a thin line
 
-	linkAddresses = 16 // of this side
+	linkAddresses = 65 // of this side
 )
 
 // newLink makes one. Close must be called.
-func newLink(rtt time.Duration) (*link, error) {
+func newLink(rtt time.Duration) (*link, error) { return newThinLink(rtt, 0) }
+
+// newThinLink makes one that carries so many bytes a second in each direction; zero: all that come. It has a round trip then.
+func newThinLink(rtt time.Duration, rate float64) (*link, error) {
 	sweepLinks()
-	l := &link{space: linkPrefix + strconv.Itoa(os.Getpid())}
+	l := &link{space: linkPrefix + strconv.Itoa(os.Getpid()), rate: rate}
 	if err := ip("netns", "add", l.space); err != nil {
 		return nil, err
 	}
@@ -118,6 +123,7 @@ func (l *link) delay(from, to *os.File, d time.Duration) {
 	l.done.Go(func() {
 		defer close(queue)
 		buffer := make([]byte, 2*linkMTU)
+		var free time.Time // the line
 		for {
 			n, err := from.Read(buffer)
 			if errors.Is(err, syscall.EIO) { // the device is not up yet
@@ -127,9 +133,21 @@ func (l *link) delay(from, to *os.File, d time.Duration) {
 			if err != nil {
 				return
 			}
+			now := time.Now()
+			if free.Before(now) {
+				free = now
+			}
+			next := free
+			if l.rate > 0 {
+				next = free.Add(time.Duration(float64(n) / l.rate * float64(time.Second)))
+			}
+			if next.Sub(now) > linkLate {
+				continue // as a full router does
+			}
 			select {
-			case queue <- latePacket{time.Now().Add(d), slices.Clone(buffer[:n])}:
-			default: // as a full router does
+			case queue <- latePacket{next.Add(d), slices.Clone(buffer[:n])}:
+				free = next
+			default:
 			}
 		}
 	})

@@ -44,7 +44,7 @@ func main() {
 	flag.StringVar(&o.linuxkit, "linuxkit", "", "a linuxkit to measure beside it")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each case")
 	flag.IntVar(&o.size, "size", 25, "MiB of each of the twelve images")
-	only := flag.String("only", "", "comma list of builds, scheduler, farm, failover, history, s3, formats, edge (or edge-tftp, edge-http, edge-room), dhcp; empty for all")
+	only := flag.String("only", "", "comma list of builds, scheduler, farm, failover, history, s3, formats, edge (or edge-tftp, edge-http, edge-fair, edge-room), dhcp; empty for all")
 	jsonFile := flag.String("json", "", "write the tables to this file, too")
 	work := flag.String("worker", "", "be a builder of the bench (bench runs itself so)")
 	flag.IntVar(&o.kills, "kills", 100, "kills of the leader")
@@ -98,6 +98,7 @@ func run(ctx context.Context, o options, only, jsonFile string) error {
 		{"formats", measureFormats},
 		{"edge-tftp", measureTFTP},
 		{"edge-http", measureHTTP},
+		{"edge-fair", measureGreedy},
 		{"edge-room", measureRoom},
 		{"dhcp", measureDHCP},
 	}

@@ -17,7 +17,7 @@ const (
 	loaderSize = 1 << 20 // bytes, as iPXE has
 	imageSize  = 64 << 20
 	loaderName = "bench.efi"
-	imageName  = "uki/" + benchMAC + ".efi"
+	imageName  = "uki/amd64/" + benchMAC + ".efi"
 )
 
 // tftpCase is one way to get a file.

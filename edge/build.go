@@ -85,7 +85,7 @@ func (e *Edge) described(ctx context.Context, o *kilnv1.BuildOutput) (*cache.Art
 	if err != nil {
 		return nil, d, err
 	}
-	a, err := cache.GetArtifact(ctx, e.cfg.Store, d)
+	a, _, err := e.description(ctx, d)
 	return a, d, err
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/conns"
 	"github.com/kiln-farm/kiln/edge/fair"
+	"github.com/kiln-farm/kiln/edge/recent"
 )
 
 const (
@@ -50,6 +51,9 @@ type Edge struct {
 	blobs   cache.Blobs // as machines ask for them
 	queue   *fair.Queue // of transfers over HTTP
 	fills   bottleneck.Waits
+	texts   *recent.Memory[cache.Digest, *cache.Artifact] // nil: there is no such artifact
+	plans   *recent.Memory[string, *cache.Artifact]       // of releases' files
+	files   *recent.Memory[cache.Digest, held]
 	strain  atomic.Pointer[strained]
 
 	refused    atomic.Uint64 // transfers
@@ -79,6 +83,9 @@ func New(cfg Config) (*Edge, error) {
 	}
 	e := &Edge{cfg: cfg, others: openOthers(cfg.Intents, cfg.Log), begun: time.Now(), queue: fair.New(cfg.Fair)}
 	e.blobs = watchedBlobs{cfg.Blobs, e}
+	e.texts = recent.New[cache.Digest, *cache.Artifact](keptTexts, keptFor, e.now)
+	e.plans = recent.New[string, *cache.Artifact](keptTexts, keptFor, e.now)
+	e.files = recent.New[cache.Digest, held](keptFiles, keptFor, e.now)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", e.index)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })

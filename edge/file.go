@@ -20,14 +20,7 @@ func (e *Edge) artifact(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err.Error()+"; it looks like sha256:<64 digits>")
 		return
 	}
-	var reader *cache.ArtifactReader
-	a, err := cache.GetArtifact(r.Context(), e.cfg.Store, d)
-	switch {
-	case err == nil:
-		reader, err = cache.OpenArtifact(r.Context(), e.blobs, a)
-	case errors.Is(err, cache.ErrNotFound):
-		reader, err = cache.OpenWhole(r.Context(), e.blobs, d)
-	}
+	reader, err := e.contentOf(r.Context(), d)
 	if err != nil {
 		e.absent(w, r, err, d.String())
 		return
@@ -57,7 +50,7 @@ type sent struct {
 
 // serve answers with an artifact.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *cache.Artifact, d cache.Digest) sent {
-	reader, err := cache.OpenArtifact(r.Context(), e.blobs, a)
+	reader, err := e.open(r.Context(), a)
 	if err != nil {
 		e.absent(w, r, err, d.String())
 		return sent{}
@@ -68,7 +61,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *cache.Artifact, 
 
 // send answers with the bytes of a file, or the range of them that was asked for (RFC 9110 §13, §14). A request for
 // several ranges gets the whole, as it may.
-func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader *cache.ArtifactReader, d cache.Digest) sent {
+func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader content, d cache.Digest) sent {
 	size := reader.Size()
 	etag := `"` + d.String() + `"`
 	h := w.Header()

@@ -198,7 +198,7 @@ func fileEvent(boot *intent.Boot, t config.Token, held releaseFile) *kilnv1.Boot
 
 // release serves a file of a release.
 func (e *Edge) release(w http.ResponseWriter, r *http.Request, ref *kilnv1.FileRef) sent {
-	a, err := e.file(r.Context(), e.blobs, ref)
+	a, err := e.file(r.Context(), ref)
 	if err != nil {
 		e.absent(w, r, err, ref.GetDigest())
 		return sent{}

@@ -80,7 +80,7 @@ func (p *prefetcher) run(ctx context.Context) {
 
 // fetch brings all blobs of a file here.
 func (p *prefetcher) fetch(ctx context.Context, ref *kilnv1.FileRef) error {
-	a, err := p.edge.file(ctx, p.edge.cfg.Blobs, ref)
+	a, err := readFile(ctx, p.edge.cfg.Blobs, ref)
 	if err != nil {
 		return err
 	}

@@ -282,7 +282,7 @@ func (p *PXE) Open(ctx context.Context, client netip.AddrPort, name string) (tft
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w: %w", name, fs.ErrNotExist, err)
 	}
-	a, err := p.Edge.file(ctx, p.Edge.blobs, files.GetUki())
+	a, err := p.Edge.file(ctx, files.GetUki())
 	if err != nil {
 		return nil, err
 	}

@@ -127,7 +127,7 @@ func (p *PXE) openFile(ctx context.Context, a asked) (tftp.File, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s of no release: %w", a.digest, fs.ErrNotExist)
 	}
-	artifact, err := p.Edge.file(ctx, p.Edge.blobs, held.ref)
+	artifact, err := p.Edge.file(ctx, held.ref)
 	if err != nil {
 		return nil, err
 	}

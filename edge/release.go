@@ -12,9 +12,22 @@ import (
 // maxDescription bounds the description of a file, in bytes.
 const maxDescription = cache.MaxArtifactEncoding
 
-// file is a release's file as an artifact. Its description is a blob, which is here when its bytes are: no record of the
+// file is a release's file as an artifact.
+func (e *Edge) file(ctx context.Context, ref *kilnv1.FileRef) (*cache.Artifact, error) {
+	key := ref.GetArtifact() + " " + ref.GetDigest()
+	if a, ok := e.plans.Get(key); ok {
+		return a, nil
+	}
+	a, err := readFile(ctx, e.blobs, ref)
+	if err == nil && ref.GetArtifact() != "" {
+		e.plans.Put(key, a, weigh(a))
+	}
+	return a, err
+}
+
+// readFile reads what a release's file is made of. Its description is a blob, which is here when its bytes are: no record of the
 // shared cache is needed.
-func (e *Edge) file(ctx context.Context, blobs cache.Blobs, ref *kilnv1.FileRef) (*cache.Artifact, error) {
+func readFile(ctx context.Context, blobs cache.Blobs, ref *kilnv1.FileRef) (*cache.Artifact, error) {
 	want, err := cache.ParseDigest(ref.GetDigest())
 	if err != nil {
 		return nil, err

@@ -5,10 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -99,7 +96,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 }
 
 // dial makes a line on a port of its own, from the address that was asked.
-func dial(client netip.AddrPort, asked netip.Addr, blocks *atomic.Bool) (lineCloser, error) {
+func dial(client netip.AddrPort, asked netip.Addr) (lineCloser, error) {
 	var local *net.UDPAddr
 	if asked.IsValid() {
 		if asked.Is6() && asked.IsLinkLocalUnicast() {
@@ -114,46 +111,13 @@ func dial(client netip.AddrPort, asked netip.Addr, blocks *atomic.Bool) (lineClo
 	if client.Addr().Is4() {
 		whole(conn)
 	}
-	if runtime.GOMAXPROCS(0) == 1 {
-		blocks = nil // the only one must not wait in the kernel
-	}
-	return &udpLine{UDPConn: conn, blocks: blocks}, nil
+	return &udpLine{UDPConn: conn}, nil
 }
 
 // udpLine is a socket of its own.
 type udpLine struct {
 	*net.UDPConn
-	segment []byte       // what the kernel is told with several packets
-	blocks  *atomic.Bool // of the server: one of its lines reads with a thread of its own; nil: none may
-	until   time.Time    // to read
-	set     time.Time    // until when the connection reads
-	raw     syscall.RawConn
-}
-
-// SetReadDeadline is for the goroutine that reads.
-func (l *udpLine) SetReadDeadline(t time.Time) error {
-	l.until = t
-	return nil
-}
-
-// Read reads one packet. One line at a time waits for it in the kernel: to have a goroutine sleep and wake up costs more than
-// all the rest of a block, and a client that is alone waits for just that. With more lines there is always something to do, and
-// threads that wait in the kernel would be in the way.
-func (l *udpLine) Read(b []byte) (int, error) {
-	if l.blocks != nil && l.blocks.CompareAndSwap(false, true) {
-		n, err, ok := l.readBlocking(b)
-		l.blocks.Store(false)
-		if ok {
-			return n, err
-		}
-	}
-	if !l.set.Equal(l.until) {
-		if err := l.UDPConn.SetReadDeadline(l.until); err != nil {
-			return 0, err
-		}
-		l.set = l.until
-	}
-	return l.UDPConn.Read(b)
+	segment []byte // what the kernel is told with several packets
 }
 
 // noAddress is where a connected socket sends to.

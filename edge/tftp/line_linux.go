@@ -3,9 +3,7 @@ package tftp
 import (
 	"encoding/binary"
 	"net"
-	"os"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -34,40 +32,4 @@ func (l *udpLine) WriteSegments(b []byte, size int) error {
 	binary.NativeEndian.PutUint16(l.segment[unix.CmsgLen(0):], uint16(size))
 	_, _, err := l.WriteMsgUDPAddrPort(b, l.segment, noAddress)
 	return err
-}
-
-// blockMost is how long a read waits in the kernel at once: whoever closes the connection waits for it.
-const blockMost = 20 * time.Millisecond
-
-// readBlocking reads a packet that comes soon; ok is false when none does.
-func (l *udpLine) readBlocking(b []byte) (n int, err error, ok bool) {
-	if l.raw == nil {
-		if l.raw, err = l.SyscallConn(); err != nil {
-			return 0, err, true
-		}
-	}
-	failed := l.raw.Control(func(fd uintptr) {
-		for over := time.Now().Add(blockMost); ; {
-			n, err = unix.Read(int(fd), b) // the socket is connected
-			if err == unix.EINTR {
-				continue
-			}
-			now := time.Now()
-			if err != unix.EAGAIN || !now.Before(over) {
-				return
-			}
-			if !l.until.IsZero() && !now.Before(l.until) {
-				err = os.ErrDeadlineExceeded
-				return
-			}
-			left := unix.NsecToTimespec(int64(over.Sub(now)))
-			if _, err := unix.Ppoll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, &left, nil); err != nil && err != unix.EINTR {
-				return
-			}
-		}
-	})
-	if failed != nil {
-		return 0, failed, true
-	}
-	return max(n, 0), err, err != unix.EAGAIN
 }

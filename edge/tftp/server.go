@@ -94,7 +94,6 @@ type Server struct {
 	silent list.List // of *transfer: those whose clients have not answered yet, the oldest first
 
 	clients                                                   atomic.Int32 // that have transfers
-	blocks                                                    atomic.Bool  // a line reads with a thread of its own
 	transfers, duplicates, refused, dropped, evicted, ignored atomic.Uint64
 }
 
@@ -245,7 +244,7 @@ func (s *Server) connect(t *transfer, client netip.AddrPort, asked netip.Addr) (
 	if s.dial != nil {
 		return s.dial(client, asked)
 	}
-	return dial(client, asked, &s.blocks)
+	return dial(client, asked)
 }
 
 // send opens the file and sends it. Errors are told to the client.

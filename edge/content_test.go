@@ -1,0 +1,108 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/kiln-farm/kiln/cache"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// counted is a store whose records somebody counts.
+type counted struct {
+	*cache.Dir
+	gets int
+}
+
+func (c *counted) Get(ctx context.Context, key cache.Key, offset, n int64) (io.ReadCloser, error) {
+	c.gets++
+	return c.Dir.Get(ctx, key, offset, n)
+}
+
+func TestWhatAFileIsMadeOfIsLookedUpOnce(t *testing.T) {
+	f := newFixture(t, "")
+	store := &counted{Dir: f.store}
+	e, err := New(Config{Store: store, Blobs: f.store, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(d cache.Digest) (int, []byte) {
+		w := httptest.NewRecorder()
+		e.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/artifacts/"+d.String(), nil))
+		return w.Code, w.Body.Bytes()
+	}
+	small := []byte("a small file")
+	for _, c := range []struct {
+		name string
+		d    cache.Digest
+		want []byte
+	}{
+		{"an artifact", f.digest, f.initrd},
+		{"a small artifact", f.artifact(t, small, []cache.Extent{{Inline: small, Length: int64(len(small))}}), small},
+		{"a blob", f.blob(t, bytes.Repeat([]byte("b"), 100_000)), bytes.Repeat([]byte("b"), 100_000)},
+		{"a small blob", f.blob(t, []byte("blob")), []byte("blob")},
+		{"an empty blob", f.blob(t, nil), nil},
+	} {
+		store.gets = 0
+		for range 5 {
+			if code, body := get(c.d); code != http.StatusOK || !bytes.Equal(body, c.want) {
+				t.Fatalf("%s: got %d and %d bytes, want %d", c.name, code, len(body), len(c.want))
+			}
+		}
+		if store.gets != 1 {
+			t.Errorf("%s: its record was looked up %d times, want once", c.name, store.gets)
+		}
+	}
+}
+
+func TestAnArtifactThatIsMadeOfOtherThingsNowIsServed(t *testing.T) {
+	f := newFixture(t, "")
+	data := bytes.Repeat([]byte("data "), 20_000)
+	old := f.blob(t, append([]byte("head "), data...))
+	d := f.artifact(t, data, []cache.Extent{{Blob: old, Offset: 5, Length: int64(len(data))}})
+	if resp, _ := f.get(t, "GET", "/artifacts/"+d.String()); resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
+	}
+	if err := f.store.Delete(t.Context(), cache.BlobKey(old)); err != nil {
+		t.Fatal(err)
+	}
+	f.blob(t, data)
+	f.artifact(t, data, []cache.Extent{{Blob: cache.SumBytes(data), Length: int64(len(data))}})
+	if resp, body := f.get(t, "GET", "/artifacts/"+d.String()); resp.StatusCode != http.StatusOK || !bytes.Equal(body, data) {
+		t.Errorf("got %s and %d bytes, want those of the new description", resp.Status, len(body))
+	}
+	if err := f.store.Delete(t.Context(), cache.BlobKey(cache.SumBytes(data))); err != nil {
+		t.Fatal(err)
+	}
+	if resp, _ := f.get(t, "GET", "/artifacts/"+d.String()); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("of a file whose bytes are gone: %s, want 404", resp.Status)
+	}
+}
+
+func TestADescriptionIsNotTakenForWhatItDescribes(t *testing.T) {
+	f := newFixture(t, "")
+	e, err := New(Config{Store: f.store, Blobs: f.store, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := cache.EncodeArtifact(&cache.Artifact{Digest: f.digest, Size: 3, Extents: []cache.Extent{{Length: 3}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := &kilnv1.FileRef{Digest: f.digest.String(), Size: 3, Artifact: f.blob(t, text).String()}
+	for range 2 {
+		if a, err := e.file(t.Context(), ref); err != nil || a.Digest != f.digest {
+			t.Fatalf("got %+v, %v", a, err)
+		}
+	}
+	w := httptest.NewRecorder()
+	e.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/artifacts/"+ref.GetArtifact(), nil))
+	if !bytes.Equal(w.Body.Bytes(), text) {
+		t.Errorf("the description's own bytes are %q, want %q", w.Body.Bytes(), text)
+	}
+}
