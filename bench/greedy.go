@@ -19,7 +19,7 @@ import (
 const (
 	greedyLine        = 20e6 // bytes a second
 	greedyTrip        = time.Millisecond
-	greedyConnections = 64      // of one client
+	greedyConnections = 64 // of one client
 	greedyMachines    = 15
 	greedyFile        = 8 << 20 // bytes that each machine reads
 )

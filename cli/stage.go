@@ -40,7 +40,10 @@ func stage(path string, fill func(io.Writer) error) (*stagedFile, error) {
 	if err != nil {
 		return nil, diskError(dir, err)
 	}
-	err = fill(w)
+	sparse := &sparseFile{File: w}
+	if err = fill(sparse); err == nil {
+		err = sparse.finish()
+	}
 	if closeErr := w.Close(); err == nil {
 		err = closeErr
 	}
