@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,7 +16,7 @@ import (
 type booted struct {
 	script, end time.Time // when it had its script, and everything
 	bytes       int64
-	repeats     int // files that came from another edge than the first in the script
+	repeats     int // files that an edge did not give
 }
 
 const (
@@ -46,20 +47,9 @@ func (b *booted) boot(ctx context.Context, edge string, n int, release string) e
 		return fmt.Errorf("machine %d: %w", n+1, err)
 	}
 	b.script = time.Now()
-	buffer := make([]byte, 64<<10)
-	config, sizes := "", []int64{}
-	for line := range strings.SplitSeq(script, "\n") {
-		if !strings.HasPrefix(line, "kernel ") && !strings.HasPrefix(line, "initrd ") {
-			continue
-		}
-		if _, rest, ok := strings.Cut(line, "kiln.config="); ok {
-			config = strings.Fields(rest)[0]
-		}
-		size, err := b.fetch(ctx, client, line, buffer)
-		if err != nil {
-			return fmt.Errorf("machine %d: %w", n+1, err)
-		}
-		sizes = append(sizes, size)
+	config, sizes, err := b.run(ctx, client, strings.Split(script, "\n"))
+	if err != nil {
+		return fmt.Errorf("machine %d: %w", n+1, err)
 	}
 	if len(sizes) != 2 || sizes[0] != roomKernel || sizes[1] != roomInitrd {
 		return fmt.Errorf("machine %d got files of %v bytes, not %d and %d", n+1, sizes, roomKernel, roomInitrd)
@@ -90,25 +80,44 @@ func (b *booted) ask(ctx context.Context, client *http.Client, edge string, n in
 	}
 }
 
-// fetch gets a file from the first edge that gives it: "kernel … URL … || kernel … URL … || goto again".
-func (b *booted) fetch(ctx context.Context, client *http.Client, line string, buffer []byte) (int64, error) {
-	var last error
-	for i, try := range strings.Split(line, " || ") {
-		at := strings.Index(try, "http://") // the first URL: that of the configuration comes after it
-		if at < 0 {
-			break
+// run does what a script says, as iPXE does: a line "kernel … URL … || goto LABEL" goes on at the label when there is no such file.
+// It ends at boot, with the first URL of the configuration and the sizes of what was fetched.
+func (b *booted) run(ctx context.Context, client *http.Client, lines []string) (config string, sizes []int64, err error) {
+	buffer := make([]byte, 64<<10)
+	for at := 0; at < len(lines); at++ {
+		command, otherwise, _ := strings.Cut(lines[at], " || goto ")
+		word, rest, _ := strings.Cut(command, " ")
+		switch word {
+		case "kernel":
+			sizes = nil
+			if _, after, ok := strings.Cut(rest, "kiln.config="); ok {
+				config = strings.Fields(after)[0]
+			}
+		case "initrd":
+		case "boot":
+			return config, sizes, nil
+		default:
+			continue
+		}
+		_, url, ok := strings.Cut(rest, "http://")
+		if !ok {
+			return "", nil, fmt.Errorf("the script has no URL in %q", command)
 		}
 		var count atomic.Int64
-		last = get(ctx, client, strings.Fields(try[at:])[0], buffer, &count)
+		last := get(ctx, client, "http://"+strings.Fields(url)[0], buffer, &count)
 		b.bytes += count.Load()
 		if last == nil {
-			if i > 0 {
-				b.repeats++
-			}
-			return count.Load(), nil
+			sizes = append(sizes, count.Load())
+			continue
 		}
+		b.repeats++
+		next := slices.Index(lines, ":"+otherwise)
+		if next < at || otherwise == "again" {
+			return "", nil, fmt.Errorf("no edge gave all files: %w", last)
+		}
+		at = next
 	}
-	return 0, fmt.Errorf("no edge gave a file: %w", last)
+	return "", nil, errors.New("the script ends without a boot")
 }
 
 func readWith(ctx context.Context, client *http.Client, url string) (string, error) {
