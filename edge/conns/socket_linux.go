@@ -9,7 +9,7 @@ import (
 
 // unsent is how much of what was written the kernel holds at most that cannot be on its way yet, in bytes. It keeps a socket from
 // taking megabytes which are then out of reach; the connection loses nothing, as the kernel asks for more in time.
-const unsent = 128 << 10
+const unsent = 1 << 20
 
 func prepare(c *net.TCPConn) {
 	raw, err := c.SyscallConn()
