@@ -16,7 +16,7 @@ func TestAlertsAreAboutMetricsThatThereAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	have := map[string]bool{}
-	made := regexp.MustCompile(`\.(Counter|Gauge|UpDown|Seconds|Bytes)\("(kiln\.[a-z0-9_.]+)"`)
+	made := regexp.MustCompile(`\b(Counter|gauge|Gauge|UpDown|Seconds|Bytes)\("(kiln\.[a-z0-9_.]+)"`)
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" {
 			if d != nil && d.IsDir() && (d.Name() == "build" || d.Name() == ".git") {
