@@ -205,8 +205,30 @@ func (p *Pool) offerOwn(ctx context.Context, q question, s *subnet, k *class, ad
 	return p.give(q, s, k, address, told)
 }
 
+// left says whether an address is among the last ones of a block, which strangers do not get. It may have been offered to one
+// before others asked again and again: then it is theirs who come first, but never a stranger's at the cost of a machine that is described.
+func (p *Pool) left(q who, s *subnet, address netip.Addr) bool {
+	if q.machine != nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.replica.get(s.name, address); r.client == q.client && r.holds(p.now()) {
+		return false
+	}
+	for key, st := range p.stocks {
+		if _, free := st.place[address]; free && key.subnet == s.name && len(st.free) <= st.keep {
+			return true
+		}
+	}
+	return false
+}
+
 // bindIt has a binding committed, and acknowledges it then.
 func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, address netip.Addr) Answer {
+	if p.left(q.who, s, address) {
+		return Answer{Mine: true, Refuse: address.String() + " was offered to you, and is left to others by now"}
+	}
 	told := s.time(q.Client, k)
 	key := strings.Join([]string{"bind", q.client, q.XID(), s.name, address.String(), told.String()}, " ")
 	command := &kilnv1.BindCommand{

@@ -251,3 +251,37 @@ func TestMachinesOfOtherSubnetsNeedNothingHere(t *testing.T) {
 		e.end()
 	})
 }
+
+// TestWhoComesLateLeavesTheLastAddresses: strangers that were offered all addresses, one after the other as each asks again and again,
+// come for all of them in the end.
+func TestWhoComesLateLeavesTheLastAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := room(subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.17"))
+		in.Machines = []*kilnv1.Machine{{Name: "m", Macs: []string{"52:54:00:00:00:01"}}}
+		e := newEdge(t, newTestFarm(t, in), "edge1")
+		defer e.end()
+		offers := map[string]string{} // by client, the last one
+		for range 3 {
+			for n := range 12 {
+				client := fmt.Sprintf("02:00:00:00:00:%02x", n)
+				if got := e.ask(t, packet{message: discover, mac: client, xid: 1, secs: 4}); strings.HasPrefix(got, "10.1.0.") {
+					offers[client], _, _ = strings.Cut(got, "/")
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+		bound := 0
+		for n := range 12 {
+			client := fmt.Sprintf("02:00:00:00:00:%02x", n)
+			if strings.HasPrefix(e.ask(t, packet{message: request, mac: client, xid: 1, asked: offers[client], server: us}), "bound ") {
+				bound++
+			}
+		}
+		if bound < 6 || bound > 7 {
+			t.Errorf("%d strangers have an address of 8, of which one is left; want 6 or 7", bound)
+		}
+		if got := show(e.Decide(t.Context(), packet{message: discover, mac: "52:54:00:00:00:01", xid: 1}.classify(t, own), in.Machines[0], "")); !strings.HasPrefix(got, "10.1.0.") {
+			t.Errorf("the machine that is described: %s", got)
+		}
+	})
+}
