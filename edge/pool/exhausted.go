@@ -30,7 +30,7 @@ func (p *Pool) none(q who, s *subnet, st *stock) (why string) {
 	p.count(s, st, now)
 	free, keep := st.extent.free, 0
 	if q.machine == nil {
-		keep = st.keep
+		keep = st.keepAll
 	}
 	full := free <= keep
 	say := full && !st.extent.full && (!st.extent.hadSaid || now-st.extent.said >= sayEvery)
@@ -78,7 +78,7 @@ func (p *Pool) look() {
 		}
 		p.reckon(st, now)
 		p.count(s, st, now)
-		if st.extent.free < st.keep+st.least() {
+		if st.extent.free < st.keepAll+st.least() {
 			continue
 		}
 		st.extent.full, st.extent.said = false, now
@@ -97,7 +97,7 @@ func (p *Pool) count(s *subnet, st *stock, now time.Duration) {
 	}
 	begun := time.Now()
 	e.free = 0
-	enough, fixed := st.keep+st.least(), p.book.Load().fixed
+	enough, fixed := st.keepAll+st.least(), p.book.Load().fixed
 	for _, pool := range s.poolsOf(st.class) {
 		for a := pool.from; a.IsValid() && pool.has(a) && e.free < enough; a = a.Next() {
 			if !in(s.exclude, a) && a != s.lease.Router && !s.edges(a) && !fixed[a] && !p.replica.get(s.name, a).holds(now) && !p.probes.isBad(a, now) {

@@ -114,7 +114,7 @@ func (p *Pool) reckon(st *stock, now time.Duration) {
 	if st.kept != 0 && now-st.kept < keepEvery {
 		return
 	}
-	st.kept, st.keep = now, 0
+	st.kept, st.keep, st.keepAll = now, 0, 0
 	edges := 1
 	if p.cfg.Edges != nil {
 		edges = max(1, p.cfg.Edges())
@@ -130,12 +130,13 @@ func (p *Pool) reckon(st *stock, now time.Duration) {
 	p.census(now)
 	for _, macs := range floating {
 		if st.keep >= most {
-			return
+			break
 		}
 		if !slices.ContainsFunc(macs, func(mac string) bool { return p.housed.of[clientOf(mac)] }) {
 			st.keep++
 		}
 	}
+	st.keepAll = st.keep * edges
 }
 
 // housed are the clients that have an address in any subnet.

@@ -34,6 +34,7 @@ type stock struct {
 	rate    int // offers within rateOver
 	claimed time.Duration
 	keep    int           // free addresses that strangers do not get
+	keepAll int           // at all edges together
 	kept    time.Duration // when keep was found out
 	extent  extent
 }

@@ -117,7 +117,7 @@ func (m *machine) flood(now time.Duration) {
 		m.forgetXID()
 		var mac history.MAC
 		binary.BigEndian.PutUint32(mac[2:], m.random.Uint32())
-		mac[0], mac[1] = ownMAC, 0xf1
+		mac[0], mac[1] = ownMAC, forgedMAC
 		m.sim.counts["DISCOVERs of floods"]++
 		m.sim.wire.broadcast(m.network, mac, request(history.Discover, m.xid, mac).waited(now-m.begun).bytes())
 	}

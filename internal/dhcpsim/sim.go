@@ -18,6 +18,12 @@ import (
 // ownMAC is the first byte of all simulated hardware addresses.
 const ownMAC = 0x06
 
+// forgedMAC is the second byte of those that somebody made up; it is zero otherwise.
+const forgedMAC = 0xf1
+
+// simulated says whether a hardware address is of this package's. The kernel gives interfaces some that begin alike.
+func simulated(mac history.MAC) bool { return mac[0] == ownMAC && (mac[1] == 0 || mac[1] == forgedMAC) }
+
 // Options of a simulation.
 type Options struct {
 	Seed     uint64
@@ -218,7 +224,7 @@ func (s *Sim) Flood(ctx context.Context, n Network, count int) {
 			}
 			s.xids[xid] = flood
 			s.counts["DISCOVERs of floods"]++
-			mac := history.MAC{ownMAC, 0xf1}
+			mac := history.MAC{ownMAC, forgedMAC}
 			binary.BigEndian.PutUint32(mac[2:], s.random.Uint32())
 			s.wire.broadcast(n, mac, request(history.Discover, xid, mac).waited(0).bytes())
 		}

@@ -168,7 +168,7 @@ func (w *Wire) readSegment() {
 		if err != nil {
 			continue
 		}
-		if h, ok := unframe(buffer[:n]); ok && h.mac[0] != ownMAC {
+		if h, ok := unframe(buffer[:n]); ok && !simulated(h.mac) {
 			h.payload = append([]byte{}, h.payload...)
 			w.mu.Lock()
 			w.macs[h.from] = h.mac
