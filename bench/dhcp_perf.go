@@ -23,7 +23,10 @@ type perfResult struct {
 	p50, p99 time.Duration
 }
 
-var errMissing = errors.New("a program is not installed")
+var (
+	errMissing = errors.New("a program is not installed")
+	errTwice   = errors.New("addresses were given twice")
+)
 
 // perf runs perfdhcp for a while. Its packets are those of a relay agent, and sent to all servers, as a relay agent does.
 func (d *dhcpBench) perf(ctx context.Context, rate int, span time.Duration) (perfResult, error) {
@@ -90,7 +93,7 @@ func parsePerf(out []byte, span time.Duration) (r perfResult, err error) {
 		return r, fmt.Errorf("perfdhcp does not say what it sent: %s", out)
 	}
 	if double > 0 {
-		return r, fmt.Errorf("perfdhcp was given %.0f addresses twice", double)
+		return r, fmt.Errorf("%w: perfdhcp had %.0f of them", errTwice, double)
 	}
 	r.lost, r.rate = 1-received/sent, complete/span.Seconds()
 	for _, s := range stamps {
