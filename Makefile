@@ -31,10 +31,11 @@ build: ## build bin/kiln
 	@mkdir -p bin
 	$(GOBUILD) -o bin/kiln ./cli/kiln
 
-build-all: ## build bin/kiln-linux-amd64 and bin/kiln-linux-arm64
+build-all: ## build bin/kiln-linux-amd64, bin/kiln-linux-arm64, and bin/kiln-darwin-arm64 for those who ask a farm from there
 	@mkdir -p bin
 	GOOS=linux GOARCH=amd64 $(GOBUILD) -o bin/kiln-linux-amd64 ./cli/kiln
 	GOOS=linux GOARCH=arm64 $(GOBUILD) -o bin/kiln-linux-arm64 ./cli/kiln
+	GOOS=darwin GOARCH=arm64 $(GOBUILD) -o bin/kiln-darwin-arm64 ./cli/kiln
 
 tools: ## build what tests need beside Kiln: a real S3 server, crane
 	@deploy/tools.sh

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // stagedFile is a whole file that waits beside its place for its name.
@@ -81,16 +79,6 @@ func writeFile(path string, fill func(io.Writer) error) error {
 	}
 	defer f.abort()
 	return f.commit()
-}
-
-// replace gives the finished file temp its name. A file that has the name already changes places with it and is
-// removed: ext4 answers a rename over a file by writing the new one out to disk at once (auto_da_alloc), which takes
-// longer than making it.
-func replace(temp, path string) error {
-	if unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE) == nil {
-		return os.Remove(temp)
-	}
-	return os.Rename(temp, path)
 }
 
 // diskError makes a sentence of what the file system said.

@@ -16,7 +16,7 @@ func Room(dir string) error {
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return nil // a file system that does not say has room
 	}
-	if free := int64(fs.Bavail) * fs.Bsize; free < leastRoom {
+	if free := int64(fs.Bavail) * int64(fs.Bsize); free < leastRoom {
 		return fmt.Errorf("the disk of the cache directory %s has only %d MiB left", dir, free>>20)
 	}
 	return nil

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package cli
+
+import "os"
+
+// replace gives the finished file temp its name.
+func replace(temp, path string) error { return os.Rename(temp, path) }
