@@ -226,7 +226,8 @@ func (p *Pool) left(q who, s *subnet, address netip.Addr) bool {
 
 // bindIt has a binding committed, and acknowledges it then.
 func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, address netip.Addr) Answer {
-	if p.left(q.who, s, address) {
+	// Who takes an offer of this edge only: what others have is for the farm to say, and this edge may not have heard of it.
+	if q.want == selecting && p.left(q.who, s, address) {
 		return Answer{Mine: true, Refuse: address.String() + " was offered to you, and is left to others by now"}
 	}
 	told := s.time(q.Client, k)

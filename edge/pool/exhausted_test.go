@@ -285,3 +285,27 @@ func TestWhoComesLateLeavesTheLastAddresses(t *testing.T) {
 		}
 	})
 }
+
+// TestTheLastAddressesAreRefusedToNobodyWhoHasThem: an edge that has not heard of a binding leaves it to the farm.
+func TestTheLastAddressesAreRefusedToNobodyWhoHasThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := room(subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.13"))
+		in.Machines = []*kilnv1.Machine{{Name: "m", Macs: []string{"52:54:00:00:00:01"}}}
+		f := newTestFarm(t, in)
+		e := newEdge(t, f, "edge1")
+		defer e.end()
+		last := map[string]bool{"10.1.0.10": true, "10.1.0.11": true, "10.1.0.12": true, "10.1.0.13": true}
+		for n := range 4 { // the last is left
+			address, _, _ := strings.Cut(e.ask(t, packet{message: discover, mac: fmt.Sprintf("02:00:00:00:01:%02x", n), xid: 1}), "/")
+			delete(last, address)
+		}
+		if len(last) != 1 {
+			t.Fatalf("%v are left, want one", last)
+		}
+		for address := range last { // which its client has from another edge, and comes again for (INIT-REBOOT)
+			if got := e.ask(t, packet{message: request, mac: "02:00:00:00:00:01", xid: 2, asked: address}); !strings.HasPrefix(got, "bound "+address) {
+				t.Errorf("a client that comes again for %s: %s", address, got)
+			}
+		}
+	})
+}
