@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/kiln-farm/kiln/internal/dhcpsim/history"
 	"github.com/kiln-farm/kiln/internal/lab"
@@ -93,49 +92,12 @@ func (s stranger) try6(t *testing.T, w *world, name string) {
 
 	var first history.Entry
 	await(t, s.name+" has an address that the farm knows", getsWithin, func(ctx context.Context) bool {
-		e, ok := w.entry6(ctx, t, mac)
+		e, ok := w.entry(ctx, t, mac, true)
 		first = e
 		return ok && e.Bound && strings.Contains(said(t, guest, "ip", "-6", "-o", "address", "show", "eth0"), e.Address.String()+"/")
 	})
 	if !pool6.Contains(first.Address) {
 		t.Errorf("got %s, want one of %s", first.Address, pool6)
 	}
-	last := first.Left
-	await(t, s.name+" renews", clientLease, func(ctx context.Context) bool {
-		e, ok := w.entry6(ctx, t, mac)
-		if !ok || !e.Bound || e.Address != first.Address {
-			t.Fatalf("it had %s, and now %+v", first.Address, e)
-		}
-		longer := e.Left > last
-		last = e.Left
-		return longer
-	})
-	if s.command == nil && s.release == 0 {
-		return
-	}
-	time.Sleep(lately)
-	if s.command != nil {
-		t.Log(said(t, guest, s.command(dir)...))
-	} else if err := client.Process.Signal(s.release); err != nil {
-		t.Fatal(err)
-	}
-	await(t, s.name+" has given its address back", lately, func(ctx context.Context) bool {
-		e, ok := w.entry6(ctx, t, mac)
-		return ok && !e.Bound
-	})
-}
-
-// entry6 is what the farm's books say of a client over IPv6.
-func (w *world) entry6(ctx context.Context, t *testing.T, mac string) (history.Entry, bool) {
-	t.Helper()
-	books, err := w.books(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range books {
-		if e.MAC == mac && e.Address.Is6() {
-			return e, true
-		}
-	}
-	return history.Entry{}, false
+	w.renewsAndGivesBack(t, s, guest, client, dir, first, mac)
 }

@@ -105,13 +105,21 @@ func (s stranger) try(t *testing.T, w *world, name string) {
 
 	var first history.Entry
 	await(t, s.name+" has an address that the farm knows", getsWithin, func(ctx context.Context) bool {
-		e, ok := w.entry(ctx, t, mac)
+		e, ok := w.entry(ctx, t, mac, false)
 		first = e
 		return ok && e.Bound && strings.Contains(said(t, guest, "ip", "-4", "-o", "address", "show", "eth0"), e.Address.String()+"/24")
 	})
+	w.renewsAndGivesBack(t, s, guest, client, dir, first, mac)
+}
+
+// renewsAndGivesBack waits until the farm knows that a client has its address for longer, and no more. One that has no way to give
+// it back only renews.
+func (w *world) renewsAndGivesBack(t *testing.T, s stranger, guest *lab.Guest, client *exec.Cmd, dir string, first history.Entry, mac string) {
+	t.Helper()
+	six := first.Address.Is6()
 	last := first.Left
 	await(t, s.name+" renews", clientLease, func(ctx context.Context) bool {
-		e, ok := w.entry(ctx, t, mac)
+		e, ok := w.entry(ctx, t, mac, six)
 		if !ok || !e.Bound || e.Address != first.Address {
 			t.Fatalf("it had %s, and now %+v", first.Address, e)
 		}
@@ -119,6 +127,9 @@ func (s stranger) try(t *testing.T, w *world, name string) {
 		last = e.Left
 		return longer
 	})
+	if s.command == nil && s.release == 0 {
+		return
+	}
 	time.Sleep(lately)
 	if s.command != nil {
 		t.Log(said(t, guest, s.command(dir)...))
@@ -126,20 +137,20 @@ func (s stranger) try(t *testing.T, w *world, name string) {
 		t.Fatal(err)
 	}
 	await(t, s.name+" has given its address back", lately, func(ctx context.Context) bool {
-		e, ok := w.entry(ctx, t, mac)
+		e, ok := w.entry(ctx, t, mac, six)
 		return ok && !e.Bound
 	})
 }
 
-// entry is what the farm's books say of a client.
-func (w *world) entry(ctx context.Context, t *testing.T, mac string) (history.Entry, bool) {
+// entry is what the farm's books say of a client over IPv4 or IPv6.
+func (w *world) entry(ctx context.Context, t *testing.T, mac string, six bool) (history.Entry, bool) {
 	t.Helper()
 	books, err := w.books(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range books {
-		if e.MAC == mac {
+		if e.MAC == mac && e.Address.Is6() == six {
 			return e, true
 		}
 	}
