@@ -165,7 +165,7 @@ func (p *Pool) facts(q question, s *subnet) facts {
 	defer p.mu.Unlock()
 	now := p.now()
 	own, r := p.replica.own(s.name, q.client)
-	f := facts{own: own, held: r.client == q.client && r.holds(now), known: q.machine != nil, now: now, heard: r.changed}
+	f := facts{own: own, held: r.client == q.client && r.holds(now), known: q.machine != nil, now: now, heard: r.changed, other: r.edge != "" && r.edge != p.cfg.Edge}
 	if own.IsValid() {
 		f.free = r.client == q.client
 		if n := p.pledges.at[place{s.name, own}]; n != nil && n.tenant.client != q.client {
@@ -291,7 +291,7 @@ func (p *Pool) remaining(q question, s *subnet, k *class, address netip.Addr, to
 // settle notes that an address is a client's.
 func (p *Pool) settle(q who, s *subnet, address netip.Addr, left time.Duration, result *kilnv1.BindResult) {
 	now := p.now()
-	p.note(s.name, address, record{client: q.client, state: kilnv1.BindingState_BINDING_STATE_BOUND, until: now + left, changed: now,
+	p.note(s.name, address, record{client: q.client, state: kilnv1.BindingState_BINDING_STATE_BOUND, until: now + left, changed: now, edge: p.cfg.Edge,
 		version: result.GetUntilMs(), kept: keptTill(now+left, result.GetUntilMs(), result.GetKeptUntilMs())})
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -352,7 +352,11 @@ func (p *Pool) undoIt(ctx context.Context, q who, s *subnet, address netip.Addr,
 	if operation == kilnv1.BindCommand_OPERATION_DECLINE {
 		r.client, r.until, r.kept = "", max(now+badTime, was.kept), 0
 	}
-	p.note(s.name, address, r)
+	p.mu.Lock()
+	if p.replica.get(s.name, address).version == was.version { // otherwise the farm has told meanwhile how it is
+		p.noteLocked(s.name, address, r)
+	}
+	p.mu.Unlock()
 	if err != nil {
 		return Answer{Mine: true, Why: err.Error()} // it runs out by itself
 	}

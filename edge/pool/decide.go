@@ -40,6 +40,7 @@ type facts struct {
 	known bool       // the machine is described
 	now   time.Duration
 	heard time.Duration // when the binding of own changed last
+	other bool          // and another edge has done that
 }
 
 // reorder is for how long packets may overtake each other: no client gives back what it has just got.
@@ -70,6 +71,10 @@ func decide(a ask, s *subnet, k *class, f facts) step {
 			return step{do: ignore, why: "it does not have the address"}
 		case f.now-f.heard < reorder && a.want == releasing:
 			return step{do: ignore, why: "it has got the address just now: the packet is older"}
+		case f.other && a.want == declining:
+			// What it declined it had from here, before it came to have it from the other. If it means that, too, it asks anew, has it from
+			// one edge only, and declines that.
+			return step{do: ignore, why: "it has got the address from another edge since"}
 		case a.want == releasing:
 			return step{do: giveBack, address: a.address}
 		}

@@ -61,6 +61,7 @@ func TestDecisions(t *testing.T) {
 	has := facts{own: ten, held: true, free: true, now: time.Hour}
 	had := facts{own: ten, free: true, now: time.Hour}
 	just := facts{own: ten, held: true, free: true, now: time.Hour, heard: time.Hour - time.Second}
+	other := facts{own: ten, held: true, free: true, now: time.Hour, other: true}
 	for _, c := range []struct {
 		name    string
 		s       *subnet
@@ -95,6 +96,8 @@ func TestDecisions(t *testing.T) {
 		{"it gives back what it has not any more", s, ask{want: releasing, address: ten}, had, ignore, none},
 		{"it gives back what it has just got: the packet was overtaken", s, ask{want: releasing, address: ten}, just, ignore, none},
 		{"somebody else uses its address", s, ask{want: declining, address: ten}, just, reject, ten},
+		{"it declines late what it has from another edge by now", s, ask{want: declining, address: ten}, other, ignore, none},
+		{"it gives back what another edge has renewed", s, ask{want: releasing, address: ten}, other, giveBack, ten},
 		{"somebody else uses an address that is not its own", s, ask{want: declining, address: eleven}, has, ignore, none},
 		{"it wants to know", s, ask{want: informing, address: out}, facts{}, inform, none},
 	} {

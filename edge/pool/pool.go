@@ -158,6 +158,10 @@ func (p *Pool) Take(bindings []*kilnv1.BindingNow, complete bool) {
 func (p *Pool) note(subnet string, address netip.Addr, r record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.noteLocked(subnet, address, r)
+}
+
+func (p *Pool) noteLocked(subnet string, address netip.Addr, r record) {
 	p.replica.put(subnet, address, r)
 	if !r.holds(p.now()) {
 		p.freed(subnet)

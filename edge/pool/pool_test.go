@@ -278,3 +278,32 @@ func TestARestartWithoutTheFarm(t *testing.T) {
 		earlier.commits.wait()
 	})
 }
+
+func TestADeclineThatWaitedAtAnEdgeTakesNothingThatAnotherHasGivenSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTestFarm(t, one())
+		stopped, other := newEdge(t, f, "edge1"), newEdge(t, f, "edge2")
+		for i, s := range []struct {
+			at    edge
+			after time.Duration
+			in    packet
+			want  string
+		}{
+			{stopped, 0, packet{message: discover, xid: 1}, "10.1.0.10/24 for 1h0m0s"},
+			{stopped, 0, packet{message: request, xid: 1, asked: ten, server: us}, "bound 10.1.0.10/24 for 1h0m0s"},
+			{other, 10 * time.Second, packet{message: discover, xid: 3}, "10.1.0.10/24 for 1h0m0s"},
+			{other, 0, packet{message: request, xid: 3, asked: ten, server: us}, "bound 10.1.0.10/24 for 1h0m0s"},
+			{stopped, 10 * time.Second, packet{message: decline, xid: 2, asked: ten, server: us}, "silent: it has got the address from another edge since"},
+			{stopped, 0, packet{message: request, xid: 4, asked: ten}, "bound 10.1.0.10/24 for 1h0m0s"},
+			{stopped, 0, packet{message: decline, xid: 5, asked: ten, server: us}, "silent: the address is given back"},
+			{other, time.Second, packet{message: request, xid: 6, asked: ten}, "NAK"},
+		} {
+			time.Sleep(s.after)
+			if got := s.at.ask(t, s.in); !strings.HasPrefix(got, s.want) {
+				t.Errorf("step %d, %s: got %q, want %q", i, s.in.message, got, s.want)
+			}
+		}
+		stopped.end()
+		other.end()
+	})
+}

@@ -17,6 +17,7 @@ type record struct {
 	until   time.Duration // of this edge's clock, and never before the farm's own end but for the time that the message took
 	changed time.Duration // when this edge heard of it
 	version int64         // until_ms of the farm, by which it knows the binding
+	edge    string        // that bound it last; empty: nobody knows
 	kept    time.Duration // nobody else gets the address before this time of the edge's clock, whatever the client does; 0: who knows
 }
 
@@ -58,7 +59,7 @@ type tenant struct{ subnet, client string }
 type replica struct {
 	at    map[place]record
 	of    map[tenant]netip.Addr // the address that a client has or had last
-	names map[string]string     // of subnets, each kept once
+	names map[string]string     // of subnets and edges, each kept once
 	count map[string]int        // of at, by subnet
 }
 
@@ -78,16 +79,13 @@ func (r *replica) take(b *kilnv1.BindingNow, now time.Duration) {
 	}
 	n := record{client: b.GetBinding().GetClient(), state: b.GetBinding().GetState(), changed: now, version: b.GetBinding().GetUntilMs(),
 		until: now + time.Duration(min(b.GetRemainingMs(), longest.Milliseconds()*2))*time.Millisecond}
+	n.edge = r.name(b.GetBinding().GetEdge())
 	n.kept = keptTill(n.until, n.version, b.GetBinding().GetKeptUntilMs())
 	r.put(b.GetBinding().GetSubnet(), address, n)
 }
 
 func (r *replica) put(subnet string, address netip.Addr, n record) {
-	name, ok := r.names[subnet]
-	if !ok {
-		name = subnet
-		r.names[subnet] = subnet
-	}
+	name := r.name(subnet)
 	at := place{name, address}
 	old, had := r.at[at]
 	if !had && len(r.at) >= maxRecords {
@@ -103,6 +101,16 @@ func (r *replica) put(subnet string, address netip.Addr, n record) {
 	if n.client != "" {
 		r.of[tenant{name, n.client}] = address
 	}
+}
+
+// name is a name that stands once for all who have it.
+func (r *replica) name(text string) string {
+	name, ok := r.names[text]
+	if !ok {
+		name = text
+		r.names[text] = text
+	}
+	return name
 }
 
 // forget drops what the farm has forgotten.

@@ -382,6 +382,7 @@ func (p *Pool) undo6(ctx context.Context, q question6) Answer6 {
 		a.Plan.Lease = lease6(own, time.Minute, q.client) // it had a binding, says the answer; the time is not in it
 		t := tenant{s.name, q.client}
 		switch {
+		case q.Message == dhcpv6.MessageTypeDecline && r.edge != "" && r.edge != p.cfg.Edge: // as in decide
 		case q.Message == dhcpv6.MessageTypeDecline:
 			p.held.forget(t)
 			p.undoIt(ctx, q.who, s, own, true, q.XID())
