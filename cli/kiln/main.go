@@ -20,12 +20,17 @@ const (
 )
 
 func main() {
-	// What serves many for long holds more, and collects as Go does.
-	large := len(os.Args) > 1 && slices.Contains([]string{"coordinator", "builder", "edge", "server"}, os.Args[1])
+	// What serves many for long holds more.
+	is := func(commands ...string) bool { return len(os.Args) > 1 && slices.Contains(commands, os.Args[1]) }
+	large := is("coordinator", "builder", "edge", "server")
 	if os.Getenv("GOMEMLIMIT") == "" && !large {
 		debug.SetMemoryLimit(memoryLimit)
 	}
-	if os.Getenv("GOGC") == "" && !large {
+	switch {
+	case os.Getenv("GOGC") != "":
+	case is("coordinator", "edge"):
+		go collectSeldom()
+	case !large:
 		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -26,6 +26,8 @@ const (
 	callBudget = 3 * time.Second         // of all tries for a batch: a client waits for four
 	callPause  = 50 * time.Millisecond
 	callGap    = 4 * time.Millisecond   // from the beginning of a call to the next one's: a call costs the farm more than what is in it
+	callWide   = 12 * time.Millisecond  // the same when there is most to do
+	callFull   = 16                     // commands in a call after which the gap grows
 	awayPause  = 500 * time.Millisecond // between tries while the farm is away
 )
 
@@ -115,10 +117,16 @@ func (c *committer) run() {
 		c.mu.Unlock()
 		begun := c.now()
 		c.send(batch, away)
-		if rest := callGap - (c.now() - begun); rest > 0 {
+		if rest := gap(n) - (c.now() - begun); rest > 0 {
 			time.Sleep(rest)
 		}
 	}
+}
+
+// gap is the time from the beginning of a call with so many commands to the next one's. From some 4,000 commands a second on it grows
+// to its most, since what comes meanwhile makes the next call larger: the farm's work goes by calls, and others need the time more.
+func gap(commands int) time.Duration {
+	return min(max(callGap, callGap*time.Duration(commands)/callFull), callWide)
 }
 
 // send has a batch committed. A farm that is away is asked once.
