@@ -23,11 +23,13 @@ const (
 )
 
 // measureDHCP has perfdhcp, of Kea's packages, ask Kiln, Kea and dnsmasq for addresses, one after the other.
-func measureDHCP(ctx context.Context, o options) ([]table, error) {
+func measureDHCP(ctx context.Context, o options) (tables []table, err error) {
 	if err := lab.Able(); err != nil {
 		fmt.Fprintln(os.Stderr, "dhcp is not measured:", err)
 		return nil, nil
 	}
+	undo := largeBuffers()
+	defer func() { err = errors.Join(err, undo()) }()
 	t := table{Title: "DHCP: complete exchanges (DISCOVER, OFFER, REQUEST, ACK) a second by perfdhcp, behind a relay agent, without loss",
 		Columns: []string{"DORA/s", fmt.Sprintf("p50 at %d/s", perfLow), "p99", "p50 at the most", "p99"}}
 	for _, s := range []struct {
@@ -36,7 +38,9 @@ func measureDHCP(ctx context.Context, o options) ([]table, error) {
 	}{
 		{"kiln, three coordinators with fsync, one edge", func(ctx context.Context, o options, d *dhcpBench) error { return d.kiln(ctx, o, 1) }},
 		{"kiln, three coordinators with fsync, two edges", func(ctx context.Context, o options, d *dhcpBench) error { return d.kiln(ctx, o, 2) }},
-		{"Kea, memfile, persistent", func(_ context.Context, _ options, d *dhcpBench) error { return d.kea() }},
+		{"Kea, memfile, no fsync", func(_ context.Context, _ options, d *dhcpBench) error { return d.kea(keaPlain) }},
+		{"Kea, memfile, each lease on disk first", func(_ context.Context, _ options, d *dhcpBench) error { return d.kea(keaSync) }},
+		{"Kea, memfile, no fsync, hot standby", func(_ context.Context, _ options, d *dhcpBench) error { return d.kea(keaStandby) }},
 		{"dnsmasq", func(_ context.Context, _ options, d *dhcpBench) error { return d.dnsmasq() }},
 	} {
 		if err := t.dhcp(ctx, o, s.name, s.start); errors.Is(err, errMissing) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -33,7 +32,7 @@ type dhcpBench struct {
 	network *lab.Network
 	load    *lab.Guest
 	farm    *lab.Farm
-	process *exec.Cmd
+	servers []*exec.Cmd
 }
 
 func newDHCPBench(dir string) (*dhcpBench, error) {
@@ -59,9 +58,9 @@ func newDHCPBench(dir string) (*dhcpBench, error) {
 
 func (d *dhcpBench) close() error {
 	var err error
-	if d.process != nil {
-		_ = syscall.Kill(-d.process.Process.Pid, syscall.SIGKILL) // it has ended, or ends
-		_ = d.process.Wait()
+	for _, s := range d.servers {
+		_ = syscall.Kill(-s.Process.Pid, syscall.SIGKILL) // it has ended, or ends
+		_ = s.Wait()
 	}
 	if d.farm != nil {
 		err = d.farm.Close()
@@ -69,59 +68,45 @@ func (d *dhcpBench) close() error {
 	return errors.Join(err, d.network.Close())
 }
 
-// start runs another server in a guest's network.
-func (d *dhcpBench) start(env []string, args ...string) error {
+// server is a part of the network for another server.
+func (d *dhcpBench) server(name string) (*lab.Guest, error) {
+	s, err := d.network.Guest(name)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.IP("route", "add", dhcpPrefix, "dev", "eth0")
+}
+
+// start runs another server.
+func (d *dhcpBench) start(server *lab.Guest, name string, env []string, args ...string) error {
 	if _, err := exec.LookPath(args[0]); err != nil {
 		return fmt.Errorf("%w: %w", errMissing, err)
 	}
-	server, err := d.network.Guest("server")
-	if err != nil {
-		return err
-	}
-	if err := server.IP("route", "add", dhcpPrefix, "dev", "eth0"); err != nil {
-		return err
-	}
-	log, err := os.Create(filepath.Join(d.dir, "server.log"))
+	log, err := os.Create(filepath.Join(d.dir, name+".log"))
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	args = server.Command(args...)
-	d.process = exec.Command(args[0], args[1:]...)
-	d.process.Env = append(os.Environ(), env...)
-	d.process.Stdout, d.process.Stderr = log, log
-	d.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := d.process.Start(); err != nil {
-		d.process = nil
+	process := exec.Command(args[0], args[1:]...)
+	process.Env = append(os.Environ(), env...)
+	process.Stdout, process.Stderr = log, log
+	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := process.Start(); err != nil {
 		return err
 	}
+	d.servers = append(d.servers, process)
 	return nil
 }
 
 // dnsmasq writes its leases into a file, all of them each time, without fsync.
 func (d *dhcpBench) dnsmasq() error {
-	return d.start(nil, "dnsmasq", "--no-daemon", "--port=0", "--conf-file=/dev/null", "--interface=eth0", "--bind-interfaces", "--dhcp-authoritative", "--no-ping",
-		"--quiet-dhcp", "--dhcp-lease-max=70000", "--dhcp-leasefile="+filepath.Join(d.dir, "leases"), fmt.Sprintf("--dhcp-range=%s,%s,255.255.0.0,%d", dhcpFrom, dhcpTo, dhcpLease))
-}
-
-// kea appends each lease to a file, without fsync, and cleans that up every hour by default.
-func (d *dhcpBench) kea() error {
-	type object = map[string]any
-	config, err := json.Marshal(object{"Dhcp4": object{
-		"interfaces-config": object{"interfaces": []string{"eth0"}}, "authoritative": true, "match-client-id": false, "valid-lifetime": dhcpLease,
-		"lease-database":  object{"type": "memfile", "persist": true, "name": filepath.Join(d.dir, "leases.csv")},
-		"multi-threading": object{"enable-multi-threading": true},
-		"subnet4":         []object{{"id": 1, "subnet": dhcpPrefix, "relay": object{"ip-addresses": []string{dhcpRelay}}, "pools": []object{{"pool": dhcpFrom + " - " + dhcpTo}}}},
-		"loggers":         []object{{"name": "kea-dhcp4", "severity": "WARN", "output_options": []object{{"output": "stdout"}}}},
-	}})
+	server, err := d.server("server")
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(d.dir, "kea.json")
-	if err := os.WriteFile(path, config, 0o600); err != nil {
-		return err
-	}
-	return d.start([]string{"KEA_PIDFILE_DIR=" + d.dir, "KEA_LOCKFILE_DIR=" + d.dir}, "kea-dhcp4", "-c", path)
+	return d.start(server, "server", nil, "dnsmasq", "--no-daemon", "--port=0", "--conf-file=/dev/null", "--interface=eth0", "--bind-interfaces", "--dhcp-authoritative", "--no-ping",
+		"--quiet-dhcp", "--dhcp-lease-max=70000", "--dhcp-leasefile="+filepath.Join(d.dir, "leases"), fmt.Sprintf("--dhcp-range=%s,%s,255.255.0.0,%d", dhcpFrom, dhcpTo, dhcpLease))
 }
 
 // kiln is three coordinators and some edges, a process each. Addresses are not asked after before they are offered, as the

@@ -13,12 +13,11 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
+
+	"github.com/kiln-farm/kiln/edge/links"
 )
 
-const (
-	receiveBuffer = 4 << 20 // bytes of the kernel's queue: some thousand machines that are switched on at once
-	addressesFor  = 2 * time.Second
-)
+const addressesFor = 2 * time.Second
 
 // ethernet is an interface of this machine.
 type ethernet struct {
@@ -69,7 +68,7 @@ func (e *ethernet) listen(number int) (*udpPort, error) {
 		return nil, fmt.Errorf("listen for DHCP on port %d of %s: %w; it needs CAP_NET_BIND_SERVICE, and no other DHCP server may be on this port", number, e.name, err)
 	}
 	udp := conn.(*net.UDPConn)
-	_ = udp.SetReadBuffer(receiveBuffer) // as far as the system lets us
+	links.Buffer(udp)
 	if err := ipv4.NewPacketConn(udp).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true); err != nil {
 		udp.Close()
 		return nil, fmt.Errorf("ask the kernel which address packets on %s are for: %w", e.name, err)

@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
-)
 
-const receiveBuffer = 4 << 20 // bytes of the kernel's queue: some thousand machines that are switched on at once
+	"github.com/kiln-farm/kiln/edge/links"
+)
 
 // groups are where clients and relays find servers (RFC 8415 §7.1).
 var groups = []string{"ff02::1:2", "ff05::1:3"}
@@ -44,7 +44,7 @@ func openLink(name string) (link, error) {
 		return nil, fmt.Errorf("listen for DHCPv6 on port %d of %s: %w; it needs CAP_NET_BIND_SERVICE, and no other DHCPv6 server may be on this port", ServerPort, name, err)
 	}
 	udp := conn.(*net.UDPConn)
-	_ = udp.SetReadBuffer(receiveBuffer) // as far as the system lets us
+	links.Buffer(udp)
 	p := ipv6.NewPacketConn(udp)
 	err = errors.Join(p.SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true), p.SetMulticastLoopback(false))
 	for _, group := range groups {

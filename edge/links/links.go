@@ -13,7 +13,10 @@ import (
 	"time"
 )
 
-const watchEvery = 5 * time.Second // how often a link is looked after
+const (
+	watchEvery    = 5 * time.Second // how often a link is looked after
+	receiveBuffer = 4 << 20         // bytes of the kernel's queue: some thousand machines that are switched on at once
+)
 
 // BadRead is how long to wait after a failed read, for example because the link is down.
 const BadRead = 100 * time.Millisecond
