@@ -47,6 +47,7 @@ type Edge struct {
 	cfg     Config
 	handler http.Handler
 	others  *others
+	six     bool // machines reach it over IPv6 only
 	begun   time.Time
 	blobs   cache.Blobs // as machines ask for them
 	queue   *fair.Queue // of transfers over HTTP
@@ -81,7 +82,7 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	e := &Edge{cfg: cfg, others: openOthers(cfg.Intents, cfg.Log), begun: time.Now(), queue: fair.New(cfg.Fair)}
+	e := &Edge{cfg: cfg, others: openOthers(cfg.Intents, cfg.Log), six: familyOf(cfg.URL) == 6, begun: time.Now(), queue: fair.New(cfg.Fair)}
 	e.blobs = watchedBlobs{cfg.Blobs, e}
 	e.texts = recent.New[cache.Digest, *cache.Artifact](keptTexts, keptFor, e.now)
 	e.plans = recent.New[string, *cache.Artifact](keptTexts, keptFor, e.now)

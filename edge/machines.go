@@ -259,10 +259,10 @@ func (e *Edge) machineUp(w http.ResponseWriter, r *http.Request) {
 
 // urls are those of this edge and of the others that a boot may go on at, this one first.
 func (e *Edge) urls() []string {
-	if familyOf(e.cfg.URL) == 6 {
-		return e.urlsOf(e.cfg.URL, 4)
+	if e.six {
+		return e.urlsOf(e.cfg.URL, 6)
 	}
-	return e.urlsOf(e.cfg.URL, 6)
+	return e.urlsOf(e.cfg.URL, 4)
 }
 
 const (

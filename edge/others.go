@@ -31,9 +31,11 @@ type others struct {
 	path string // empty: in memory only
 	log  *slog.Logger
 
-	mu   sync.Mutex // guards what follows
-	told []string   // what was told last
-	gone []goneEdge // what was told before
+	mu           sync.Mutex // guards what follows
+	told         []string   // what was told last
+	gone         []goneEdge // what was told before
+	made         time.Time  // when the lists were
+	made4, made6 []string   // for scripts, without those with addresses of IPv6, or of IPv4
 }
 
 type goneEdge struct {
@@ -65,7 +67,7 @@ func (o *others) set(urls []string, now time.Time) bool {
 		o.gone = append(o.gone, goneEdge{u, now})
 	}
 	o.gone = slices.DeleteFunc(o.gone, func(g goneEdge) bool { return slices.Contains(urls, g.url) || now.Sub(g.at) > othersKept })
-	o.told = urls
+	o.told, o.made = urls, time.Time{}
 	if o.path != "" && changed {
 		if err := durable.Replace(o.path, []byte(strings.Join(o.all(now, othersKept), "\n")), 0o600); err != nil {
 			o.log.Warn("which edges there are could not be kept on this disk", "file", o.path, "error", err)
@@ -85,11 +87,19 @@ func (o *others) all(now time.Time, since time.Duration) []string {
 	return all
 }
 
-// list is for scripts.
-func (o *others) list(now time.Time) []string {
+// list is for scripts: those that machines reach over a family. Callers do not change it. It is asked for with every packet, and made
+// once a second.
+func (o *others) list(now time.Time, family int) []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.all(now, othersKept)
+	if age := now.Sub(o.made); age < 0 || age > time.Second {
+		all := o.all(now, othersKept)
+		o.made, o.made4, o.made6 = now, without(all, 6), without(all, 4)
+	}
+	if family == 6 {
+		return o.made6
+	}
+	return o.made4
 }
 
 // living is for the order in which edges answer.

@@ -31,7 +31,7 @@ func TestOtherEdgesAreNotForgottenAtOnce(t *testing.T) {
 				o.set(urls, now)
 				now = now.Add(time.Minute)
 			}
-			if got := o.list(now); !slices.Equal(got, s.list) {
+			if got := o.list(now, 4); !slices.Equal(got, s.list) {
 				t.Errorf("scripts name %q, want %q", got, s.list)
 			}
 			if got := o.living(now); !slices.Equal(got, s.living) {

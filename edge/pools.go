@@ -19,9 +19,12 @@ func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *intent.Boot) (dhc
 	if p.Pool == nil || !p.Full || c.Ingress.Port == dhcp.BootPort { // there it asks for a file only
 		return dhcp.Plan{}, false
 	}
-	wait, answer := p.turn(c)
+	wait, answer := p.turn(c, p.Edge.urls())
 	if !answer {
 		return dhcp.Plan{}, false
+	}
+	if wait > 0 {
+		return dhcp.Plan{Delay: wait}, true
 	}
 	var machine *kilnv1.Machine
 	host := ""
@@ -35,7 +38,7 @@ func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *intent.Boot) (dhc
 		}
 		return dhcp.Plan{}, a.Later || a.Mine && boot == nil && c.Kind == dhcp.Plain
 	}
-	plan := dhcp.Plan{Mode: dhcp.Full, Lease: a.Lease, Authoritative: true, Options: a.Options, Refuse: a.Refuse, Delay: wait}
+	plan := dhcp.Plan{Mode: dhcp.Full, Lease: a.Lease, Authoritative: true, Options: a.Options, Refuse: a.Refuse}
 	if p.Logs.IsValid() {
 		plan.Lease.Log = []netip.Addr{p.Logs}
 	}
@@ -46,11 +49,11 @@ func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *intent.Boot) (dhc
 }
 
 // turn says when this edge answers: at once when the client means it, and otherwise in the order of the edges.
-func (p *PXE) turn(c dhcp.Client) (wait time.Duration, answer bool) {
-	if c.Message == dhcpv4.MessageTypeRelease || c.Message == dhcpv4.MessageTypeDecline || c.ServerID.IsValid() || c.Direct() {
+func (p *PXE) turn(c dhcp.Client, edges []string) (wait time.Duration, answer bool) {
+	if c.Late || c.Message == dhcpv4.MessageTypeRelease || c.Message == dhcpv4.MessageTypeDecline || c.ServerID.IsValid() || c.Direct() {
 		return 0, true
 	}
-	return dhcp.Wait(dhcp.Rank(c.MAC, p.Edge.urls(), p.Edge.cfg.URL), c.Waited())
+	return dhcp.Wait(dhcp.Rank(c.MAC, edges, p.Edge.cfg.URL), c.Waited())
 }
 
 // free says whether a machine may have its fixed address where it is now. One that another client still has is given when that

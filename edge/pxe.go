@@ -96,12 +96,14 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 	if c.Kind != dhcp.Plain { // also where another edge answers: the machine may ask this one later
 		p.Edge.windows.open(mac, p.Edge.now().Add(bootWindow))
 	}
-	rank := dhcp.Rank(c.MAC, without(p.Edge.others.living(p.Edge.now()), 6), p.Edge.cfg.URL)
-	wait, answer := dhcp.Wait(rank, c.Waited())
+	wait, answer := p.turn(c, without(p.Edge.others.living(p.Edge.now()), 6))
 	if !answer && !c.ServerID.IsValid() && c.Message == dhcpv4.MessageTypeDiscover {
 		return dhcp.Plan{}
 	}
-	plan := dhcp.Plan{Mode: dhcp.Proxy, Delay: wait}
+	if wait > 0 {
+		return dhcp.Plan{Delay: wait}
+	}
+	plan := dhcp.Plan{Mode: dhcp.Proxy}
 	if lease, ok := p.lease(boot); ok && p.free(c, boot, lease) {
 		plan.Mode, plan.Lease, plan.Authoritative = dhcp.Full, lease, true
 		p.fill(c, &plan)
@@ -110,6 +112,9 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 		}
 	} else if pooled, ok := p.pooled(ctx, c, boot); ok {
 		plan = pooled
+		if plan.Delay > 0 {
+			return plan
+		}
 		if plan.Mode == dhcp.Silent && plan.Refuse == "" {
 			return plan
 		}

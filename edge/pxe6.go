@@ -220,12 +220,12 @@ func familyOf(base string) int {
 }
 
 // urls6 are those of the edges that machines reach over IPv6, own first.
-func (e *Edge) urls6(own string) []string { return e.urlsOf(own, 4) }
+func (e *Edge) urls6(own string) []string { return e.urlsOf(own, 6) }
 
-// urlsOf are own and others, without those with addresses of a family.
-func (e *Edge) urlsOf(own string, not int) []string {
+// urlsOf are own and others that machines reach over a family.
+func (e *Edge) urlsOf(own string, family int) []string {
 	urls := []string{own}
-	for _, u := range without(e.others.list(e.now()), not) {
+	for _, u := range e.others.list(e.now(), family) {
 		if u != own && len(urls) < maxEdges {
 			urls = append(urls, u)
 		}
@@ -241,7 +241,7 @@ func without(urls []string, family int) []string {
 // urlsFor are the edges that whoever asks can reach, this one first: over IPv6 by the address that was asked.
 func (e *Edge) urlsFor(r *http.Request) []string {
 	source, err := netip.ParseAddr(addressOf(r))
-	if err != nil || source.Unmap().Is4() || familyOf(e.cfg.URL) == 6 {
+	if err != nil || source.Unmap().Is4() || e.six {
 		return e.urls()
 	}
 	own := e.cfg.URL

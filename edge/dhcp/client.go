@@ -83,6 +83,7 @@ type Client struct {
 
 	Ingress Ingress
 	Own     []netip.Prefix // addresses of ours on the interface, the main one first; Server fills it in
+	Late    bool           // the packet has waited as a Plan said, and nobody else was chosen; Server fills it in
 
 	xid   dhcpv4.TransactionID
 	htype uint8

@@ -57,6 +57,10 @@ func at(offset int, a string) field {
 
 func wantsBroadcast(b []byte) []byte { b[10] |= 0x80; return b }
 
+func xid(n int) field {
+	return func(b []byte) []byte { binary.BigEndian.PutUint32(b[4:], uint32(n)); return b }
+}
+
 func secs(n uint16) field {
 	return func(b []byte) []byte { binary.BigEndian.PutUint16(b[8:], n); return b }
 }

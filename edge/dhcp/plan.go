@@ -28,7 +28,8 @@ type Plan struct {
 	Refuse string
 	// Options are sent as they are, instead of what Reply would say. The key is the option's number.
 	Options map[uint8][]byte
-	// Delay is how long to wait before answering; see Wait.
+	// Delay is how long to wait before it is decided what to answer, with Client.Late set; see Wait. What else the plan says does not
+	// matter then.
 	Delay time.Duration
 }
 

@@ -40,7 +40,8 @@ type Counters struct {
 type Server struct {
 	Interfaces []string
 	// Decide says what a client is to be told. It may take its time, but a client waits for a few seconds only: ctx ends
-	// then. It is called for every message, also for RELEASE and DECLINE, and by many goroutines at once.
+	// then. It is called for every message, also for RELEASE and DECLINE, and by many goroutines at once. When the plan has a
+	// Delay it is called again after that, unless the client has chosen another server meanwhile.
 	Decide func(ctx context.Context, c Client) Plan
 	// Done is told what became of each client's packet, if it is not nil: err is nil when an answer was sent, and ErrSilent
 	// when there was none to send.
@@ -51,6 +52,7 @@ type Server struct {
 	Queue   int // packets that wait for one, and answers that wait for their time
 
 	received, refused, dropped, silent, answered, failed atomic.Uint64
+	waiting                                              waiting
 	longest                                              atomic.Int64 // wait of a packet for its turn, in ns, since complain looked
 }
 
@@ -155,10 +157,11 @@ func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan s
 		return
 	}
 	c.Own = j.link.addresses()
-	decide := withLazyDeadline(ctx, j.came.Add(patience))
-	plan := s.Decide(decide, c)
-	decide.end()
-	if plan.Delay <= 0 || plan.Mode == Silent {
+	if some, us := c.Chose(); some && !us {
+		s.waiting.chosen(c.exchange())
+	}
+	plan := s.decide(ctx, j, c)
+	if plan.Delay <= 0 {
 		s.finish(j, c, plan)
 		return
 	}
@@ -168,12 +171,30 @@ func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan s
 		s.drop(laterFull)
 		return
 	}
+	until, end, ok := s.waiting.add(ctx, c.exchange())
+	if !ok {
+		<-later
+		s.finish(j, c, Plan{})
+		return
+	}
 	running.Go(func() {
-		defer func() { <-later }()
-		if links.Pause(ctx, plan.Delay); ctx.Err() == nil {
-			s.finish(j, c, plan)
+		defer func() { end(); <-later }()
+		links.Pause(until, plan.Delay)
+		switch {
+		case ctx.Err() != nil:
+		case until.Err() != nil: // it has chosen another
+			s.finish(j, c, Plan{})
+		default:
+			c.Late = true
+			s.finish(j, c, s.decide(ctx, j, c))
 		}
 	})
+}
+
+func (s *Server) decide(ctx context.Context, j job, c Client) Plan {
+	until := withLazyDeadline(ctx, j.came.Add(patience))
+	defer until.end()
+	return s.Decide(until, c)
 }
 
 // finish sends what the plan says.

@@ -126,14 +126,44 @@ func TestAnswersThatAreDelayed(t *testing.T) {
 		return p
 	}}
 	serving(t, s, func(t *testing.T, l *fakeLink) {
-		for _, n := range []uint16{20, 15, 0} { // one worker, and yet nobody waits for another's delay
-			l.in <- packet(discover, pcMAC, ovmf, secs(n))
+		for i, n := range []uint16{20, 15, 0} { // one worker, and yet nobody waits for another's delay
+			l.in <- packet(discover, pcMAC, ovmf, secs(n), xid(i))
 		}
 		time.Sleep(time.Second)
 		if got, want := l.log(), "OFFER after 0s, OFFER after 150ms, OFFER after 200ms"; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
-		l.in <- packet(discover, pcMAC, ovmf, secs(60000)) // still waits when the server ends
+		l.in <- packet(discover, pcMAC, ovmf, secs(60000), xid(3)) // still waits when the server ends
+	})
+}
+
+func TestWhoHasChosenAnotherServerIsNotWaitedFor(t *testing.T) {
+	decided := 0
+	s := &Server{Decide: func(_ context.Context, c Client) Plan {
+		if c.Message != dhcpv4.MessageTypeDiscover {
+			return Plan{}
+		}
+		if !c.Late {
+			return Plan{Delay: 150 * time.Millisecond}
+		}
+		decided++
+		return proxyPlan("x")
+	}}
+	serving(t, s, func(t *testing.T, l *fakeLink) {
+		l.in <- packet(discover, pcMAC, ovmf, xid(1))
+		l.in <- packet(discover, pcMAC, ovmf, xid(2))
+		l.in <- packet(discover, piMAC, ovmf, xid(1))
+		time.Sleep(100 * time.Millisecond)
+		l.in <- packet(discover, piMAC, ovmf, xid(1)) // it repeats itself
+		l.in <- packet(request, pcMAC, ovmf, xid(1), addr(optServerID, "10.77.0.99"))
+		l.in <- packet(request, pcMAC, ovmf, xid(2), addr(optServerID, "10.77.0.3")) // that is us
+		time.Sleep(time.Second)
+		if got, want := l.log(), "OFFER after 150ms, OFFER after 150ms"; got != want || decided != 2 {
+			t.Errorf("got %s after %d decisions, want %s", got, decided, want)
+		}
+		if n := len(s.waiting.of); n != 0 {
+			t.Errorf("%d exchanges are remembered", n)
+		}
 	})
 }
 
@@ -160,8 +190,8 @@ func TestSlowDecisionsNeverStopTheReader(t *testing.T) {
 func TestDelayedAnswersAreBounded(t *testing.T) {
 	s := &Server{Queue: 3, Decide: func(context.Context, Client) Plan { return Plan{Mode: Proxy, Boot: Boot{File: "x"}, Delay: time.Hour} }}
 	serving(t, s, func(t *testing.T, l *fakeLink) {
-		for range 10 {
-			l.in <- packet(discover, pcMAC, ovmf)
+		for i := range 10 {
+			l.in <- packet(discover, pcMAC, ovmf, xid(i))
 			synctest.Wait()
 		}
 		if got := s.Counters(); got.Dropped != 7 {

@@ -38,6 +38,7 @@ type question struct {
 
 // who is a client, of whichever family.
 type who struct {
+	at          time.Duration   // when its packet was taken up
 	client, mac string          // mac may be empty with IPv6
 	machine     *kilnv1.Machine // nil: nobody described it
 	hostname    string
@@ -53,12 +54,12 @@ func (p *Pool) Decide(ctx context.Context, c dhcp.Client, machine *kilnv1.Machin
 		return Answer{Why: "it is in no subnet with pools"}
 	}
 	mac := c.MAC.String()
-	q := question{Client: c, ask: read(c), who: who{client: clientOf(mac), mac: mac, machine: machine, hostname: strings.ToValidUTF8(hostname, "?")}}
+	q := question{Client: c, ask: read(c), who: who{at: p.now(), client: clientOf(mac), mac: mac, machine: machine, hostname: strings.ToValidUTF8(hostname, "?")}}
 	if q.hostname == "" {
 		q.hostname = c.Hostname
 	}
 	q.hostname = q.hostname[:min(len(q.hostname), 255)]
-	leave, why := p.gate.enter(mac, machine != nil || p.bound(where, q), p.now())
+	leave, why := p.gate.enter(mac, machine != nil || p.bound(where, q), q.at)
 	if leave == nil {
 		counted(refusals, "limit", why)
 		p.sayOnce("limit "+why, func() { p.cfg.Log.Warn("DHCP packets are dropped by a limit", "limit", why, "mac", mac) })
@@ -91,7 +92,7 @@ func (p *Pool) bound(where []*subnet, q question) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range where {
-		if _, r := p.replica.own(s.name, q.client); r.holds(p.now()) {
+		if _, r := p.replica.own(s.name, q.client); r.holds(q.at) {
 			return true
 		}
 		if n := p.pledges.of[tenant{s.name, q.client}]; n != nil && q.want == selecting && n.address == q.address {
@@ -113,7 +114,7 @@ func (p *Pool) choose(where []*subnet, q question) *subnet {
 		}
 	}
 	for _, s := range where {
-		if _, r := p.replica.own(s.name, q.client); r.holds(p.now()) {
+		if _, r := p.replica.own(s.name, q.client); r.holds(q.at) {
 			return s
 		}
 	}
@@ -163,9 +164,8 @@ func (p *Pool) answer(ctx context.Context, q question, s *subnet, where []*subne
 func (p *Pool) facts(q question, s *subnet) facts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.now()
 	own, r := p.replica.own(s.name, q.client)
-	f := facts{own: own, held: r.client == q.client && r.holds(now), known: q.machine != nil, now: now, heard: r.changed, other: r.edge != "" && r.edge != p.cfg.Edge}
+	f := facts{own: own, held: r.client == q.client && r.holds(q.at), known: q.machine != nil, now: q.at, heard: r.changed, other: r.edge != "" && r.edge != p.cfg.Edge}
 	if own.IsValid() {
 		f.free = r.client == q.client
 		if n := p.pledges.at[place{s.name, own}]; n != nil && n.tenant.client != q.client {
@@ -213,7 +213,7 @@ func (p *Pool) left(q who, s *subnet, address netip.Addr) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r := p.replica.get(s.name, address); r.client == q.client && r.holds(p.now()) {
+	if r := p.replica.get(s.name, address); r.client == q.client && r.holds(q.at) {
 		return false
 	}
 	for key, st := range p.stocks {

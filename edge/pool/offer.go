@@ -196,8 +196,8 @@ func (p *Pool) refill(st *stock, now time.Duration) {
 			p.sayOnce("grant "+st.subnet, func() { p.cfg.Log.Warn("the farm lends no addresses now", "subnet", st.subnet, "error", err) })
 			return
 		}
-		was := len(st.free)
-		st.lend(addresses, now+life, func(a netip.Addr) bool { return p.usable(st.subnet, a) })
+		was, at := len(st.free), p.now()
+		st.lend(addresses, now+life, func(a netip.Addr) bool { return p.usable(st.subnet, a, at) })
 		if want == 0 || len(st.free) < was+want { // that is all there is
 			st.next = p.now() + grantPause
 		}
@@ -206,9 +206,9 @@ func (p *Pool) refill(st *stock, now time.Duration) {
 }
 
 // usable says whether an address that was lent may be offered.
-func (p *Pool) usable(subnet string, a netip.Addr) bool {
+func (p *Pool) usable(subnet string, a netip.Addr, now time.Duration) bool {
 	s := p.book.Load().byName[subnet]
-	return s != nil && s.ever(a) && a != s.lease.Router && !s.edges(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(p.now()) && !p.book.Load().fixed[a] && !p.probes.isBad(a, p.now())
+	return s != nil && s.ever(a) && a != s.lease.Router && !s.edges(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(now) && !p.book.Load().fixed[a] && !p.probes.isBad(a, now)
 }
 
 // edges says whether an address is that of the network itself, or of its broadcasts (RFC 1122 §3.2.1.3, RFC 3021).

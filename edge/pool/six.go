@@ -38,7 +38,7 @@ func (p *Pool) Decide6(ctx context.Context, c dhcp6.Client, machine *kilnv1.Mach
 	if len(q.where) == 0 {
 		return Answer6{Why: "it is in no subnet with pools"}
 	}
-	q.who = who{client: clientOf6(c, machine), machine: machine, hostname: strings.ToValidUTF8(hostname, "?")}
+	q.who = who{at: p.now(), client: clientOf6(c, machine), machine: machine, hostname: strings.ToValidUTF8(hostname, "?")}
 	q.mac, _ = strings.CutPrefix(q.client, "mac ")
 	if q.mac == q.client {
 		q.mac = ""
@@ -47,7 +47,7 @@ func (p *Pool) Decide6(ctx context.Context, c dhcp6.Client, machine *kilnv1.Mach
 		q.hostname = c.Hostname
 	}
 	q.hostname = q.hostname[:min(len(q.hostname), 255)]
-	leave, why := p.gate.enter(q.client, machine != nil || p.bound6(q), p.now())
+	leave, why := p.gate.enter(q.client, machine != nil || p.bound6(q), q.at)
 	if leave == nil {
 		counted(refusals, "limit", why)
 		p.sayOnce("limit "+why, func() { p.cfg.Log.Warn("DHCPv6 packets are dropped by a limit", "limit", why, "client", q.client) })
@@ -116,7 +116,7 @@ func (p *Pool) bound6(q question6) bool {
 	defer p.mu.Unlock()
 	return slices.ContainsFunc(q.where, func(s *subnet) bool {
 		_, r := p.replica.own(s.name, q.client)
-		return r.holds(p.now())
+		return r.holds(q.at)
 	})
 }
 
