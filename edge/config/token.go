@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 var (
@@ -106,9 +107,30 @@ func Verify(key Key, text string, now time.Time) (Token, error) {
 // /up/. Names of TFTP may lack the first slash.
 var tokenPath = regexp.MustCompile(`(?i)((?:^|/|%2f)(?:m|files|up)(?:/|%2f))([^/\s"'<>?#;&]{16,})`)
 
+// mayHaveToken says no of most that has none, for a tenth of the time: every request is logged.
+func mayHaveToken(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf { // there are letters that are an s in another case
+			return true
+		}
+		if s[i] != '/' && s[i] != '%' {
+			continue
+		}
+		for _, before := range [...]string{"m", "files", "up"} {
+			if i >= len(before) && strings.EqualFold(s[i-len(before):i], before) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Redact replaces the tokens in s by marks that are the same for the same token, so that what a log says of one boot can
 // still be read together.
 func Redact(s string) string {
+	if !mayHaveToken(s) {
+		return s
+	}
 	return tokenPath.ReplaceAllStringFunc(s, func(found string) string {
 		m := tokenPath.FindStringSubmatch(found)
 		if strings.HasPrefix(m[2], "token-") {

@@ -92,6 +92,17 @@ func TestKeysHave32Bytes(t *testing.T) {
 	}
 }
 
+func FuzzRedact(f *testing.F) {
+	for _, s := range []string{"/m/0123456789abcdef", "/artifacts/sha256:0123456789abcdef", "M%2f0123456789abcdef", "x%2FFILES/0123456789abcdef", "\u017f/", "file\u017f/0123456789abcdef"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if tokenPath.MatchString(s) && !mayHaveToken(s) {
+			t.Errorf("%q has a token, and is thought to have none", s)
+		}
+	})
+}
+
 func TestRedact(t *testing.T) {
 	token := Sign(testKey(), testToken())
 	for _, c := range []struct{ name, in string }{
