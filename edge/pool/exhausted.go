@@ -47,10 +47,20 @@ func (p *Pool) none(q who, s *subnet, st *stock) (why string) {
 	}
 	counted(exhausted, "subnet", s.name)
 	if say {
-		p.cfg.Log.Error("a pool is exhausted", "subnet", s.name, "class", st.class, "mac", q.mac, "left to machines that are described", free)
-		p.cfg.Tell(q.mac, fmt.Sprintf("no address is free in %s: make its pools larger, or its lease times shorter (kiln leases lists who has them)", poolName(st.subnet, st.class)))
+		p.sayExhausted(q, s.name, st.class, free)
 	}
 	return "there is no free address"
+}
+
+// noneOf6 notes the same of a pool of IPv6, which ends by a limit of its own or is small on purpose: nobody counts what is free.
+func (p *Pool) noneOf6(q who, s *subnet, class string) {
+	counted(exhausted, "subnet", s.name)
+	p.sayOnce("exhausted "+s.name+" "+class, func() { p.sayExhausted(q, s.name, class, 0) })
+}
+
+func (p *Pool) sayExhausted(q who, subnet, class string, left int) {
+	p.cfg.Log.Error("a pool is exhausted", "subnet", subnet, "class", class, "client", q.client, "left to machines that are described", left)
+	p.cfg.Tell(q.mac, fmt.Sprintf("no address is free in %s: make its pools larger, or its lease times shorter (kiln leases lists who has them)", poolName(subnet, class)))
 }
 
 // relieve says of pools that were exhausted that they have room again, until ctx ends.

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"fmt"
 	"sync"
 	"time"
 )
@@ -32,15 +31,6 @@ func (p *Pool) sayOnce(key string, say func()) {
 	p.sayings.at[key] = now
 	p.sayings.mu.Unlock()
 	say()
-}
-
-// sayExhausted says it of a pool of IPv6, which ends by a limit of its own or is small on purpose.
-func (p *Pool) sayExhausted(q who, s *subnet, class string) {
-	counted(exhausted, "subnet", s.name)
-	p.sayOnce("exhausted "+s.name+" "+class, func() {
-		p.cfg.Log.Error("a pool is exhausted", "subnet", s.name, "class", class, "client", q.client)
-		p.cfg.Tell(q.mac, fmt.Sprintf("no address is free in %s: make its pools larger, or its lease times shorter (kiln leases lists who has them)", poolName(s.name, class)))
-	})
 }
 
 func (p *Pool) sayAway(q who) {

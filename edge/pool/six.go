@@ -220,7 +220,7 @@ func (p *Pool) none6(q question6, revoke bool) Answer6 {
 		a.Plan.Why = "there are no pools for it"
 		return a
 	}
-	p.sayExhausted(q.who, s, name)
+	p.noneOf6(q.who, s, name)
 	return a
 }
 
