@@ -75,6 +75,13 @@ func TestAddressesOfPools(t *testing.T) {
 		{"a machine whose fixed address another client still has", known, dhcpv4.MessageTypeDiscover, bios, func(_ *kilnv1.Intent, _ *dhcp.Client, p *PXE) {
 			p.Pool.Take([]*kilnv1.BindingNow{{RemainingMs: 60_000, Binding: &kilnv1.Binding{Subnet: "a", Address: "10.0.0.21", Client: "mac " + stranger, State: kilnv1.BindingState_BINDING_STATE_BOUND}}}, true)
 		}, "full 10.0.0.100/24 undionly.kpxe", false, "its fixed address 10.0.0.21 is still bound to mac " + stranger},
+		{"the second edge", stranger, dhcpv4.MessageTypeDiscover, bios, func(_ *kilnv1.Intent, c *dhcp.Client, p *PXE) { second(c, p) }, "after 150ms", false, ""},
+		{"the second edge, when its turn has come", stranger, dhcpv4.MessageTypeDiscover, bios, func(_ *kilnv1.Intent, c *dhcp.Client, p *PXE) { second(c, p); c.Late = true }, "full 10.0.0.100/24", false, "nobody described this machine"},
+		{"the second edge, with a fixed address", known, dhcpv4.MessageTypeDiscover, bios, func(_ *kilnv1.Intent, c *dhcp.Client, p *PXE) { second(c, p) }, "after 150ms", false, ""},
+		{"the second edge, which was chosen", onDisk, dhcpv4.MessageTypeRequest, with(asks), func(_ *kilnv1.Intent, c *dhcp.Client, p *PXE) {
+			second(c, p)
+			c.ServerID = netip.MustParseAddr("10.0.0.1")
+		}, "full 10.0.0.100/24", true, ""},
 		{"the third of three edges", onDisk, dhcpv4.MessageTypeDiscover, nil, func(_ *kilnv1.Intent, c *dhcp.Client, p *PXE) { p.Edge.cfg.URL = lastOf(c, p) }, "silent", false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -97,6 +104,9 @@ func TestAddressesOfPools(t *testing.T) {
 			}
 			if plan.Refuse != "" {
 				got = "refused: " + plan.Refuse
+			}
+			if plan.Delay > 0 {
+				got = "after " + plan.Delay.String()
 			}
 			if got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
@@ -128,4 +138,15 @@ func lastOf(c *dhcp.Client, p *PXE) string {
 		}
 	}
 	return ""
+}
+
+// second makes p the edge of two that answers a client second.
+func second(c *dhcp.Client, p *PXE) {
+	urls := []string{"http://a", "http://b"}
+	p.Edge.SetOthers(urls)
+	for _, u := range urls {
+		if dhcp.Rank(c.MAC, urls, u) == 1 {
+			p.Edge.cfg.URL = u
+		}
+	}
 }

@@ -88,7 +88,7 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 	boot, err := p.Edge.cfg.Intents.Index().Resolve(intent.Identity{MAC: mac, UUID: c.SystemUUID()})
 	if boot == nil { // nobody described it, and there is nothing for such machines
 		plan, ok := p.pooled(ctx, c, nil)
-		if !ok || c.Kind != dhcp.Plain {
+		if plan.Delay == 0 && (!ok || c.Kind != dhcp.Plain) {
 			p.tell(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
 		}
 		return plan
