@@ -25,14 +25,7 @@ func (e *Edge) machineRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /files/{token}/{digest}", e.machineFile)
 	mux.HandleFunc("GET /uki/{mac}", e.machineUKI)
 	mux.HandleFunc("GET /up/{token}", e.machineUp)
-	mux.HandleFunc("GET /loaders/{name}", func(w http.ResponseWriter, r *http.Request) {
-		pxe := e.pxe.Load()
-		if pxe == nil || pxe.Loaders[r.PathValue("name")] == "" {
-			fail(w, http.StatusNotFound, "there is no such boot program here")
-			return
-		}
-		http.ServeFile(w, r, pxe.Loaders[r.PathValue("name")])
-	})
+	mux.HandleFunc("GET /loaders/{name}", e.machineLoader)
 }
 
 // ServeLoaders serves the boot programs of p over HTTP, too.
