@@ -32,6 +32,8 @@ type publisher struct {
 	// intent is what was looked at last, by the goroutine that compares.
 	intent *kilnv1.Intent
 
+	sweep sweep
+
 	mu       sync.Mutex // guards what follows
 	doubtful map[ddns.Key]bool
 	lanes    map[string]*lane // by server
@@ -41,7 +43,7 @@ type publisher struct {
 }
 
 func newPublisher(l *leader) *publisher {
-	return &publisher{l: l, times: l.cfg.dns, begun: time.Now(), wake: make(chan struct{}, 1), lanes: map[string]*lane{}, since: map[ddns.Key]time.Time{}}
+	return &publisher{l: l, times: l.cfg.dns, sweep: sweep{period: l.cfg.dns.sweep}, begun: time.Now(), wake: make(chan struct{}, 1), lanes: map[string]*lane{}, since: map[ddns.Key]time.Time{}}
 }
 
 // look has DNS compared soon. It never waits.
@@ -124,12 +126,18 @@ func (p *publisher) compare(ctx context.Context) (next time.Duration) {
 	steady := p.l.proposer.steady()
 	wants := ddns.Wanted(in, bindings, steady)
 	tasks, blocked := ddns.Plan(wants, published)
+	now := time.Now()
+	tasks = append(tasks, ddns.Sweep(wants, published, func(key ddns.Key) bool { return p.sweep.due(key, now) })...)
 	p.names.Store(&wants.Names)
 	p.offer(ctx, wants, published, tasks, blocked)
-	if wants.Until == 0 {
-		return publishIdle
+	next = publishIdle
+	if p.sweep.period > 0 {
+		next = min(next, p.sweep.period/sweepParts/2)
 	}
-	return min(publishIdle, time.Duration(wants.Until-steady)*time.Millisecond)
+	if wants.Until > 0 {
+		next = min(next, time.Duration(wants.Until-steady)*time.Millisecond)
+	}
+	return next
 }
 
 func (p *publisher) offer(ctx context.Context, wants ddns.Wants, published []*kilnv1.DNSRecord, tasks []ddns.Task, blocked []*kilnv1.DNSRecord) {
@@ -151,7 +159,9 @@ func (p *publisher) offer(ctx context.Context, wants ddns.Wants, published []*ki
 	}
 	for _, t := range tasks {
 		of[t.Record.GetServer()] = append(of[t.Record.GetServer()], t)
-		waits(t.Record)
+		if !t.Again {
+			waits(t.Record)
+		}
 	}
 	for _, r := range blocked {
 		waits(r)

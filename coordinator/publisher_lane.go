@@ -27,17 +27,17 @@ const (
 	maxSentences = 1000
 )
 
-// dnsTimes are how long nothing is tried again, the first time and at most, and how long after the last leader something that it
-// sent may still arrive.
+// dnsTimes are how long nothing is tried again, the first time and at most, how long after the last leader something that it
+// sent may still arrive, and how often everything is sent once more.
 type dnsTimes struct {
 	away, refused, taken [2]time.Duration
-	settle               time.Duration
+	settle, sweep        time.Duration
 }
 
 // usualDNS are the times for servers that people run.
 func usualDNS() dnsTimes {
 	return dnsTimes{away: [2]time.Duration{time.Second, 30 * time.Second}, refused: [2]time.Duration{2 * time.Second, time.Minute},
-		taken: [2]time.Duration{time.Minute, 10 * time.Minute}, settle: 30 * time.Second}
+		taken: [2]time.Duration{time.Minute, 10 * time.Minute}, settle: 30 * time.Second, sweep: 24 * time.Hour}
 }
 
 // lane is all work at one DNS server: what was planned last, and what came of it. A server that is away holds up no other one.
@@ -92,7 +92,9 @@ func (l *lane) offer(tasks []ddns.Task, named bool) {
 	for _, t := range tasks {
 		if key := ddns.KeyOf(t.Record); !l.finished[key] {
 			l.tasks = append(l.tasks, t)
-			l.open[key] = true
+			if !t.Again {
+				l.open[key] = true
+			}
 		}
 	}
 	maps.DeleteFunc(l.records, func(key ddns.Key, _ *pause) bool { return !l.open[key] })
@@ -252,6 +254,12 @@ func (l *lane) settle(ctx context.Context, batch []ddns.Task, results []result) 
 			continue
 		}
 		dnsUpdates.Add(ctx, 1, labeled("result", r.verdict.String()))
+		if t.Again {
+			if r.verdict == ddns.Taken || r.verdict == ddns.Refused { // from now on it is one that is not there
+				after.Put = append(after.Put, ddns.As(t.Record, false))
+			}
+			continue
+		}
 		if t.Remove && (r.verdict == ddns.Refused || r.verdict == ddns.Away) && l.givesUp() {
 			l.p.l.log.Warn("a name is left behind in DNS: no subnet names its server any more, which takes no updates", "server", l.server, "name", t.Record.GetName(), "address", t.Record.GetAddress())
 			r.verdict = ddns.Done
@@ -278,6 +286,9 @@ func (l *lane) settle(ctx context.Context, batch []ddns.Task, results []result) 
 		r, key, zone := results[i], ddns.KeyOf(t.Record), t.Record.GetZone()
 		switch {
 		case r.skipped:
+		case t.Again && r.verdict != ddns.Away:
+			gone[key] = true
+			l.p.sweep.sent(key)
 		case r.verdict == ddns.Done:
 			delete(l.zones, zone)
 			if again[key] > 0 {

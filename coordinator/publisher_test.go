@@ -82,7 +82,7 @@ func (z *zoned) restart() {
 	z.close()
 	short := [2]time.Duration{5 * time.Millisecond, 50 * time.Millisecond}
 	z.startWith(func(c *Config) {
-		c.DNSKeys, c.dns = z.keys, dnsTimes{away: short, refused: short, taken: short, settle: 200 * time.Millisecond}
+		c.DNSKeys, c.dns = z.keys, dnsTimes{away: short, refused: short, taken: short, settle: 200 * time.Millisecond, sweep: 5 * time.Second}
 	})
 }
 
@@ -238,4 +238,41 @@ func TestWhatADeadLeaderSentIsNotLeftBehind(t *testing.T) {
 	if lost <= len(z.byHand) {
 		t.Errorf("the dead leader had published nothing: %d lines", lost)
 	}
+}
+
+// A server that is given an old copy of a zone says nothing of it.
+func TestNamesThatAnOldCopyOfAZoneLacksComeBack(t *testing.T) {
+	z := newZoned(t, 1)
+	z.raised()
+	z.change(&kilnv1.RoomCommand{Subnets: []*kilnv1.Subnet{z.subnet()}})
+	restore := z.server.Copy()
+	for i := range 5 {
+		c := bindOf(fmt.Sprintf("02:00:00:00:00:%02x", i), fmt.Sprintf("10.0.0.1%d", i), time.Hour.Milliseconds())
+		c.Name = fmt.Sprint("n", i)
+		z.bind(c)
+	}
+	whole := func() bool { return slices.Equal(z.server.Lines(), z.wanted()) }
+	z.wait("all names are there", whole)
+	z.wait("the farm is sure of them", func() bool {
+		_, state, _ := z.names("10.0.0.10")
+		return state == kilnv1.NameState_NAME_STATE_PUBLISHED
+	})
+	restore()
+	if whole() {
+		t.Fatal("the old copy has all names")
+	}
+	if err := z.server.Put("n4.lab.example. 60 IN A 10.9.9.4"); err != nil { // and somebody has made one of them by hand
+		t.Fatal(err)
+	}
+	z.byHand = append(z.byHand, "n4.lab.example A 10.9.9.4")
+	z.wait("all others are there again", whole)
+	z.wait("that one is said to be taken", func() bool {
+		_, state, _ := z.names("10.0.0.14")
+		return state == kilnv1.NameState_NAME_STATE_TAKEN
+	})
+}
+
+func (z *zoned) names(address string) (string, kilnv1.NameState, string) {
+	l, _ := z.coord.current()
+	return l.names.name("rack", address)
 }

@@ -12,6 +12,8 @@ type Task struct {
 	Remove bool
 	// Put: the state must know the record, as one that is not sure, before anything is sent about it.
 	Put bool
+	// Again: the state is sure of the record, and it is sent once more in case that the server has lost it.
+	Again bool
 }
 
 // Plan is what makes DNS as it is wanted of what the state says is there or may be: first what is added, then what is removed.
@@ -45,6 +47,18 @@ func Plan(w Wants, published []*kilnv1.DNSRecord) (tasks []Task, blocked []*kiln
 		tasks = append(tasks, Task{Record: r, Put: old == nil || old.GetSure() || old.GetTtlSeconds() != r.GetTtlSeconds()})
 	}
 	return append(tasks, removals...), blocked
+}
+
+// Sweep is what is to be sent once more of that which is wanted and sure to be there. A server that was given an old copy of a zone,
+// or whose names somebody deleted, says nothing of it.
+func Sweep(w Wants, published []*kilnv1.DNSRecord, due func(Key) bool) (tasks []Task) {
+	for _, have := range published {
+		key := KeyOf(have)
+		if r := w.Records[key]; have.GetSure() && r != nil && r.GetTtlSeconds() == have.GetTtlSeconds() && due(key) {
+			tasks = append(tasks, Task{Record: r, Again: true})
+		}
+	}
+	return tasks
 }
 
 // signed is a record with the key that its zone has now: the one that it was made with may be gone.

@@ -4,6 +4,7 @@ package dnstest
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -188,6 +189,21 @@ func (s *Server) Put(text string) error {
 		}
 	}
 	return fmt.Errorf("no zone holds %s", rr.Header().Name)
+}
+
+// Copy is what a copy of all zones is for: restore has them as they were, once.
+func (s *Server) Copy() (restore func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := map[string]*zone{}
+	for name, z := range s.zones {
+		was[name] = &zone{maps.Clone(z.names)} // whose values are replaced, and never changed
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.zones = was
+	}
 }
 
 // Lines is all that is there, sorted: "name TYPE data", without the data of DHCID records.
