@@ -1,0 +1,86 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+// settle notes that an address is a client's.
+func (p *Pool) settle(q who, s *subnet, address netip.Addr, left time.Duration, result *kilnv1.BindResult) {
+	now := p.now()
+	p.note(s.name, address, record{client: q.client, state: kilnv1.BindingState_BINDING_STATE_BOUND, until: now + left, changed: now, edge: p.cfg.Edge,
+		version: result.GetUntilMs(), kept: keptTill(now+left, result.GetUntilMs(), result.GetKeptUntilMs())})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.pledges.of[tenant{s.name, q.client}]; n != nil {
+		if n.address == address {
+			p.pledges.gone(n)
+		} else {
+			p.pledges.back(n)
+		}
+	}
+	p.dropFromStocks(s.name, address)
+}
+
+// lose notes that an address is not for a client.
+func (p *Pool) lose(q who, s *subnet, address netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.pledges.of[tenant{s.name, q.client}]; n != nil && n.address == address {
+		p.pledges.gone(n)
+	}
+	if own, r := p.replica.own(s.name, q.client); own == address && !r.holds(p.now()) {
+		p.replica.leave(tenant{s.name, q.client}, address) // what it had is another's by now
+	}
+	p.dropFromStocks(s.name, address)
+}
+
+func (p *Pool) dropFromStocks(subnet string, address netip.Addr) {
+	for key, st := range p.stocks {
+		if key.subnet == subnet {
+			st.drop(address)
+		}
+	}
+}
+
+// undo tells the farm that a client has no use for its address.
+func (p *Pool) undo(ctx context.Context, q question, s *subnet, st step) Answer {
+	return p.undoIt(ctx, q.who, s, st.address, st.do == reject, q.XID())
+}
+
+// undoIt tells the farm that a client gives an address back, or that somebody else was found to use it.
+func (p *Pool) undoIt(ctx context.Context, q who, s *subnet, address netip.Addr, inUse bool, xid string) Answer {
+	operation, until := kilnv1.BindCommand_OPERATION_RELEASE, kilnv1.BindingState_BINDING_STATE_RELEASED
+	if inUse && (q.machine != nil || p.gate.reject(s.name, p.now())) {
+		operation, until = kilnv1.BindCommand_OPERATION_DECLINE, kilnv1.BindingState_BINDING_STATE_DECLINED
+		p.probes.bad(address, p.now())
+		p.cfg.Tell(q.mac, fmt.Sprintf("somebody else uses %s of subnet %s, says its client; nobody gets it for %s", address, s.name, badTime))
+	}
+	p.mu.Lock()
+	was := p.replica.get(s.name, address)
+	p.mu.Unlock()
+	key := strings.Join([]string{operation.String(), q.client, xid, s.name, address.String()}, " ")
+	_, err := p.commits.bind(ctx, key, &kilnv1.BindCommand{
+		Operation: operation, Subnet: s.name, Address: address.String(), Client: q.client, Mac: q.mac, Edge: p.cfg.Edge, ForMs: badTime.Milliseconds(), UntilMs: was.version,
+	})
+	// Where nobody knows whether the farm has done it, this edge goes by that it has.
+	now := p.now()
+	r := record{client: q.client, state: until, until: max(now, was.kept), changed: now, version: was.version, kept: was.kept}
+	if operation == kilnv1.BindCommand_OPERATION_DECLINE {
+		r.client, r.until, r.kept = "", max(now+badTime, was.kept), 0
+	}
+	p.mu.Lock()
+	if p.replica.get(s.name, address).version == was.version { // otherwise the farm has told meanwhile how it is
+		p.noteLocked(s.name, address, r)
+	}
+	p.mu.Unlock()
+	if err != nil {
+		return Answer{Mine: true, Why: err.Error()} // it runs out by itself
+	}
+	return Answer{Mine: true, Why: "the address is given back"}
+}
