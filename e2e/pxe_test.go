@@ -212,9 +212,14 @@ func (w *world) timeline(t *testing.T, begun time.Time) {
 			}
 		}
 		missing = nil
-		stages := []string{" dhcp ", " kernel ", " config ", "configure: this is demo-machine"}
-		if strings.Contains(since, " script ") { // a unified kernel image is all in one, and has no token to say that it is up with
-			stages = append(stages, " initrd ", " up ")
+		stages := []string{" dhcp ", " config ", "configure: this is demo-machine"}
+		switch { // a unified kernel image is all in one, and has no token to say that it is up with
+		case strings.Contains(since, " script "):
+			stages = append(stages, " kernel ", " initrd ", " up ")
+		case strings.Contains(since, " tftp "):
+			stages = append(stages, " tftp ")
+		default:
+			stages = append(stages, " kernel ")
 		}
 		for _, stage := range stages {
 			if !strings.Contains(since, stage) {
