@@ -74,7 +74,7 @@ func run(t *testing.T, r *report, span time.Duration, short bool) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	// A third more addresses than machines, so that some go from one to another.
-	s := setting{edges: r.Edges, addresses: r.Machines/2*4/3 + 100, six: r.Six.Machines/2*4/3 + 20, lease: longLease, boot: longLease / 2}
+	s := setting{edges: r.Edges, addresses: r.Machines/2*4/3 + 100, six: r.Six.Machines + 10, lease: longLease, boot: longLease / 2}
 	o := dhcpsim.Options{Seed: r.Seed, Machines: r.Machines, Direct: direct, Six: r.Six.Machines, SixDirect: direct / 2, Spread: 40 * time.Second, Pace: 90 * time.Second, Loss: 0.02, Twice: 0.02}
 	if short {
 		s.lease, s.boot = shortLease, shortBoot

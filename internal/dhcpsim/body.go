@@ -67,14 +67,14 @@ func (b *body) move() lease {
 	return b.lease
 }
 
-// pause is until the next program or the next thing that happens to a machine with an address.
-func (b *body) pause(now time.Duration) time.Duration {
+// pause is until the next program or the next thing that happens to a machine with an address: something happens once in a pace.
+func (b *body) pause(now, pace time.Duration) time.Duration {
 	if b.program != system { // the next program is loaded
 		return b.between(200*time.Millisecond, 1500*time.Millisecond)
 	}
 	next := max(0, b.lease.t1-now)
 	if !b.sim.calm {
-		next = min(next, time.Duration(b.random.ExpFloat64()*float64(b.sim.o.Pace)))
+		next = min(next, time.Duration(b.random.ExpFloat64()*float64(pace)))
 	}
 	return next
 }

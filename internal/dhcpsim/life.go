@@ -35,7 +35,7 @@ func (m *machine) rest(now time.Duration) {
 		m.sim.load(m)
 		return
 	}
-	m.sim.wake(m, m.pause(now))
+	m.sim.wake(m, m.pause(now, m.sim.o.Pace))
 }
 
 // live is what happens to a machine that has an address.

@@ -8,6 +8,14 @@ import (
 	"github.com/kiln-farm/kiln/internal/dhcpsim/history"
 )
 
+const (
+	lately  = 2               // addresses of a network that were given back last
+	closing = 7 * time.Second // that a system takes at most until it gives its address back; it renews nothing meanwhile
+)
+
+// pace is faster than that of IPv4, since there are fewer machines.
+func (m *machine6) pace() time.Duration { return m.sim.o.Pace / 2 }
+
 // live is what happens to a machine that has an address.
 func (m *machine6) live(now time.Duration) {
 	switch {
@@ -35,9 +43,10 @@ func (m *machine6) happen(now time.Duration) {
 	case what < 0.25:
 		counts["power off"]++
 		m.state = off
-		m.sim.wake(m, m.between(time.Second, 2*m.sim.o.Pace))
+		m.sim.wake(m, m.between(time.Second, 2*m.pace()))
 	case what < 0.5:
-		m.leave(now, history.Release)
+		m.state, m.said = leaving, 0
+		m.sim.wake(m, m.between(closing/2, closing))
 	case what < 0.7: // the system starts again, without firmware
 		m.confirm(now, m.lease)
 	case what < 0.75 && m.role != clone: // a clone's would be of both, and the other one never hears of it
@@ -51,6 +60,11 @@ func (m *machine6) happen(now time.Duration) {
 func (m *machine6) leave(now time.Duration, said history.Message) {
 	m.enter(now, leaving, goodbyes)
 	m.said = said
+	if said == history.Release {
+		freed := m.sim.six.freed
+		freed[m.network.Name] = append(freed[m.network.Name], m.lease.address)
+		freed[m.network.Name] = freed[m.network.Name][max(0, len(freed[m.network.Name])-lately):]
+	}
 	m.sendLeave(now)
 }
 
@@ -74,7 +88,25 @@ func (m *machine6) left(now time.Duration) {
 		m.sim.wake(m, m.between(0, time.Second))
 		return
 	}
-	m.sim.wake(m, m.between(2*time.Second, m.sim.o.Pace))
+	if m.role == plain && m.chance(0.6) {
+		m.replaced()
+	}
+	m.sim.wake(m, m.between(time.Second, m.pace()))
+}
+
+// replaced is a machine that comes back as another one, and would like what somebody has given back in the network.
+func (m *machine6) replaced() {
+	m.sim.six.counts["replaced by a machine that nobody knows"]++
+	m.sim.six.replaced++
+	m.mac = macOf(len(m.sim.actors) + m.sim.six.replaced)
+	m.sim.six.macs[m.mac.String()] = true
+	if !m.network.Relay.IsValid() {
+		m.sim.six.links[ofMAC(m.mac)] = m.mac
+	}
+	clear(m.had)
+	if free := m.sim.six.freed[m.network.Name]; len(free) > 0 {
+		m.hint = free[m.random.IntN(len(free))]
+	}
 }
 
 // renew asks the server that gave the address, later any, and gives up when the time is over.

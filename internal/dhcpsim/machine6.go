@@ -22,7 +22,7 @@ type machine6 struct {
 	rapid bool
 	hint  netip.Addr // that it would like, when it solicits
 	best  advert
-	said  history.Message // RELEASE or DECLINE, in the state leaving
+	said  history.Message // RELEASE or DECLINE, in the state leaving; 0: it has not said it yet. Of liars: what they said last
 }
 
 // advert is what a machine takes of what servers advertise.
@@ -38,9 +38,12 @@ func (m *machine6) step(now time.Duration) {
 	}
 	switch m.state {
 	case off:
-		m.program = firmware
 		m.sim.six.counts["power on"]++
-		m.solicit(now)
+		m.program = firmware
+		if m.chance(0.4) { // it boots from its disk
+			m.program = system
+		}
+		m.begin(now)
 	case waiting:
 		m.begin(now)
 	case selecting:
@@ -67,9 +70,12 @@ func (m *machine6) step(now time.Duration) {
 			m.solicit(now)
 		}
 	case leaving:
-		if m.again.over() {
+		switch {
+		case m.said == 0:
+			m.leave(now, history.Release)
+		case m.again.over():
 			m.left(now)
-		} else {
+		default:
 			m.sendLeave(now)
 		}
 	case bound:
@@ -86,8 +92,7 @@ func (m *machine6) begin(now time.Duration) {
 		m.confirm(now, old)
 		return
 	}
-	m.hint = netip.Addr{}
-	if m.program == system && m.chance(0.5) {
+	if m.program == system && old.address.IsValid() && m.chance(0.5) {
 		m.hint = old.address
 	}
 	m.solicit(now)
@@ -132,7 +137,7 @@ func (m *machine6) confirm(now time.Duration, old lease) {
 }
 
 func (m *machine6) sendSolicit(now time.Duration) {
-	e, p := history.Event{Message: history.Discover}, m.message(dhcpv6.MessageTypeSolicit, now, m.hint)
+	e, p := history.Event{Message: history.Discover, Address: m.hint}, m.message(dhcpv6.MessageTypeSolicit, now, m.hint)
 	if m.rapid {
 		e.Mode = history.Rapid
 		p.AddOption(generic(dhcpv6.OptionRapidCommit))
@@ -206,7 +211,7 @@ func (m *machine6) receive(now time.Duration, r reply6, server, from netip.Addr)
 		m.anew()
 	case m.state == renewing || m.state == rebinding:
 		m.renewed(now, r, e)
-	case m.state == leaving:
+	case m.state == leaving && m.said != 0:
 		m.left(now)
 	case m.state == bound && m.refused(r): // another server said yes before
 		m.refuse(e)
@@ -274,6 +279,7 @@ func (m *machine6) acknowledged(now time.Duration, r reply6, server netip.Addr) 
 	if r.t2 < r.t1 || r.t2 > r.lease {
 		r.t2 = r.lease * 4 / 5
 	}
+	m.hint = netip.Addr{}
 	m.lease = lease{address: r.address, server: server, t1: now + r.t1, t2: now + r.t2, until: now + r.lease, asked: now}
 	if m.program == system {
 		m.had[m.network.Name] = m.lease
@@ -284,7 +290,7 @@ func (m *machine6) acknowledged(now time.Duration, r reply6, server netip.Addr) 
 // settle goes on with an address.
 func (m *machine6) settle(now time.Duration) {
 	m.state = bound
-	m.sim.wake(m, m.pause(now))
+	m.sim.wake(m, m.pause(now, m.pace()))
 }
 
 // lose forgets the address.

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -279,11 +280,11 @@ func (s *Sim) Want() map[int]string {
 	return want
 }
 
-// MACs are those of all machines; floods have others.
+// MACs are those of all machines that there are or were; floods have others.
 func (s *Sim) MACs() map[string]bool {
-	all := map[string]bool{}
-	for _, a := range s.actors {
-		all[a.base().mac.String()] = true
+	all := maps.Clone(s.six.macs)
+	for _, m := range s.machines {
+		all[m.mac.String()] = true
 	}
 	return all
 }

@@ -16,11 +16,15 @@ type six struct {
 	duids    map[netip.Addr]string      // the other way round
 	links    map[netip.Addr]history.MAC // of machines on the segment, by their addresses of the link
 	counts   map[string]int
+	freed    map[string][]netip.Addr // by network: what was given back last
+	replaced int
+	macs     map[string]bool // of all machines that there are or were
 }
 
 // add6 makes the machines of IPv6. Their numbers follow those of IPv4's.
 func (s *Sim) add6() {
-	s.six = six{xids: map[uint32]int{}, servers: map[string]netip.Addr{}, duids: map[netip.Addr]string{}, links: map[netip.Addr]history.MAC{}, counts: map[string]int{}}
+	s.six = six{xids: map[uint32]int{}, servers: map[string]netip.Addr{}, duids: map[netip.Addr]string{}, links: map[netip.Addr]history.MAC{}, counts: map[string]int{},
+		freed: map[string][]netip.Addr{}, macs: map[string]bool{}}
 	relayed, direct := places(s.o.Networks, true)
 	for k := range s.o.Six + s.o.SixDirect {
 		m := &machine6{body: s.body(len(s.actors), relayed)}
@@ -33,6 +37,7 @@ func (s *Sim) add6() {
 		} else {
 			s.six.links[ofMAC(m.mac)] = m.mac
 		}
+		s.six.macs[m.mac.String()] = true
 		s.six.machines, s.actors = append(s.six.machines, m), append(s.actors, m)
 	}
 }
