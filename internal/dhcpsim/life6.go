@@ -8,10 +8,7 @@ import (
 	"github.com/kiln-farm/kiln/internal/dhcpsim/history"
 )
 
-const (
-	lately  = 2               // addresses of a network that were given back last
-	closing = 7 * time.Second // that a system takes at most until it gives its address back; it renews nothing meanwhile
-)
+const closing = 7 * time.Second // that a system takes at most until it gives its address back; it renews nothing meanwhile
 
 // pace is faster than that of IPv4, since there are fewer machines.
 func (m *machine6) pace() time.Duration { return m.sim.o.Pace / 2 }
@@ -61,9 +58,10 @@ func (m *machine6) leave(now time.Duration, said history.Message) {
 	m.enter(now, leaving, goodbyes)
 	m.said = said
 	if said == history.Release {
-		freed := m.sim.six.freed
-		freed[m.network.Name] = append(freed[m.network.Name], m.lease.address)
-		freed[m.network.Name] = freed[m.network.Name][max(0, len(freed[m.network.Name])-lately):]
+		m.sim.six.freed[m.network.Name] = m.lease.address
+		if m.role == clone {
+			m.covet()
+		}
 	}
 	m.sendLeave(now)
 }
@@ -104,8 +102,17 @@ func (m *machine6) replaced() {
 		m.sim.six.links[ofMAC(m.mac)] = m.mac
 	}
 	clear(m.had)
-	if free := m.sim.six.freed[m.network.Name]; len(free) > 0 {
-		m.hint = free[m.random.IntN(len(free))]
+	m.hint = m.sim.six.freed[m.network.Name]
+}
+
+// covet has another machine come, which would like what one of two gives back: the other one has it still.
+func (m *machine6) covet() {
+	for _, other := range m.sim.six.machines {
+		if other.role == plain && other.state == off && other.network.Name == m.network.Name && !m.sim.calm {
+			other.replaced()
+			m.sim.wake(other, m.between(time.Second, 3*time.Second))
+			return
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ type six struct {
 	duids    map[netip.Addr]string      // the other way round
 	links    map[netip.Addr]history.MAC // of machines on the segment, by their addresses of the link
 	counts   map[string]int
-	freed    map[string][]netip.Addr // by network: what was given back last
+	freed    map[string]netip.Addr // by network: what was given back last
 	replaced int
 	macs     map[string]bool // of all machines that there are or were
 }
@@ -24,7 +24,7 @@ type six struct {
 // add6 makes the machines of IPv6. Their numbers follow those of IPv4's.
 func (s *Sim) add6() {
 	s.six = six{xids: map[uint32]int{}, servers: map[string]netip.Addr{}, duids: map[netip.Addr]string{}, links: map[netip.Addr]history.MAC{}, counts: map[string]int{},
-		freed: map[string][]netip.Addr{}, macs: map[string]bool{}}
+		freed: map[string]netip.Addr{}, macs: map[string]bool{}}
 	relayed, direct := places(s.o.Networks, true)
 	for k := range s.o.Six + s.o.SixDirect {
 		m := &machine6{body: s.body(len(s.actors), relayed)}
@@ -50,7 +50,7 @@ func (s *Sim) assign6(m *machine6, k int) {
 	switch share := k % 30; {
 	case share < 3:
 		m.role = mover
-	case share >= 15 && share < 19: // pairs
+	case share >= 11 && share < 19: // pairs
 		m.role = clone
 		if share%2 == 0 {
 			m.mac, m.network = s.six.machines[k-1].mac, s.six.machines[k-1].network
