@@ -75,16 +75,13 @@ func (s *Sim) receive6(in inbound) {
 	r, ok := parse6(in.payload)
 	if !ok {
 		s.six.counts["answers that cannot be read"]++
+		s.nobodys(r, in.from)
 		return
 	}
 	server, from := s.serverOf(r, in.from)
 	id, known := s.six.xids[r.xid]
 	if !known {
-		e := history.Event{Received: true, Six: true, Machine: -1, Message: history.ACK, XID: r.xid, Address: r.address, Server: server}
-		if r.kind == dhcpv6.MessageTypeAdvertise {
-			e.Message = history.Offer
-		}
-		s.note(e)
+		s.nobodys(r, server)
 		return
 	}
 	if s.frozen || id == flood || s.lost() {
@@ -98,11 +95,21 @@ func (s *Sim) receive6(in inbound) {
 		s.six.counts["answers to where a machine was, or by another way"]++
 	case r.client != m.as.duid || r.iaid != m.as.iaid && r.iaid != [4]byte{}:
 		s.six.counts["answers to another association"]++
+		s.nobodys(r, server)
 	case !server.IsValid():
 		s.six.counts["answers of servers that no relay agent has heard yet"]++
 	default:
 		m.receive(s.now(), r, server, from)
 	}
+}
+
+// nobodys notes an answer that nobody takes for one, which the model finds fault with.
+func (s *Sim) nobodys(r reply6, server netip.Addr) {
+	e := history.Event{Received: true, Six: true, Machine: -1, Message: history.ACK, XID: r.xid, Address: r.address, Server: server}
+	if r.kind == dhcpv6.MessageTypeAdvertise {
+		e.Message = history.Offer
+	}
+	s.note(e)
 }
 
 // serverOf is how the history calls a server: by the address that it had first. from is where a packet came from, if that is
