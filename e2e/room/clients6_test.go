@@ -60,7 +60,7 @@ func TestClientsOfIPv6ThatOthersWroteGetAddresses(t *testing.T) {
 	if err := lab.Able(); err != nil {
 		t.Skip("SKIPPED: the farm and its machines need networks of their own: ", err)
 	}
-	w := newWorld(t.Context(), t, t.TempDir(), 1, setting{edges: 2, addresses: 10, lease: clientLease, boot: clientLease, six: true})
+	w := newWorld(t.Context(), t, t.TempDir(), 1, setting{edges: 2, addresses: 10, lease: clientLease, boot: clientLease, six: 10})
 	t.Run("each", func(t *testing.T) {
 		for i, s := range strangers6 {
 			t.Run(s.name, func(t *testing.T) {

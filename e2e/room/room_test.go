@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,8 @@ const (
 	shortLease = 12 * time.Second
 	shortBoot  = 10 * time.Second // the least that a subnet may say
 	longLease  = 60 * time.Second
-	direct     = 60 // machines on the edges' segment in the long run
+	direct     = 60 // machines on the edges' segment in the long run, and half as many of IPv6
+	leastSix   = 60 // machines of IPv6 behind relays: a tenth of the others, and not less than this
 	breath     = 2 * time.Second
 	calmDown   = 3 * time.Minute // until every machine has an address
 	told       = 20              // violations that are told in full
@@ -41,7 +43,7 @@ func TestEveryMachineKeepsItsAddressWhateverBreaks(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("SKIPPED: kiln is built for this: ", err)
 	}
-	r := &report{Seed: 1, Machines: 240, Edges: 2, Injected: map[string]int{}, ACKs: map[string]int{}} // make chaos tries other seeds
+	r := &report{Seed: 1, Machines: 240, Edges: 2, Injected: map[string]int{}} // make chaos tries other seeds
 	span, short := shortRun, true
 	if text := os.Getenv("KILN_DHCP"); text != "" {
 		var err error
@@ -52,6 +54,7 @@ func TestEveryMachineKeepsItsAddressWhateverBreaks(t *testing.T) {
 	}
 	number(t, "KILN_DHCP_SEED", func(n uint64) { r.Seed = n })
 	number(t, "KILN_DHCP_MACHINES", func(n uint64) { r.Machines = int(n) })
+	r.Six.Machines = max(leastSix, r.Machines/10)
 	t.Logf("KILN_DHCP_SEED=%d repeats what machines do and the order of faults", r.Seed)
 	run(t, r, span, short)
 }
@@ -71,11 +74,11 @@ func run(t *testing.T, r *report, span time.Duration, short bool) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	// A third more addresses than machines, so that some go from one to another.
-	s := setting{edges: r.Edges, addresses: r.Machines/2*4/3 + 100, lease: longLease, boot: longLease / 2}
-	o := dhcpsim.Options{Seed: r.Seed, Machines: r.Machines, Direct: direct, Spread: 40 * time.Second, Pace: 90 * time.Second, Loss: 0.02, Twice: 0.02}
+	s := setting{edges: r.Edges, addresses: r.Machines/2*4/3 + 100, six: r.Six.Machines + 10, lease: longLease, boot: longLease / 2}
+	o := dhcpsim.Options{Seed: r.Seed, Machines: r.Machines, Direct: direct, Six: r.Six.Machines, SixDirect: direct / 2, Spread: 40 * time.Second, Pace: 90 * time.Second, Loss: 0.02, Twice: 0.02}
 	if short {
 		s.lease, s.boot = shortLease, shortBoot
-		o.Direct, o.Spread, o.Pace = 12, 2*time.Second, 8*time.Second
+		o.Direct, o.SixDirect, o.Spread, o.Pace = 12, 6, 2*time.Second, 8*time.Second
 	}
 	dir := os.Getenv("KILN_CHAOS_REPORT")
 	if dir == "" {
@@ -198,17 +201,21 @@ func (r *report) judge(t *testing.T, sim *dhcpsim.Sim, books []history.Entry, at
 	m := sim.Model
 	m.Need(at, sim.Want())
 	m.Compare(at, books)
-	r.Stats, r.Behaviour, r.Bindings, r.Violations = m.Stats, sim.Counts(), len(books), len(m.Violations)
-	r.Compared = len(m.Beliefs(at))
+	r.Stats, r.Behaviour, r.Violations = m.Stats, sim.Counts(), len(m.Violations)
+	r.Six.Stats, r.Six.Behaviour, r.Six.Messages = m.Six, sim.Counts6(), m.Six.Messages
+	for _, b := range m.Beliefs(at) {
+		*r.of(b.Address, &r.Compared, &r.Six.Compared)++
+	}
+	for _, b := range books {
+		*r.of(b.Address, &r.Bindings, &r.Six.Bindings)++
+	}
 	known := sim.MACs()
 	for _, b := range books {
 		if b.Bound && !known[b.MAC] {
 			t.Errorf("%s is bound to %q, which never asked for it", b.Address, b.MAC)
 		}
 	}
-	for mode, n := range m.Stats.ACKs {
-		r.ACKs[mode.String()] = n
-	}
+	r.ACKs, r.Six.ACKs = byName(m.Stats.ACKs), byName(m.Six.ACKs)
 	kinds := map[history.Kind]int{}
 	for _, v := range m.Violations {
 		if kinds[v.Kind]++; kinds[v.Kind] <= told {
@@ -218,14 +225,40 @@ func (r *report) judge(t *testing.T, sim *dhcpsim.Sim, books []history.Entry, at
 	if len(kinds) > 0 {
 		t.Errorf("violations by kind: %v", kinds)
 	}
-	for what, n := range map[string]int{"first addresses": m.Stats.ACKs[history.Selecting], "renewals": m.Stats.ACKs[history.Renewing],
-		"INIT-REBOOTs": m.Stats.ACKs[history.Rebooting], "releases": m.Stats.Releases, "addresses to compare": r.Compared, "faults": len(r.Injected)} {
+	if len(r.Injected) == 0 {
+		t.Error("there were no faults: this run checked nothing")
+	}
+	r.enough(t, "IPv4", m.Stats, r.Compared)
+	r.enough(t, "IPv6", m.Six, r.Six.Compared)
+}
+
+// of is one of two, by the family of an address.
+func (r *report) of(a netip.Addr, four, six *int) *int {
+	if a.Is6() {
+		return six
+	}
+	return four
+}
+
+func byName(of map[history.Mode]int) map[string]int {
+	all := map[string]int{}
+	for mode, n := range of {
+		all[mode.String()] = n
+	}
+	return all
+}
+
+// enough finds what a run did not check of a family.
+func (r *report) enough(t *testing.T, family string, s history.Stats, compared int) {
+	t.Helper()
+	for what, n := range map[string]int{"first addresses": s.ACKs[history.Selecting], "renewals": s.ACKs[history.Renewing],
+		"INIT-REBOOTs or CONFIRMs": s.ACKs[history.Rebooting], "releases": s.Releases, "addresses to compare": compared} {
 		if n == 0 {
-			t.Errorf("there were no %s: this run checked nothing of them", what)
+			t.Errorf("there were no %s of %s: this run checked nothing of them", what, family)
 		}
 	}
-	if len(m.Stats.ServersThatGave) < r.Edges {
-		t.Errorf("%d edges gave addresses, want %d: %v", len(m.Stats.ServersThatGave), r.Edges, m.Stats.ServersThatGave)
+	if len(s.ServersThatGave) < r.Edges {
+		t.Errorf("%d edges gave addresses of %s, want %d: %v", len(s.ServersThatGave), family, r.Edges, s.ServersThatGave)
 	}
 }
 

@@ -54,7 +54,7 @@ type setting struct {
 	store     bool // a shared cache, so that machines have something to boot
 	lease     time.Duration
 	boot      time.Duration // lease of firmware
-	six       bool          // edges give addresses of IPv6, too
+	six       int           // addresses of IPv6 in the first network behind the relay, the others have no end; 0: edges give none
 	known     []string      // hardware addresses of machines that are described
 	bare      bool          // nothing is described yet
 }
@@ -93,13 +93,18 @@ func newWorld(ctx context.Context, t *testing.T, dir string, seed uint64, s sett
 	floor, err := w.network.Guest("floor")
 	must(err)
 	w.relay, w.agent = relay.Address, relay
+	if s.six > 0 {
+		must(relay.IP("address", "add", "fd66::fe/64", "dev", "eth0", "nodad"))
+	}
 	w.plan(s)
 	var servers []netip.Addr
-	for _, e := range w.farm.Edges() {
+	for i, e := range w.farm.Edges() {
 		servers = append(servers, netip.MustParseAddr(e.Host()))
-		if s.six {
-			must(e.Address6(fmt.Sprintf("fd66::%d/64", len(servers)+1)))
+		if s.six > 0 {
+			own := fmt.Sprintf("fd66::%d", i+2)
+			must(e.Address6(own + "/64"))
 			e.Args = append(e.Args, "--dhcp6", "full")
+			servers = append(servers, netip.MustParseAddr(own))
 		}
 		must(w.ready(e))
 		if s.store {
@@ -122,7 +127,7 @@ func newWorld(ctx context.Context, t *testing.T, dir string, seed uint64, s sett
 func (w *world) ready(e *lab.Node) error {
 	e.Args = append(e.Args, "--interface", "eth0", "--dhcp", "full", "--syslog=false")
 	for _, n := range w.networks {
-		if n.Relay.IsValid() {
+		if n.Relay.Is4() {
 			if err := e.Route(n.Prefix.String(), w.relay); err != nil {
 				return err
 			}
@@ -146,6 +151,25 @@ func (w *world) plan(s setting) {
 	segment := netip.MustParsePrefix(w.network.Host + "/24").Masked()
 	w.networks = append(w.networks, dhcpsim.Network{Name: "floor", Prefix: segment})
 	w.pools = append(w.pools, history.Network{Name: "floor", Pools: [][2]netip.Addr{{at(segment, floorFrom), at(segment, floorTo)}}})
+	if s.six > 0 {
+		w.plan6(s.six)
+	}
+}
+
+// plan6 decides on those of IPv6. One relay agent tells hardware addresses; behind the other one they are known otherwise.
+func (w *world) plan6(addresses int) {
+	add := func(n dhcpsim.Network, from, to netip.Addr) {
+		w.networks = append(w.networks, n)
+		w.pools = append(w.pools, history.Network{Name: n.Name, Pools: [][2]netip.Addr{{from, to}}})
+	}
+	hall, attic := netip.MustParsePrefix("fd67:0:0:1::/64"), netip.MustParsePrefix("fd67:0:0:2::/64")
+	first := hall.Addr().As16()
+	first[14] = 1
+	last := first
+	last[14], last[15] = byte(1+(addresses-1)>>8), byte(addresses-1)
+	add(dhcpsim.Network{Name: "hall6", Prefix: hall, Relay: hall.Addr().Next(), Circuit: "hall", Hardware: true}, netip.AddrFrom16(first), netip.AddrFrom16(last))
+	add(dhcpsim.Network{Name: "attic6", Prefix: attic, Relay: attic.Addr().Next()}, netip.MustParseAddr("fd67:0:0:2:1::"), netip.MustParseAddr("fd67:0:0:2:1:ffff:ffff:ffff"))
+	add(dhcpsim.Network{Name: "six", Prefix: netip.MustParsePrefix("fd66::/64")}, pool6.Addr(), netip.MustParseAddr("fd66::1:ffff:ffff:ffff"))
 }
 
 // describe tells the farm of the subnets.
@@ -159,11 +183,10 @@ func (w *world) describe(ctx context.Context, s setting) error {
 		if n.Relay.IsValid() {
 			subnet.Gateway = n.Relay.String()
 		}
+		if n.Prefix.Addr().Is6() {
+			subnet.Dns, subnet.Domain = []string{"fd66::53"}, "six.example"
+		}
 		change.Subnets = append(change.Subnets, subnet)
-	}
-	if s.six {
-		change.Subnets = append(change.Subnets, &kilnv1.Subnet{Name: "six", Prefix: "fd66::/64", LeaseSeconds: uint32(s.lease.Seconds()), BootLeaseSeconds: uint32(s.boot.Seconds()),
-			Pools: []*kilnv1.AddressRange{{From: pool6.Addr().String(), To: "fd66::1:ffff:ffff:ffff"}}, Dns: []string{"fd66::53"}, Domain: "six.example"})
 	}
 	for i, mac := range s.known {
 		change.Machines = append(change.Machines, &kilnv1.Machine{Name: fmt.Sprintf("m%d", i), Macs: []string{mac}})

@@ -48,6 +48,15 @@ func (a *associations) hold(t tenant, id string, until, before time.Duration) {
 	h.by = append(h.by, association{id, until})
 }
 
+// elsewhere notes that another edge has told a client something for its address since: for which association only that edge knows.
+func (a *associations) elsewhere(t tenant, until time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if h := a.all[t]; h != nil {
+		h.others = max(h.others, until)
+	}
+}
+
 // drop ends one, and says whether it was the last: as far as this edge knows nobody holds the address any more.
 func (a *associations) drop(t tenant, id string, now time.Duration) (last bool) {
 	a.mu.Lock()

@@ -144,6 +144,9 @@ func (p *Pool) Take(bindings []*kilnv1.BindingNow, complete bool) {
 	}
 	for _, b := range bindings {
 		into.take(b, now)
+		if n := b.GetBinding(); n.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND && n.GetEdge() != p.cfg.Edge {
+			p.held.elsewhere(tenant{n.GetSubnet(), n.GetClient()}, now+time.Duration(b.GetRemainingMs())*time.Millisecond)
+		}
 		if b.GetRemainingMs() <= 0 && b.GetBinding().GetState() == kilnv1.BindingState_BINDING_STATE_RELEASED {
 			p.freed(b.GetBinding().GetSubnet())
 		}

@@ -346,6 +346,47 @@ func TestAReleaseAtAnotherEdgeFreesNothingThatAnAssociationOfAnotherMayHold(t *t
 	})
 }
 
+// The other way round: what another edge has told the client since, for an association that this one never heard of.
+func TestAReleaseFreesNothingThatAnotherEdgeHasGivenSince(t *testing.T) {
+	for _, again := range []bool{false, true} { // the association that is given back was prolonged after that
+		t.Run(fmt.Sprint("prolonged ", again), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newTestFarm(t, one6())
+				a, b := newEdge(t, f, "edge1"), newEdge(t, f, "edge2")
+				have := []string{the6}
+				expect := func(what, got, want string) {
+					t.Helper()
+					if !strings.Contains(got, want) {
+						t.Errorf("%s: got %q, want %q", what, got, want)
+					}
+				}
+				expect("the boot program's", a.ask6(t, packet6{message: request6, xid: 1, ia: 1, class: "PXEClient"}, nil), "REPLY fd01::10 for 10m0s")
+				time.Sleep(10 * time.Second)
+				expect("the system's, at another edge", b.ask6(t, packet6{message: request6, xid: 2, ia: 2, asked: have}, nil), "REPLY fd01::10 for 1h0m0s")
+				time.Sleep(10 * time.Second)
+				if again {
+					expect("the boot program's again", a.ask6(t, packet6{message: renew, xid: 3, ia: 1, class: "PXEClient", asked: have}, nil), "REPLY fd01::10 for 10m0s")
+					time.Sleep(10 * time.Second)
+				}
+				expect("the boot program gives it back", a.ask6(t, packet6{message: release6, xid: 4, ia: 1, asked: have}, nil), "REPLY Success")
+				for i, e := range []edge{a, b} {
+					expect("another client", e.ask6(t, packet6{message: solicit, mac: otherMAC, xid: uint32(5 + i)}, nil), "NoAddrsAvail")
+				}
+				if again {
+					a.end()
+					b.end()
+					return // both edges know of each other's now: it runs out by itself
+				}
+				time.Sleep(30 * time.Minute)
+				expect("the system gives it back", b.ask6(t, packet6{message: release6, xid: 7, ia: 2, asked: have}, nil), "REPLY Success")
+				expect("another client then", b.ask6(t, packet6{message: solicit, mac: otherMAC, xid: 8}, nil), "ADVERTISE fd01::10")
+				a.end()
+				b.end()
+			})
+		})
+	}
+}
+
 func TestAssociationsAreBounded(t *testing.T) {
 	var a associations
 	for i := range maxAssociated + 10 {

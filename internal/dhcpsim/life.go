@@ -35,15 +35,7 @@ func (m *machine) rest(now time.Duration) {
 		m.sim.load(m)
 		return
 	}
-	if m.program != system { // the next program is loaded
-		m.sim.wake(m, m.between(200*time.Millisecond, 1500*time.Millisecond))
-		return
-	}
-	next := max(0, m.lease.t1-now)
-	if !m.sim.calm {
-		next = min(next, time.Duration(m.random.ExpFloat64()*float64(m.sim.o.Pace)))
-	}
-	m.sim.wake(m, next)
+	m.sim.wake(m, m.pause(now, m.sim.o.Pace))
 }
 
 // live is what happens to a machine that has an address.
@@ -69,12 +61,7 @@ func (m *machine) happen(now time.Duration) {
 	switch {
 	case m.role == mover && what < 0.5:
 		m.sim.counts["moved to another network"]++
-		m.network = m.networks[(m.random.IntN(len(m.networks)-1)+1+m.at())%len(m.networks)]
-		old := m.lease
-		if kept := m.had[m.network.Name]; kept.address.IsValid() && m.chance(0.5) {
-			old = kept // as systems do that know networks again; others ask for what they had elsewhere
-		}
-		m.reboot(now, old)
+		m.reboot(now, m.move())
 	case what < 0.3:
 		m.sim.counts["power off"]++
 		m.state = off
@@ -97,16 +84,6 @@ func (m *machine) happen(now time.Duration) {
 	default:
 		m.rest(now)
 	}
-}
-
-// at is the number of the network where the machine is.
-func (m *machine) at() int {
-	for i, n := range m.networks {
-		if n.Name == m.network.Name {
-			return i
-		}
-	}
-	return 0
 }
 
 func (m *machine) release(now time.Duration) {

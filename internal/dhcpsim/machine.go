@@ -1,7 +1,6 @@
 package dhcpsim
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -36,6 +35,7 @@ const (
 	selecting
 	requesting
 	rebooting
+	leaving // it gives its address back: DHCPv6 only, which answers that
 	bound
 	renewing
 	rebinding
@@ -58,46 +58,18 @@ type lease struct {
 	file            string
 }
 
+// machine is a client of IPv4.
 type machine struct {
-	sim      *Sim
-	id       int
-	mac      history.MAC
-	role     role
-	random   *rand.Rand
-	network  Network
-	networks []Network
-	wakes    int
+	body
 
-	program program
-	state   state
-	xid     uint32
-	begun   time.Duration // when it began to ask
-	asked   time.Duration // when it asked last
-	tried   int
-	offer   reply // that it takes
-	lease   lease
-	had     map[string]lease // by network: what the operating system kept on its disk
+	xid   uint32
+	begun time.Duration // when it began to ask
+	asked time.Duration // when it asked last
+	tried int
+	offer reply // that it takes
 }
 
-func (m *machine) wellBehaved() bool { return m.role == plain || m.role == mover }
-
-func (m *machine) has(now time.Duration) bool {
-	return m.state >= bound && m.lease.address.IsValid() && m.lease.until > now
-}
-
-func (m *machine) settled(now time.Duration) bool { return m.program == system && m.has(now) }
-
-func (m *machine) chance(p float64) bool { return m.random.Float64() < p }
-
-func (m *machine) between(least, most time.Duration) time.Duration {
-	return least + time.Duration(m.random.Int64N(int64(most-least)+1))
-}
-
-// step is called when it is time.
 func (m *machine) step(now time.Duration) {
-	if m.sim.frozen {
-		return
-	}
 	if m.role == liar {
 		m.lie(now)
 		return

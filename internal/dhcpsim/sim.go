@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -27,16 +28,18 @@ func simulated(mac history.MAC) bool { return mac[0] == ownMAC && (mac[1] == 0 |
 // Options of a simulation.
 type Options struct {
 	Seed     uint64
-	Machines int // behind relays
-	Direct   int // on the segment
-	Networks []Network
-	Spread   time.Duration // over which machines are switched on
-	Pace     time.Duration // between the things that happen to a machine which has its address; a mean
-	Loss     float64       // of packets, each way
-	Twice    float64       // of packets that are sent
-	Honest   bool          // nobody moves, lies or has another's MAC
-	Quiet    bool          // machines are switched on and renew, and nothing else happens to them, from the beginning
-	Log      io.Writer     // for every packet; may be nil
+	Machines int // of IPv4, behind relays
+	Direct   int // of IPv4, on the segment
+	// Six and SixDirect are as many of IPv6. Some are machines of IPv4, too.
+	Six, SixDirect int
+	Networks       []Network
+	Spread         time.Duration // over which machines are switched on
+	Pace           time.Duration // between the things that happen to a machine which has its address; a mean
+	Loss           float64       // of packets, each way
+	Twice          float64       // of packets that are sent
+	Honest         bool          // nobody moves, lies or has another's MAC
+	Quiet          bool          // machines are switched on and renew, and nothing else happens to them, from the beginning
+	Log            io.Writer     // for every packet; may be nil
 	// Load loads what a machine boots next, in a goroutine of its own; nil: that takes a second, and nothing is loaded.
 	Load func(ctx context.Context, l Loading) error
 }
@@ -50,6 +53,8 @@ type Sim struct {
 	random   *rand.Rand // of the sim's own, not of machines
 	start    time.Time
 	machines []*machine
+	six      six
+	actors   []actor // of both families, by number
 	wakes    wakes
 	orders   chan func()
 	xids     map[uint32]int // of all that was ever asked, to its machine
@@ -70,25 +75,37 @@ func New(o Options, wire *Wire, model *history.Model) *Sim {
 	if o.Log != nil {
 		s.log = bufio.NewWriter(o.Log)
 	}
-	var relayed, direct []Network
-	for _, n := range o.Networks {
-		if n.Relay.IsValid() {
-			relayed = append(relayed, n)
-		} else {
-			direct = append(direct, n)
-		}
-	}
+	relayed, direct := places(o.Networks, false)
 	for i := range o.Machines + o.Direct {
-		m := &machine{sim: s, id: i, random: rand.New(rand.NewPCG(o.Seed, uint64(i+1))), networks: relayed, had: map[string]lease{}}
+		m := &machine{body: s.body(i, relayed)}
 		m.mac = macOf(i)
 		if i >= o.Machines {
 			m.networks = direct
 		}
 		m.network = m.networks[m.random.IntN(len(m.networks))]
 		s.assign(m)
-		s.machines = append(s.machines, m)
+		s.machines, s.actors = append(s.machines, m), append(s.actors, m)
 	}
+	s.add6()
 	return s
+}
+
+// places are the networks of a family behind relays, and on the segment.
+func places(networks []Network, six bool) (relayed, direct []Network) {
+	for _, n := range networks {
+		switch {
+		case n.six() != six:
+		case n.Relay.IsValid():
+			relayed = append(relayed, n)
+		default:
+			direct = append(direct, n)
+		}
+	}
+	return relayed, direct
+}
+
+func (s *Sim) body(id int, networks []Network) body {
+	return body{sim: s, id: id, random: rand.New(rand.NewPCG(s.o.Seed, uint64(id+1))), networks: networks, had: map[string]lease{}}
 }
 
 // MAC is the hardware address of a machine by its number. Of those who share one the first has it.
@@ -120,16 +137,16 @@ func (s *Sim) assign(m *machine) {
 func (s *Sim) Run(ctx context.Context) {
 	s.start, s.ctx = time.Now(), ctx
 	defer s.loads.Wait()
-	for _, m := range s.machines {
-		s.wake(m, time.Duration(m.random.Float64()*float64(s.o.Spread)))
+	for _, a := range s.actors {
+		s.wake(a, time.Duration(a.base().random.Float64()*float64(s.o.Spread)))
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		for len(s.wakes) > 0 && s.wakes[0].at <= s.now() {
 			w := heap.Pop(&s.wakes).(wake)
-			if m := s.machines[w.machine]; w.number == m.wakes {
-				m.step(s.now())
+			if a := s.actors[w.machine]; w.number == a.base().wakes && !s.frozen {
+				a.step(s.now())
 			}
 		}
 		if len(s.wakes) > 0 {
@@ -165,9 +182,9 @@ func (s *Sim) do(ctx context.Context, f func()) {
 func (s *Sim) Calm(ctx context.Context) {
 	s.do(ctx, func() {
 		s.calm = true
-		for _, m := range s.machines {
-			if m.state == off && m.role != liar {
-				s.wake(m, time.Duration(m.random.Int64N(int64(3*time.Second))))
+		for _, a := range s.actors {
+			if b := a.base(); b.state == off && b.role != liar {
+				s.wake(a, time.Duration(b.random.Int64N(int64(3*time.Second))))
 			}
 		}
 	})
@@ -176,8 +193,8 @@ func (s *Sim) Calm(ctx context.Context) {
 // Homeless is how many well-behaved machines do not run their operating system with an address now.
 func (s *Sim) Homeless(ctx context.Context) (n int) {
 	s.do(ctx, func() {
-		for _, m := range s.machines {
-			if m.wellBehaved() && !m.settled(s.now()) {
+		for _, a := range s.actors {
+			if b := a.base(); b.wellBehaved() && !b.settled(s.now()) {
 				n++
 			}
 		}
@@ -193,10 +210,10 @@ func (s *Sim) Now() time.Duration { return s.now() }
 
 // Relay has the relay agent pass on what comes from now on to other servers.
 func (s *Sim) Relay(ctx context.Context, servers ...netip.Addr) {
-	s.do(ctx, func() { s.wire.servers = servers })
+	s.do(ctx, func() { s.wire.serve(servers) })
 }
 
-// Restart has all machines that have their address start again now: those with an even number from their firmware on, the
+// Restart has all machines of IPv4 that have their address start again now: those with an even number from their firmware on, the
 // others their operating system only.
 func (s *Sim) Restart(ctx context.Context) {
 	s.do(ctx, func() {
@@ -239,7 +256,7 @@ type Lease struct {
 	Asked           time.Duration // when it asked for it last, of the history's time
 }
 
-// Leases are those of all well-behaved machines that have one now, by number.
+// Leases are those of all well-behaved machines of IPv4 that have one now, by number.
 func (s *Sim) Leases(ctx context.Context) map[int]Lease {
 	all := map[int]Lease{}
 	s.do(ctx, func() {
@@ -255,17 +272,17 @@ func (s *Sim) Leases(ctx context.Context) map[int]Lease {
 // Want says where well-behaved machines are, by number. For when nothing runs.
 func (s *Sim) Want() map[int]string {
 	want := map[int]string{}
-	for _, m := range s.machines {
-		if m.wellBehaved() {
-			want[m.id] = m.network.Name
+	for _, a := range s.actors {
+		if b := a.base(); b.wellBehaved() {
+			want[b.id] = b.network.Name
 		}
 	}
 	return want
 }
 
-// MACs are those of all machines; floods have others.
+// MACs are those of all machines that there are or were; floods have others.
 func (s *Sim) MACs() map[string]bool {
-	all := map[string]bool{}
+	all := maps.Clone(s.six.macs)
 	for _, m := range s.machines {
 		all[m.mac.String()] = true
 	}
@@ -284,6 +301,10 @@ func (s *Sim) note(e history.Event) {
 }
 
 func (s *Sim) receive(in inbound) {
+	if in.six {
+		s.receive6(in)
+		return
+	}
 	if in.who.IsValid() {
 		if m := s.direct[in.who]; m != nil && m.has(s.now()) && m.lease.address == in.who {
 			s.wire.segment.Write(arp(in.mac, in.from, m.mac, in.who))
@@ -355,7 +376,8 @@ func (w *wakes) Pop() any {
 }
 
 // wake has a machine do something after a time, and nothing before.
-func (s *Sim) wake(m *machine, after time.Duration) {
-	m.wakes++
-	heap.Push(&s.wakes, wake{s.now() + after, m.id, m.wakes})
+func (s *Sim) wake(a actor, after time.Duration) {
+	b := a.base()
+	b.wakes++
+	heap.Push(&s.wakes, wake{s.now() + after, b.id, b.wakes})
 }

@@ -22,14 +22,18 @@ const (
 	backlog       = 1 << 15 // packets
 )
 
-// Network is where machines are.
+// Network is where machines are, of one family.
 type Network struct {
 	Name   string
 	Prefix netip.Prefix
-	Relay  netip.Addr // the agent's address; not valid: machines are on the servers' segment
-	// Circuit is what the agent says of itself in option 82; empty: it adds none.
+	Relay  netip.Addr // the agent's address in it; not valid: machines are on the servers' segment
+	// Circuit is what the agent says of itself in option 82, or that of IPv6 in option 18; empty: it adds none.
 	Circuit string
+	// Hardware has the agent of IPv6 say which hardware addresses its machines have (RFC 6939).
+	Hardware bool
 }
+
+func (n Network) six() bool { return n.Prefix.Addr().Is6() }
 
 // Host is a part of the machine's network that sockets are opened in.
 type Host interface {
@@ -44,7 +48,10 @@ type Wire struct {
 	segment *os.File                // frames
 	servers []netip.Addr
 	in      chan inbound
-	readers sync.WaitGroup
+
+	agent6   *net.UDPConn // port 547 of all addresses of the agent
+	servers6 []netip.Addr
+	readers  sync.WaitGroup
 
 	mu   sync.Mutex // guards macs
 	macs map[netip.Addr]history.MAC
@@ -54,12 +61,14 @@ type Wire struct {
 type inbound struct {
 	heard
 	relay string // network of the agent's socket; empty for others
+	six   bool
 }
 
 // Open makes the host a relay agent for networks, and floor the place of machines on the segment; it may be nil. Servers
-// must have routes to the networks through the host.
+// must have routes to the networks of IPv4 through the host, which must have addresses in the networks of IPv6 that they are in.
 func Open(host, floor Host, servers []netip.Addr, networks ...Network) (*Wire, error) {
-	w := &Wire{relays: map[string]*net.UDPConn{}, servers: servers, in: make(chan inbound, backlog), macs: map[netip.Addr]history.MAC{}}
+	w := &Wire{relays: map[string]*net.UDPConn{}, in: make(chan inbound, backlog), macs: map[netip.Addr]history.MAC{}}
+	w.serve(servers)
 	err := w.open(host, floor, networks)
 	if err != nil {
 		w.Close()
@@ -68,13 +77,24 @@ func Open(host, floor Host, servers []netip.Addr, networks ...Network) (*Wire, e
 	return w, nil
 }
 
+// serve says which servers there are, of both families.
+func (w *Wire) serve(servers []netip.Addr) {
+	w.servers, w.servers6 = nil, nil
+	for _, a := range servers {
+		if a.Is4() {
+			w.servers = append(w.servers, a)
+		} else {
+			w.servers6 = append(w.servers6, a)
+		}
+	}
+}
+
 func (w *Wire) open(host, floor Host, networks []Network) error {
-	for _, n := range networks {
-		if n.Relay.IsValid() {
-			// All of the network is this host: it sends and receives for every machine behind it.
-			if err := host.IP("route", "replace", "local", n.Prefix.String(), "dev", "lo"); err != nil {
-				return err
-			}
+	behind, _ := places(networks, false)
+	for _, n := range behind {
+		// All of the network is this host: it sends and receives for every machine behind it.
+		if err := host.IP("route", "replace", "local", n.Prefix.String(), "dev", "lo"); err != nil {
+			return err
 		}
 	}
 	err := host.Do(func() error {
@@ -83,11 +103,9 @@ func (w *Wire) open(host, floor Host, networks []Network) error {
 			return err
 		}
 		var err error
-		for _, n := range networks {
-			if n.Relay.IsValid() {
-				if w.relays[n.Name], err = listen(n.Relay.String() + ":67"); err != nil {
-					return err
-				}
+		for _, n := range behind {
+			if w.relays[n.Name], err = listen(n.Relay.String() + ":67"); err != nil {
+				return err
 			}
 		}
 		w.clients, err = listen("0.0.0.0:68")
@@ -97,9 +115,15 @@ func (w *Wire) open(host, floor Host, networks []Network) error {
 		return err
 	}
 	for name, conn := range w.relays {
-		w.readers.Go(func() { w.read(conn, name) })
+		w.readers.Go(func() { w.read(conn, inbound{relay: name}) })
 	}
-	w.readers.Go(func() { w.read(w.clients, "") })
+	w.readers.Go(func() { w.read(w.clients, inbound{}) })
+	if relayed, _ := places(networks, true); len(relayed) > 0 {
+		if err := w.open6(host); err != nil {
+			return err
+		}
+		w.readers.Go(func() { w.read(w.agent6, inbound{six: true}) })
+	}
 	if floor == nil {
 		return nil
 	}
@@ -145,7 +169,8 @@ func openSegment(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-func (w *Wire) read(conn *net.UDPConn, relay string) {
+// read takes what comes to a socket; as says which one it is.
+func (w *Wire) read(conn *net.UDPConn, as inbound) {
 	buffer := make([]byte, longest)
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(buffer)
@@ -153,7 +178,8 @@ func (w *Wire) read(conn *net.UDPConn, relay string) {
 			return
 		}
 		if err == nil {
-			w.in <- inbound{heard{payload: append([]byte{}, buffer[:n]...), from: from.Addr().Unmap()}, relay}
+			as.payload, as.from = append([]byte{}, buffer[:n]...), from.Addr().Unmap().WithZone("")
+			w.in <- as
 		}
 	}
 }
@@ -166,6 +192,11 @@ func (w *Wire) readSegment() {
 			return
 		}
 		if err != nil {
+			continue
+		}
+		if h, ok := unframe6(buffer[:n]); ok && !simulated(h.mac) {
+			h.payload = append([]byte{}, h.payload...)
+			w.in <- inbound{heard: h, six: true}
 			continue
 		}
 		if h, ok := unframe(buffer[:n]); ok && !simulated(h.mac) {
@@ -219,8 +250,10 @@ func (w *Wire) Close() {
 			c.Close()
 		}
 	}
-	if w.clients != nil {
-		w.clients.Close()
+	for _, c := range []*net.UDPConn{w.clients, w.agent6} {
+		if c != nil {
+			c.Close()
+		}
 	}
 	if w.segment != nil {
 		w.segment.Close()

@@ -5,6 +5,9 @@
 // it sent the REQUEST (RFC 2131 §4.4.1), or it gave the address back, or was refused it. Clients are told apart by hardware
 // address, as Kiln does: two machines with the same one are one client.
 //
+// Over IPv6 the lifetime counts from the REPLY, which tells it; a RELEASE is of one association, and so of one machine only; a CONFIRM
+// promises nothing; and a server may give another address than was asked for, if the client has none (RFC 8415 §18).
+//
 // What must hold: no address is two clients' at overlapping times; a client that asks in time for what it has gets it, and
 // nothing else; only the server that a client chose answers its choice, with what was asked for; what is given is in a pool.
 //

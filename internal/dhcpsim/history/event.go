@@ -37,7 +37,7 @@ func (m Message) String() string {
 	return names[0]
 }
 
-// Mode is what a REQUEST is for (RFC 2131 §4.3.2).
+// Mode is what a REQUEST is for (RFC 2131 §4.3.2). DHCPv6 has messages of their own for it (RFC 8415 §7.3).
 type Mode uint8
 
 // The modes.
@@ -47,25 +47,31 @@ const (
 	Rebooting
 	Renewing
 	Rebinding
+	Rapid // a SOLICIT that a REPLY is welcome to (RFC 8415 §18.2.1); no REQUEST either
 )
 
 // String is the mode's name.
 func (m Mode) String() string {
-	return [...]string{"", "SELECTING", "INIT-REBOOT", "RENEWING", "REBINDING"}[m]
+	return [...]string{"", "SELECTING", "INIT-REBOOT", "RENEWING", "REBINDING", "Rapid Commit"}[m]
 }
 
 // Event is a packet that a machine sent, or received and took for its own.
+//
+// Those of DHCPv6 are told by what they mean in DHCP: a SOLICIT is a Discover, an ADVERTISE an Offer, and REQUEST, CONFIRM, RENEW
+// and REBIND are Requests of the modes Selecting, Rebooting, Renewing and Rebinding. A REPLY is an ACK when it gives an address or
+// confirms it, and a NAK when it takes the one that was asked for away. One that does both is both, in this order: NAK, ACK.
 type Event struct {
 	At       time.Duration // since the begin, by a clock that nobody sets
 	Received bool
 	Machine  int // many may have one MAC
 	MAC      MAC // in the packet
 	Network  string
+	Six      bool // DHCPv6
 	Message  Message
 	Mode     Mode
 	XID      uint32
 	Address  netip.Addr // that is asked for, given back, or given
-	Server   netip.Addr // option 54
+	Server   netip.Addr // option 54; of DHCPv6 an address of the server whose DUID it is
 	From     netip.Addr // that a received packet came from
 	Lease    time.Duration
 }
@@ -75,10 +81,7 @@ func (e Event) String() string {
 	if e.Received {
 		way = "gets"
 	}
-	s := fmt.Sprintf("%9.3f s machine %d (%s) in %s %s %s", e.At.Seconds(), e.Machine, e.MAC, e.Network, way, e.Message)
-	if e.Mode != None {
-		s += " " + e.Mode.String()
-	}
+	s := fmt.Sprintf("%9.3f s machine %d (%s) in %s %s %s", e.At.Seconds(), e.Machine, e.MAC, e.Network, way, e.Name())
 	if e.Address.IsValid() {
 		s += " " + e.Address.String()
 	}
@@ -89,6 +92,21 @@ func (e Event) String() string {
 		s += " server " + e.Server.String()
 	}
 	return s + fmt.Sprintf(" xid %08x", e.XID)
+}
+
+// Name is what the message is called in its family.
+func (e Event) Name() string {
+	name := e.Message.String()
+	switch {
+	case e.Six && e.Message == Request:
+		return [...]string{"", "REQUEST", "CONFIRM", "RENEW", "REBIND", ""}[e.Mode]
+	case e.Six:
+		name = [...]string{"?", "SOLICIT", "ADVERTISE", "", "DECLINE", "REPLY", "REPLY that refuses", "RELEASE"}[e.Message]
+	}
+	if e.Mode != None {
+		name += " " + e.Mode.String()
+	}
+	return name
 }
 
 // Violation is something that must not be.

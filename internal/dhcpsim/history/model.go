@@ -20,6 +20,7 @@ func (n Network) gives(a netip.Addr) bool {
 // Stats count what a history had in it; a run whose counts are zero has checked nothing.
 type Stats struct {
 	Sent, Received  int
+	Messages        map[string]int // of both, by Event.Name
 	ACKs            map[Mode]int
 	NAKs            int
 	Offers          int
@@ -56,6 +57,7 @@ type tenant struct {
 // Model follows a history.
 type Model struct {
 	Stats      Stats
+	Six        Stats // of DHCPv6; Stats is of IPv4 only
 	Violations []Violation
 
 	networks map[string]Network
@@ -69,11 +71,23 @@ type Model struct {
 // New makes a model of some networks.
 func New(networks ...Network) *Model {
 	m := &Model{networks: map[string]Network{}, holds: map[spot]map[int]hold{}, at: map[tenant]spot{}, asked: map[int]Event{}, last: map[spot]MAC{}}
-	m.Stats.ACKs, m.Stats.ServersThatGave = map[Mode]int{}, map[netip.Addr]int{}
+	m.Stats, m.Six = newStats(), newStats()
 	for _, n := range networks {
 		m.networks[n.Name] = n
 	}
 	return m
+}
+
+func newStats() Stats {
+	return Stats{Messages: map[string]int{}, ACKs: map[Mode]int{}, ServersThatGave: map[netip.Addr]int{}}
+}
+
+// stats are those of an event's family.
+func (m *Model) stats(e Event) *Stats {
+	if e.Six {
+		return &m.Six
+	}
+	return &m.Stats
 }
 
 // Check follows a whole history.
@@ -92,11 +106,14 @@ func (m *Model) accuse(kind Kind, e Event, because []Event, format string, args 
 // Add takes the next event.
 func (m *Model) Add(e Event) {
 	m.now = max(m.now, e.At)
+	stats := m.stats(e)
+	stats.Messages[e.Name()]++
 	if !e.Received {
+		stats.Sent++
 		m.sent(e)
 		return
 	}
-	m.Stats.Received++
+	stats.Received++
 	q, known := m.asked[e.Machine]
 	if !known || q.XID != e.XID {
 		m.accuse(Unasked, e, nil, "nobody asked with xid %08x", e.XID)
@@ -107,14 +124,18 @@ func (m *Model) Add(e Event) {
 	}
 	switch e.Message {
 	case Offer:
-		m.Stats.Offers++
+		stats.Offers++
 		if n, ok := m.networks[e.Network]; ok && !n.gives(e.Address) {
 			m.accuse(Outside, e, []Event{q}, "%s is in no pool of %s", e.Address, e.Network)
 		}
 		if _, ok := m.other(e); ok {
-			m.Stats.OtherOffers++
+			stats.OtherOffers++
 		}
 	case ACK:
+		if e.Six && q.Mode == Rebooting {
+			m.confirmed(e, q)
+			return
+		}
 		m.acknowledged(e, q)
 	case NAK:
 		m.refused(e, q)
@@ -122,17 +143,20 @@ func (m *Model) Add(e Event) {
 }
 
 func (m *Model) sent(e Event) {
-	m.Stats.Sent++
+	s := spot{e.Network, e.Address}
 	switch e.Message {
 	case Discover, Request:
 		m.asked[e.Machine] = e
-	case Release, Decline:
-		if e.Message == Release {
-			m.Stats.Releases++
-		} else {
-			m.Stats.Declines++
+	case Release:
+		m.stats(e).Releases++
+		if e.Six { // it is of one association (RFC 8415 §18.2.7), and each machine has its own
+			delete(m.holds[s], e.Machine)
+			return
 		}
-		m.drop(spot{e.Network, e.Address}, e.MAC)
+		m.drop(s, e.MAC)
+	case Decline:
+		m.stats(e).Declines++
+		m.drop(s, e.MAC)
 	}
 }
 
@@ -167,11 +191,11 @@ func (m *Model) other(e Event) (hold, bool) {
 }
 
 func (m *Model) acknowledged(e, q Event) {
-	s := spot{e.Network, e.Address}
-	m.Stats.ACKs[q.Mode]++
-	m.Stats.ServersThatGave[e.Server]++
+	s, stats := spot{e.Network, e.Address}, m.stats(e)
+	stats.ACKs[q.Mode]++
+	stats.ServersThatGave[e.Server]++
 	m.chosen(e, q)
-	if q.Address != e.Address {
+	if q.Address != e.Address && !e.Six { // a server of DHCPv6 may give another one (RFC 8415 §18.3.2)
 		m.accuse(WrongAddress, e, []Event{q}, "it asked for %s and got %s", q.Address, e.Address)
 	}
 	if e.Lease <= 0 {
@@ -183,7 +207,7 @@ func (m *Model) acknowledged(e, q Event) {
 	if h, ok := m.other(e); ok {
 		m.accuse(Moved, e, []Event{h.ack, q}, "it has %s for another %.3f s", h.ack.Address, (h.until - e.At).Seconds())
 	}
-	until := q.At + e.Lease
+	until := m.end(s, e, q)
 	for machine, h := range m.holds[s] {
 		switch {
 		case h.until <= e.At:
@@ -195,13 +219,13 @@ func (m *Model) acknowledged(e, q Event) {
 	before, had := m.last[s]
 	switch _, has := m.held(s, e.MAC, e.At); {
 	case !had:
-		m.Stats.Addresses++
+		stats.Addresses++
 	case before != e.MAC:
-		m.Stats.Passed++
+		stats.Passed++
 	case has:
-		m.Stats.Kept++
+		stats.Kept++
 	default:
-		m.Stats.Again++
+		stats.Again++
 	}
 	m.last[s] = e.MAC
 	client := tenant{e.Network, e.MAC}
@@ -219,8 +243,31 @@ func (m *Model) acknowledged(e, q Event) {
 	m.at[client] = s
 }
 
+// end is until when a client believes to have what it is given. Clients of DHCPv6 count from when they hear of it: RFC 8415 does
+// not say otherwise. And what a program was told before stays true for a machine whose next program, another association, is told
+// less; only who prolongs what it has takes less for it.
+func (m *Model) end(s spot, e, q Event) time.Duration {
+	if !e.Six {
+		return q.At + e.Lease
+	}
+	until := e.At + e.Lease
+	if h, ok := m.holds[s][e.Machine]; ok && h.mac == e.MAC && q.Mode != Renewing && q.Mode != Rebinding {
+		until = max(until, h.until)
+	}
+	return until
+}
+
+// confirmed is a client of DHCPv6 that goes on with what it has: a REPLY to CONFIRM says that the address is of the network, and
+// promises nothing (RFC 8415 §18.3.3).
+func (m *Model) confirmed(e, q Event) {
+	m.Six.ACKs[Rebooting]++
+	if n, ok := m.networks[e.Network]; ok && !n.gives(q.Address) {
+		m.accuse(Outside, e, []Event{q}, "%s is confirmed, and in no pool of %s", q.Address, e.Network)
+	}
+}
+
 func (m *Model) refused(e, q Event) {
-	m.Stats.NAKs++
+	m.stats(e).NAKs++
 	m.chosen(e, q)
 	if q.Message != Request {
 		return // it has asked for something else meanwhile
@@ -232,7 +279,7 @@ func (m *Model) refused(e, q Event) {
 		m.accuse(Refused, e, []Event{h.ack, q}, "%s is its own for another %.3f s", q.Address, (h.until - e.At).Seconds())
 	}
 	if ok && h.ack.XID == e.XID {
-		m.Stats.Contradicted++ // the first answer counts
+		m.stats(e).Contradicted++ // the first answer counts
 		return
 	}
 	delete(m.holds[s], e.Machine)
@@ -240,7 +287,7 @@ func (m *Model) refused(e, q Event) {
 
 // chosen checks that an answer to a choice comes from whom was chosen.
 func (m *Model) chosen(e, q Event) {
-	if q.Mode == Selecting && q.Server.IsValid() && e.Server != q.Server {
+	if q.Server.IsValid() && e.Server != q.Server {
 		m.accuse(WrongServer, e, []Event{q}, "it chose %s and %s answers", q.Server, e.Server)
 	}
 }
