@@ -15,7 +15,9 @@ import (
 	"time"
 )
 
-const perfClients = 50_000 // MACs that perfdhcp uses in turn
+// perfClients are MACs that perfdhcp uses in turn: more than exchanges in a run, since it counts the address of a client that comes
+// again as one that was given twice.
+const perfClients = 120_000
 
 // perfResult is what perfdhcp found at a rate.
 type perfResult struct {

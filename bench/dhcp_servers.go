@@ -17,12 +17,12 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-// The network behind the relay agent that perfdhcp plays: some 64,000 addresses.
+// The network behind the relay agent that perfdhcp plays: some 129,000 addresses.
 const (
-	dhcpPrefix = "10.30.0.0/16"
+	dhcpPrefix = "10.30.0.0/15"
 	dhcpRelay  = "10.30.0.1"
 	dhcpFrom   = "10.30.1.0"
-	dhcpTo     = "10.30.250.255"
+	dhcpTo     = "10.31.250.255"
 	dhcpLease  = 3600 // s
 )
 
@@ -47,7 +47,7 @@ func newDHCPBench(dir string) (*dhcpBench, error) {
 	if d.load, err = network.Guest("load"); err == nil {
 		err = errors.Join(
 			d.load.IP("address", "flush", "dev", "eth0"),
-			d.load.IP("address", "add", dhcpRelay+"/16", "dev", "eth0"),
+			d.load.IP("address", "add", dhcpRelay+"/15", "dev", "eth0"),
 			d.load.IP("route", "add", netip.PrefixFrom(netip.MustParseAddr(network.Host), 24).Masked().String(), "dev", "eth0", "scope", "link"))
 	}
 	if err != nil {
@@ -106,7 +106,7 @@ func (d *dhcpBench) dnsmasq() error {
 		return err
 	}
 	return d.start(server, "server", nil, "dnsmasq", "--no-daemon", "--port=0", "--conf-file=/dev/null", "--interface=eth0", "--bind-interfaces", "--dhcp-authoritative", "--no-ping",
-		"--quiet-dhcp", "--dhcp-lease-max=70000", "--dhcp-leasefile="+filepath.Join(d.dir, "leases"), fmt.Sprintf("--dhcp-range=%s,%s,255.255.0.0,%d", dhcpFrom, dhcpTo, dhcpLease))
+		"--quiet-dhcp", "--dhcp-lease-max=140000", "--dhcp-leasefile="+filepath.Join(d.dir, "leases"), fmt.Sprintf("--dhcp-range=%s,%s,255.254.0.0,%d", dhcpFrom, dhcpTo, dhcpLease))
 }
 
 // kiln is three coordinators and some edges, a process each. Addresses are not asked after before they are offered, as the
