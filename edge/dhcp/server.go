@@ -178,11 +178,13 @@ func (s *Server) work(ctx context.Context, running *sync.WaitGroup, later chan s
 		return
 	}
 	running.Go(func() {
-		defer func() { end(); <-later }()
+		defer func() { <-later }()
 		links.Pause(until, plan.Delay)
+		chosen := until.Err() != nil // another one
+		end()                        // before it is answered, and asks the next thing
 		switch {
 		case ctx.Err() != nil:
-		case until.Err() != nil: // it has chosen another
+		case chosen:
 			s.finish(j, c, Plan{})
 		default:
 			c.Late = true

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,7 +139,7 @@ func TestAnswersThatAreDelayed(t *testing.T) {
 }
 
 func TestWhoHasChosenAnotherServerIsNotWaitedFor(t *testing.T) {
-	decided := 0
+	var decided atomic.Int32
 	s := &Server{Decide: func(_ context.Context, c Client) Plan {
 		if c.Message != dhcpv4.MessageTypeDiscover {
 			return Plan{}
@@ -146,7 +147,7 @@ func TestWhoHasChosenAnotherServerIsNotWaitedFor(t *testing.T) {
 		if !c.Late {
 			return Plan{Delay: 150 * time.Millisecond}
 		}
-		decided++
+		decided.Add(1)
 		return proxyPlan("x")
 	}}
 	serving(t, s, func(t *testing.T, l *fakeLink) {
@@ -158,9 +159,11 @@ func TestWhoHasChosenAnotherServerIsNotWaitedFor(t *testing.T) {
 		l.in <- packet(request, pcMAC, ovmf, xid(1), addr(optServerID, "10.77.0.99"))
 		l.in <- packet(request, pcMAC, ovmf, xid(2), addr(optServerID, "10.77.0.3")) // that is us
 		time.Sleep(time.Second)
-		if got, want := l.log(), "OFFER after 150ms, OFFER after 150ms"; got != want || decided != 2 {
-			t.Errorf("got %s after %d decisions, want %s", got, decided, want)
+		if got, want := l.log(), "OFFER after 150ms, OFFER after 150ms"; got != want || decided.Load() != 2 {
+			t.Errorf("got %s after %d decisions, want %s", got, decided.Load(), want)
 		}
+		s.waiting.mu.Lock()
+		defer s.waiting.mu.Unlock()
 		if n := len(s.waiting.of); n != 0 {
 			t.Errorf("%d exchanges are remembered", n)
 		}
