@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +33,7 @@ type machine6 struct {
 	ia   byte
 	in   chan answer6
 	xid  uint32
+	last atomic.Uint32 // xid, for edges
 
 	address       netip.Addr
 	server        dhcp6.DUID
@@ -79,7 +81,8 @@ func (w *world6) answer(m *machine6, c dhcp6.Client, e edge, i int) {
 		return
 	}
 	message := reply.Message
-	if message.MessageType == dhcpv6.MessageTypeReply {
+	// What it asked before it gave its address up may be answered after that: it takes no notice.
+	if message.MessageType == dhcpv6.MessageTypeReply && xidOf(message) == m.last.Load() {
 		for _, one := range leases(message) {
 			w.checkCommitted(m, one)
 		}
@@ -140,13 +143,24 @@ func (m *machine6) sleep(d time.Duration) {
 	}
 }
 
+// next begins another transaction.
+func (m *machine6) next() {
+	m.xid++
+	m.last.Store(m.xid)
+}
+
+func xidOf(m *dhcpv6.Message) uint32 {
+	id := m.TransactionID
+	return uint32(id[0])<<16 | uint32(id[1])<<8 | uint32(id[2])
+}
+
 // hear waits for an answer to the transaction of now.
 func (m *machine6) hear(wait time.Duration) (answer6, bool) {
 	timer := time.After(wait)
 	for {
 		select {
 		case a := <-m.in:
-			if id := a.TransactionID; uint32(id[0])<<16|uint32(id[1])<<8|uint32(id[2]) == m.xid {
+			if xidOf(a.Message) == m.xid {
 				return a, true
 			}
 		case <-timer:
@@ -159,7 +173,7 @@ func (m *machine6) hear(wait time.Duration) (answer6, bool) {
 
 // ask sends a message some times, until there is a REPLY.
 func (m *machine6) ask(message dhcpv6.MessageType, asked ...netip.Addr) bool {
-	m.xid++
+	m.next()
 	for range 3 {
 		sent := time.Now()
 		m.w.send(m, m.packet(message, asked...))
@@ -176,7 +190,7 @@ func (m *machine6) ask(message dhcpv6.MessageType, asked ...netip.Addr) bool {
 
 // solicit gets an address, by two packets or four.
 func (m *machine6) solicit() {
-	m.xid++
+	m.next()
 	sent := time.Now()
 	p := m.packet(solicit)
 	p.rapid = m.w.chance(30)
@@ -258,7 +272,7 @@ func (m *machine6) giveUp(message dhcpv6.MessageType) {
 	m.w.count(message.String())
 	address := m.address
 	m.drop()
-	m.xid++
+	m.next()
 	m.w.send(m, m.packet(message, address))
 }
 
