@@ -90,10 +90,6 @@ func (d *dhcpBench) most(ctx context.Context, best perfResult) (perfResult, erro
 	try := func(rate int) (perfResult, bool, error) {
 		for range 3 {
 			r, err := d.perf(ctx, rate, perfSpan)
-			if errors.Is(err, errTwice) && d.farm == nil { // of others, beyond what they can do, it is their affair
-				fmt.Fprintf(os.Stderr, "  %d DORA/s: %v\n", rate, err)
-				return r, false, nil
-			}
 			if err != nil {
 				return r, false, err
 			}

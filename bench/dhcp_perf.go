@@ -26,10 +26,7 @@ type perfResult struct {
 	p50, p99 time.Duration
 }
 
-var (
-	errMissing = errors.New("a program is not installed")
-	errTwice   = errors.New("addresses were given twice")
-)
+var errMissing = errors.New("a program is not installed")
 
 const (
 	bufferFile  = "/proc/sys/net/core/rmem_default"
@@ -116,7 +113,7 @@ func parsePerf(out []byte, span time.Duration) (r perfResult, err error) {
 		return r, fmt.Errorf("perfdhcp does not say what it sent: %s", out)
 	}
 	if double > 0 {
-		return r, fmt.Errorf("%w: perfdhcp had %.0f of them", errTwice, double)
+		return r, fmt.Errorf("perfdhcp was given %.0f addresses twice", double)
 	}
 	r.lost, r.rate = 1-received/sent, complete/span.Seconds()
 	for _, s := range stamps {

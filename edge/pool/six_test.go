@@ -318,29 +318,31 @@ func TestAddressesOfTheEdgeAndOfRoutersAreNobodys(t *testing.T) {
 	})
 }
 
+// expect6 checks that an answer has words in it.
+func expect6(t *testing.T, what, got, want string) {
+	t.Helper()
+	if !strings.Contains(got, want) {
+		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
 // What one edge knows of a client's associations is not all that there may be.
 func TestAReleaseAtAnotherEdgeFreesNothingThatAnAssociationOfAnotherMayHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newTestFarm(t, one6())
 		a, b := newEdge(t, f, "edge1"), newEdge(t, f, "edge2")
 		have := []string{the6}
-		expect := func(what, got, want string) {
-			t.Helper()
-			if !strings.Contains(got, want) {
-				t.Errorf("%s: got %q, want %q", what, got, want)
-			}
-		}
-		expect("the boot program's", a.ask6(t, packet6{message: request6, xid: 1, ia: 1, class: "PXEClient"}, nil), "REPLY fd01::10 for 10m0s")
+		expect6(t, "the boot program's", a.ask6(t, packet6{message: request6, xid: 1, ia: 1, class: "PXEClient"}, nil), "REPLY fd01::10 for 10m0s")
 		time.Sleep(10 * time.Second)
-		expect("its IP stack's, at another edge", b.ask6(t, packet6{message: request6, xid: 2, ia: 2, class: "PXEClient", asked: have}, nil), "REPLY fd01::10 for 10m0s")
+		expect6(t, "its IP stack's, at another edge", b.ask6(t, packet6{message: request6, xid: 2, ia: 2, class: "PXEClient", asked: have}, nil), "REPLY fd01::10 for 10m0s")
 		time.Sleep(10 * time.Second)
-		expect("which gives it back", b.ask6(t, packet6{message: release6, xid: 3, ia: 2, asked: have}, nil), "REPLY Success")
-		expect("another client", b.ask6(t, packet6{message: solicit, mac: otherMAC, xid: 4}, nil), "NoAddrsAvail")
+		expect6(t, "which gives it back", b.ask6(t, packet6{message: release6, xid: 3, ia: 2, asked: have}, nil), "REPLY Success")
+		expect6(t, "another client", b.ask6(t, packet6{message: solicit, mac: otherMAC, xid: 4}, nil), "NoAddrsAvail")
 		time.Sleep(5 * time.Minute)
-		expect("the system's", b.ask6(t, packet6{message: request6, xid: 5, ia: 3, asked: have}, nil), "REPLY fd01::10 for 1h0m0s")
+		expect6(t, "the system's", b.ask6(t, packet6{message: request6, xid: 5, ia: 3, asked: have}, nil), "REPLY fd01::10 for 1h0m0s")
 		time.Sleep(30 * time.Minute) // the boot program's is over
-		expect("which it gives back", b.ask6(t, packet6{message: release6, xid: 6, ia: 3, asked: have}, nil), "REPLY Success")
-		expect("another client then", b.ask6(t, packet6{message: solicit, mac: otherMAC, xid: 7}, nil), "ADVERTISE fd01::10")
+		expect6(t, "which it gives back", b.ask6(t, packet6{message: release6, xid: 6, ia: 3, asked: have}, nil), "REPLY Success")
+		expect6(t, "another client then", b.ask6(t, packet6{message: solicit, mac: otherMAC, xid: 7}, nil), "ADVERTISE fd01::10")
 		a.end()
 		b.end()
 	})
@@ -354,23 +356,17 @@ func TestAReleaseFreesNothingThatAnotherEdgeHasGivenSince(t *testing.T) {
 				f := newTestFarm(t, one6())
 				a, b := newEdge(t, f, "edge1"), newEdge(t, f, "edge2")
 				have := []string{the6}
-				expect := func(what, got, want string) {
-					t.Helper()
-					if !strings.Contains(got, want) {
-						t.Errorf("%s: got %q, want %q", what, got, want)
-					}
-				}
-				expect("the boot program's", a.ask6(t, packet6{message: request6, xid: 1, ia: 1, class: "PXEClient"}, nil), "REPLY fd01::10 for 10m0s")
+				expect6(t, "the boot program's", a.ask6(t, packet6{message: request6, xid: 1, ia: 1, class: "PXEClient"}, nil), "REPLY fd01::10 for 10m0s")
 				time.Sleep(10 * time.Second)
-				expect("the system's, at another edge", b.ask6(t, packet6{message: request6, xid: 2, ia: 2, asked: have}, nil), "REPLY fd01::10 for 1h0m0s")
+				expect6(t, "the system's, at another edge", b.ask6(t, packet6{message: request6, xid: 2, ia: 2, asked: have}, nil), "REPLY fd01::10 for 1h0m0s")
 				time.Sleep(10 * time.Second)
 				if again {
-					expect("the boot program's again", a.ask6(t, packet6{message: renew, xid: 3, ia: 1, class: "PXEClient", asked: have}, nil), "REPLY fd01::10 for 10m0s")
+					expect6(t, "the boot program's again", a.ask6(t, packet6{message: renew, xid: 3, ia: 1, class: "PXEClient", asked: have}, nil), "REPLY fd01::10 for 10m0s")
 					time.Sleep(10 * time.Second)
 				}
-				expect("the boot program gives it back", a.ask6(t, packet6{message: release6, xid: 4, ia: 1, asked: have}, nil), "REPLY Success")
+				expect6(t, "the boot program gives it back", a.ask6(t, packet6{message: release6, xid: 4, ia: 1, asked: have}, nil), "REPLY Success")
 				for i, e := range []edge{a, b} {
-					expect("another client", e.ask6(t, packet6{message: solicit, mac: otherMAC, xid: uint32(5 + i)}, nil), "NoAddrsAvail")
+					expect6(t, "another client", e.ask6(t, packet6{message: solicit, mac: otherMAC, xid: uint32(5 + i)}, nil), "NoAddrsAvail")
 				}
 				if again {
 					a.end()
@@ -378,8 +374,8 @@ func TestAReleaseFreesNothingThatAnotherEdgeHasGivenSince(t *testing.T) {
 					return // both edges know of each other's now: it runs out by itself
 				}
 				time.Sleep(30 * time.Minute)
-				expect("the system gives it back", b.ask6(t, packet6{message: release6, xid: 7, ia: 2, asked: have}, nil), "REPLY Success")
-				expect("another client then", b.ask6(t, packet6{message: solicit, mac: otherMAC, xid: 8}, nil), "ADVERTISE fd01::10")
+				expect6(t, "the system gives it back", b.ask6(t, packet6{message: release6, xid: 7, ia: 2, asked: have}, nil), "REPLY Success")
+				expect6(t, "another client then", b.ask6(t, packet6{message: solicit, mac: otherMAC, xid: 8}, nil), "ADVERTISE fd01::10")
 				a.end()
 				b.end()
 			})

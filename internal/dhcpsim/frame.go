@@ -32,18 +32,28 @@ func datagram(toMAC, fromMAC history.MAC, to, from netip.Addr, payload []byte) [
 	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)+len(payload)))
 	copy(ip[12:], from.AsSlice())
 	copy(ip[16:], to.AsSlice())
-	var sum uint32
-	for i := 0; i < 20; i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(ip[i:]))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum))
+	binary.BigEndian.PutUint16(ip[10:], checksum(ip[:20]))
 	binary.BigEndian.PutUint16(ip[20:], 68)
 	binary.BigEndian.PutUint16(ip[22:], 67)
 	binary.BigEndian.PutUint16(ip[24:], uint16(8+len(payload)))
 	return append(append(b, ip...), payload...)
+}
+
+// checksum is that of RFC 1071 over parts. Only the second may have an odd length, and what is behind it is added as it is.
+func checksum(parts ...[]byte) uint16 {
+	var sum uint32
+	for _, p := range parts {
+		for ; len(p) >= 2; p = p[2:] {
+			sum += uint32(binary.BigEndian.Uint16(p))
+		}
+		if len(p) == 1 {
+			sum += uint32(p[0]) << 8
+		}
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
 }
 
 // arp is an answer to who asks for an address.

@@ -35,23 +35,6 @@ func packet6(toMAC, fromMAC history.MAC, to, from netip.Addr, next, hops byte, b
 	return append(append(b, ip...), body...)
 }
 
-// checksum is that of RFC 1071 over parts. Only the second may have an odd length, and what is behind it is added as it is.
-func checksum(parts ...[]byte) uint16 {
-	var sum uint32
-	for _, p := range parts {
-		for ; len(p) >= 2; p = p[2:] {
-			sum += uint32(binary.BigEndian.Uint16(p))
-		}
-		if len(p) == 1 {
-			sum += uint32(p[0]) << 8
-		}
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
-}
-
 // datagram6 is what a client sends to all servers on its segment.
 func datagram6(mac history.MAC, from netip.Addr, payload []byte) []byte {
 	udp := make([]byte, 8, 8+len(payload))

@@ -118,20 +118,25 @@ func TestAModelFindsWhatMustNotBeAndNothingElse(t *testing.T) {
 			anna.sends(0, Discover, None, 1, none, none), anna.gets(0.1, Offer, 1, first, one, 10), bert.sends(0, Discover, None, 2, none, none), bert.gets(0.1, Offer, 2, first, two, 10)}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := Check(c.events, hall, attic)
-			var got []Kind
-			for _, v := range m.Violations {
-				got = append(got, v.Kind)
-			}
-			if len(got) != len(c.want) {
-				t.Fatalf("got %q, want %q: %v", got, c.want, m.Violations)
-			}
-			for i, kind := range c.want {
-				if got[i] != kind {
-					t.Errorf("got %q, want %q", got[i], kind)
-				}
-			}
+			expect(t, Check(c.events, hall, attic), c.want)
 		})
+	}
+}
+
+// expect compares the kinds of violations, in their order.
+func expect(t *testing.T, m *Model, want []Kind) {
+	t.Helper()
+	var got []Kind
+	for _, v := range m.Violations {
+		got = append(got, v.Kind)
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %q, want %q: %v", got, want, m.Violations)
+	}
+	for i, kind := range want {
+		if got[i] != kind {
+			t.Errorf("got %q, want %q", got[i], kind)
+		}
 	}
 }
 

@@ -79,19 +79,7 @@ func TestAModelFindsWhatMustNotBeOverIPv6AndNothingElse(t *testing.T) {
 		{"an address of IPv4 beside it is another matter", join(six(has), anna.in("yard").takes(3, 2, first, one)), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := Check(c.events, hall6, attic6)
-			var got []Kind
-			for _, v := range m.Violations {
-				got = append(got, v.Kind)
-			}
-			if len(got) != len(c.want) {
-				t.Fatalf("got %q, want %q: %v", got, c.want, m.Violations)
-			}
-			for i, kind := range c.want {
-				if got[i] != kind {
-					t.Errorf("got %q, want %q", got[i], kind)
-				}
-			}
+			expect(t, Check(c.events, hall6, attic6), c.want)
 		})
 	}
 }
