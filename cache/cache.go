@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"time"
 )
 
@@ -53,6 +54,8 @@ type Blobs interface {
 	Open(ctx context.Context, d Digest) (*File, error)
 	// Create starts a blob whose digest is known only at its end.
 	Create(ctx context.Context) (*Draft, error)
+	// Scratch is a file for what a step cannot hold in memory. It has no name and is gone when it is closed.
+	Scratch(ctx context.Context) (*os.File, error)
 	// MissingBlobs returns those of digests that Open would not find, in their order.
 	MissingBlobs(ctx context.Context, digests []Digest) ([]Digest, error)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -156,6 +157,9 @@ const maxInMemory = 64 << 20
 
 // maxDamaged bounds how many damaged blobs are remembered.
 const maxDamaged = 10_000
+
+// Scratch implements Blobs.
+func (t *ReadThrough) Scratch(ctx context.Context) (*os.File, error) { return t.local.Scratch(ctx) }
 
 // MissingBlobs implements Blobs.
 func (t *ReadThrough) MissingBlobs(ctx context.Context, digests []Digest) ([]Digest, error) {

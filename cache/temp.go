@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -27,6 +28,22 @@ func (d *Dir) temp() (*os.File, error) {
 		return nil, d.writeError("start a file", err)
 	}
 	_ = tryLock(f) // without locks a sweep goes by age alone
+	return f, nil
+}
+
+// Scratch implements Blobs.
+func (d *Dir) Scratch(ctx context.Context) (*os.File, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := d.temp()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		d.discard(f)
+		return nil, d.writeError("start a file", err)
+	}
 	return f, nil
 }
 

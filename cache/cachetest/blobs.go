@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ func RunBlobs(t *testing.T, open func(t *testing.T) cache.Blobs) {
 		{"a finished draft takes nothing more", finished},
 		{"missing keeps the order asked for", missingBlobs},
 		{"many may open one blob at once", concurrentOpens},
+		{"a scratch file has room and no name", scratch},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
@@ -133,4 +135,28 @@ func concurrentOpens(t *testing.T, b cache.Blobs) {
 		wg.Go(func() { wantBlob(t, b, value) })
 	}
 	wg.Wait()
+}
+
+func scratch(t *testing.T, b cache.Blobs) {
+	f, err := b.Scratch(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := io.WriteString(f, "spilled"); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 7)
+	if _, err := f.ReadAt(got, 0); err != nil || string(got) != "spilled" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	if _, err := os.Stat(f.Name()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is still there as %s: %v", f.Name(), err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if f, err := b.Scratch(ctx); err == nil {
+		f.Close()
+		t.Error("a context that has ended got a file")
+	}
 }
