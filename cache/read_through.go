@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/kiln-farm/kiln/internal/retry"
 )
 
 // ReadThrough puts a directory in front of a Store that others share. Blobs are fetched into the directory when
@@ -46,15 +48,13 @@ func (t *ReadThrough) Open(ctx context.Context, d Digest) (*File, error) {
 	if !errors.Is(err, ErrNotFound) {
 		return f, err
 	}
-	err = t.fetch(ctx, d)
-	for wait := firstDoubt; errors.Is(err, ErrNotFound) && wait <= lastDoubt; wait *= 2 {
-		select {
-		case <-time.After(wait):
-			err = t.fetch(ctx, d)
-		case <-ctx.Done():
-			return nil, ctx.Err()
+	err = doubt.Do(ctx, func(ctx context.Context) error {
+		err := t.fetch(ctx, d)
+		if !errors.Is(err, ErrNotFound) {
+			err = retry.Permanent(err)
 		}
-	}
+		return err
+	}, nil)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		if f, small := t.inMemory(ctx, d); small == nil {
 			return f, nil
@@ -145,12 +145,9 @@ func (t *ReadThrough) condemned(d Digest) bool {
 	return t.damaged[d]
 }
 
-// A blob that somebody says is there, and the shared store says is not, is asked for again after these waits: making it
-// again costs far more.
-const (
-	firstDoubt = 40 * time.Millisecond
-	lastDoubt  = 160 * time.Millisecond
-)
+// doubt is how often a blob is asked for that somebody says is there, and the shared store says is not: making it again
+// costs far more.
+var doubt = retry.Policy{First: 40 * time.Millisecond, Most: 160 * time.Millisecond, Tries: 4}
 
 // maxInMemory is the size, in bytes, up to which a blob is read into memory when the local disk is full.
 const maxInMemory = 64 << 20

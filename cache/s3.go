@@ -22,6 +22,7 @@ const (
 	s3Stall         = 20 * time.Second // without a byte, then a transfer counts as broken
 	s3FirstWait     = 50 * time.Millisecond
 	s3MostWait      = 5 * time.Second
+	s3Jitter        = 0.5
 	s3DialTimeout   = 5 * time.Second
 	s3AnswerTimeout = 30 * time.Second // from the end of a request to the begin of its answer
 	s3Connections   = 64

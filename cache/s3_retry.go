@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/kiln-farm/kiln/internal/retry"
 )
 
 // retry does op until it goes well, will never go well, or has failed for the store's patience. Op must be harmless
@@ -19,31 +20,24 @@ func (s *S3) retry(ctx context.Context, what string, op func(context.Context) er
 
 // retryFor is retry with another patience.
 func (s *S3) retryFor(ctx context.Context, patience time.Duration, what string, op func(context.Context) error) error {
-	give := time.Now().Add(patience)
-	for wait := s3FirstWait; ; wait = min(2*wait, s3MostWait) {
+	policy := retry.Policy{First: s3FirstWait, Most: s3MostWait, Jitter: s3Jitter, Within: patience}
+	err := policy.Do(ctx, func(ctx context.Context) error {
 		err := op(ctx)
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		if final := s.final(err); final != nil {
-			return fmt.Errorf("%s: %w", what, final)
+			return retry.Permanent(fmt.Errorf("%s: %w", what, final))
 		}
-		pause := wait/2 + rand.N(wait)
-		if time.Now().Add(pause).After(give) {
-			return fmt.Errorf("%s: %w: %s did not do it for %s: %w", what, ErrUnavailable, s.cfg.Endpoint, patience, err)
-		}
+		return err
+	}, func(err error, _ time.Duration) {
 		s.cfg.Log.Debug("the shared cache failed; trying again", "operation", what, "error", err)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		}
+	})
+	var gaveUp *retry.GaveUpError
+	if errors.As(err, &gaveUp) {
+		return fmt.Errorf("%s: %w: %s did not do it for %s: %w", what, ErrUnavailable, s.cfg.Endpoint, patience, gaveUp.Err)
 	}
+	return err
 }
 
 // final is what an error means when trying again would not help, nil when it might.
