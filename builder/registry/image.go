@@ -73,7 +73,7 @@ func (r *Registry) small(ctx context.Context, src *source, d imagespec.Descripto
 		return raw, nil
 	case src == nil:
 		return nil, step.Failf("image %s: %w; import or make it again", reference, err)
-	case strings.Contains(d.MediaType, "manifest") || strings.Contains(d.MediaType, "index"):
+	case oci.IsDocument(d.MediaType):
 		doc, err := r.manifest(ctx, src, string(d.Digest), reference)
 		if err != nil {
 			return nil, err

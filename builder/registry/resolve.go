@@ -84,9 +84,6 @@ func (r *Registry) resolve(ctx context.Context, req Request, ref linuxkit.Refere
 			return r.fault(err, src, ref.Name)
 		}
 		target, err = r.store(ctx, src, desc.Manifest, cache.SumBytes(desc.Manifest).String(), desc.Digest.String(), ref.Name)
-		if err == nil {
-			target.mediaType = string(desc.MediaType)
-		}
 		return err
 	})
 	if err != nil {
@@ -208,11 +205,12 @@ func (r *Registry) restore(ctx context.Context, req Request, ref linuxkit.Refere
 	return err
 }
 
-// document is a manifest or an index.
+// document is a manifest or an index. How a registry called it (Content-Type) counts for nothing: proxies and file servers
+// call it anything.
 type document struct {
 	digest    string
 	raw       []byte
-	mediaType string
+	mediaType string  // as it was imported; else empty
 	src       *source // nil: it is in the cache with all that belongs to it
 }
 

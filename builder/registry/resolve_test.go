@@ -98,6 +98,49 @@ func TestResolveRefusesWithASentence(t *testing.T) {
 	})
 }
 
+// A registry may call a manifest anything, or nothing (RFC 9110 §8.3.1): it says itself what it is.
+func TestAManifestIsWhatItSays(t *testing.T) {
+	w := newWorld(t)
+	w.push("lab/web:1", indexOf(t, "amd64"))
+	w.pushImage("lab/single:1", image(t, "amd64", "single"))
+	for _, called := range []string{"", "application/json", "text/plain", "text/plain; charset=utf-8", "application/octet-stream", "*/*", ";",
+		"application/vnd.oci.image.manifest.v1+json; charset=utf-8", "Application/vnd.OCI.image.manifest.v1+JSON",
+		"application/vnd.docker.distribution.manifest.v2+json", "application/vnd.docker.distribution.manifest.list.v2+json",
+		"application/vnd.docker.distribution.manifest.v1+prettyjws"} {
+		for _, path := range []string{"lab/web:1", "lab/single:1"} {
+			t.Run(called+" "+path, func(t *testing.T) {
+				w.set(func(rw http.ResponseWriter, r *http.Request) bool {
+					if strings.Contains(r.URL.Path, "/manifests/") {
+						w.handler.ServeHTTP(calling{rw, called}, r)
+						return true
+					}
+					return false
+				})
+				req := w.request(path, amd64)
+				req.Pull = true
+				_, err := w.Resolve(context.Background(), req)
+				check(t, err)
+			})
+		}
+	}
+}
+
+// calling answers with a type of its own.
+type calling struct {
+	http.ResponseWriter
+	mediaType string
+}
+
+func (c calling) WriteHeader(code int) {
+	c.Header()["Content-Type"] = []string{c.mediaType}
+	c.ResponseWriter.WriteHeader(code)
+}
+
+func (c calling) Write(p []byte) (int, error) {
+	c.Header()["Content-Type"] = []string{c.mediaType}
+	return c.ResponseWriter.Write(p)
+}
+
 func TestWhatARegistrySaidIsRemembered(t *testing.T) {
 	w := newWorld(t)
 	w.push("lab/web:1", indexOf(t, "amd64"))

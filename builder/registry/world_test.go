@@ -34,6 +34,7 @@ type world struct {
 	host  string
 	store *cache.Dir
 	*Registry
+	handler http.Handler // the registry itself
 
 	mu       sync.Mutex
 	meddle   func(w http.ResponseWriter, r *http.Request) bool // true: it answered
@@ -44,14 +45,14 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	t.Setenv("DOCKER_CONFIG", t.TempDir()) // no logins of whoever runs the test
 	w := &world{t: t}
-	handler := memory.New(memory.Logger(log.New(io.Discard, "", 0)))
+	w.handler = memory.New(memory.Logger(log.New(io.Discard, "", 0)))
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
 		w.requests = append(w.requests, r.Method+" "+r.URL.Path)
 		meddle := w.meddle
 		w.mu.Unlock()
 		if meddle == nil || !meddle(rw, r) {
-			handler.ServeHTTP(rw, r)
+			w.handler.ServeHTTP(rw, r)
 		}
 	}))
 	t.Cleanup(server.Close)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"mime"
 	"strings"
 
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -49,7 +50,8 @@ type wire struct {
 }
 
 // ParseDocument reads an index or a manifest and checks every descriptor in it. mediaType is what the descriptor
-// or the registry called it; empty when nobody said.
+// calls it; empty when nobody said. A document that says what it is, or shows it by its fields, is believed: of what
+// it is called counts only whether that is an index or an image.
 func ParseDocument(data []byte, mediaType string) (*Document, error) {
 	if len(data) > MaxDocument {
 		return nil, fmt.Errorf("the manifest has %d bytes; at most %d are allowed", len(data), MaxDocument)
@@ -58,26 +60,36 @@ func ParseDocument(data []byte, mediaType string) (*Document, error) {
 	if err := json.Unmarshal(data, &w); err != nil {
 		return nil, fmt.Errorf("the manifest is not valid JSON: %w", err)
 	}
+	called, said := canonical(mediaType), canonical(w.MediaType)
 	switch {
-	case w.FSLayers != nil || w.SchemaVersion == 1 || strings.HasPrefix(mediaType, dockerSchema1):
+	case w.FSLayers != nil || w.SchemaVersion == 1 || strings.HasPrefix(called, dockerSchema1):
 		return nil, errors.New("the manifest is of Docker's old schema 1: push the image again with a current tool")
 	case w.SchemaVersion != 2:
 		return nil, fmt.Errorf("the manifest has schema version %d; only 2 is supported", w.SchemaVersion)
 	case w.Manifests != nil && (w.Layers != nil || w.Config != nil):
 		return nil, errors.New("the manifest claims to be an index and an image at once")
-	case w.MediaType != "" && mediaType != "" && w.MediaType != mediaType:
-		return nil, fmt.Errorf("the manifest says that it is %.100q and is served as %.100q", w.MediaType, mediaType)
+	case isIndex(said) && isManifest(called) || isManifest(said) && isIndex(called):
+		return nil, fmt.Errorf("the manifest says that it is %.100q and is listed as %.100q", w.MediaType, mediaType)
 	}
-	if mediaType == "" {
-		mediaType = w.MediaType
+	if said == "" && (isIndex(called) || isManifest(called)) {
+		said = called
 	}
 	switch {
-	case w.Manifests != nil && (mediaType == "" || isIndex(mediaType)):
-		return indexDocument(&w, mediaType)
-	case w.Config != nil && w.Layers != nil && (mediaType == "" || isManifest(mediaType)):
-		return manifestDocument(&w, mediaType)
+	case w.Manifests != nil && (said == "" || isIndex(said)):
+		return indexDocument(&w, said)
+	case w.Config != nil && w.Layers != nil && (said == "" || isManifest(said)):
+		return manifestDocument(&w, said)
 	}
-	return nil, fmt.Errorf("the manifest (media type %.100q) is neither an index nor an image", mediaType)
+	return nil, fmt.Errorf("the manifest (media type %.100q) is neither an index nor an image", said)
+}
+
+// canonical is a media type in lower case and without parameters, neither of which tell types apart (RFC 9110 §8.3.1).
+func canonical(mediaType string) string {
+	if plain, _, err := mime.ParseMediaType(mediaType); err == nil {
+		return plain
+	}
+	plain, _, _ := strings.Cut(mediaType, ";")
+	return strings.ToLower(strings.TrimSpace(plain))
 }
 
 func indexDocument(w *wire, mediaType string) (*Document, error) {
@@ -141,23 +153,49 @@ func ParseConfig(data []byte) (*imagespec.Image, error) {
 	return config, nil
 }
 
-// CheckLayers says which layer is not a part of a filesystem.
+// CheckLayers says which layer is not a part of a filesystem, or is compressed in a way that Kiln does not read.
 func CheckLayers(layers []imagespec.Descriptor) error {
 	for i, l := range layers {
+		mediaType := canonical(l.MediaType)
+		tar := strings.LastIndex(mediaType, "tar")
 		switch {
-		case strings.Contains(l.MediaType, "nondistributable"), strings.Contains(l.MediaType, ".foreign."):
+		case strings.Contains(mediaType, "nondistributable"), strings.Contains(mediaType, ".foreign."):
 			return fmt.Errorf("layer %d is not distributed with the image (%.100q)", i, l.MediaType)
-		case !strings.Contains(l.MediaType, "tar") || strings.Contains(l.MediaType, "encrypted"):
+		case tar < 0 || strings.Contains(mediaType, "encrypted"):
 			return fmt.Errorf("layer %d is no filesystem layer that Kiln knows (%.100q)", i, l.MediaType)
+		}
+		if !readable(mediaType[tar+len("tar"):]) {
+			return fmt.Errorf("layer %d is compressed as %.100q, and Kiln reads gzip and zstd: make the image again with one of them", i, l.MediaType)
 		}
 	}
 	return nil
 }
 
+// readable says whether Kiln reads what follows "tar" in a layer's media type: "", "+gzip", Docker's ".gzip".
+func readable(suffix string) bool {
+	first, _, _ := strings.Cut(strings.TrimLeft(suffix, "+."), "+")
+	switch first {
+	case "", "gzip", "gz", "zstd", "zst":
+		return true
+	}
+	return false
+}
+
+// IsDocument says that mediaType is that of an index or a manifest, rather than of a config or a layer.
+func IsDocument(mediaType string) bool { return isIndex(mediaType) || isManifest(mediaType) }
+
 func isIndex(mediaType string) bool {
-	return mediaType == imagespec.MediaTypeImageIndex || mediaType == DockerList
+	switch canonical(mediaType) {
+	case imagespec.MediaTypeImageIndex, DockerList:
+		return true
+	}
+	return false
 }
 
 func isManifest(mediaType string) bool {
-	return mediaType == imagespec.MediaTypeImageManifest || mediaType == DockerManifest
+	switch canonical(mediaType) {
+	case imagespec.MediaTypeImageManifest, DockerManifest:
+		return true
+	}
+	return false
 }

@@ -89,8 +89,10 @@ func TestParseDocumentRefuses(t *testing.T) {
 		{"schema 1", `{"schemaVersion":1,"fsLayers":[]}`, "", "old schema 1"},
 		{"another schema version", `{"schemaVersion":3,"manifests":[]}`, "", "schema version 3"},
 		{"an index that is an image, too", `{"schemaVersion":2,"manifests":[],"layers":[],"config":` + d + `}`, "", "index and an image at once"},
-		{"an image served as an index", `{"schemaVersion":2,"config":` + d + `,"layers":[]}`, imagespec.MediaTypeImageIndex, "neither an index nor an image"},
-		{"a type that is not the one served", `{"schemaVersion":2,"mediaType":"` + DockerList + `","manifests":[]}`, imagespec.MediaTypeImageIndex, "is served as"},
+		{"an image listed as an index", `{"schemaVersion":2,"config":` + d + `,"layers":[]}`, imagespec.MediaTypeImageIndex, "neither an index nor an image"},
+		{"an index that is listed as an image", `{"schemaVersion":2,"mediaType":"` + DockerList + `","manifests":[]}`, imagespec.MediaTypeImageManifest, "is listed as"},
+		{"an image that says it is an index", `{"schemaVersion":2,"mediaType":"` + DockerList + `","config":` + d + `,"layers":[]}`, "", "neither an index nor an image"},
+		{"a type that is neither", `{"schemaVersion":2,"mediaType":"application/vnd.oci.artifact.manifest.v1+json","config":` + d + `,"layers":[]}`, "", "neither an index nor an image"},
 		{"a digest that is none", `{"schemaVersion":2,"manifests":[{"digest":"sha256:12","size":1}]}`, "", "manifest 0"},
 		{"a negative size", `{"schemaVersion":2,"manifests":[` + strings.Replace(d, `"size":1`, `"size":-1`, 1) + `]}`, "", "negative size"},
 		{"neither", `{"schemaVersion":2}`, "", "neither an index nor an image"},
@@ -105,14 +107,69 @@ func TestParseDocumentRefuses(t *testing.T) {
 	}
 }
 
+// RFC 9110 §8.3.1: types are compared without regard to case or parameters. What a document says of itself, or shows, is believed.
+func TestParseDocumentBelievesWhatADocumentSays(t *testing.T) {
+	const d = `{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":1}`
+	image := func(mediaType string) string {
+		return `{"schemaVersion":2,` + mediaType + `"config":` + d + `,"layers":[` + d + `]}`
+	}
+	const docker, oci = `"mediaType":"` + DockerManifest + `",`, `"mediaType":"` + imagespec.MediaTypeImageManifest + `",`
+	for _, tt := range []struct{ name, data, called, want string }{
+		{"with a parameter", image(oci), imagespec.MediaTypeImageManifest + "; charset=utf-8", imagespec.MediaTypeImageManifest},
+		{"with a parameter that is none", image(oci), imagespec.MediaTypeImageManifest + "; =", imagespec.MediaTypeImageManifest},
+		{"in another case", image(oci), strings.ToUpper(imagespec.MediaTypeImageManifest), imagespec.MediaTypeImageManifest},
+		{"called JSON", image(oci), "application/json", imagespec.MediaTypeImageManifest},
+		{"called bytes", image(docker), "application/octet-stream", DockerManifest},
+		{"called text", image(""), "text/plain; charset=utf-8", imagespec.MediaTypeImageManifest},
+		{"OCI called Docker", image(oci), DockerManifest, imagespec.MediaTypeImageManifest},
+		{"Docker called OCI", image(docker), imagespec.MediaTypeImageManifest, DockerManifest},
+		{"not saying", image(""), "", imagespec.MediaTypeImageManifest},
+		{"not saying, called Docker", image(""), DockerManifest, DockerManifest},
+		{"saying it in another case", image(`"mediaType":"Application/vnd.OCI.image.manifest.v1+json ; a=b",`), "", imagespec.MediaTypeImageManifest},
+		{"an index called a list", `{"schemaVersion":2,"mediaType":"` + imagespec.MediaTypeImageIndex + `","manifests":[` + d + `]}`, DockerList, imagespec.MediaTypeImageIndex},
+		{"an index that does not say", `{"schemaVersion":2,"manifests":[]}`, "text/plain", imagespec.MediaTypeImageIndex},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			doc, err := ParseDocument([]byte(tt.data), tt.called)
+			if err != nil || doc.MediaType != tt.want {
+				t.Errorf("got %+v, %v; want one of type %s", doc, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestAnIndexMayCallItsManifestsInAnotherCase(t *testing.T) {
+	c := content{}
+	amd := c.image(t, "linux/amd64", "layer")
+	amd.MediaType = strings.ToUpper(amd.MediaType) + "; charset=utf-8"
+	inner := c.index(t, amd)
+	inner.MediaType = "Application/Vnd.oci.image.INDEX.v1+json"
+	got, err := Resolve(context.Background(), c.fetch, "example.com/i:1", c.index(t, inner), "linux/amd64")
+	if err != nil || got.GetManifest() != string(amd.Digest) {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestALayerOfAnotherCompressionIsRefusedByName(t *testing.T) {
+	for _, suffix := range []string{"+xz", "+bzip2", "+lz4", ".xz", "+XZ; a=b"} {
+		mediaType := imagespec.MediaTypeImageLayer + suffix
+		err := CheckLayers([]imagespec.Descriptor{{MediaType: mediaType}})
+		if err == nil || !strings.Contains(err.Error(), mediaType) || !strings.Contains(err.Error(), "gzip and zstd") {
+			t.Errorf("%s: got %v", mediaType, err)
+		}
+	}
+}
+
 func TestCheckLayers(t *testing.T) {
 	for mediaType, good := range map[string]bool{
 		imagespec.MediaTypeImageLayer: true, imagespec.MediaTypeImageLayerGzip: true, imagespec.MediaTypeImageLayerZstd: true, DockerLayer: true,
-		"application/vnd.docker.image.rootfs.diff.tar":              true,
-		"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip": false,
-		"application/vnd.oci.image.layer.nondistributable.v1.tar":   false,
-		"application/vnd.oci.image.layer.v1.tar+gzip+encrypted":     false,
-		"application/vnd.cncf.helm.chart.content.v1":                false,
+		"application/vnd.docker.image.rootfs.diff.tar":               true,
+		"application/vnd.docker.image.rootfs.diff.tar.zstd":          true,
+		"application/vnd.OCI.image.layer.v1.tar+GZIP; charset=utf-8": true,
+		"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip":  false,
+		"application/vnd.oci.image.layer.nondistributable.v1.tar":    false,
+		"application/vnd.oci.image.layer.v1.tar+gzip+encrypted":      false,
+		"application/vnd.cncf.helm.chart.content.v1":                 false,
 	} {
 		if err := CheckLayers([]imagespec.Descriptor{{MediaType: mediaType}}); (err == nil) != good {
 			t.Errorf("%s: got %v", mediaType, err)
