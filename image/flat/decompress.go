@@ -1,34 +1,13 @@
 package flat
 
 import (
-	"bufio"
-	"bytes"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
+	"github.com/kiln-farm/kiln/image/compress"
 )
 
-// decompress tells the compression of a layer by its first bytes: gzip (RFC 1952), zstd (RFC 8878), or none.
+// decompress undoes the compression of a layer, which its first bytes tell: what media types say of it is often wrong.
 func decompress(r io.Reader) (io.ReadCloser, error) {
-	buffered := bufio.NewReaderSize(r, 256<<10)
-	head, err := buffered.Peek(4)
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(buffered)
-		if err != nil {
-			return nil, err
-		}
-		return z, nil
-	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(128<<20))
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	}
-	return io.NopCloser(buffered), nil
+	plain, _, err := compress.NewReader(r)
+	return plain, err
 }

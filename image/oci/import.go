@@ -2,7 +2,6 @@ package oci
 
 import (
 	"archive/tar"
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,10 +9,8 @@ import (
 	"path"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/image/compress"
 )
 
 const (
@@ -29,11 +26,11 @@ const (
 // compressed. Blobs are stored as they pass and verified; names are written last, when everything is known to be
 // there, so that a bad archive leaves no name behind. An image of the same name is replaced.
 func Import(ctx context.Context, blobs cache.Blobs, store cache.Store, r io.Reader) ([]string, error) {
-	plain, done, err := decompress(r)
+	plain, _, err := compress.NewReader(r)
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
-	defer done()
+	defer plain.Close()
 	a, err := readArchive(ctx, blobs, plain)
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
@@ -222,28 +219,4 @@ func (a *archive) size(ctx context.Context, d cache.Digest) (int64, error) {
 		return 0, err
 	}
 	return f.Size, f.Close()
-}
-
-// decompress undoes what a shell pipe may have done to an archive.
-func decompress(r io.Reader) (plain io.Reader, done func(), err error) {
-	buffered := bufio.NewReaderSize(r, 256<<10)
-	magic, err := buffered.Peek(4)
-	if err != nil && err != io.EOF {
-		return nil, nil, err
-	}
-	switch {
-	case len(magic) >= 2 && magic[0] == 0x1f && magic[1] == 0x8b: // RFC 1952 §2.3.1
-		z, err := gzip.NewReader(buffered)
-		if err != nil {
-			return nil, nil, err
-		}
-		return z, func() { _ = z.Close() }, nil
-	case string(magic) == "\x28\xb5\x2f\xfd": // RFC 8878 §3.1.1
-		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
-		if err != nil {
-			return nil, nil, err
-		}
-		return z, z.Close, nil
-	}
-	return buffered, func() {}, nil
 }

@@ -13,6 +13,7 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/image/compress"
 )
 
 // dockerEntry is an image in the manifest.json of "docker save" (moby, image/spec/v1.2.md).
@@ -104,16 +105,14 @@ func (a *archive) dockerLayer(ctx context.Context, name string, promised digest.
 	if blob == want {
 		return layer, nil
 	}
-	compression, err := compressionOf(f)
+	plain, compression, err := compress.NewReader(f.Section(0, f.Size))
 	if err != nil {
 		return none, err
 	}
-	layer.MediaType += compression
-	plain, done, err := decompress(f.Section(0, f.Size))
-	if err != nil {
-		return none, err
+	defer plain.Close()
+	if compression != "" {
+		layer.MediaType += "+" + compression
 	}
-	defer done()
 	h := sha256.New()
 	if _, err := io.Copy(h, plain); err != nil {
 		return none, err
@@ -122,19 +121,4 @@ func (a *archive) dockerLayer(ctx context.Context, name string, promised digest.
 		return none, fmt.Errorf("%w: the image's config promises %s, the archive holds %s", cache.ErrMismatch, want, got)
 	}
 	return layer, nil
-}
-
-// compressionOf is the suffix of a layer's media type, by its first bytes.
-func compressionOf(r io.ReaderAt) (string, error) {
-	var magic [4]byte
-	if n, err := r.ReadAt(magic[:], 0); err != nil && (err != io.EOF || n == 0) {
-		return "", err
-	}
-	switch {
-	case magic[0] == 0x1f && magic[1] == 0x8b:
-		return "+gzip", nil
-	case string(magic[:]) == "\x28\xb5\x2f\xfd":
-		return "+zstd", nil
-	}
-	return "", nil
 }

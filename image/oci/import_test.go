@@ -98,7 +98,7 @@ func dockerArchive(t *testing.T, layer []byte) []file {
 
 func TestImportDockerSave(t *testing.T) {
 	plain := archiveOf(t, dockerArchive(t, []byte("layer"))...)
-	for name, data := range map[string][]byte{"plain": plain, "compressed": gzipped(t, plain)} {
+	for name, data := range map[string][]byte{"plain": plain, "compressed": gzipped(t, plain), "compressed and padded": append(gzipped(t, plain), make([]byte, 512)...)} {
 		t.Run(name, func(t *testing.T) {
 			d := openDir(t)
 			got, err := Import(context.Background(), d, d, bytes.NewReader(data))
@@ -152,6 +152,8 @@ func TestImportRefuses(t *testing.T) {
 		{"images without names", archiveOf(t, c.layout(t, amd)...), "no image in the archive has a name"},
 		{"a name that is none", archiveOf(t, c.layout(t, withName(amd, annotationImageName, "../x"))...), `"../x" is no image reference`},
 		{"a truncated archive", archiveOf(t, good...)[:1600], "unexpected EOF"},
+		{"an archive that is compressed with xz", []byte("\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4\x46"), "compressed with xz"},
+		{"a docker layer that is compressed with lz4", archiveOf(t, dockerArchive(t, []byte("\x04\x22\x4d\x18\x64\x40\xa7"))...), "layer one/layer.tar: it is compressed with lz4"},
 		{"a mislabelled docker layer", archiveOf(t, dockerArchive(t, []byte("another"))...), "the image's config promises"},
 		{"a docker archive without its layer", archiveOf(t, slices.DeleteFunc(dockerArchive(t, nil), func(f file) bool { return f.name == "one/layer.tar" })...), "the archive lacks one/layer.tar"},
 		{"links in a circle", archiveOf(t, append(slices.DeleteFunc(dockerArchive(t, nil), func(f file) bool { return f.name == "one/layer.tar" }), file{name: "one/layer.tar", link: "../two/layer.tar"})...), "the archive lacks one/layer.tar"},
