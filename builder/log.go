@@ -28,7 +28,7 @@ type stepLog struct {
 	num  uint64
 
 	mu       sync.Mutex
-	draft    *cache.Draft
+	draft    cache.Draft
 	stored   int
 	pending  []string
 	bytes    int

@@ -48,12 +48,27 @@ type Store interface {
 	Delete(ctx context.Context, key Key) error
 }
 
+// Draft is a blob in the making. Commit or CommitAs gives the blob its name; Abort after either does nothing, so that
+// it can be deferred. After a fault nothing is kept. One goroutine at a time may use a draft.
+type Draft interface {
+	io.Writer
+	io.ReaderFrom
+	// Size is how many bytes were written so far.
+	Size() int64
+	// Commit stores what was written and returns its digest and size.
+	Commit() (Digest, int64, error)
+	// CommitAs is Commit for bytes that must have digest want: ErrMismatch, and nothing stored, when they have not.
+	CommitAs(want Digest) (int64, error)
+	// Abort drops what was written.
+	Abort()
+}
+
 // Blobs is what steps read and write: whole, verified, local files.
 type Blobs interface {
 	// Open returns the blob, fetched first if it must be. ErrNotFound when nobody has it.
 	Open(ctx context.Context, d Digest) (*File, error)
 	// Create starts a blob whose digest is known only at its end.
-	Create(ctx context.Context) (*Draft, error)
+	Create(ctx context.Context) (Draft, error)
 	// Scratch is a file for what a step cannot hold in memory. It has no name and is gone when it is closed.
 	Scratch(ctx context.Context) (*os.File, error)
 	// MissingBlobs returns those of digests that Open would not find, in their order.

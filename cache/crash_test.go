@@ -151,10 +151,11 @@ func TestKilledWritersLeaveOnlyWholeValues(t *testing.T) {
 
 func TestSweepLeavesDraftsOfTheLiving(t *testing.T) {
 	d := openDir(t)
-	draft, err := d.Create(context.Background())
+	begun, err := d.Create(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
+	draft := begun.(*draft)
 	defer draft.Abort()
 	old := time.Now().Add(-2 * staleAge)
 	if err := os.Chtimes(draft.file.Name(), old, old); err != nil {

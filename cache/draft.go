@@ -16,10 +16,8 @@ const (
 	blobMode    = 0o444
 )
 
-// Draft is a blob in the making: bytes are hashed and written to a temporary file in one pass. Commit or
-// CommitAs gives the blob its name; Abort after either does nothing, so that it can be deferred. One goroutine
-// at a time may use a draft.
-type Draft struct {
+// draft implements Draft: bytes are hashed and written to a temporary file in one pass.
+type draft struct {
 	ctx  context.Context
 	dir  *Dir
 	file *os.File
@@ -29,15 +27,12 @@ type Draft struct {
 	size int64 // bytes written so far, those in buf included
 	err  error // the first fault: nothing is kept after it
 	done bool
-
-	// committed is called with the verified blob before its draft counts as committed; nil for none.
-	committed func(Digest, int64) error
 }
 
 var errDraftDone = errors.New("the draft is committed or aborted")
 
 // Create implements Blobs.
-func (d *Dir) Create(ctx context.Context) (*Draft, error) {
+func (d *Dir) Create(ctx context.Context) (Draft, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -45,14 +40,14 @@ func (d *Dir) Create(ctx context.Context) (*Draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Draft{ctx: ctx, dir: d, file: f, hash: sha256.New(), buf: d.buffers.Get().(*[]byte)}, nil
+	return &draft{ctx: ctx, dir: d, file: f, hash: sha256.New(), buf: d.buffers.Get().(*[]byte)}, nil
 }
 
-// Size is how many bytes were written so far.
-func (w *Draft) Size() int64 { return w.size }
+// Size implements Draft.
+func (w *draft) Size() int64 { return w.size }
 
 // Write implements io.Writer.
-func (w *Draft) Write(p []byte) (int, error) {
+func (w *draft) Write(p []byte) (int, error) {
 	if err := w.usable(); err != nil {
 		return 0, err
 	}
@@ -80,7 +75,7 @@ func (w *Draft) Write(p []byte) (int, error) {
 }
 
 // ReadFrom implements io.ReaderFrom: r is read straight into the draft's buffer.
-func (w *Draft) ReadFrom(r io.Reader) (total int64, err error) {
+func (w *draft) ReadFrom(r io.Reader) (total int64, err error) {
 	for {
 		if err := w.usable(); err != nil {
 			return total, err
@@ -103,11 +98,11 @@ func (w *Draft) ReadFrom(r io.Reader) (total int64, err error) {
 	}
 }
 
-// Commit stores what was written and returns its digest and size.
-func (w *Draft) Commit() (Digest, int64, error) { return w.commit(Digest{}) }
+// Commit implements Draft.
+func (w *draft) Commit() (Digest, int64, error) { return w.commit(Digest{}) }
 
-// CommitAs is Commit for bytes that must have digest want: ErrMismatch, and nothing stored, when they have not.
-func (w *Draft) CommitAs(want Digest) (int64, error) {
+// CommitAs implements Draft.
+func (w *draft) CommitAs(want Digest) (int64, error) {
 	if want.IsZero() {
 		w.Abort()
 		return 0, fmt.Errorf("store a blob as no digest: %w", ErrMismatch)
@@ -116,8 +111,8 @@ func (w *Draft) CommitAs(want Digest) (int64, error) {
 	return size, err
 }
 
-// Abort drops what was written.
-func (w *Draft) Abort() {
+// Abort implements Draft.
+func (w *draft) Abort() {
 	if w.done {
 		return
 	}
@@ -127,7 +122,7 @@ func (w *Draft) Abort() {
 	w.dir.discard(w.file)
 }
 
-func (w *Draft) commit(want Digest) (Digest, int64, error) {
+func (w *draft) commit(want Digest) (Digest, int64, error) {
 	if err := w.usable(); err != nil {
 		w.Abort()
 		return Digest{}, 0, err
@@ -143,15 +138,10 @@ func (w *Draft) commit(want Digest) (Digest, int64, error) {
 	if err := w.dir.adopt(w.file, digest); err != nil {
 		return Digest{}, 0, w.dir.writeError("store blob "+digest.String(), err)
 	}
-	if w.committed != nil {
-		if err := w.committed(digest, w.size); err != nil {
-			return Digest{}, 0, err
-		}
-	}
 	return digest, w.size, nil
 }
 
-func (w *Draft) usable() error {
+func (w *draft) usable() error {
 	if w.done {
 		return errDraftDone
 	}
@@ -161,13 +151,13 @@ func (w *Draft) usable() error {
 	return w.err
 }
 
-func (w *Draft) flush() error {
+func (w *draft) flush() error {
 	err := w.emit((*w.buf)[:w.used])
 	w.used = 0
 	return err
 }
 
-func (w *Draft) emit(p []byte) error {
+func (w *draft) emit(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}

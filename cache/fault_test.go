@@ -14,10 +14,11 @@ import (
 
 func TestFullDiskIsASentenceAndLeavesNothing(t *testing.T) {
 	d := openDir(t)
-	draft, err := d.Create(context.Background())
+	begun, err := d.Create(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
+	draft := begun.(*draft)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Skip("there is no /dev/full here")

@@ -94,13 +94,43 @@ func (t *ReadThrough) fetch(ctx context.Context, d Digest) error {
 }
 
 // Create implements Blobs.
-func (t *ReadThrough) Create(ctx context.Context) (*Draft, error) {
+func (t *ReadThrough) Create(ctx context.Context) (Draft, error) {
 	draft, err := t.local.Create(ctx)
 	if err != nil {
 		return nil, err
 	}
-	draft.committed = func(d Digest, size int64) error { return t.share(ctx, d, size) }
-	return draft, nil
+	return &sharedDraft{draft, t, ctx}, nil
+}
+
+// sharedDraft is a local draft that counts as committed when its blob is shared.
+type sharedDraft struct {
+	Draft
+	through *ReadThrough
+	ctx     context.Context
+}
+
+// Commit implements Draft.
+func (s *sharedDraft) Commit() (Digest, int64, error) {
+	d, size, err := s.Draft.Commit()
+	if err == nil {
+		err = s.through.share(s.ctx, d, size)
+	}
+	if err != nil {
+		return Digest{}, 0, err
+	}
+	return d, size, nil
+}
+
+// CommitAs implements Draft.
+func (s *sharedDraft) CommitAs(want Digest) (int64, error) {
+	size, err := s.Draft.CommitAs(want)
+	if err == nil {
+		err = s.through.share(s.ctx, want, size)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return size, nil
 }
 
 // share copies a local blob to the shared store.

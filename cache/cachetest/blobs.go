@@ -32,7 +32,7 @@ func RunBlobs(t *testing.T, open func(t *testing.T) cache.Blobs) {
 	}
 }
 
-func draftOf(t *testing.T, b cache.Blobs, value string) *cache.Draft {
+func draftOf(t *testing.T, b cache.Blobs, value string) cache.Draft {
 	t.Helper()
 	draft, err := b.Create(context.Background())
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 type writer struct {
 	*plan
 	ctx    context.Context
-	out    *cache.Draft
+	out    cache.Draft
 	bodies *fstree.Bodies
 	buf    []byte
 }

@@ -45,7 +45,7 @@ func Segment(ctx context.Context, blobs cache.Blobs, params step.SegmentParams, 
 }
 
 type segment struct {
-	heads   *cache.Draft
+	heads   cache.Draft
 	at      int64 // bytes written to heads
 	open    *files
 	records map[string]string

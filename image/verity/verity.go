@@ -71,7 +71,7 @@ type Writer struct {
 	options Options
 	hash    *hasher
 	block   []byte       // of data, not whole yet
-	lowest  *cache.Draft // the blocks of levels[0]
+	lowest  cache.Draft // the blocks of levels[0]
 	levels  []*level     // the lowest, which has the hashes of data, first
 	blocks  int64        // of data
 }
