@@ -231,15 +231,6 @@ func (r *ArtifactReader) take(d Digest) (*File, error) {
 	return f, err
 }
 
-// AbsentError is ErrNotFound with the digest of the blob that is not there.
-type AbsentError struct {
-	Digest Digest
-	Err    error
-}
-
-func (e *AbsentError) Error() string { return "blob " + e.Digest.String() + ": " + e.Err.Error() }
-func (e *AbsentError) Unwrap() error { return e.Err }
-
 func (r *ArtifactReader) give(f *File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,7 +14,32 @@ var (
 	ErrNotFound = errors.New("not in the cache")
 	// ErrMismatch: bytes on their way in are not the bytes that their digest promises. Nothing was kept.
 	ErrMismatch = errors.New("bytes do not match their digest")
+	// ErrUnavailable: the server of a store beyond a network failed, or did not answer, for as long as an operation is
+	// tried. Later it may go well.
+	ErrUnavailable = errors.New("the shared cache is not available")
+	// ErrRefused: the server refuses the operation, and will again: wrong credentials, no such bucket, no right to it.
+	ErrRefused = errors.New("the shared cache refuses")
 )
+
+// AbsentError is ErrNotFound with the digest of the blob that is not there.
+type AbsentError struct {
+	Digest Digest
+	Err    error
+}
+
+func (e *AbsentError) Error() string { return "blob " + e.Digest.String() + ": " + e.Err.Error() }
+func (e *AbsentError) Unwrap() error { return e.Err }
+
+// IgnoreNotFound is err, or nil when err is ErrNotFound.
+func IgnoreNotFound(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// MaxRecord is the size, in bytes, that the value of a key which is no blob's may have.
+const MaxRecord = 64 << 20
 
 // PutMode says what Put does when the key is there already.
 type PutMode int

@@ -19,11 +19,13 @@ func newDir(t *testing.T) *cache.Dir {
 
 func TestStores(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) cache.Store{
-		"directory":    func(t *testing.T) cache.Store { return newDir(t) },
-		"read-through": func(t *testing.T) cache.Store { return cache.NewReadThrough(newDir(t), newDir(t)) },
-		"verifying":    func(t *testing.T) cache.Store { return cache.NewVerifying(newDir(t)) },
-		"limited":      func(t *testing.T) cache.Store { return cache.NewLimited(newDir(t), 2) },
-		"traced":       func(t *testing.T) cache.Store { return cache.NewTraced(newDir(t), "test") },
+		"directory": func(t *testing.T) cache.Store { return newDir(t) },
+		"read-through": func(t *testing.T) cache.Store {
+			return cache.NewReadThrough(newDir(t), newDir(t), cache.ReadThroughOptions{})
+		},
+		"verifying": func(t *testing.T) cache.Store { return cache.NewVerifying(newDir(t)) },
+		"limited":   func(t *testing.T) cache.Store { return cache.NewLimited(newDir(t), 2) },
+		"traced":    func(t *testing.T) cache.Store { return cache.NewTraced(newDir(t), "test") },
 	} {
 		t.Run(name, func(t *testing.T) { cachetest.Run(t, open) })
 	}
@@ -31,8 +33,10 @@ func TestStores(t *testing.T) {
 
 func TestBlobs(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) cache.Blobs{
-		"directory":     func(t *testing.T) cache.Blobs { return newDir(t) },
-		"read-through":  func(t *testing.T) cache.Blobs { return cache.NewReadThrough(newDir(t), newDir(t)) },
+		"directory": func(t *testing.T) cache.Blobs { return newDir(t) },
+		"read-through": func(t *testing.T) cache.Blobs {
+			return cache.NewReadThrough(newDir(t), newDir(t), cache.ReadThroughOptions{})
+		},
 		"single flight": func(t *testing.T) cache.Blobs { return cache.NewSingleFlight(newDir(t)) },
 	} {
 		t.Run(name, func(t *testing.T) { cachetest.RunBlobs(t, open) })

@@ -50,25 +50,15 @@ func (d *Dir) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser,
 	if offset < 0 {
 		return nil, fmt.Errorf("read %s: negative offset %d", key, offset)
 	}
-	var f *os.File
-	var size int64
+	open := d.openRecord
 	if digest, ok := key.Digest(); ok {
-		blob, err := d.Open(ctx, digest)
-		if err != nil {
-			return nil, err
-		}
-		f, size = blob.File, blob.Size
-	} else {
-		var err error
-		if f, size, err = d.openRecord(ctx, key); err != nil {
-			return nil, err
-		}
+		open = func(ctx context.Context, _ Key) (*File, error) { return d.Open(ctx, digest) }
 	}
-	rest := max(size-offset, 0)
-	if n < 0 || n > rest {
-		n = rest
+	f, err := open(ctx, key)
+	if err != nil {
+		return nil, err
 	}
-	return &section{io.NewSectionReader(f, offset, n), f}, nil
+	return f.Range(offset, n), nil
 }
 
 // Put implements Store.
@@ -120,7 +110,7 @@ func (d *Dir) List(ctx context.Context, prefix string, f func(Entry) error) erro
 			return nil
 		}
 		key, ok := d.keyOf(path)
-		if !ok || !strings.HasPrefix(key.path, prefix) {
+		if !ok || !strings.HasPrefix(key.String(), prefix) {
 			return nil
 		}
 		info, err := entry.Info()
@@ -161,11 +151,11 @@ func (d *Dir) file(key Key) string {
 	if digest, ok := key.Digest(); ok {
 		return d.blobFile(digest)
 	}
-	return filepath.Join(d.root, filepath.FromSlash(key.path)) + recordSuffix
+	return filepath.Join(d.root, filepath.FromSlash(key.String())) + recordSuffix
 }
 
 func (d *Dir) blobFile(digest Digest) string {
-	return filepath.Join(d.root, filepath.FromSlash(BlobKey(digest).path))
+	return filepath.Join(d.root, filepath.FromSlash(BlobKey(digest).String()))
 }
 
 // keyOf undoes file. Files that are no value of the cache are not ok.
@@ -226,9 +216,4 @@ func fill(w io.Writer, r io.Reader, size int64) error {
 		err = fmt.Errorf("%d of %d bytes: %w", n, size, io.ErrUnexpectedEOF)
 	}
 	return err
-}
-
-type section struct {
-	*io.SectionReader
-	io.Closer
 }

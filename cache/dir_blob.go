@@ -50,9 +50,9 @@ func (d *Dir) present(ctx context.Context, key Key) (bool, error) {
 	if digest, ok := key.Digest(); ok {
 		return d.presentBlob(ctx, digest)
 	}
-	f, _, err := d.openRecord(ctx, key)
+	f, err := d.openRecord(ctx, key)
 	if err != nil {
-		return false, ignoreNotFound(err)
+		return false, IgnoreNotFound(err)
 	}
 	return true, f.Close()
 }
@@ -60,16 +60,9 @@ func (d *Dir) present(ctx context.Context, key Key) (bool, error) {
 func (d *Dir) presentBlob(ctx context.Context, digest Digest) (bool, error) {
 	f, err := d.Open(ctx, digest)
 	if err != nil {
-		return false, ignoreNotFound(err)
+		return false, IgnoreNotFound(err)
 	}
 	return true, f.Close()
-}
-
-func ignoreNotFound(err error) error {
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	return err
 }
 
 // absent returns those of items that are not present, in their order, asking for several at once.

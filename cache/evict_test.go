@@ -40,7 +40,7 @@ func TestTheLocalDiskStaysWithinItsLimit(t *testing.T) {
 	if err := os.Chtimes(dir.blobFile(old[0]), now.Add(-200*time.Hour), now.Add(-200*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if err := evictOnce(ctx, dir, 20_000, now); err != nil {
+	if err := Evict(ctx, dir, 20_000, now); err != nil {
 		t.Fatal(err)
 	}
 	if missing, _ := dir.MissingBlobs(ctx, old); len(missing) != 0 {
@@ -52,7 +52,7 @@ func TestTheLocalDiskStaysWithinItsLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := evictOnce(ctx, dir, 10_000, now); err != nil {
+	if err := Evict(ctx, dir, 10_000, now); err != nil {
 		t.Fatal(err)
 	}
 	missing, err := dir.MissingBlobs(ctx, old)
@@ -68,33 +68,4 @@ func TestTheLocalDiskStaysWithinItsLimit(t *testing.T) {
 	if data := make([]byte, 1000); func() int { n, _ := open.ReadAt(data, 0); return n }() != 1000 {
 		t.Error("an open file cannot be read any more")
 	}
-}
-
-func FuzzSeekTable(f *testing.F) {
-	var packed bytes.Buffer
-	if err := pack(&packed, bytes.NewReader(bytes.Repeat([]byte("kiln "), 500_000))); err != nil {
-		f.Fatal(err)
-	}
-	b := packed.Bytes()
-	size, err := seekTableSize(b[len(b)-seekFooter:])
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b[int64(len(b))-size:], int64(len(b)))
-	f.Fuzz(func(t *testing.T, last []byte, stored int64) {
-		frames, err := parseSeekTable(last, stored)
-		if err != nil {
-			return
-		}
-		var at, plain int64
-		for i, frame := range frames {
-			if frame.stored != at || frame.plain != plain || frame.size <= 0 || frame.length <= 0 {
-				t.Fatalf("frame %d does not follow the one before", i)
-			}
-			at, plain = at+frame.size, plain+frame.length
-		}
-		if at+int64(len(last)) != stored {
-			t.Fatal("the frames do not fill the object")
-		}
-	})
 }

@@ -35,7 +35,7 @@ func TestSmallBlobsAreReadPastAFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	through := NewReadThrough(local, shared)
+	through := NewReadThrough(local, shared, ReadThroughOptions{})
 	put := func(n int) Digest {
 		data := bytes.Repeat([]byte{7}, n)
 		d := SumBytes(data)

@@ -49,6 +49,9 @@ func NameKey(reference string) Key { return Key{NamePrefix + escapePath(referenc
 // BuildKey is where the record of a finished build is.
 func BuildKey(team, id string) Key { return Key{BuildPrefix + escape(team) + "/" + escape(id)} }
 
+// BuildsOf is the prefix of the keys of a team's builds.
+func BuildsOf(team string) string { return BuildPrefix + escape(team) + "/" }
+
 // BootKey is where the boots of a machine are, by its name, or its MAC when it has none.
 func BootKey(machine string) Key { return Key{BootPrefix + escape(machine)} }
 

@@ -22,7 +22,7 @@ func (t *ReadThrough) inMemory(ctx context.Context, d Digest) (*File, error) {
 		return nil, fmt.Errorf("make a file in memory: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), d.String())
-	sum := newChecked(io.LimitReader(r, maxInMemory), d) // a longer one has another digest
+	sum := VerifyReader(io.LimitReader(r, maxInMemory), d) // a longer one has another digest
 	n, err := io.Copy(f, sum)
 	if err != nil {
 		f.Close()

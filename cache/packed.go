@@ -114,6 +114,11 @@ func unpack(body io.ReadCloser) (io.ReadCloser, error) {
 	return &unpacked{decoder, body}, nil
 }
 
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
 type unpacked struct {
 	decoder *zstd.Decoder
 	body    io.Closer
@@ -211,7 +216,7 @@ func (s *S3) packedRange(ctx context.Context, key Key, offset, n int64) (io.Read
 	if _, err := io.CopyN(io.Discard, r, offset-first.plain); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	return &checkedBlob{io.LimitReader(r, n), r}, nil
+	return &readCloser{io.LimitReader(r, n), r}, nil
 }
 
 // seekTable fetches and reads the seek table: its end, which says how long it is, then the whole.

@@ -85,7 +85,7 @@ func planPrune(entries []Entry, keep map[Key]bool, maxSize int64) []Entry {
 		}
 	}
 	slices.SortFunc(candidates, func(a, b Entry) int {
-		return cmp.Or(a.LastUse.Compare(b.LastUse), cmp.Compare(b.Size, a.Size), strings.Compare(a.Key.path, b.Key.path))
+		return cmp.Or(a.LastUse.Compare(b.LastUse), cmp.Compare(b.Size, a.Size), strings.Compare(a.Key.String(), b.Key.String()))
 	})
 	n := 0
 	for n < len(candidates) && total > maxSize {
@@ -97,7 +97,7 @@ func planPrune(entries []Entry, keep map[Key]bool, maxSize int64) []Entry {
 
 func expendable(k Key) bool {
 	for _, prefix := range []string{BlobPrefix, ResultPrefix, ArtifactPrefix} {
-		if strings.HasPrefix(k.path, prefix) {
+		if strings.HasPrefix(k.String(), prefix) {
 			return true
 		}
 	}

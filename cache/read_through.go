@@ -18,19 +18,30 @@ import (
 // they are first read, verified on their way, each once however many ask; new ones are stored in both before
 // their draft counts as committed. Records always come from the shared store, since others change them there.
 type ReadThrough struct {
-	local   *Dir
+	local   Local
 	shared  Store
-	file    func(context.Context, *File) error // stores a verified file in shared; nil: Put does
-	strict  bool                               // a blob is missing when shared misses it, whatever is here
+	opts    ReadThroughOptions
 	flights flights
 
 	mu      sync.Mutex
 	damaged map[Digest]bool // blobs of which shared was seen to have other bytes: a new copy replaces them
 }
 
+// Local is a store on the local disk.
+type Local interface {
+	Store
+	Blobs
+}
+
+// ReadThroughOptions say what else a ReadThrough does; none need be set.
+type ReadThroughOptions struct {
+	Upload func(context.Context, *File) error // stores a verified local file in the shared store; nil: Put does
+	Strict bool                               // a blob is missing when the shared store misses it, whatever is here
+}
+
 // NewReadThrough puts local in front of shared.
-func NewReadThrough(local *Dir, shared Store) *ReadThrough {
-	return &ReadThrough{local: local, shared: shared}
+func NewReadThrough(local Local, shared Store, opts ReadThroughOptions) *ReadThrough {
+	return &ReadThrough{local: local, shared: shared, opts: opts}
 }
 
 // Open implements Blobs.
@@ -142,10 +153,10 @@ func (t *ReadThrough) share(ctx context.Context, d Digest, size int64) error {
 	defer f.Close()
 	if t.condemned(d) {
 		err = t.shared.Put(ctx, BlobKey(d), f.Section(0, f.Size), size, Replace)
-	} else if t.file != nil {
+	} else if t.opts.Upload != nil {
 		var absent []Key
 		if absent, err = t.shared.Missing(ctx, []Key{BlobKey(d)}); err == nil && len(absent) > 0 {
-			err = t.file(ctx, f)
+			err = t.opts.Upload(ctx, f)
 		}
 	} else {
 		err = t.shared.Put(ctx, BlobKey(d), f, size, IfAbsent)
@@ -191,7 +202,7 @@ func (t *ReadThrough) Scratch(ctx context.Context) (*os.File, error) { return t.
 // MissingBlobs implements Blobs.
 func (t *ReadThrough) MissingBlobs(ctx context.Context, digests []Digest) ([]Digest, error) {
 	missing := slices.Clone(digests)
-	if !t.strict {
+	if !t.opts.Strict {
 		var err error
 		if missing, err = t.local.MissingBlobs(ctx, digests); err != nil || len(missing) == 0 {
 			return nil, err
@@ -225,11 +236,7 @@ func (t *ReadThrough) Get(ctx context.Context, key Key, offset, n int64) (io.Rea
 	if err != nil {
 		return nil, err
 	}
-	rest := max(f.Size-offset, 0)
-	if n < 0 || n > rest {
-		n = rest
-	}
-	return &section{f.Section(offset, n), f}, nil
+	return f.Range(offset, n), nil
 }
 
 // Put implements Store.

@@ -30,25 +30,25 @@ func appendTrailer(b []byte, sum uint32, size int64) []byte {
 	return binary.LittleEndian.AppendUint64(b, uint64(size))
 }
 
-// openRecord opens the value of a key that is no blob's; size is without the trailer.
-func (d *Dir) openRecord(ctx context.Context, key Key) (f *os.File, size int64, err error) {
+// openRecord opens the value of a key that is no blob's, without the trailer and without a digest.
+func (d *Dir) openRecord(ctx context.Context, key Key) (*File, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	f, err = os.Open(d.file(key))
+	f, err := os.Open(d.file(key))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, fmt.Errorf("%s: %w", key, ErrNotFound)
+		return nil, fmt.Errorf("%s: %w", key, ErrNotFound)
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("open %s: %w", key, err)
+		return nil, fmt.Errorf("open %s: %w", key, err)
 	}
-	size, err = checkRecord(f)
+	size, err := checkRecord(f)
 	if err != nil {
 		f.Close()
-		return nil, 0, fmt.Errorf("%s: %w", key, err)
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	touchRecord(f)
-	return f, size, nil
+	return &File{File: f, Size: size}, nil
 }
 
 // checkRecord returns the size of f's value, or ErrNotFound when f is no whole record.

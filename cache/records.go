@@ -14,9 +14,6 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-// maxRecord bounds, in bytes, what a record's reader allocates.
-const maxRecord = 64 << 20
-
 // GetResult reads what the step with that key produced. Like all readers of records here it gives ErrNotFound
 // for a record that does not parse, since whatever wrote it can write it again.
 func GetResult(ctx context.Context, s Store, key Digest) (*kilnv1.Result, error) {
@@ -56,7 +53,7 @@ func ListNames(ctx context.Context, s Store) ([]*kilnv1.Name, error) {
 		if err == nil {
 			names = append(names, name)
 		}
-		return ignoreNotFound(err)
+		return IgnoreNotFound(err)
 	})
 	slices.SortFunc(names, func(a, b *kilnv1.Name) int { return strings.Compare(a.GetReference(), b.GetReference()) })
 	return names, err
@@ -85,10 +82,10 @@ func PutRecord(ctx context.Context, s Store, key Key, m proto.Message) error {
 
 // ListBuilds returns a team's last builds, at most limit, newest first: ids of builds are time-ordered.
 func ListBuilds(ctx context.Context, s Store, team string, limit int) ([]*kilnv1.BuildRecord, error) {
-	var newest []string // ascending, at most limit
-	err := s.List(ctx, BuildPrefix+escape(team)+"/", func(e Entry) error {
-		at, _ := slices.BinarySearch(newest, e.Key.path)
-		newest = slices.Insert(newest, at, e.Key.path)
+	var newest []Key // ascending, at most limit
+	err := s.List(ctx, BuildsOf(team), func(e Entry) error {
+		at, _ := slices.BinarySearchFunc(newest, e.Key, func(a, b Key) int { return strings.Compare(a.String(), b.String()) })
+		newest = slices.Insert(newest, at, e.Key)
 		if len(newest) > limit {
 			newest = newest[1:]
 		}
@@ -98,9 +95,9 @@ func ListBuilds(ctx context.Context, s Store, team string, limit int) ([]*kilnv1
 		return nil, fmt.Errorf("list the builds of %s: %w", team, err)
 	}
 	var builds []*kilnv1.BuildRecord
-	for _, path := range slices.Backward(newest) {
-		b, err := getRecord(ctx, s, Key{path}, &kilnv1.BuildRecord{})
-		if err := ignoreNotFound(err); err != nil {
+	for _, key := range slices.Backward(newest) {
+		b, err := getRecord(ctx, s, key, &kilnv1.BuildRecord{})
+		if err := IgnoreNotFound(err); err != nil {
 			return nil, err
 		}
 		if b != nil {
@@ -147,7 +144,7 @@ func getRecord[M proto.Message](ctx context.Context, s Store, key Key, into M) (
 }
 
 func readRecord(ctx context.Context, s Store, key Key) ([]byte, error) {
-	r, err := s.Get(ctx, key, 0, maxRecord+1)
+	r, err := s.Get(ctx, key, 0, MaxRecord+1)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +153,7 @@ func readRecord(ctx context.Context, s Store, key Key) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
-	if len(data) > maxRecord {
+	if len(data) > MaxRecord {
 		return nil, fmt.Errorf("%s is larger than any record: %w", key, ErrNotFound)
 	}
 	return data, nil

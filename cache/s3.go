@@ -31,14 +31,6 @@ const (
 	s3LaterTimeout  = time.Second // the same for those who go on without: machines wait for them
 )
 
-// Errors of a store beyond a network that callers decide on.
-var (
-	// ErrUnavailable: the server failed, or did not answer, for as long as an operation is tried. Later it may go well.
-	ErrUnavailable = errors.New("the shared cache is not available")
-	// ErrRefused: the server refuses the operation, and will again: wrong credentials, no such bucket, no right to it.
-	ErrRefused = errors.New("the shared cache refuses")
-)
-
 // S3Config says where in which S3 server a cache is.
 type S3Config struct {
 	Endpoint string // host:port
@@ -206,9 +198,9 @@ func (s *S3) Check(ctx context.Context) error {
 // keep objects in files, too.
 func (s *S3) name(key Key) string {
 	if _, blob := key.Digest(); blob {
-		return s.cfg.Prefix + key.path
+		return s.cfg.Prefix + key.String()
 	}
-	return s.cfg.Prefix + key.path + recordSuffix
+	return s.cfg.Prefix + key.String() + recordSuffix
 }
 
 // keyOf undoes name.

@@ -51,7 +51,7 @@ func (s *S3) getRecord(ctx context.Context, key Key, offset, n int64) (io.ReadCl
 		if err != nil {
 			return nil, err
 		}
-		data, err := io.ReadAll(io.LimitReader(body, maxRecord+recordTrailer+1))
+		data, err := io.ReadAll(io.LimitReader(body, MaxRecord+recordTrailer+1))
 		if err = errors.Join(err, body.Close()); err != nil {
 			return nil, err
 		}
@@ -75,9 +75,9 @@ func (s *S3) getRecord(ctx context.Context, key Key, offset, n int64) (io.ReadCl
 	return io.NopCloser(bytes.NewReader(value)), nil
 }
 
-// checkStored reads a blob to its end: ErrMismatch when it has other bytes than its digest says. The sum is that of the
+// CheckStored reads a blob to its end: ErrMismatch when it has other bytes than its digest says. The sum is that of the
 // object's bytes, so that two readings can be compared, whatever they were taken for.
-func (s *S3) checkStored(ctx context.Context, d Digest) (sum []byte, err error) {
+func (s *S3) CheckStored(ctx context.Context, d Digest) (sum []byte, err error) {
 	body, header, err := s.stream(ctx, BlobKey(d), 0, -1)
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (s *S3) checkStored(ctx context.Context, d Digest) (sum []byte, err error) 
 	if err != nil {
 		return nil, errors.Join(err, body.Close())
 	}
-	_, err = io.Copy(io.Discard, newChecked(plain, d))
+	_, err = io.Copy(io.Discard, VerifyReader(plain, d))
 	if err == nil || errors.Is(err, ErrMismatch) {
 		_, rest := io.Copy(io.Discard, stored)
 		err = errors.Join(err, rest)

@@ -17,6 +17,7 @@ const (
 	s3Part = 8 << 20
 	// s3Whole is the size up to which a file is uploaded in one request.
 	s3Whole = 64 << 20
+	s3Copy  = 64 << 10
 )
 
 // errSource: what was to be stored could not be read to its end.
@@ -42,13 +43,13 @@ func (s *S3) Put(ctx context.Context, key Key, r io.Reader, size int64, mode Put
 		return fmt.Errorf("store %s: %w", key, err)
 	}
 	head = head[:n]
-	whole := newChecked(io.MultiReader(bytes.NewReader(head), r), digest)
+	whole := VerifyReader(io.MultiReader(bytes.NewReader(head), r), digest)
 	up := &upload{s: s, ctx: ctx, key: key}
 	if packable(head) {
 		up.meta = map[string]string{packedMeta: packedValue}
 		err = pack(up, whole)
 	} else {
-		_, err = io.CopyBuffer(up, struct{ io.Reader }{whole}, make([]byte, copyBuffer))
+		_, err = io.CopyBuffer(up, struct{ io.Reader }{whole}, make([]byte, s3Copy))
 	}
 	if err == nil {
 		err = up.finish()
@@ -87,8 +88,8 @@ func (s *S3) putRecord(ctx context.Context, key Key, r io.Reader, size int64, mo
 	if size >= 0 {
 		r = &exactly{r: r, left: size}
 	}
-	value, err := io.ReadAll(io.LimitReader(r, maxRecord+1))
-	if err == nil && len(value) > maxRecord {
+	value, err := io.ReadAll(io.LimitReader(r, MaxRecord+1))
+	if err == nil && len(value) > MaxRecord {
 		err = errors.New("it is larger than any record")
 	}
 	if err != nil {

@@ -44,7 +44,9 @@ func TestS3KeepsTheContractOfAStore(t *testing.T) {
 		return cache.NewVerifying(openS3(t, s, fmt.Sprint("p", n), ""))
 	}
 	cachetest.Run(t, open)
-	cachetest.RunBlobs(t, func(t *testing.T) cache.Blobs { return cache.NewReadThrough(newDir(t), open(t)) })
+	cachetest.RunBlobs(t, func(t *testing.T) cache.Blobs {
+		return cache.NewReadThrough(newDir(t), open(t), cache.ReadThroughOptions{})
+	})
 }
 
 // text compresses to about a third, noise does not.

@@ -18,8 +18,6 @@ const (
 	presenceLife     = 10 * time.Minute // that a blob is taken to be there still
 	presenceMost     = 1_000_000        // blobs, some 100 bytes each
 	evictEvery       = time.Minute
-	evictTo          = 90               // percent of the limit that eviction leaves
-	evictAge         = 10 * time.Minute // since its last use, then a blob may go
 )
 
 // SharedConfig says what the cache of one part of a farm is made of.
@@ -76,16 +74,17 @@ func OpenShared(ctx context.Context, cfg SharedConfig) (*Shared, error) {
 		s.presence = NewPresence(shared, presenceLife, presenceMost)
 		shared = s.presence
 	}
-	through := NewReadThrough(local, shared)
 	uploads := semaphore.NewWeighted(sharedUploads)
-	through.file = func(ctx context.Context, f *File) error {
-		if err := uploads.Acquire(ctx, 1); err != nil {
-			return err
-		}
-		defer uploads.Release(1)
-		return s.s3.PutFile(ctx, f)
-	}
-	through.strict = cfg.Presence
+	through := NewReadThrough(local, shared, ReadThroughOptions{
+		Strict: cfg.Presence,
+		Upload: func(ctx context.Context, f *File) error {
+			if err := uploads.Acquire(ctx, 1); err != nil {
+				return err
+			}
+			defer uploads.Release(1)
+			return s.s3.PutFile(ctx, f)
+		},
+	})
 	s.Store, s.Blobs = through, through
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
@@ -132,7 +131,7 @@ func (s *Shared) Recheck(ctx context.Context, d Digest) (gone bool, err error) {
 	var first []byte
 	for range 2 {
 		var sum []byte
-		if sum, err = s.s3.checkStored(ctx, d); !errors.Is(err, ErrMismatch) {
+		if sum, err = s.s3.CheckStored(ctx, d); !errors.Is(err, ErrMismatch) {
 			break
 		}
 		if first != nil && !bytes.Equal(first, sum) {
@@ -158,7 +157,7 @@ func (s *Shared) evict(ctx context.Context) {
 	ticker := time.NewTicker(evictEvery)
 	defer ticker.Stop()
 	for {
-		if err := evictOnce(ctx, s.local, s.cfg.MaxLocal, time.Now()); err != nil && ctx.Err() == nil {
+		if err := Evict(ctx, s.local, s.cfg.MaxLocal, time.Now()); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Warn("the local cache could not be kept within its limit; trying again", "directory", s.local.Path(), "error", err)
 		}
 		select {
@@ -167,32 +166,4 @@ func (s *Shared) evict(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// evictOnce removes the blobs that were not used for longest when there is more than the limit. What was used just
-// now stays: it may be on its way into the shared store.
-func evictOnce(ctx context.Context, local *Dir, limit int64, now time.Time) error {
-	var entries []Entry
-	var total int64
-	err := local.List(ctx, BlobPrefix, func(e Entry) error {
-		total += e.Size
-		if now.Sub(e.LastUse) > evictAge {
-			entries = append(entries, e)
-		}
-		return nil
-	})
-	if err != nil || total <= limit {
-		return err
-	}
-	var old int64
-	for _, e := range entries {
-		old += e.Size
-	}
-	// planPrune goes by the sum of what it is given.
-	for _, e := range planPrune(entries, nil, max(limit*evictTo/100-(total-old), 0)) {
-		if err := local.Delete(ctx, e.Key); err != nil {
-			return fmt.Errorf("evict: %w", err)
-		}
-	}
-	return nil
 }

@@ -29,7 +29,7 @@ func NewTraced(s Store, name string) Traced { return Traced{s, name} }
 
 // Get implements Store. The span ends when the reader is closed.
 func (t Traced) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
-	ctx, span := t.start(ctx, "cache.get", attribute.String("cache.key", key.path))
+	ctx, span := t.start(ctx, "cache.get", attribute.String("cache.key", key.String()))
 	r, err := t.inner.Get(ctx, key, offset, n)
 	if err != nil {
 		return nil, span.finish(err)
@@ -39,7 +39,7 @@ func (t Traced) Get(ctx context.Context, key Key, offset, n int64) (io.ReadClose
 
 // Put implements Store.
 func (t Traced) Put(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
-	ctx, span := t.start(ctx, "cache.put", attribute.String("cache.key", key.path), attribute.Int64("cache.bytes", size))
+	ctx, span := t.start(ctx, "cache.put", attribute.String("cache.key", key.String()), attribute.Int64("cache.bytes", size))
 	return span.finish(t.inner.Put(ctx, key, r, size, mode))
 }
 
@@ -59,7 +59,7 @@ func (t Traced) List(ctx context.Context, prefix string, f func(Entry) error) er
 
 // Delete implements Store.
 func (t Traced) Delete(ctx context.Context, key Key) error {
-	ctx, span := t.start(ctx, "cache.delete", attribute.String("cache.key", key.path))
+	ctx, span := t.start(ctx, "cache.delete", attribute.String("cache.key", key.String()))
 	return span.finish(t.inner.Delete(ctx, key))
 }
 

@@ -1,11 +1,8 @@
 package cache
 
 import (
-	"bufio"
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"hash"
 	"io"
 )
 
@@ -31,7 +28,7 @@ func (v Verifying) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCl
 	if err != nil {
 		return nil, err
 	}
-	checked := newChecked(r, digest)
+	checked := VerifyReader(r, digest)
 	if offset == 0 && n < 0 {
 		return &checkedBlob{checked, r}, nil
 	}
@@ -44,7 +41,7 @@ func (v Verifying) Put(ctx context.Context, key Key, r io.Reader, size int64, mo
 		if size >= 0 {
 			r = io.LimitReader(r, size)
 		}
-		r = newChecked(r, digest)
+		r = VerifyReader(r, digest)
 	}
 	return v.Store.Put(ctx, key, r, size, mode)
 }
@@ -52,38 +49,6 @@ func (v Verifying) Put(ctx context.Context, key Key, r io.Reader, size int64, mo
 type checkedBlob struct {
 	io.Reader
 	io.Closer
-}
-
-// checked gives ErrMismatch instead of EOF when its bytes were not those of want. It looks one byte ahead, so
-// that the last bytes are handed out only when all are right: a reader who knows the length cannot stop before
-// the verdict.
-type checked struct {
-	r    *bufio.Reader
-	want Digest
-	hash hash.Hash
-	err  error
-}
-
-func newChecked(r io.Reader, want Digest) *checked {
-	return &checked{r: bufio.NewReaderSize(r, copyBuffer), want: want, hash: sha256.New()}
-}
-
-func (c *checked) Read(p []byte) (int, error) {
-	if c.err != nil || len(p) == 0 {
-		return 0, c.err
-	}
-	n, err := c.r.Read(p)
-	c.hash.Write(p[:n])
-	if err == nil {
-		_, err = c.r.Peek(1)
-	}
-	if err == io.EOF {
-		if got := FromSum([sha256.Size]byte(c.hash.Sum(nil))); got != c.want {
-			n, err = 0, fmt.Errorf("%w: expected %s, got %s", ErrMismatch, c.want, got)
-		}
-	}
-	c.err = err
-	return n, err
 }
 
 // window gives left bytes (left < 0: all) of r after the first skip, and then reads r to its end.

@@ -52,7 +52,7 @@ func TestVerifyingFindsLies(t *testing.T) {
 
 func TestCheckedHoldsBackTheLastBytes(t *testing.T) {
 	const content = "0123456789"
-	r := newChecked(strings.NewReader(content), SumBytes([]byte("other")))
+	r := VerifyReader(strings.NewReader(content), SumBytes([]byte("other")))
 	got := make([]byte, len(content))
 	if n, err := io.ReadFull(r, got); err == nil {
 		t.Errorf("a reader who knows the length got %q", got[:n])
@@ -66,7 +66,7 @@ func TestReadThroughFetchesOnce(t *testing.T) {
 	if err := shared.Put(context.Background(), BlobKey(digest), bytes.NewReader(content), -1, IfAbsent); err != nil {
 		t.Fatal(err)
 	}
-	through := NewReadThrough(openDir(t), shared)
+	through := NewReadThrough(openDir(t), shared, ReadThroughOptions{})
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
@@ -101,7 +101,7 @@ func TestReadThroughMeetsLies(t *testing.T) {
 			}
 			shared.lies.Store(tt.lies)
 			local := openDir(t)
-			f, err := NewReadThrough(local, shared).Open(context.Background(), digest)
+			f, err := NewReadThrough(local, shared, ReadThroughOptions{}).Open(context.Background(), digest)
 			if tt.found {
 				if err != nil {
 					t.Fatal(err)
@@ -121,7 +121,7 @@ func TestReadThroughMeetsLies(t *testing.T) {
 
 func TestReadThroughSharesWhatIsMade(t *testing.T) {
 	shared := openDir(t)
-	through := NewReadThrough(openDir(t), shared)
+	through := NewReadThrough(openDir(t), shared, ReadThroughOptions{})
 	digest := putBlob(t, through, []byte("made here"))
 	if got := readBlob(t, shared, digest); string(got) != "made here" {
 		t.Errorf("shared: got %q", got)

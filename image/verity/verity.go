@@ -70,10 +70,10 @@ type Writer struct {
 	blobs   cache.Blobs
 	options Options
 	hash    *hasher
-	block   []byte       // of data, not whole yet
+	block   []byte      // of data, not whole yet
 	lowest  cache.Draft // the blocks of levels[0]
-	levels  []*level     // the lowest, which has the hashes of data, first
-	blocks  int64        // of data
+	levels  []*level    // the lowest, which has the hashes of data, first
+	blocks  int64       // of data
 }
 
 // NewWriter starts a tree whose hashes of data become a blob.
