@@ -37,7 +37,6 @@ func TestBlobs(t *testing.T) {
 		"read-through": func(t *testing.T) cache.Blobs {
 			return cache.NewReadThrough(newDir(t), newDir(t), cache.ReadThroughOptions{})
 		},
-		"single flight": func(t *testing.T) cache.Blobs { return cache.NewSingleFlight(newDir(t)) },
 	} {
 		t.Run(name, func(t *testing.T) { cachetest.RunBlobs(t, open) })
 	}

@@ -2,7 +2,7 @@
 // small records under names (results of steps, meanings of references, images by name, finished builds).
 //
 // A Store is a backend with five methods; a directory (Dir) and S3 are backends. Behaviours that any backend
-// may have (read-through, single flight, metrics, limits) are wrappers, one file each. Blobs is what steps
+// may have (verifying, read-through, metrics, limits) are wrappers, one file each. Blobs is what steps
 // read and write: always whole local files, so that bytes are streamed, never held.
 //
 // Bytes are verified where they enter a store and where a store cannot vouch for them any more. A mismatch is

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kiln-farm/kiln/internal/once"
 	"github.com/kiln-farm/kiln/internal/retry"
 )
 
@@ -18,10 +19,10 @@ import (
 // they are first read, verified on their way, each once however many ask; new ones are stored in both before
 // their draft counts as committed. Records always come from the shared store, since others change them there.
 type ReadThrough struct {
-	local   Local
-	shared  Store
-	opts    ReadThroughOptions
-	flights flights
+	local  Local
+	shared Store
+	opts   ReadThroughOptions
+	fills  once.Group
 
 	mu      sync.Mutex
 	damaged map[Digest]bool // blobs of which shared was seen to have other bytes: a new copy replaces them
@@ -50,39 +51,38 @@ func (t *ReadThrough) Open(ctx context.Context, d Digest) (*File, error) {
 	if !errors.Is(err, ErrNotFound) || d.IsZero() {
 		return f, err
 	}
-	done, err := t.flights.begin(ctx, d)
+	err = t.fills.Do(ctx, d.Hex(), func(ctx context.Context) error { return t.fill(ctx, d) })
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		if f, small := t.inMemory(ctx, d); small == nil {
+			return f, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	f, err = t.local.Open(ctx, d)
-	if !errors.Is(err, ErrNotFound) {
-		return f, err
+	return t.local.Open(ctx, d)
+}
+
+// fill brings the blob into the local directory, unless it is there by now.
+func (t *ReadThrough) fill(ctx context.Context, d Digest) error {
+	if missing, err := t.local.MissingBlobs(ctx, []Digest{d}); err != nil || len(missing) == 0 {
+		return err
 	}
-	err = doubt.Do(ctx, func(ctx context.Context) error {
+	err := doubt.Do(ctx, func(ctx context.Context) error {
 		err := t.fetch(ctx, d)
 		if !errors.Is(err, ErrNotFound) {
 			err = retry.Permanent(err)
 		}
 		return err
 	}, nil)
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		if f, small := t.inMemory(ctx, d); small == nil {
-			return f, nil
-		}
-		return nil, err
-	}
 	if errors.Is(err, ErrMismatch) {
 		err = t.fetch(ctx, d) // the fault may have been on the way
 	}
 	if errors.Is(err, ErrMismatch) {
 		t.condemn(d)
-		return nil, fmt.Errorf("%w: the shared cache holds other bytes under that digest: %w", ErrNotFound, err)
+		err = fmt.Errorf("%w: the shared cache holds other bytes under that digest: %w", ErrNotFound, err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return t.local.Open(ctx, d)
+	return err
 }
 
 // fetch fills the local directory with the blob.

@@ -128,31 +128,6 @@ func TestReadThroughSharesWhatIsMade(t *testing.T) {
 	}
 }
 
-func TestSingleFlightSurvivesTheFirst(t *testing.T) {
-	var f flights
-	done, err := f.begin(context.Background(), SumBytes(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if _, err := f.begin(ctx, SumBytes(nil)); !errors.Is(err, context.Canceled) {
-		t.Errorf("a waiter that gives up: got %v", err)
-	}
-	next := make(chan error)
-	go func() {
-		done, err := f.begin(context.Background(), SumBytes(nil))
-		if err == nil {
-			done()
-		}
-		next <- err
-	}()
-	done()
-	if err := <-next; err != nil || len(f.busy) != 0 {
-		t.Errorf("the next one: %v, %d busy", err, len(f.busy))
-	}
-}
-
 // countingStore counts how many operations run at a time.
 type countingStore struct {
 	Store
