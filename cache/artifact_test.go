@@ -8,6 +8,8 @@ import (
 	"io"
 	"math"
 	"net"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -210,5 +212,68 @@ func TestABlobIsAnArtifactThatIsOpenedOnce(t *testing.T) {
 	}
 	if _, err := OpenWhole(t.Context(), openDir(t), SumBytes([]byte("nothing"))); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a blob that is not there: got %v", err)
+	}
+}
+
+func TestArtifactReadsAsOneFile(t *testing.T) {
+	d := openDir(t)
+	big := bytes.Repeat([]byte("0123456789abcdef"), 8192)
+	digest := putBlob(t, d, big)
+	a := &Artifact{Extents: []Extent{
+		{Length: 3, Inline: []byte("abc")},
+		{Length: 100_000, Blob: digest, Offset: 5},
+		{Length: 70_000},
+		{Length: 7, Blob: digest, Offset: 16},
+	}}
+	want := append([]byte("abc"), big[5:100_005]...)
+	want = append(append(want, make([]byte, 70_000)...), big[16:23]...)
+	a.Size = int64(len(want))
+	encoded, err := EncodeArtifact(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err = DecodeArtifact(encoded); err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenArtifact(context.Background(), d, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+
+	whole, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
+	if err != nil || !bytes.Equal(whole, want) {
+		t.Errorf("ReadAt: %v, equal %t", err, bytes.Equal(whole, want))
+	}
+	var buf bytes.Buffer
+	if _, err := r.WriteTo(struct{ io.Writer }{&buf}); err != nil || !bytes.Equal(buf.Bytes(), want) {
+		t.Errorf("WriteTo a plain writer: %v, equal %t", err, bytes.Equal(buf.Bytes(), want))
+	}
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if n, err := r.WriteRange(out, 2, r.Size()); err != nil || n != r.Size()-2 {
+		t.Errorf("WriteRange: %d, %v", n, err)
+	}
+	if got, err := os.ReadFile(out.Name()); err != nil || !bytes.Equal(got, want[2:]) {
+		t.Errorf("WriteRange to a file: %v, equal %t", err, bytes.Equal(got, want[2:]))
+	}
+}
+
+func BenchmarkCopyArtifactOut(b *testing.B) {
+	d, data := openDir(b), noise(25<<20)
+	a := &Artifact{Size: int64(len(data)), Extents: []Extent{{Length: int64(len(data)), Blob: putBlob(b, d, data)}}}
+	b.SetBytes(a.Size)
+	for b.Loop() {
+		r, err := OpenArtifact(context.Background(), d, a)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := r.WriteTo(struct{ io.Writer }{io.Discard}); err != nil {
+			b.Fatal(err)
+		}
+		r.Close()
 	}
 }

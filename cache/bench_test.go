@@ -3,7 +3,6 @@ package cache
 import (
 	"bytes"
 	"context"
-	"io"
 	"math/rand/v2"
 	"testing"
 )
@@ -73,21 +72,5 @@ func BenchmarkVerify25MiB(b *testing.B) {
 			b.Fatal(err)
 		}
 		f.Close()
-	}
-}
-
-func BenchmarkCopyArtifactOut(b *testing.B) {
-	d, data := openDir(b), noise(25<<20)
-	a := &Artifact{Size: int64(len(data)), Extents: []Extent{{Length: int64(len(data)), Blob: putBlob(b, d, data)}}}
-	b.SetBytes(a.Size)
-	for b.Loop() {
-		r, err := OpenArtifact(context.Background(), d, a)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := r.WriteTo(struct{ io.Writer }{io.Discard}); err != nil {
-			b.Fatal(err)
-		}
-		r.Close()
 	}
 }

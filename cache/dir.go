@@ -142,10 +142,6 @@ func (d *Dir) Delete(ctx context.Context, key Key) error {
 	return nil
 }
 
-// recordSuffix ends the names of records' files, so that "names/a" and "names/a/b" can both exist. No element
-// that Key's constructors make holds a "=".
-const recordSuffix = "="
-
 // file is where key's value is.
 func (d *Dir) file(key Key) string {
 	if digest, ok := key.Digest(); ok {

@@ -5,9 +5,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
+
+func blobFile(d *Dir, digest Digest) string { return filepath.Join(d.Path(), BlobKey(digest).String()) }
 
 func TestTheLocalDiskStaysWithinItsLimit(t *testing.T) {
 	dir, err := OpenDir(t.TempDir())
@@ -22,7 +25,7 @@ func TestTheLocalDiskStaysWithinItsLimit(t *testing.T) {
 		if err := dir.Put(ctx, BlobKey(d), bytes.NewReader(data), int64(size), IfAbsent); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chtimes(dir.blobFile(d), now.Add(-used), now.Add(-used)); err != nil {
+		if err := os.Chtimes(blobFile(dir, d), now.Add(-used), now.Add(-used)); err != nil {
 			t.Fatal(err)
 		}
 		return d
@@ -37,7 +40,7 @@ func TestTheLocalDiskStaysWithinItsLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer open.Close()
-	if err := os.Chtimes(dir.blobFile(old[0]), now.Add(-200*time.Hour), now.Add(-200*time.Hour)); err != nil {
+	if err := os.Chtimes(blobFile(dir, old[0]), now.Add(-200*time.Hour), now.Add(-200*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if err := Evict(ctx, dir, 20_000, now); err != nil {
@@ -48,7 +51,7 @@ func TestTheLocalDiskStaysWithinItsLimit(t *testing.T) {
 	}
 	for i, d := range old { // the look at them was a use
 		at := now.Add(-time.Duration(100-i) * time.Hour)
-		if err := os.Chtimes(dir.blobFile(d), at, at); err != nil {
+		if err := os.Chtimes(blobFile(dir, d), at, at); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,32 +3,15 @@ package cache
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
 )
 
-// A record's file ends with a trailer: a mark, the CRC-32C of the value and its length, little-endian. A file
-// that a power cut left short, empty or full of zeros is told by it and counts as absent.
-const (
-	recordMark    = 0x314b5243 // "CRK1"
-	recordTrailer = 4 + 4 + 8
-	// smallRecord is the size, in bytes, up to which a record is written in one piece.
-	smallRecord = 64 << 10
-)
-
-func newRecordSum() hash.Hash32 { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }
-
-func appendTrailer(b []byte, sum uint32, size int64) []byte {
-	b = binary.LittleEndian.AppendUint32(b, recordMark)
-	b = binary.LittleEndian.AppendUint32(b, sum)
-	return binary.LittleEndian.AppendUint64(b, uint64(size))
-}
+// smallRecord is the size, in bytes, up to which a record is written in one piece.
+const smallRecord = 64 << 10
 
 // openRecord opens the value of a key that is no blob's, without the trailer and without a digest.
 func (d *Dir) openRecord(ctx context.Context, key Key) (*File, error) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -45,32 +44,14 @@ func TestS3KeepsTheContractOfAStore(t *testing.T) {
 	}
 	cachetest.Run(t, open)
 	cachetest.RunBlobs(t, func(t *testing.T) cache.Blobs {
-		return cache.NewReadThrough(newDir(t), open(t), cache.ReadThroughOptions{})
+		return cache.NewReadThrough(cachetest.Dir(t), open(t), cache.ReadThroughOptions{})
 	})
-}
-
-// text compresses to about a third, noise does not.
-func text(n int) []byte {
-	r := rand.New(rand.NewPCG(1, 2))
-	out := make([]byte, n)
-	words := strings.Fields("the quick brown fox jumps over a lazy dog while many small images of the farm are built from one another")
-	for i := 0; i < n; {
-		i += copy(out[i:], words[r.IntN(len(words))]+" ")
-	}
-	return out
-}
-
-func noise(n int) []byte {
-	out := make([]byte, n)
-	r := rand.NewChaCha8([32]byte{1})
-	_, _ = r.Read(out)
-	return out
 }
 
 func TestWhatCompressesIsPackedAndReadBackInRanges(t *testing.T) {
 	s := s3test.New(t)
 	store := openS3(t, s, "", "")
-	kernel := text(300 << 10)
+	kernel := cachetest.Text(300 << 10)
 	copy(kernel[0x202:], "HdrS")
 	for _, c := range []struct {
 		name    string
@@ -78,13 +59,13 @@ func TestWhatCompressesIsPackedAndReadBackInRanges(t *testing.T) {
 		unknown bool // its size is not told
 		packed  bool
 	}{
-		{"text of several frames", text(5<<20 + 123), false, true},
-		{"text of one frame", text(1 << 20), false, true},
-		{"text whose size is not known", text(3<<20 + 1), true, true},
-		{"text in many parts", text(40<<20 + 7), false, true},
-		{"noise in several parts", noise(20<<20 + 5), true, false},
-		{"noise", noise(200 << 10), false, false},
-		{"a little text", text(10 << 10), false, false},
+		{"text of several frames", cachetest.Text(5<<20 + 123), false, true},
+		{"text of one frame", cachetest.Text(1 << 20), false, true},
+		{"text whose size is not known", cachetest.Text(3<<20 + 1), true, true},
+		{"text in many parts", cachetest.Text(40<<20 + 7), false, true},
+		{"noise in several parts", cachetest.Noise(20<<20 + 5), true, false},
+		{"noise", cachetest.Noise(200 << 10), false, false},
+		{"a little text", cachetest.Text(10 << 10), false, false},
 		{"a kernel", kernel, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -155,7 +136,7 @@ func TestPackedBlobsAreZstd(t *testing.T) {
 	}
 	s := s3test.New(t)
 	store := openS3(t, s, "", "")
-	data := text(3 << 20)
+	data := cachetest.Text(3 << 20)
 	d := cache.SumBytes(data)
 	if err := store.Put(t.Context(), cache.BlobKey(d), bytes.NewReader(data), int64(len(data)), cache.IfAbsent); err != nil {
 		t.Fatal(err)

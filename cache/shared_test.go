@@ -48,23 +48,6 @@ func TestASharedCacheKeepsTheContract(t *testing.T) {
 	cachetest.RunBlobs(t, func(t *testing.T) cache.Blobs { return part(t, s, "", nil) })
 }
 
-func create(t *testing.T, blobs cache.Blobs, data []byte) cache.Digest {
-	t.Helper()
-	draft, err := blobs.Create(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer draft.Abort()
-	if _, err := draft.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	d, _, err := draft.Commit()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
 func content(blobs cache.Blobs, ctx context.Context, d cache.Digest) ([]byte, error) {
 	f, err := blobs.Open(ctx, d)
 	if err != nil {
@@ -77,8 +60,8 @@ func content(blobs cache.Blobs, ctx context.Context, d cache.Digest) ([]byte, er
 func TestWhatOnePartStoresAnotherReads(t *testing.T) {
 	s := s3test.New(t)
 	maker, reader := part(t, s, "", nil), part(t, s, "", nil)
-	for _, data := range [][]byte{nil, []byte("small"), text(2 << 20), noise(9 << 20)} {
-		d := create(t, maker, data)
+	for _, data := range [][]byte{nil, []byte("small"), cachetest.Text(2 << 20), cachetest.Noise(9 << 20)} {
+		d := cachetest.Put(t, maker, data)
 		got, err := content(reader, t.Context(), d)
 		if err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%d bytes: %d come back, %v", len(data), len(got), err)
@@ -89,7 +72,7 @@ func TestWhatOnePartStoresAnotherReads(t *testing.T) {
 // Whatever happens on the way, a reader gets the right bytes or an error, and in the end the right bytes.
 func TestFaultsOnTheWayNeverGiveWrongBytes(t *testing.T) {
 	s := s3test.New(t)
-	data := [][]byte{[]byte("small"), text(3 << 20), noise(2 << 20)}
+	data := [][]byte{[]byte("small"), cachetest.Text(3 << 20), cachetest.Noise(2 << 20)}
 	maker := part(t, s, "", nil)
 	for i, c := range []struct {
 		fault s3test.Fault
@@ -108,7 +91,7 @@ func TestFaultsOnTheWayNeverGiveWrongBytes(t *testing.T) {
 			})
 			proxy.Set(c.fault, c.rate)
 			for _, want := range data {
-				d := create(t, maker, want)
+				d := cachetest.Put(t, maker, want)
 				for try := 0; ; try++ {
 					got, err := content(reader, t.Context(), d)
 					if err == nil && !bytes.Equal(got, want) {
@@ -123,7 +106,7 @@ func TestFaultsOnTheWayNeverGiveWrongBytes(t *testing.T) {
 				}
 				// And writing through it.
 				mine := append(bytes.Clone(want), byte(i))
-				d = create(t, reader, mine)
+				d = cachetest.Put(t, reader, mine)
 				if got, err := content(maker, t.Context(), d); err != nil || !bytes.Equal(got, mine) {
 					t.Fatalf("what was written: %d bytes, %v", len(got), err)
 				}
@@ -138,8 +121,8 @@ func TestFaultsOnTheWayNeverGiveWrongBytes(t *testing.T) {
 func TestADamagedBlobIsCondemnedByASecondReaderAndMadeAgain(t *testing.T) {
 	s := s3test.New(t)
 	maker, reader, leader := part(t, s, "", nil), part(t, s, "", nil), part(t, s, "", func(c *cache.SharedConfig) { c.Presence = true })
-	for _, data := range [][]byte{noise(100 << 10), text(2 << 20)} {
-		d := create(t, maker, data)
+	for _, data := range [][]byte{cachetest.Noise(100 << 10), cachetest.Text(2 << 20)} {
+		d := cachetest.Put(t, maker, data)
 		if missing, err := leader.MissingBlobs(t.Context(), []cache.Digest{d}); err != nil || len(missing) > 0 {
 			t.Fatalf("missing %v, %v", missing, err)
 		}
@@ -166,7 +149,7 @@ func TestADamagedBlobIsCondemnedByASecondReaderAndMadeAgain(t *testing.T) {
 		if missing, err := leader.MissingBlobs(t.Context(), []cache.Digest{d}); err != nil || len(missing) != 1 {
 			t.Fatalf("missing afterwards %v, %v", missing, err)
 		}
-		create(t, maker, data)
+		cachetest.Put(t, maker, data)
 		if got, err := content(reader, t.Context(), d); err != nil || !bytes.Equal(got, data) {
 			t.Fatalf("made again: %d bytes, %v", len(got), err)
 		}
@@ -190,8 +173,8 @@ func TestASecondReaderOnABadWayDeletesNothing(t *testing.T) {
 		c.URL, c.Presence = s.URL(fmt.Sprintf("%x", t.Name()), proxy.URL), true
 	})
 	proxy.Set(s3test.Flip, 1)
-	for _, data := range [][]byte{noise(100 << 10), text(2 << 20)} {
-		d := create(t, maker, data)
+	for _, data := range [][]byte{cachetest.Noise(100 << 10), cachetest.Text(2 << 20)} {
+		d := cachetest.Put(t, maker, data)
 		for range 20 {
 			if gone, err := leader.Recheck(t.Context(), d); gone || !errors.Is(err, cache.ErrUnavailable) {
 				t.Fatalf("gone %t, %v", gone, err)
@@ -213,7 +196,7 @@ func TestAWarmCoordinatorAsksNothing(t *testing.T) {
 	leader := part(t, s, proxy.URL, func(c *cache.SharedConfig) { c.Presence = true })
 	var all []cache.Digest
 	for i := range 50 {
-		all = append(all, create(t, leader, []byte(fmt.Sprint("blob", i))))
+		all = append(all, cachetest.Put(t, leader, []byte(fmt.Sprint("blob", i))))
 	}
 	if missing, err := leader.MissingBlobs(t.Context(), all); err != nil || len(missing) > 0 {
 		t.Fatal(missing, err)

@@ -1,4 +1,4 @@
-package cache
+package cache_test
 
 import (
 	"bytes"
@@ -9,16 +9,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/cachetest"
 )
 
-// lyingStore is a Store beyond a network that gives other bytes than it was given, some times.
+// lyingStore is a cache.Store beyond a network that gives other bytes than it was given, some times.
 type lyingStore struct {
-	Store
+	cache.Store
 	lies atomic.Int32 // how many Gets still lie
 	gets atomic.Int32
 }
 
-func (l *lyingStore) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
+func (l *lyingStore) Get(ctx context.Context, key cache.Key, offset, n int64) (io.ReadCloser, error) {
 	l.gets.Add(1)
 	r, err := l.Store.Get(ctx, key, offset, n)
 	if err != nil || l.lies.Add(-1) < 0 {
@@ -32,41 +35,32 @@ func (l *lyingStore) Get(ctx context.Context, key Key, offset, n int64) (io.Read
 }
 
 func TestVerifyingFindsLies(t *testing.T) {
-	inner := openDir(t)
-	digest := putBlob(t, inner, bytes.Repeat([]byte("kiln"), 50_000))
+	inner := cachetest.Dir(t)
+	digest := cachetest.Put(t, inner, bytes.Repeat([]byte("kiln"), 50_000))
 	for name, span := range map[string][2]int64{"the whole": {0, -1}, "a part": {10, 20}, "a part whose bytes are right": {0, 1}} {
 		t.Run(name, func(t *testing.T) {
 			lying := &lyingStore{Store: inner}
 			lying.lies.Store(1)
-			r, err := NewVerifying(lying).Get(context.Background(), BlobKey(digest), span[0], span[1])
+			r, err := cache.NewVerifying(lying).Get(context.Background(), cache.BlobKey(digest), span[0], span[1])
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer r.Close()
-			if _, err := io.Copy(io.Discard, r); !errors.Is(err, ErrMismatch) {
+			if _, err := io.Copy(io.Discard, r); !errors.Is(err, cache.ErrMismatch) {
 				t.Errorf("got %v, want ErrMismatch", err)
 			}
 		})
 	}
 }
 
-func TestCheckedHoldsBackTheLastBytes(t *testing.T) {
-	const content = "0123456789"
-	r := VerifyReader(strings.NewReader(content), SumBytes([]byte("other")))
-	got := make([]byte, len(content))
-	if n, err := io.ReadFull(r, got); err == nil {
-		t.Errorf("a reader who knows the length got %q", got[:n])
-	}
-}
-
 func TestReadThroughFetchesOnce(t *testing.T) {
-	shared := &lyingStore{Store: openDir(t)}
+	shared := &lyingStore{Store: cachetest.Dir(t)}
 	content := bytes.Repeat([]byte("kiln"), 100_000)
-	digest := SumBytes(content)
-	if err := shared.Put(context.Background(), BlobKey(digest), bytes.NewReader(content), -1, IfAbsent); err != nil {
+	digest := cache.SumBytes(content)
+	if err := shared.Put(context.Background(), cache.BlobKey(digest), bytes.NewReader(content), -1, cache.IfAbsent); err != nil {
 		t.Fatal(err)
 	}
-	through := NewReadThrough(openDir(t), shared, ReadThroughOptions{})
+	through := cache.NewReadThrough(cachetest.Dir(t), shared, cache.ReadThroughOptions{})
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
@@ -82,7 +76,7 @@ func TestReadThroughFetchesOnce(t *testing.T) {
 	if got := shared.gets.Load(); got != 1 {
 		t.Errorf("fetched %d times, want once", got)
 	}
-	if got := readBlob(t, through, digest); !bytes.Equal(got, content) {
+	if got := cachetest.Read(t, through, digest); !bytes.Equal(got, content) {
 		t.Error("it reads differently")
 	}
 }
@@ -94,14 +88,14 @@ func TestReadThroughMeetsLies(t *testing.T) {
 		found bool
 	}{{"one lie is asked again", 1, true}, {"two lies are a miss", 2, false}} {
 		t.Run(tt.name, func(t *testing.T) {
-			shared := &lyingStore{Store: openDir(t)}
-			digest := SumBytes([]byte("truth"))
-			if err := shared.Put(context.Background(), BlobKey(digest), strings.NewReader("truth"), -1, IfAbsent); err != nil {
+			shared := &lyingStore{Store: cachetest.Dir(t)}
+			digest := cache.SumBytes([]byte("truth"))
+			if err := shared.Put(context.Background(), cache.BlobKey(digest), strings.NewReader("truth"), -1, cache.IfAbsent); err != nil {
 				t.Fatal(err)
 			}
 			shared.lies.Store(tt.lies)
-			local := openDir(t)
-			f, err := NewReadThrough(local, shared, ReadThroughOptions{}).Open(context.Background(), digest)
+			local := cachetest.Dir(t)
+			f, err := cache.NewReadThrough(local, shared, cache.ReadThroughOptions{}).Open(context.Background(), digest)
 			if tt.found {
 				if err != nil {
 					t.Fatal(err)
@@ -109,10 +103,10 @@ func TestReadThroughMeetsLies(t *testing.T) {
 				f.Close()
 				return
 			}
-			if !errors.Is(err, ErrNotFound) {
+			if !errors.Is(err, cache.ErrNotFound) {
 				t.Errorf("got %v, want ErrNotFound", err)
 			}
-			if missing, err := local.MissingBlobs(context.Background(), []Digest{digest}); err != nil || len(missing) != 1 {
+			if missing, err := local.MissingBlobs(context.Background(), []cache.Digest{digest}); err != nil || len(missing) != 1 {
 				t.Errorf("a lie was kept: %v, %v", missing, err)
 			}
 		})
@@ -120,22 +114,22 @@ func TestReadThroughMeetsLies(t *testing.T) {
 }
 
 func TestReadThroughSharesWhatIsMade(t *testing.T) {
-	shared := openDir(t)
-	through := NewReadThrough(openDir(t), shared, ReadThroughOptions{})
-	digest := putBlob(t, through, []byte("made here"))
-	if got := readBlob(t, shared, digest); string(got) != "made here" {
+	shared := cachetest.Dir(t)
+	through := cache.NewReadThrough(cachetest.Dir(t), shared, cache.ReadThroughOptions{})
+	digest := cachetest.Put(t, through, []byte("made here"))
+	if got := cachetest.Read(t, shared, digest); string(got) != "made here" {
 		t.Errorf("shared: got %q", got)
 	}
 }
 
 // countingStore counts how many operations run at a time.
 type countingStore struct {
-	Store
+	cache.Store
 	mu        sync.Mutex
 	now, most int
 }
 
-func (c *countingStore) Missing(ctx context.Context, keys []Key) ([]Key, error) {
+func (c *countingStore) Missing(ctx context.Context, keys []cache.Key) ([]cache.Key, error) {
 	c.mu.Lock()
 	c.now++
 	c.most = max(c.most, c.now)
@@ -145,12 +139,12 @@ func (c *countingStore) Missing(ctx context.Context, keys []Key) ([]Key, error) 
 }
 
 func TestLimitedRunsFewAtATime(t *testing.T) {
-	counting := &countingStore{Store: openDir(t)}
-	limited := NewLimited(counting, 2)
+	counting := &countingStore{Store: cachetest.Dir(t)}
+	limited := cache.NewLimited(counting, 2)
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if _, err := limited.Missing(context.Background(), []Key{NameKey("a")}); err != nil {
+			if _, err := limited.Missing(context.Background(), []cache.Key{cache.NameKey("a")}); err != nil {
 				t.Error(err)
 			}
 		})
