@@ -228,11 +228,13 @@ func releaseOf(ctx context.Context, builds *history, build *kilnv1.BuildRecord, 
 		return usagef("build %s is not done, so nothing can boot it", build.GetSpec().GetId())
 	}
 	r.Build, r.CreatedUnixMs, r.Platforms = build.GetSpec().GetId(), build.GetFinishedUnixMs(), map[string]*kilnv1.ReleaseFiles{}
+	chosen := releasePlatforms(build)
 	for _, out := range build.GetOutputs() {
-		if out.GetSize() == 0 {
+		platform, ok := chosen[out.GetPlatform()]
+		if out.GetSize() == 0 || !ok {
 			continue
 		}
-		files := r.Platforms[out.GetPlatform()]
+		files := r.Platforms[platform]
 		if files == nil {
 			files = &kilnv1.ReleaseFiles{}
 		}
@@ -253,12 +255,30 @@ func releaseOf(ctx context.Context, builds *history, build *kilnv1.BuildRecord, 
 		default:
 			continue
 		}
-		r.Platforms[out.GetPlatform()] = files
+		r.Platforms[platform] = files
 	}
 	if len(r.Platforms) == 0 {
 		return usagef("build %s made nothing that machines boot from the network: build kernel+initrd or uki", build.GetSpec().GetId())
 	}
 	return nil
+}
+
+// releasePlatforms says which platforms of a build serve which of a release, which has one for each architecture: firmware tells
+// no variants. Of several the plain one counts, or else the lowest.
+func releasePlatforms(build *kilnv1.BuildRecord) map[string]string {
+	chosen := map[string]string{}
+	served := map[string]bool{}
+	var platforms []string
+	for _, out := range build.GetOutputs() {
+		platforms = append(platforms, out.GetPlatform())
+	}
+	slices.Sort(platforms)
+	for _, platform := range slices.Compact(platforms) {
+		if base := "linux/" + baseArch(strings.TrimPrefix(platform, "linux/")); !served[base] {
+			chosen[platform], served[base] = base, true
+		}
+	}
+	return chosen
 }
 
 func readOutput(ctx context.Context, builds *history, out *kilnv1.BuildOutput) (string, error) {

@@ -91,7 +91,15 @@ func fetchOptions(f *buildFlags, spec *kilnv1.BuildSpec) (*buildOptions, error) 
 	for _, platform := range spec.GetPlatforms() {
 		made = append(made, strings.TrimPrefix(platform, "linux/"))
 	}
-	archs, err := choose("--arch", f.arch, made)
+	var asked []string
+	for _, arch := range f.arch {
+		arch, err := parseArch("--arch", arch)
+		if err != nil {
+			return nil, err
+		}
+		asked = append(asked, arch)
+	}
+	archs, err := choose("--arch", asked, made)
 	if err != nil {
 		return nil, err
 	}

@@ -69,8 +69,8 @@ func (o *buildOptions) setArchs(archs []string) error {
 		archs = []string{runtime.GOARCH}
 	}
 	for _, arch := range archs {
-		arch = strings.TrimPrefix(strings.TrimSpace(arch), "linux/")
-		if err := checkArch(arch); err != nil {
+		arch, err := parseArch("--arch", arch)
+		if err != nil {
 			return err
 		}
 		o.archs = append(o.archs, arch)
@@ -103,7 +103,7 @@ func (o *buildOptions) setFormats(names []string) error {
 	}
 	for _, format := range o.formats {
 		for _, arch := range o.archs {
-			if err := plan.CheckArch(format.name, arch); err != nil {
+			if err := plan.CheckArch(format.name, baseArch(arch)); err != nil {
 				return usagef("--format: %w", err)
 			}
 		}

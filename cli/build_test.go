@@ -223,3 +223,16 @@ func read(t *testing.T, path string) string {
 	check(t, err)
 	return string(b)
 }
+
+// A variant of an architecture is built of the best images that run there, each in a directory of its own.
+func TestVariantsOfAnArchitecture(t *testing.T) {
+	w := newWorld(t)
+	w.pushVariant("lab/init:1", "v3", map[string]string{"init": "init for amd64/v3"})
+	w.run("build", "--arch", "x86_64,amd64/v3,amd64/v2", "--mirror", "docker.io="+w.registry, "--format", "tar", "--no-sbom", "--progress", "plain", "hello.yml").ok(t)
+	for dir, want := range map[string]string{"amd64": "init for amd64", "amd64_v2": "init for amd64", "amd64_v3": "init for amd64/v3"} {
+		tar := read(t, dir+"/hello.tar")
+		if has := strings.Contains(tar, "init for amd64/v3"); has != strings.HasSuffix(want, "v3") || !strings.Contains(tar, want) {
+			t.Errorf("%s: the init of v3 is in it: %v, want %q", dir, has, want)
+		}
+	}
+}

@@ -67,14 +67,16 @@ func (f *builderFlags) check() error {
 	if f.slots < 1 {
 		return usagef("--slots %d: it is how many steps run at a time, one or more", f.slots)
 	}
-	for _, p := range f.platforms {
+	for i, p := range f.platforms {
 		os, arch, _ := strings.Cut(p, "/")
 		if os != "linux" {
 			return usagef("--platform %q: it is linux/ and an architecture, such as linux/arm64", p)
 		}
-		if err := checkArch(arch); err != nil {
+		arch, err := parseArch("--platform", arch)
+		if err != nil {
 			return err
 		}
+		f.platforms[i] = "linux/" + arch
 	}
 	for _, c := range f.classes {
 		if node.CheckID(c) != nil {

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/kiln-farm/kiln/image/oci"
 	"github.com/kiln-farm/kiln/image/plan"
 )
 
@@ -26,17 +28,25 @@ func findFormat(name string) (outputFormat, error) {
 // architectures that an image can be for.
 var architectures = []string{"amd64", "arm64", "riscv64", "s390x", "ppc64le"}
 
-// Other names that people use for them.
-var archAliases = map[string]string{"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armv8": "arm64", "riscv": "riscv64"}
+// variants are those that can be asked for of an architecture; the lowest is meant when none is.
+var variants = map[string]*regexp.Regexp{"amd64": regexp.MustCompile(`^v[2-4]$`), "arm64": regexp.MustCompile(`^v[89](\.[1-9])?$`)}
 
-func checkArch(arch string) error {
-	if slices.Contains(architectures, arch) {
-		return nil
+// parseArch reads an architecture, with a variant or without, under any of its names: "amd64" of x86_64 and of amd64/v1.
+func parseArch(flag, s string) (string, error) {
+	p, err := oci.ParsePlatform("linux/" + strings.TrimPrefix(strings.TrimSpace(s), "linux/"))
+	if err != nil || !slices.Contains(architectures, p.Architecture) {
+		return "", usagef("%s %q: there is no such architecture; choose of %s", flag, s, strings.Join(architectures, ", "))
 	}
-	if real, ok := archAliases[arch]; ok {
-		return usagef("--arch %s: it is called %s here", arch, real)
+	if known := variants[p.Architecture]; p.Variant != "" && (known == nil || !known.MatchString(p.Variant)) {
+		return "", usagef("%s %q: %s has no such variant; amd64 has v1 to v4, arm64 v8 and v9", flag, s, p.Architecture)
 	}
-	return usagef("--arch %q: there is no such architecture; choose of %s", arch, strings.Join(architectures, ", "))
+	return strings.TrimPrefix(oci.PlatformString(p), "linux/"), nil
+}
+
+// baseArch is an architecture without its variant.
+func baseArch(arch string) string {
+	base, _, _ := strings.Cut(arch, "/")
+	return base
 }
 
 // target is a file that a build will write.
@@ -87,10 +97,10 @@ func (o *buildOptions) targets() ([]target, error) {
 	return out, nil
 }
 
-// dirFor is where the files of an architecture go.
+// dirFor is where the files of an architecture go: amd64, amd64_v3.
 func (o *buildOptions) dirFor(arch string) string {
 	if len(o.archs) > 1 {
-		return filepath.Join(o.dir, arch)
+		return filepath.Join(o.dir, strings.ReplaceAll(arch, "/", "_"))
 	}
 	return o.dir
 }

@@ -164,10 +164,11 @@ func (f *runFlags) adjust(image *machine.Image) error {
 		return usagef("a machine has 64 MiB of memory and one processor at least: see --mem and --cpus")
 	}
 	if f.arch != "" {
-		if err := checkArch(f.arch); err != nil {
+		arch, err := parseArch("--arch", f.arch)
+		if err != nil {
 			return err
 		}
-		image.Arch = f.arch
+		image.Arch = baseArch(arch)
 	}
 	image.UEFI = (image.UEFI || f.uefi) && !f.bios
 	if image.UEFI && f.code == "" {

@@ -75,11 +75,22 @@ services:
 // push adds an image for an architecture to the index of a reference.
 func (w *world) push(reference, arch string, files map[string]string) {
 	w.t.Helper()
+	w.pushFor(reference, v1.Platform{OS: "linux", Architecture: arch}, files)
+}
+
+// pushVariant adds an image for a variant of amd64 to the index of a reference.
+func (w *world) pushVariant(reference, variant string, files map[string]string) {
+	w.t.Helper()
+	w.pushFor(reference, v1.Platform{OS: "linux", Architecture: "amd64", Variant: variant}, files)
+}
+
+func (w *world) pushFor(reference string, platform v1.Platform, files map[string]string) {
+	w.t.Helper()
 	layer, err := tarball.LayerFromReader(bytes.NewReader(tarOf(w.t, files)))
 	check(w.t, err)
 	img, err := mutate.AppendLayers(empty.Image, layer)
 	check(w.t, err)
-	img, err = mutate.ConfigFile(img, &v1.ConfigFile{OS: "linux", Architecture: arch, RootFS: must(img.ConfigFile()).RootFS})
+	img, err = mutate.ConfigFile(img, &v1.ConfigFile{OS: "linux", Architecture: platform.Architecture, RootFS: must(img.ConfigFile()).RootFS})
 	check(w.t, err)
 	img = mutate.MediaType(img, types.OCIManifestSchema1)
 	ref, err := name.ParseReference(strings.TrimPrefix(w.registry, "http://")+"/"+reference, name.Insecure)
@@ -89,7 +100,7 @@ func (w *world) push(reference, arch string, files map[string]string) {
 		index = old
 	}
 	index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img,
-		Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+		Descriptor: v1.Descriptor{Platform: &platform}})
 	check(w.t, remote.WriteIndex(ref, index))
 }
 

@@ -45,14 +45,27 @@ func (e *Edge) findBuild(ctx context.Context, team, idOrName string) (*kilnv1.Bu
 	return nil, fmt.Errorf("build %s of team %s: %w", idOrName, team, cache.ErrNotFound)
 }
 
-// output is a build's file for an architecture; nil when it has none of that name.
+// output is a build's file for an architecture, or for a variant of it (amd64_v3, as directories are called); nil when it has
+// none of that name. Firmware tells no variants: what was built for variants alone serves its architecture, the lowest first.
 func output(b *kilnv1.BuildRecord, arch, file string) *kilnv1.BuildOutput {
+	var variant *kilnv1.BuildOutput
 	for _, o := range b.GetOutputs() {
-		if o.GetPlatform() == "linux/"+arch && b.GetSpec().GetName()+o.GetFile() == file {
+		if b.GetSpec().GetName()+o.GetFile() != file {
+			continue
+		}
+		if archOf(o) == arch {
 			return o
 		}
+		if strings.HasPrefix(archOf(o), arch+"_") && (variant == nil || archOf(o) < archOf(variant)) {
+			variant = o
+		}
 	}
-	return nil
+	return variant
+}
+
+// archOf is the architecture of an output as a part of a path.
+func archOf(o *kilnv1.BuildOutput) string {
+	return strings.ReplaceAll(strings.TrimPrefix(o.GetPlatform(), "linux/"), "/", "_")
 }
 
 func (e *Edge) buildFile(w http.ResponseWriter, r *http.Request) {
@@ -65,7 +78,7 @@ func (e *Edge) buildFile(w http.ResponseWriter, r *http.Request) {
 	if o == nil {
 		var has []string
 		for _, o := range b.GetOutputs() {
-			has = append(has, strings.TrimPrefix(o.GetPlatform(), "linux/")+"/"+b.GetSpec().GetName()+o.GetFile())
+			has = append(has, archOf(o)+"/"+b.GetSpec().GetName()+o.GetFile())
 		}
 		fail(w, http.StatusNotFound, "the build has no such file; it has "+strings.Join(has, ", "))
 		return

@@ -138,3 +138,28 @@ func FuzzPaths(f *testing.F) {
 		}
 	})
 }
+
+// Firmware says amd64, whatever its processor: what was built for variants serves it, the plain build before them.
+func TestABuildForVariantsServesTheirArchitecture(t *testing.T) {
+	of := func(platforms ...string) *kilnv1.BuildRecord {
+		b := &kilnv1.BuildRecord{Spec: &kilnv1.BuildSpec{Name: "x"}}
+		for _, p := range platforms {
+			b.Outputs = append(b.Outputs, &kilnv1.BuildOutput{Platform: p, File: "-kernel"})
+		}
+		return b
+	}
+	for _, c := range []struct {
+		b          *kilnv1.BuildRecord
+		arch, want string
+	}{
+		{of("linux/amd64/v3", "linux/amd64"), "amd64", "linux/amd64"},
+		{of("linux/amd64/v3", "linux/amd64/v2", "linux/arm64"), "amd64", "linux/amd64/v2"},
+		{of("linux/amd64/v2", "linux/amd64/v3"), "amd64_v3", "linux/amd64/v3"},
+		{of("linux/arm64"), "amd64", ""},
+		{of("linux/arm64/v9"), "arm", ""},
+	} {
+		if got := output(c.b, c.arch, "x-kernel").GetPlatform(); got != c.want {
+			t.Errorf("%s of %v: got %q, want %q", c.arch, c.b.GetOutputs(), got, c.want)
+		}
+	}
+}

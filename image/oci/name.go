@@ -76,7 +76,7 @@ func putIndex(ctx context.Context, blobs cache.Blobs, entries []imagespec.Descri
 		}
 		entry.Platform = &platform
 		index.Manifests = slices.DeleteFunc(index.Manifests, func(old imagespec.Descriptor) bool {
-			return !isAttestation(d) && !isAttestation(old) && PlatformString(*old.Platform) == PlatformString(platform)
+			return !isAttestation(d) && !isAttestation(old) && PlatformString(normal(*old.Platform)) == PlatformString(normal(platform))
 		})
 		index.Manifests = append(index.Manifests, entry)
 	}

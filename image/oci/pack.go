@@ -132,7 +132,7 @@ func join(ctx context.Context, blobs cache.Blobs, store cache.Store, reference s
 	}
 	entries := []imagespec.Descriptor{}
 	for _, c := range present {
-		if PlatformString(c.platform) != PlatformString(platform) {
+		if PlatformString(normal(c.platform)) != PlatformString(platform) {
 			d := c.descriptor
 			d.Platform = &c.platform
 			entries = append(entries, d)

@@ -6,14 +6,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/platforms"
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 var platformPart = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`)
 
-// ParsePlatform reads "os/architecture" or "os/architecture/variant".
+// ParsePlatform reads "os/architecture" or "os/architecture/variant", in its normal form: x86_64 is amd64, amd64/v1 is
+// amd64, arm64/v8 is arm64.
 func ParsePlatform(s string) (imagespec.Platform, error) {
-	parts := strings.Split(s, "/")
+	parts := strings.Split(strings.ToLower(s), "/")
 	for _, part := range parts {
 		if len(parts) < 2 || len(parts) > 3 || !platformPart.MatchString(part) {
 			return imagespec.Platform{}, fmt.Errorf("%.100q is no platform: write it like linux/amd64", s)
@@ -23,7 +25,7 @@ func ParsePlatform(s string) (imagespec.Platform, error) {
 	if len(parts) == 3 {
 		p.Variant = parts[2]
 	}
-	return p, nil
+	return normal(p), nil
 }
 
 // PlatformString is what ParsePlatform reads.
@@ -35,17 +37,37 @@ func PlatformString(p imagespec.Platform) string {
 	return s
 }
 
-// matches says whether an image for have runs where want is asked for. A want without a variant takes any.
-func matches(have, want imagespec.Platform) bool {
-	return have.OS == want.OS && have.Architecture == want.Architecture && (want.Variant == "" || variant(have) == variant(want))
+// aliases are names of architectures that platforms.Normalize leaves as they are: the kernel's and old ones of Docker's.
+var aliases = map[string]string{
+	"i486": "386", "i586": "386", "i686": "386", "x86": "386", "ia32": "386", "x64": "amd64", "armv8": "arm64", "armv8l": "arm64",
+	"armv7": "arm", "armv7l": "arm", "riscv": "riscv64", "ppc64el": "ppc64le", "powerpc64le": "ppc64le",
 }
 
-// variant is p's, with the one that arm64 has when none is given (containerd's platform normalization).
-func variant(p imagespec.Platform) string {
-	if p.Architecture == "arm64" && p.Variant == "" {
-		return "v8"
+// normal is a platform as containerd writes it. What is not said (the operating system) stays unsaid.
+func normal(p imagespec.Platform) imagespec.Platform {
+	p.Architecture = strings.ToLower(p.Architecture)
+	if real, ok := aliases[p.Architecture]; ok {
+		p.Architecture = real
 	}
-	return p.Variant
+	if p.Architecture == "amd64" && len(p.Variant) == 1 {
+		p.Variant = "v" + p.Variant
+	}
+	n := platforms.Normalize(p)
+	if p.OS == "" {
+		n.OS = "" // Normalize takes this machine's
+	}
+	return n
+}
+
+// runs says whether an image for have runs where want is asked for, as containerd decides it: an image for the same
+// architecture and the same variant, or a lower one of it. 32-bit images are not taken for 64-bit machines.
+func runs(have, want imagespec.Platform) bool {
+	return normal(have).Architecture == normal(want).Architecture && platforms.Only(normal(want)).Match(normal(have))
+}
+
+// better says that an image for a suits want better than one for b: its variant is higher. Both run there.
+func better(a, b, want imagespec.Platform) bool {
+	return platforms.Only(normal(want)).Less(normal(a), normal(b))
 }
 
 // PlatformError says that an image does not exist for a platform.

@@ -45,6 +45,9 @@ func Resolve(ctx context.Context, fetch Fetch, reference string, target imagespe
 	}
 	r := &resolver{fetch: fetch, budget: maxDocuments}
 	image, err := r.resolve(ctx, reference, target, want)
+	if image != nil {
+		image.Platform = platform // as it was asked for
+	}
 	var missing *PlatformError
 	if err != nil && !errors.As(err, &missing) {
 		return nil, fmt.Errorf("image %s: %w", reference, err)
@@ -89,7 +92,7 @@ func (r *resolver) resolve(ctx context.Context, reference string, target imagesp
 	if err != nil {
 		return nil, err
 	}
-	image := &kilnv1.ResolvedImage{Reference: reference, Platform: PlatformString(want)}
+	image := &kilnv1.ResolvedImage{Reference: reference}
 	chosen := target
 	var attestations []imagespec.Descriptor
 	if doc.Index != nil {
@@ -139,10 +142,11 @@ func accept(reference string, have, want imagespec.Platform, fromIndex bool) err
 		}
 		return errors.New("its config does not say for which platform it is: build it again with a current tool")
 	}
-	if have.Variant == "" {
-		want.Variant = ""
+	said := have
+	if said.Variant == "" {
+		said.Variant = want.Variant // the index knows it better, or nobody does
 	}
-	if !matches(have, want) {
+	if !runs(said, want) {
 		return newPlatformError(reference, want, []imagespec.Platform{have})
 	}
 	return nil
@@ -213,17 +217,11 @@ func (r *resolver) configPlatform(ctx context.Context, m *imagespec.Manifest) (i
 	return imagespec.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}, nil
 }
 
-// pick chooses the entry for want: the first that has its very variant, else the first that matches.
+// pick chooses the entry for want: the one of the highest variant that runs there, the first of several.
 func pick(candidates []candidate, want imagespec.Platform) *candidate {
 	var best *candidate
 	for i, c := range candidates {
-		if !matches(c.platform, want) {
-			continue
-		}
-		if variant(c.platform) == variant(want) {
-			return &candidates[i]
-		}
-		if best == nil {
+		if runs(c.platform, want) && (best == nil || better(c.platform, best.platform, want)) {
 			best = &candidates[i]
 		}
 	}

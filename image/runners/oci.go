@@ -33,10 +33,12 @@ func (b *assembly) ociLayout(platform string) {
 		return
 	}
 	os, arch, _ := strings.Cut(platform, "/")
+	arch, variant, _ := strings.Cut(arch, "/")
+	runsOn := imagespec.Platform{OS: os, Architecture: arch, Variant: variant}
 	layerDesc := imagespec.Descriptor{MediaType: imagespec.MediaTypeImageLayerGzip, Digest: digestOf(layer.Digest), Size: layer.Size}
 	created := part.DefaultTime
 	config := b.json(imagespec.Image{
-		Created: &created, Platform: imagespec.Platform{OS: os, Architecture: arch},
+		Created: &created, Platform: runsOn,
 		RootFS:  imagespec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digestOf(plain.Digest)}},
 		History: []imagespec.History{{Created: &created, CreatedBy: "kiln build"}},
 	}, imagespec.MediaTypeImageConfig)
@@ -44,7 +46,7 @@ func (b *assembly) ociLayout(platform string) {
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: imagespec.MediaTypeImageManifest, ArtifactType: bootArtifact,
 		Config: config.desc, Layers: []imagespec.Descriptor{layerDesc},
 	}, imagespec.MediaTypeImageManifest)
-	manifest.desc.Platform = &imagespec.Platform{OS: os, Architecture: arch}
+	manifest.desc.Platform = &runsOn
 	manifest.desc.ArtifactType = bootArtifact
 	manifest.desc.Annotations = map[string]string{imagespec.AnnotationRefName: "latest"} // beside the SBOM, it needs a name
 	index := imagespec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: imagespec.MediaTypeImageIndex, Manifests: []imagespec.Descriptor{manifest.desc}}
