@@ -85,7 +85,7 @@ func (e *Edge) bootOf(r *http.Request, boot *intent.Boot, arch string, event *ki
 	if err != nil {
 		return "", err
 	}
-	event.Boot, event.Detail = id, "release "+boot.Release.GetName()
+	event.Boot, event.Files, event.Detail = id, filesNamed(files), "release "+boot.Release.GetName()
 	if boot.Once {
 		event.Once = boot.Release.GetName()
 		event.Detail += " (once)"
@@ -93,6 +93,15 @@ func (e *Edge) bootOf(r *http.Request, boot *intent.Boot, arch string, event *ki
 	return machineScript(scriptFor{
 		name: boot.Name(), release: boot.Release.GetName(), files: files, cmdline: boot.Cmdline(files), token: token, edges: e.urlsFor(r),
 	})
+}
+
+// filesNamed is how many files a boot fetches, each counted once.
+func filesNamed(f *kilnv1.ReleaseFiles) uint32 {
+	initrds := map[string]bool{}
+	for _, ref := range f.GetInitrds() {
+		initrds[ref.GetDigest()] = true
+	}
+	return uint32(1 + len(initrds))
 }
 
 // ipxeArch is an architecture of iPXE's ${buildarch} as Go calls it.
@@ -179,7 +188,7 @@ func (s sent) forEdge() string {
 
 // fileEvent is that a machine has a file of its release.
 func fileEvent(boot *intent.Boot, t config.Token, held releaseFile) *kilnv1.BootEvent {
-	event := &kilnv1.BootEvent{Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_INITRD}
+	event := &kilnv1.BootEvent{Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_INITRD, File: held.ref.GetDigest()}
 	if macs := boot.MACs(); len(macs) > 0 {
 		event.Mac = macs[0]
 	}

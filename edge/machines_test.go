@@ -349,3 +349,31 @@ func TestAnEdgeKeepsWhatItSaw(t *testing.T) {
 		t.Errorf("a damaged one: revision %d, %v", damaged.Revision(), err)
 	}
 }
+
+// Whoever watches a boot learns how many files it has, and which ones came: in any order, and one that came twice is one.
+func TestEventsSayWhichFilesABootHas(t *testing.T) {
+	r := newRoomOf(t)
+	r.change(func(in *kilnv1.Intent) {
+		f := in.Releases[0].Platforms["linux/amd64"]
+		f.Initrds = append(f.Initrds, f.Initrds[0])
+	})
+	script := r.get(t, "/boot.ipxe?mac="+known+"&arch=x86_64", "10.0.0.21").Body.String()
+	fetched := 0
+	for word := range strings.FieldsSeq(script) {
+		if path, ok := strings.CutPrefix(word, "http://10.0.0.1:7380"); ok && strings.HasPrefix(path, "/files/") {
+			fetched++
+			r.get(t, path, "10.0.0.21")
+		}
+	}
+	files := map[string]bool{}
+	var named uint32
+	for _, e := range r.happened() {
+		named += e.GetFiles()
+		if e.GetFile() != "" {
+			files[e.GetFile()] = true
+		}
+	}
+	if fetched != 4 || named != 3 || len(files) != 3 {
+		t.Errorf("%d files were fetched, the script's event names %d, and %d different ones were told: want 4, 3 and 3", fetched, named, len(files))
+	}
+}

@@ -190,7 +190,7 @@ func (p *PXE) configOf(client netip.Addr, boot *intent.Boot, a asked, event *kil
 	if err != nil {
 		return "", err
 	}
-	event.Boot, event.Detail = id, "release "+boot.Release.GetName()+" by PXELINUX"
+	event.Boot, event.Files, event.Detail = id, filesNamed(files), "release "+boot.Release.GetName()+" by PXELINUX"
 	if boot.Once {
 		event.Once = boot.Release.GetName()
 		event.Detail += " (once)"

@@ -3,6 +3,7 @@
 package boots
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -59,69 +60,133 @@ func Latest(events []*kilnv1.BootEvent, n int) []*kilnv1.BootEvent {
 // minute, and the largest files take less.
 const Patience = 3 * time.Minute
 
-// Watch finds boots that stop.
+// Watch finds boots that stop. What came of a boot is looked at as a set: boot loaders fetch its files in any order, and several
+// edges tell of them.
 type Watch struct {
-	open map[string]heard // the last event of each machine that is on its way
+	open map[string]*onTheWay // by machine
 }
 
-type heard struct {
-	event *kilnv1.BootEvent
-	at    int64 // by the clock of whoever watches: those of edges may be wrong
+// onTheWay is a machine's boot.
+type onTheWay struct {
+	event   *kilnv1.BootEvent // the last one
+	at      int64             // by the clock of whoever watches: those of edges may be wrong
+	boot    string            // its number; empty before the script
+	files   int               // that the script named; 0: not known
+	kernel  bool              // it has it
+	initrds map[string]bool   // that it has, by digest
+	done    bool              // nothing more is needed from an edge; what comes late opens it no more
 }
 
-// maxOpen bounds the machines that are watched: anybody can say a MAC.
-const maxOpen = 100_000
+const (
+	maxOpen    = 100_000 // machines that are watched: anybody can say a MAC
+	maxInitrds = 64      // of a boot, twice those of a release
+)
 
 // Add takes events that came now, in ms since 1970.
 func (w *Watch) Add(events []*kilnv1.BootEvent, now int64) {
 	if w.open == nil {
-		w.open = map[string]heard{}
+		w.open = map[string]*onTheWay{}
 	}
 	for _, e := range events {
-		name := Machine(e)
-		switch {
-		case e.GetStage() == kilnv1.BootStage_BOOT_STAGE_SYSLOG:
-		case why(e) == "":
-			delete(w.open, name)
-		case w.open[name].event != nil || len(w.open) < maxOpen:
-			w.open[name] = heard{e, now}
+		if e.GetStage() == kilnv1.BootStage_BOOT_STAGE_SYSLOG {
+			continue
 		}
+		name := Machine(e)
+		b := w.open[name]
+		if b == nil || !b.continues(e) {
+			if b == nil && len(w.open) >= maxOpen {
+				continue
+			}
+			b = &onTheWay{}
+		}
+		b.take(e, now)
+		if b.event == nil { // of a boot that nobody saw the begin of
+			continue
+		}
+		w.open[name] = b
 	}
+}
+
+// continues says whether e belongs to the boot so far.
+func (b *onTheWay) continues(e *kilnv1.BootEvent) bool {
+	begins := e.GetStage() == kilnv1.BootStage_BOOT_STAGE_DHCP || e.GetStage() == kilnv1.BootStage_BOOT_STAGE_TFTP
+	switch {
+	case b.boot == "":
+		return !b.done || e.GetBoot() == "" && !begins
+	case e.GetBoot() == "":
+		return !begins
+	}
+	return e.GetBoot() == b.boot
+}
+
+// take adds what e says.
+func (b *onTheWay) take(e *kilnv1.BootEvent, now int64) {
+	switch e.GetStage() {
+	case kilnv1.BootStage_BOOT_STAGE_SCRIPT:
+		b.files = int(e.GetFiles())
+		b.done = b.done || e.GetBoot() == "" // it boots from its disk
+	case kilnv1.BootStage_BOOT_STAGE_KERNEL:
+		b.kernel = true
+		b.done = b.done || e.GetBoot() == "" // a unified kernel image is all there is
+	case kilnv1.BootStage_BOOT_STAGE_INITRD:
+		if b.event == nil {
+			return
+		}
+		if b.initrds == nil {
+			b.initrds = map[string]bool{}
+		}
+		if len(b.initrds) < maxInitrds {
+			b.initrds[e.GetFile()] = true
+		}
+	case kilnv1.BootStage_BOOT_STAGE_DHCP, kilnv1.BootStage_BOOT_STAGE_TFTP:
+	default: // it runs, or it failed and that is told
+		b.done = true
+	}
+	if b.kernel && (len(b.initrds) >= b.files-1 && b.files > 0 || len(b.initrds) > 0 && b.files == 0) {
+		b.done = true
+	}
+	if e.GetBoot() != "" {
+		b.boot = e.GetBoot()
+	}
+	b.event, b.at = e, now
 }
 
 // Stopped returns an event for each boot of which nothing was heard for Patience, and forgets it. Now is in ms since 1970.
 func (w *Watch) Stopped(now int64) []*kilnv1.BootEvent {
 	var out []*kilnv1.BootEvent
-	for name, h := range w.open {
-		if now-h.at < Patience.Milliseconds() {
+	for name, b := range w.open {
+		if now-b.at < Patience.Milliseconds() {
 			continue
 		}
 		delete(w.open, name)
-		e := h.event
+		if b.done {
+			continue
+		}
+		e := b.event
 		out = append(out, &kilnv1.BootEvent{
 			Machine: e.GetMachine(), Mac: e.GetMac(), Uuid: e.GetUuid(), Boot: e.GetBoot(), Address: e.GetAddress(), Edge: e.GetEdge(),
-			UnixMs: now, Stage: kilnv1.BootStage_BOOT_STAGE_FAILED, Detail: why(e),
+			UnixMs: now, Stage: kilnv1.BootStage_BOOT_STAGE_FAILED, Detail: b.why(),
 		})
 	}
 	slices.SortFunc(out, func(a, b *kilnv1.BootEvent) int { return strings.Compare(Machine(a), Machine(b)) })
 	return out
 }
 
-// why is the likely reason when e is the last event of a boot; empty where a machine needs nothing more from an edge.
-func why(e *kilnv1.BootEvent) string {
-	switch e.GetStage() {
+// why is the likely reason when nothing more comes.
+func (b *onTheWay) why() string {
+	switch {
+	case b.kernel && len(b.initrds) > 0:
+		return fmt.Sprintf("it has its kernel and %d of its %d initrds: look at its console", len(b.initrds), b.files-1)
+	case b.kernel:
+		return "it has its kernel and not its initrd: look at its console"
+	case len(b.initrds) > 0:
+		return "it has its initrd and not its kernel: look at its console"
+	}
+	switch b.event.GetStage() {
 	case kilnv1.BootStage_BOOT_STAGE_DHCP:
 		return "it was told what to boot and fetched nothing: its firmware took another server's answer, or does not reach this edge"
 	case kilnv1.BootStage_BOOT_STAGE_TFTP:
 		return "it has a boot program and asked for nothing more: its firmware refused the program (Secure Boot, another architecture), or the program does not reach this edge by HTTP"
-	case kilnv1.BootStage_BOOT_STAGE_SCRIPT:
-		if e.GetBoot() != "" { // otherwise it boots from its disk
-			return "it has its script and fetched no kernel: look at its console"
-		}
-	case kilnv1.BootStage_BOOT_STAGE_KERNEL:
-		if e.GetBoot() != "" { // otherwise it is a unified kernel image, and all there is
-			return "it has its kernel and not its initrd: look at its console"
-		}
 	}
-	return ""
+	return "it has its script and fetched no kernel: look at its console"
 }

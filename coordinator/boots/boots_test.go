@@ -12,6 +12,13 @@ func event(machine string, stage kilnv1.BootStage, at int64, boot string) *kilnv
 	return &kilnv1.BootEvent{Machine: machine, Stage: stage, UnixMs: at, Boot: boot, Detail: fmt.Sprint(machine, at)}
 }
 
+// named is an event of boot b with what it says of files.
+func named(stage kilnv1.BootStage, at int64, files uint32, file string) *kilnv1.BootEvent {
+	e := event("m", stage, at, "b")
+	e.Files, e.File = files, file
+	return e
+}
+
 const (
 	dhcp   = kilnv1.BootStage_BOOT_STAGE_DHCP
 	script = kilnv1.BootStage_BOOT_STAGE_SCRIPT
@@ -61,6 +68,16 @@ func TestABootThatStopsIsToldOnce(t *testing.T) {
 		{"after the kernel, and it logs", []*kilnv1.BootEvent{event("m", kernel, 2, "b"), event("m", syslog, 5, "")}, "not its initrd"},
 		{"to its own disk", []*kilnv1.BootEvent{event("m", dhcp, 1, ""), event("m", script, 2, "")}, ""},
 		{"with a unified kernel image", []*kilnv1.BootEvent{event("m", dhcp, 1, ""), event("m", kernel, 2, "")}, ""},
+		{"with the initrd before the kernel", []*kilnv1.BootEvent{event("m", script, 1, "b"), event("m", initrd, 2, "b"), event("m", kernel, 3, "b")}, ""},
+		{"with the initrd before the kernel, and once more", []*kilnv1.BootEvent{event("m", script, 1, "b"), event("m", initrd, 2, "b"), event("m", kernel, 3, "b"), event("m", kernel, 4, "b")}, ""},
+		{"with the initrd alone", []*kilnv1.BootEvent{event("m", script, 1, "b"), event("m", initrd, 2, "b")}, "its initrd and not its kernel"},
+		{"with an initrd whose script went to another coordinator", []*kilnv1.BootEvent{event("m", initrd, 2, "b")}, ""},
+		{"with one of two initrds", []*kilnv1.BootEvent{named(script, 1, 3, ""), named(initrd, 2, 0, "one"), named(kernel, 3, 0, "k")}, "1 of its 2 initrds"},
+		{"with one of two initrds, twice", []*kilnv1.BootEvent{named(script, 1, 3, ""), named(initrd, 2, 0, "one"), named(kernel, 3, 0, "k"), named(initrd, 4, 0, "one")}, "1 of its 2 initrds"},
+		{"with two of two initrds, the kernel between", []*kilnv1.BootEvent{named(script, 1, 3, ""), named(initrd, 2, 0, "one"), named(kernel, 3, 0, "k"), named(initrd, 4, 0, "two")}, ""},
+		{"with a release that has no initrd", []*kilnv1.BootEvent{named(script, 1, 1, ""), named(kernel, 3, 0, "k")}, ""},
+		{"and anew after it had everything", []*kilnv1.BootEvent{event("m", kernel, 1, "b"), event("m", initrd, 2, "b"), event("m", dhcp, 3, "")}, "told what to boot and fetched nothing"},
+		{"and anew after a fault", []*kilnv1.BootEvent{event("m", failed, 1, ""), event("m", script, 2, "b")}, "fetched no kernel"},
 		{"with everything", []*kilnv1.BootEvent{event("m", kernel, 1, "b"), event("m", initrd, 2, "b")}, ""},
 		{"with a fault that is told already", []*kilnv1.BootEvent{event("m", dhcp, 1, ""), event("m", failed, 2, "")}, ""},
 		{"and goes on at this moment", []*kilnv1.BootEvent{event("m", dhcp, 1, ""), event("m", dhcp, later-1, "")}, ""},

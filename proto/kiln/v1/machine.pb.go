@@ -23,25 +23,27 @@ const (
 
 // Machine is one machine of a room, as its operator describes it.
 type Machine struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // unique; what people call it
-	Macs          []string               `protobuf:"bytes,2,rep,name=macs,proto3" json:"macs,omitempty"` // "52:54:00:12:34:56", lower case, unique among all machines
-	Uuid          string                 `protobuf:"bytes,3,opt,name=uuid,proto3" json:"uuid,omitempty"` // SMBIOS system UUID, lower case; empty: not known
-	Labels        map[string]string      `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Hostname      string                 `protobuf:"bytes,5,opt,name=hostname,proto3" json:"hostname,omitempty"` // empty: the name
-	Address       string                 `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`   // fixed IPv4 address with its prefix, "10.0.0.5/24"; empty: the site's DHCP gives one
-	Gateway       string                 `protobuf:"bytes,7,opt,name=gateway,proto3" json:"gateway,omitempty"`
-	Dns           []string               `protobuf:"bytes,8,rep,name=dns,proto3" json:"dns,omitempty"`
-	SshKeys       []string               `protobuf:"bytes,9,rep,name=ssh_keys,json=sshKeys,proto3" json:"ssh_keys,omitempty"`                                                                 // lines of authorized_keys
-	Values        map[string]string      `protobuf:"bytes,10,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`       // for templates
-	Templates     map[string]string      `protobuf:"bytes,11,rep,name=templates,proto3" json:"templates,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by kind: "user-data", "vendor-data", "network-config", "ignition", "meta-data"; before those of its groups
-	Secrets       map[string]string      `protobuf:"bytes,12,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`     // for templates; given once, and only to a machine that is confirmed
-	Confirmed     bool                   `protobuf:"varint,13,opt,name=confirmed,proto3" json:"confirmed,omitempty"`                                                                          // an operator says that what answers under this MAC is the machine
-	LocalDisk     bool                   `protobuf:"varint,14,opt,name=local_disk,json=localDisk,proto3" json:"local_disk,omitempty"`                                                         // boots from its own disk
-	BootOnce      string                 `protobuf:"bytes,15,opt,name=boot_once,json=bootOnce,proto3" json:"boot_once,omitempty"`                                                             // release of the next boot only
-	Address6      string                 `protobuf:"bytes,16,opt,name=address6,proto3" json:"address6,omitempty"`                                                                             // fixed IPv6 address with its prefix, "fd00::5/64"; empty: it makes its own, or none
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Name            string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // unique; what people call it
+	Macs            []string               `protobuf:"bytes,2,rep,name=macs,proto3" json:"macs,omitempty"` // "52:54:00:12:34:56", lower case, unique among all machines
+	Uuid            string                 `protobuf:"bytes,3,opt,name=uuid,proto3" json:"uuid,omitempty"` // SMBIOS system UUID, lower case; empty: not known
+	Labels          map[string]string      `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Hostname        string                 `protobuf:"bytes,5,opt,name=hostname,proto3" json:"hostname,omitempty"` // empty: the name
+	Address         string                 `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`   // fixed IPv4 address with its prefix, "10.0.0.5/24"; empty: the site's DHCP gives one
+	Gateway         string                 `protobuf:"bytes,7,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Dns             []string               `protobuf:"bytes,8,rep,name=dns,proto3" json:"dns,omitempty"`
+	SshKeys         []string               `protobuf:"bytes,9,rep,name=ssh_keys,json=sshKeys,proto3" json:"ssh_keys,omitempty"`                                                                 // lines of authorized_keys
+	Values          map[string]string      `protobuf:"bytes,10,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`       // for templates
+	Templates       map[string]string      `protobuf:"bytes,11,rep,name=templates,proto3" json:"templates,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by kind: "user-data", "vendor-data", "network-config", "ignition", "meta-data"; before those of its groups
+	Secrets         map[string]string      `protobuf:"bytes,12,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`     // for templates; given once, and only to a machine that is confirmed
+	Confirmed       bool                   `protobuf:"varint,13,opt,name=confirmed,proto3" json:"confirmed,omitempty"`                                                                          // an operator says that what answers under this MAC is the machine
+	LocalDisk       bool                   `protobuf:"varint,14,opt,name=local_disk,json=localDisk,proto3" json:"local_disk,omitempty"`                                                         // boots from its own disk
+	BootOnce        string                 `protobuf:"bytes,15,opt,name=boot_once,json=bootOnce,proto3" json:"boot_once,omitempty"`                                                             // release of the next boot only
+	Address6        string                 `protobuf:"bytes,16,opt,name=address6,proto3" json:"address6,omitempty"`                                                                             // fixed IPv6 address with its prefix, "fd00::5/64"; empty: it makes its own, or none
+	Cmdline         string                 `protobuf:"bytes,17,opt,name=cmdline,proto3" json:"cmdline,omitempty"`                                                                               // template; put behind those of its groups
+	CmdlineReplaces bool                   `protobuf:"varint,18,opt,name=cmdline_replaces,json=cmdlineReplaces,proto3" json:"cmdline_replaces,omitempty"`                                       // cmdline is put in place of all before it
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Machine) Reset() {
@@ -186,21 +188,36 @@ func (x *Machine) GetAddress6() string {
 	return ""
 }
 
+func (x *Machine) GetCmdline() string {
+	if x != nil {
+		return x.Cmdline
+	}
+	return ""
+}
+
+func (x *Machine) GetCmdlineReplaces() bool {
+	if x != nil {
+		return x.CmdlineReplaces
+	}
+	return false
+}
+
 // Group gives what machines with some labels boot.
 type Group struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Selector      map[string]string      `protobuf:"bytes,2,rep,name=selector,proto3" json:"selector,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // labels that a machine has; empty: all machines
-	Priority      int32                  `protobuf:"varint,3,opt,name=priority,proto3" json:"priority,omitempty"`                                                                          // of the groups that select a machine, the highest decides; equal ones are refused
-	Release       string                 `protobuf:"bytes,4,opt,name=release,proto3" json:"release,omitempty"`
-	Cmdline       string                 `protobuf:"bytes,5,opt,name=cmdline,proto3" json:"cmdline,omitempty"` // put behind the release's
-	SshKeys       []string               `protobuf:"bytes,6,rep,name=ssh_keys,json=sshKeys,proto3" json:"ssh_keys,omitempty"`
-	Values        map[string]string      `protobuf:"bytes,7,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Templates     map[string]string      `protobuf:"bytes,8,rep,name=templates,proto3" json:"templates,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Unknown       bool                   `protobuf:"varint,9,opt,name=unknown,proto3" json:"unknown,omitempty"` // also for machines that nobody described
-	Boot          string                 `protobuf:"bytes,10,opt,name=boot,proto3" json:"boot,omitempty"`       // "uki": UEFI firmware boots the release's unified kernel image itself; "loader" or empty: iPXE where there is one
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Name            string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Selector        map[string]string      `protobuf:"bytes,2,rep,name=selector,proto3" json:"selector,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // labels that a machine has; empty: all machines
+	Priority        int32                  `protobuf:"varint,3,opt,name=priority,proto3" json:"priority,omitempty"`                                                                          // of the groups that select a machine, the highest decides; equal ones are refused
+	Release         string                 `protobuf:"bytes,4,opt,name=release,proto3" json:"release,omitempty"`
+	Cmdline         string                 `protobuf:"bytes,5,opt,name=cmdline,proto3" json:"cmdline,omitempty"` // template; put behind the release's
+	SshKeys         []string               `protobuf:"bytes,6,rep,name=ssh_keys,json=sshKeys,proto3" json:"ssh_keys,omitempty"`
+	Values          map[string]string      `protobuf:"bytes,7,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Templates       map[string]string      `protobuf:"bytes,8,rep,name=templates,proto3" json:"templates,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Unknown         bool                   `protobuf:"varint,9,opt,name=unknown,proto3" json:"unknown,omitempty"`                                         // also for machines that nobody described
+	Boot            string                 `protobuf:"bytes,10,opt,name=boot,proto3" json:"boot,omitempty"`                                               // "uki": UEFI firmware boots the release's unified kernel image itself; "loader" or empty: iPXE where there is one
+	CmdlineReplaces bool                   `protobuf:"varint,11,opt,name=cmdline_replaces,json=cmdlineReplaces,proto3" json:"cmdline_replaces,omitempty"` // cmdline is put in place of the release's, and of groups that decide less
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Group) Reset() {
@@ -303,15 +320,24 @@ func (x *Group) GetBoot() string {
 	return ""
 }
 
+func (x *Group) GetCmdlineReplaces() bool {
+	if x != nil {
+		return x.CmdlineReplaces
+	}
+	return false
+}
+
 // Release is what machines boot: files by digest, for each architecture.
 type Release struct {
-	state         protoimpl.MessageState   `protogen:"open.v1"`
-	Name          string                   `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Platforms     map[string]*ReleaseFiles `protobuf:"bytes,2,rep,name=platforms,proto3" json:"platforms,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // "linux/amd64"
-	Build         string                   `protobuf:"bytes,3,opt,name=build,proto3" json:"build,omitempty"`                                                                                   // that it was made of; empty: of files
-	CreatedUnixMs int64                    `protobuf:"varint,4,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState   `protogen:"open.v1"`
+	Name            string                   `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Platforms       map[string]*ReleaseFiles `protobuf:"bytes,2,rep,name=platforms,proto3" json:"platforms,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // "linux/amd64"
+	Build           string                   `protobuf:"bytes,3,opt,name=build,proto3" json:"build,omitempty"`                                                                                   // that it was made of; empty: of files
+	CreatedUnixMs   int64                    `protobuf:"varint,4,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
+	Cmdline         string                   `protobuf:"bytes,5,opt,name=cmdline,proto3" json:"cmdline,omitempty"`                                         // put behind that of the files
+	CmdlineReplaces bool                     `protobuf:"varint,6,opt,name=cmdline_replaces,json=cmdlineReplaces,proto3" json:"cmdline_replaces,omitempty"` // cmdline is put in place of that of the files
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Release) Reset() {
@@ -370,6 +396,20 @@ func (x *Release) GetCreatedUnixMs() int64 {
 		return x.CreatedUnixMs
 	}
 	return 0
+}
+
+func (x *Release) GetCmdline() string {
+	if x != nil {
+		return x.Cmdline
+	}
+	return ""
+}
+
+func (x *Release) GetCmdlineReplaces() bool {
+	if x != nil {
+		return x.CmdlineReplaces
+	}
+	return false
 }
 
 type ReleaseFiles struct {
@@ -590,7 +630,7 @@ var File_kiln_v1_machine_proto protoreflect.FileDescriptor
 
 const file_kiln_v1_machine_proto_rawDesc = "" +
 	"\n" +
-	"\x15kiln/v1/machine.proto\x12\akiln.v1\x1a\x15kiln/v1/address.proto\"\x8c\x06\n" +
+	"\x15kiln/v1/machine.proto\x12\akiln.v1\x1a\x15kiln/v1/address.proto\"\xd1\x06\n" +
 	"\aMachine\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04macs\x18\x02 \x03(\tR\x04macs\x12\x12\n" +
@@ -609,7 +649,9 @@ const file_kiln_v1_machine_proto_rawDesc = "" +
 	"\n" +
 	"local_disk\x18\x0e \x01(\bR\tlocalDisk\x12\x1b\n" +
 	"\tboot_once\x18\x0f \x01(\tR\bbootOnce\x12\x1a\n" +
-	"\baddress6\x18\x10 \x01(\tR\baddress6\x1a9\n" +
+	"\baddress6\x18\x10 \x01(\tR\baddress6\x12\x18\n" +
+	"\acmdline\x18\x11 \x01(\tR\acmdline\x12)\n" +
+	"\x10cmdline_replaces\x18\x12 \x01(\bR\x0fcmdlineReplaces\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
@@ -621,7 +663,7 @@ const file_kiln_v1_machine_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc0\x04\n" +
 	"\x05Group\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x128\n" +
 	"\bselector\x18\x02 \x03(\v2\x1c.kiln.v1.Group.SelectorEntryR\bselector\x12\x1a\n" +
@@ -633,7 +675,8 @@ const file_kiln_v1_machine_proto_rawDesc = "" +
 	"\ttemplates\x18\b \x03(\v2\x1d.kiln.v1.Group.TemplatesEntryR\ttemplates\x12\x18\n" +
 	"\aunknown\x18\t \x01(\bR\aunknown\x12\x12\n" +
 	"\x04boot\x18\n" +
-	" \x01(\tR\x04boot\x1a;\n" +
+	" \x01(\tR\x04boot\x12)\n" +
+	"\x10cmdline_replaces\x18\v \x01(\bR\x0fcmdlineReplaces\x1a;\n" +
 	"\rSelectorEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
@@ -642,12 +685,14 @@ const file_kiln_v1_machine_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
 	"\x0eTemplatesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xef\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb4\x02\n" +
 	"\aRelease\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12=\n" +
 	"\tplatforms\x18\x02 \x03(\v2\x1f.kiln.v1.Release.PlatformsEntryR\tplatforms\x12\x14\n" +
 	"\x05build\x18\x03 \x01(\tR\x05build\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x04 \x01(\x03R\rcreatedUnixMs\x1aS\n" +
+	"\x0fcreated_unix_ms\x18\x04 \x01(\x03R\rcreatedUnixMs\x12\x18\n" +
+	"\acmdline\x18\x05 \x01(\tR\acmdline\x12)\n" +
+	"\x10cmdline_replaces\x18\x06 \x01(\bR\x0fcmdlineReplaces\x1aS\n" +
 	"\x0ePlatformsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
 	"\x05value\x18\x02 \x01(\v2\x15.kiln.v1.ReleaseFilesR\x05value:\x028\x01\"\xa2\x01\n" +

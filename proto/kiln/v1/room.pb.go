@@ -529,6 +529,8 @@ type BootEvent struct {
 	DurationMs    int64                  `protobuf:"varint,10,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
 	Address       string                 `protobuf:"bytes,11,opt,name=address,proto3" json:"address,omitempty"` // of the machine
 	Once          string                 `protobuf:"bytes,12,opt,name=once,proto3" json:"once,omitempty"`       // the release that the machine was to boot once, and has begun to
+	Files         uint32                 `protobuf:"varint,13,opt,name=files,proto3" json:"files,omitempty"`    // of a script: the kernel and the initrds that it names; 0: not told
+	File          string                 `protobuf:"bytes,14,opt,name=file,proto3" json:"file,omitempty"`       // digest of the release's file that it has
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -643,6 +645,20 @@ func (x *BootEvent) GetAddress() string {
 func (x *BootEvent) GetOnce() string {
 	if x != nil {
 		return x.Once
+	}
+	return ""
+}
+
+func (x *BootEvent) GetFiles() uint32 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *BootEvent) GetFile() string {
+	if x != nil {
+		return x.File
 	}
 	return ""
 }
@@ -1082,7 +1098,7 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	"\ttoken_key\x18\b \x01(\fR\btokenKey\x12)\n" +
 	"\asubnets\x18\t \x03(\v2\x0f.kiln.v1.SubnetR\asubnets\x12%\n" +
 	"\x0eremove_subnets\x18\n" +
-	" \x03(\tR\rremoveSubnets\"\xb3\x02\n" +
+	" \x03(\tR\rremoveSubnets\"\xdd\x02\n" +
 	"\tBootEvent\x12\x18\n" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x12\n" +
@@ -1097,7 +1113,9 @@ const file_kiln_v1_room_proto_rawDesc = "" +
 	" \x01(\x03R\n" +
 	"durationMs\x12\x18\n" +
 	"\aaddress\x18\v \x01(\tR\aaddress\x12\x12\n" +
-	"\x04once\x18\f \x01(\tR\x04once\"G\n" +
+	"\x04once\x18\f \x01(\tR\x04once\x12\x14\n" +
+	"\x05files\x18\r \x01(\rR\x05files\x12\x12\n" +
+	"\x04file\x18\x0e \x01(\tR\x04file\"G\n" +
 	"\vEdgeAddress\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x12\n" +
