@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -57,37 +58,46 @@ func openShared(ctx context.Context, env Env, dir, url string) (*cache.Shared, e
 }
 
 func newCacheImport(env Env, open func(context.Context) (*cache.Shared, error)) *cobra.Command {
-	return &cobra.Command{
-		Use:   "import FILE.tar…",
-		Short: "Import images from OCI layout or docker-save tars, under the names they have there",
+	var name string
+	cmd := &cobra.Command{
+		Use:   "import FILE.tar|DIR…",
+		Short: "Import images from OCI layouts or docker-save tars, under the names they have there",
+		Long: `Import images from OCI layouts, as tars or directories, and from what docker save writes, under the names they have
+there. An image that has none, or nothing but a tag, needs --name.`,
 		Example: `  kiln cache import image.tar
   docker save IMAGE | kiln cache import -
+  kiln cache import --name example.com/hello:1 layout/
   kiln cache import --store s3://kiln?endpoint=https://s3.lab:9000 image.tar`,
-		Args: between(1, -1, "a FILE.tar"),
+		Args: between(1, -1, "a FILE.tar or DIR"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if name != "" && len(args) > 1 {
+				return usagef("--name %s: it names one image, and there are %d files: import them one by one", name, len(args))
+			}
 			store, err := open(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, store.Close()) }()
 			for _, arg := range args {
-				if err := importFile(cmd.Context(), env, store, arg); err != nil {
+				if err := importImages(cmd.Context(), env, store, arg, name); err != nil {
 					return fmt.Errorf("import %s: %w", arg, err)
 				}
 			}
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&name, "name", "", "what the one image in it is to be called, such as example.com/hello:1")
+	return cmd
 }
 
-func importFile(ctx context.Context, env Env, store *cache.Shared, path string) error {
-	r, err := openInput(env, path)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	names, err := oci.Import(ctx, store, store, r)
-	if err != nil {
+// importImages imports an archive, standard input ("-"), or a directory.
+func importImages(ctx context.Context, env Env, store *cache.Shared, path, name string) error {
+	var names []string
+	if info, err := os.Stat(path); path != "-" && err == nil && info.IsDir() {
+		if names, err = oci.ImportDir(ctx, store, store, path, name); err != nil {
+			return err
+		}
+	} else if names, err = importFile(ctx, env, store, path, name); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -96,6 +106,15 @@ func importFile(ctx context.Context, env Env, store *cache.Shared, path string) 
 		}
 	}
 	return nil
+}
+
+func importFile(ctx context.Context, env Env, store *cache.Shared, path, name string) ([]string, error) {
+	r, err := openInput(env, path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return oci.Import(ctx, store, store, r, name)
 }
 
 func newCacheList(env Env, open func() (*cache.Dir, error)) *cobra.Command {

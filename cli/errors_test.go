@@ -127,6 +127,8 @@ func TestEveryFaultGetsASentence(t *testing.T) {
 			want: "team default has no builds yet"},
 		{name: "a size that is none", args: []string{"cache", "prune", "--max-size", "many"}, code: exitUsage,
 			want: "--max-size \"many\": it is a size such as 500M or 20G"},
+		{name: "one name for two image files", args: []string{"cache", "import", "--name", "a:1", "a.tar", "b.tar"}, code: exitUsage,
+			want: "--name a:1: it names one image, and there are 2 files: import them one by one"},
 		{name: "an image file that is missing", args: []string{"cache", "import", "gone.tar"}, code: exitUsage,
 			want: "import gone.tar: no such file or directory"},
 		{name: "a packed directory that is missing", args: []string{"image", "pack", "--ref", "a/b:1", "--platform", "linux/amd64", "gone"}, code: exitFailed,

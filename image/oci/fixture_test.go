@@ -134,7 +134,7 @@ func archiveOf(t testing.TB, files ...file) []byte {
 // layout is the files of an OCI layout with c's blobs.
 func (c content) layout(t testing.TB, entries ...imagespec.Descriptor) []file {
 	t.Helper()
-	index := imagespec.Index{Manifests: entries}
+	index := imagespec.Index{Manifests: append([]imagespec.Descriptor{}, entries...)}
 	index.SchemaVersion = 2
 	data, err := json.Marshal(index)
 	if err != nil {

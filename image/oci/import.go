@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"strings"
 
@@ -25,7 +26,9 @@ const (
 // sorted. It knows the OCI layout (OCI image-spec, image-layout.md) and what "docker save" writes, plain or
 // compressed. Blobs are stored as they pass and verified; names are written last, when everything is known to be
 // there, so that a bad archive leaves no name behind. An image of the same name is replaced.
-func Import(ctx context.Context, blobs cache.Blobs, store cache.Store, r io.Reader) ([]string, error) {
+//
+// Images get the names that the archive gives them. With as, the one image in it gets that name instead.
+func Import(ctx context.Context, blobs cache.Blobs, store cache.Store, r io.Reader, as string) ([]string, error) {
 	plain, _, err := compress.NewReader(r)
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
@@ -35,15 +38,7 @@ func Import(ctx context.Context, blobs cache.Blobs, store cache.Store, r io.Read
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
-	images, err := a.images(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("import: %w", err)
-	}
-	names, err := putNames(ctx, blobs, store, images)
-	if err != nil {
-		return nil, fmt.Errorf("import: %w", err)
-	}
-	return names, nil
+	return a.imported(ctx, store, as)
 }
 
 // archive is what an exported archive held, with its files stored as blobs.
@@ -52,28 +47,20 @@ type archive struct {
 	files     map[string]cache.Digest
 	links     map[string]string // symbolic and hard links, to names in the archive
 	documents map[string][]byte // index.json and manifest.json
+	dir       *os.Root          // what was not read yet is there; nil for an archive, which is read in one go
 }
 
-// images finds the images by the OCI layout's index, or else by Docker's list.
-func (a *archive) images(ctx context.Context) ([]named, error) {
-	index, isLayout := a.documents["index.json"]
-	list, isDocker := a.documents["manifest.json"]
-	if !isLayout && !isDocker {
-		return nil, errors.New("the archive holds no images: it has neither index.json (OCI layout) nor manifest.json (docker save)")
+// imported names the images and returns their names.
+func (a *archive) imported(ctx context.Context, store cache.Store, as string) ([]string, error) {
+	images, err := a.images(ctx, as)
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
 	}
-	if isLayout {
-		images, err := a.layoutImages(ctx, index)
-		if err != nil || len(images) > 0 {
-			return images, err
-		}
+	names, err := putNames(ctx, a.blobs, store, images)
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
 	}
-	if isDocker {
-		images, err := a.dockerImages(ctx, list)
-		if err != nil || len(images) > 0 {
-			return images, err
-		}
-	}
-	return nil, errors.New("no image in the archive has a name: export it by name and tag, not by id")
+	return names, nil
 }
 
 // readArchive stores the archive's files as blobs.
@@ -194,10 +181,13 @@ func (a *archive) store(ctx context.Context, name string, r io.Reader) (cache.Di
 }
 
 // file returns the blob that holds a file of the archive, by way of links if need be.
-func (a *archive) file(name string) (cache.Digest, error) {
+func (a *archive) file(ctx context.Context, name string) (cache.Digest, error) {
 	at, err := archiveName(name)
 	if err != nil {
 		return cache.Digest{}, err
+	}
+	if a.dir != nil {
+		return a.load(ctx, at)
 	}
 	for range maxArchiveLinks {
 		if d, ok := a.files[at]; ok {
@@ -214,6 +204,9 @@ func (a *archive) file(name string) (cache.Digest, error) {
 
 // size is that of a blob.
 func (a *archive) size(ctx context.Context, d cache.Digest) (int64, error) {
+	if err := a.ensure(ctx, d); err != nil {
+		return 0, err
+	}
 	f, err := a.blobs.Open(ctx, d)
 	if err != nil {
 		return 0, err

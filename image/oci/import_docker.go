@@ -1,12 +1,14 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -24,33 +26,32 @@ type dockerEntry struct {
 }
 
 // dockerImages reads manifest.json and makes a manifest for each image in it, which such archives lack.
-func (a *archive) dockerImages(ctx context.Context, data []byte) ([]named, error) {
+func (a *archive) dockerImages(ctx context.Context, data []byte) ([]found, error) {
 	var entries []dockerEntry
 	if err := json.Unmarshal(data, &entries); err != nil {
 		return nil, fmt.Errorf("manifest.json is not what docker save writes: %w", err)
 	}
-	var images []named
+	if len(entries) > maxChildren {
+		return nil, fmt.Errorf("manifest.json lists %d images; at most %d are allowed", len(entries), maxChildren)
+	}
+	isNamed := func(e dockerEntry) bool { return len(e.RepoTags) > 0 }
+	anyNamed := slices.ContainsFunc(entries, isNamed)
+	var all []found
 	for i, entry := range entries {
-		if len(entry.RepoTags) == 0 {
-			continue
+		if anyNamed && !isNamed(entry) {
+			continue // an image that another one is made of
 		}
 		target, err := a.dockerManifest(ctx, &entry)
 		if err != nil {
-			return nil, fmt.Errorf("image %.200s (number %d in manifest.json): %w", entry.RepoTags[0], i+1, err)
+			return nil, fmt.Errorf("image %.200s (number %d in manifest.json): %w", cmp.Or(strings.Join(entry.RepoTags, ", "), "without a name"), i+1, err)
 		}
-		for _, tag := range entry.RepoTags {
-			reference, err := checkName(tag)
-			if err != nil {
-				return nil, err
-			}
-			images = append(images, named{reference, target})
-		}
+		all = append(all, found{descriptor: target, names: entry.RepoTags})
 	}
-	return images, nil
+	return all, nil
 }
 
 func (a *archive) dockerManifest(ctx context.Context, entry *dockerEntry) (none imagespec.Descriptor, err error) {
-	configBlob, err := a.file(entry.Config)
+	configBlob, err := a.file(ctx, entry.Config)
 	if err != nil {
 		return none, err
 	}
@@ -92,7 +93,7 @@ func (a *archive) dockerLayer(ctx context.Context, name string, promised digest.
 	if err != nil {
 		return none, err
 	}
-	blob, err := a.file(name)
+	blob, err := a.file(ctx, name)
 	if err != nil {
 		return none, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -13,8 +14,8 @@ import (
 // annotationImageName is where containerd, BuildKit and LinuxKit put an image's whole name.
 const annotationImageName = "io.containerd.image.name"
 
-// layoutImages reads index.json: every entry with a name is an image, or several platforms of one.
-func (a *archive) layoutImages(ctx context.Context, data []byte) ([]named, error) {
+// layoutImages reads index.json: its entries are images, or several platforms of one.
+func (a *archive) layoutImages(data []byte) ([]found, error) {
 	doc, err := ParseDocument(data, "")
 	if err != nil {
 		return nil, fmt.Errorf("index.json: %w", err)
@@ -22,32 +23,32 @@ func (a *archive) layoutImages(ctx context.Context, data []byte) ([]named, error
 	if doc.Index == nil {
 		return nil, errors.New("index.json is not an index")
 	}
-	var images []named
+	var all []found
 	for _, d := range doc.Index.Manifests {
-		name := d.Annotations[annotationImageName]
-		if name == "" {
-			// Only a tag, according to the specification; whole names in what most tools write.
-			name = d.Annotations[imagespec.AnnotationRefName]
-		}
-		if name == "" {
+		if isAttestation(d) || !IsDocument(d.MediaType) {
 			continue
 		}
-		reference, err := checkName(name)
-		if err != nil {
-			return nil, err
+		f := found{descriptor: d}
+		// The other annotation is a tag alone according to the specification (annotations.md), and a whole name in what some
+		// tools write. "1.2" or "latest" must not become a name: nothing would be called so.
+		name, reference := d.Annotations[annotationImageName], d.Annotations[imagespec.AnnotationRefName]
+		switch {
+		case name != "":
+			f.names = []string{name}
+		case strings.ContainsAny(reference, "/:"):
+			f.names = []string{reference}
+		default:
+			f.tag = reference
 		}
-		if err := a.checkComplete(ctx, d); err != nil {
-			return nil, fmt.Errorf("image %s: %w", reference, err)
-		}
-		images = append(images, named{reference, d})
+		all = append(all, f)
 	}
-	return images, nil
+	return all, nil
 }
 
 // checkComplete makes sure that the cache has what an image consists of. Of an index, images may be left out, as
 // tools do that export some platforms only, but never all.
 func (a *archive) checkComplete(ctx context.Context, target imagespec.Descriptor) error {
-	r := &resolver{fetch: FetchFrom(a.blobs), budget: maxDocuments}
+	r := &resolver{fetch: a.fetch, budget: maxDocuments}
 	whole, err := a.countComplete(ctx, r, target, 0)
 	if errors.Is(err, cache.ErrNotFound) || err == nil && whole == 0 {
 		return fmt.Errorf("the archive lacks its manifest %s: export the image again", target.Digest)

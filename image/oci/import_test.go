@@ -42,7 +42,7 @@ func TestImportLayout(t *testing.T) {
 		want    []string
 	}{
 		{"an index named by containerd", []imagespec.Descriptor{withName(both, annotationImageName, "docker.io/library/both:1")}, []string{"docker.io/library/both:1"}},
-		{"a manifest named by reference", []imagespec.Descriptor{withName(amd, imagespec.AnnotationRefName, "both")}, []string{"docker.io/library/both:latest"}},
+		{"a manifest named by reference", []imagespec.Descriptor{withName(amd, imagespec.AnnotationRefName, "lab/both")}, []string{"docker.io/lab/both:latest"}},
 		{"several images", []imagespec.Descriptor{withName(amd, annotationImageName, "a:1"), withName(arm, annotationImageName, "b:1"), arm},
 			[]string{"docker.io/library/a:1", "docker.io/library/b:1"}},
 		{"platforms of one name", []imagespec.Descriptor{withName(arm, annotationImageName, "a:1"), withName(amd, annotationImageName, "a:1")}, []string{"docker.io/library/a:1"}},
@@ -51,7 +51,7 @@ func TestImportLayout(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := openDir(t)
-			got, err := Import(context.Background(), d, d, bytes.NewReader(archiveOf(t, c.layout(t, tt.entries...)...)))
+			got, err := Import(context.Background(), d, d, bytes.NewReader(archiveOf(t, c.layout(t, tt.entries...)...)), "")
 			if err != nil || !slices.Equal(got, tt.want) {
 				t.Fatalf("got %v, %v; want %v", got, err, tt.want)
 			}
@@ -101,7 +101,7 @@ func TestImportDockerSave(t *testing.T) {
 	for name, data := range map[string][]byte{"plain": plain, "compressed": gzipped(t, plain), "compressed and padded": append(gzipped(t, plain), make([]byte, 512)...)} {
 		t.Run(name, func(t *testing.T) {
 			d := openDir(t)
-			got, err := Import(context.Background(), d, d, bytes.NewReader(data))
+			got, err := Import(context.Background(), d, d, bytes.NewReader(data), "")
 			if want := []string{"docker.io/library/hello:1", "example.com/other:latest"}; err != nil || !slices.Equal(got, want) {
 				t.Fatalf("got %v, %v; want %v", got, err, want)
 			}
@@ -113,7 +113,7 @@ func TestImportDockerSave(t *testing.T) {
 	t.Run("with compressed layers", func(t *testing.T) {
 		d := openDir(t)
 		layer := gzipped(t, []byte("layer"))
-		if _, err := Import(context.Background(), d, d, bytes.NewReader(archiveOf(t, dockerArchive(t, layer)...))); err != nil {
+		if _, err := Import(context.Background(), d, d, bytes.NewReader(archiveOf(t, dockerArchive(t, layer)...)), ""); err != nil {
 			t.Fatal(err)
 		}
 		wantLayer(t, d, "hello:1", "linux/amd64", string(layer))
@@ -149,7 +149,7 @@ func TestImportRefuses(t *testing.T) {
 		{"a missing layer", archiveOf(t, without(layer)...), "image docker.io/library/hello:1: the archive lacks " + string(layer)},
 		{"a missing manifest", archiveOf(t, without(amd.Digest)...), "the archive lacks its manifest " + string(amd.Digest)},
 		{"a manifest of another size", archiveOf(t, c.layout(t, larger)...), "is described with"},
-		{"images without names", archiveOf(t, c.layout(t, amd)...), "no image in the archive has a name"},
+		{"images without names", archiveOf(t, c.layout(t, amd)...), "no image there has a name: give it one with --name"},
 		{"a name that is none", archiveOf(t, c.layout(t, withName(amd, annotationImageName, "../x"))...), `"../x" is no image reference`},
 		{"a truncated archive", archiveOf(t, good...)[:1600], "unexpected EOF"},
 		{"an archive that is compressed with xz", []byte("\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4\x46"), "compressed with xz"},
@@ -160,7 +160,7 @@ func TestImportRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := openDir(t)
-			_, err := Import(context.Background(), d, d, bytes.NewReader(tt.data))
+			_, err := Import(context.Background(), d, d, bytes.NewReader(tt.data), "")
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
 			}
@@ -176,7 +176,7 @@ func TestImportTwiceReplaces(t *testing.T) {
 	for _, layer := range []string{"old", "new"} {
 		c := content{}
 		entry := withName(c.image(t, "linux/amd64", layer), annotationImageName, "hello:1")
-		if _, err := Import(context.Background(), d, d, bytes.NewReader(archiveOf(t, c.layout(t, entry)...))); err != nil {
+		if _, err := Import(context.Background(), d, d, bytes.NewReader(archiveOf(t, c.layout(t, entry)...)), ""); err != nil {
 			t.Fatal(err)
 		}
 		wantLayer(t, d, "hello:1", "linux/amd64", layer)
@@ -193,7 +193,7 @@ func FuzzImport(f *testing.F) {
 	f.Add(archiveOf(f, file{name: "manifest.json", data: []byte(`[{"Config":"c","RepoTags":["a:1"],"Layers":["l"]}]`)}, file{name: "c", data: []byte(`{}`)}))
 	d := openDir(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, _ = Import(context.Background(), d, d, bytes.NewReader(data))
+		_, _ = Import(context.Background(), d, d, bytes.NewReader(data), "")
 	})
 }
 
@@ -219,7 +219,7 @@ func sparseArchive(t *testing.T) []byte {
 
 func TestImportRefusesSparseFiles(t *testing.T) {
 	d := openDir(t)
-	_, err := Import(context.Background(), d, d, bytes.NewReader(sparseArchive(t)))
+	_, err := Import(context.Background(), d, d, bytes.NewReader(sparseArchive(t)), "")
 	if err == nil || !strings.Contains(err.Error(), "sparse file") {
 		t.Errorf("got %v, want a refusal", err)
 	}
