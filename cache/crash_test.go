@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -117,7 +118,7 @@ func TestKilledWritersLeaveOnlyWholeValues(t *testing.T) {
 			return nil
 		}
 		records++
-		if value := data[:len(data)-recordTrailer]; len(value) != 10_000 || len(bytes.Trim(value, string(value[:1]))) != 0 {
+		if value := data[:len(data)-recordfile.TrailerSize]; len(value) != 10_000 || len(bytes.Trim(value, string(value[:1]))) != 0 {
 			t.Errorf("%s is not one writer's whole value: %d bytes", e.Key, len(value))
 		}
 		r, err := d.Get(context.Background(), e.Key, 0, -1)
@@ -173,7 +174,7 @@ func TestRecordSpoiltByAPowerCutIsAbsent(t *testing.T) {
 	for name, spoil := range map[string]func(data []byte) []byte{
 		"empty":           func([]byte) []byte { return nil },
 		"cut short":       func(data []byte) []byte { return data[:len(data)-1] },
-		"without trailer": func(data []byte) []byte { return data[:len(data)-recordTrailer] },
+		"without trailer": func(data []byte) []byte { return data[:len(data)-recordfile.TrailerSize] },
 		"all zeros":       func(data []byte) []byte { return make([]byte, len(data)) },
 		"a flipped bit":   func(data []byte) []byte { data[0] ^= 1; return data },
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"io"
 	"io/fs"
 	"os"
@@ -122,7 +123,7 @@ func (d *Dir) List(ctx context.Context, prefix string, f func(Entry) error) erro
 		}
 		size := info.Size()
 		if _, blob := key.Digest(); !blob {
-			if size -= recordTrailer; size < 0 {
+			if size -= recordfile.TrailerSize; size < 0 {
 				return nil // cut short by a power failure
 			}
 		}
@@ -147,7 +148,7 @@ func (d *Dir) file(key Key) string {
 	if digest, ok := key.Digest(); ok {
 		return d.blobFile(digest)
 	}
-	return filepath.Join(d.root, filepath.FromSlash(key.String())) + recordSuffix
+	return filepath.Join(d.root, filepath.FromSlash(key.String())) + recordfile.Suffix
 }
 
 func (d *Dir) blobFile(digest Digest) string {
@@ -161,8 +162,8 @@ func (d *Dir) keyOf(file string) (key Key, ok bool) {
 		return Key{}, false
 	}
 	name := filepath.ToSlash(rel)
-	record := strings.HasSuffix(name, recordSuffix)
-	key, err = ParseKey(strings.TrimSuffix(name, recordSuffix))
+	record := strings.HasSuffix(name, recordfile.Suffix)
+	key, err = ParseKey(strings.TrimSuffix(name, recordfile.Suffix))
 	if err != nil {
 		return Key{}, false
 	}

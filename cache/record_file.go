@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"io"
 	"io/fs"
 	"os"
@@ -40,19 +41,19 @@ func checkRecord(f *os.File) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	size := info.Size() - recordTrailer
+	size := info.Size() - recordfile.TrailerSize
 	if size < 0 {
 		return 0, fmt.Errorf("the record is cut short: %w", ErrNotFound)
 	}
-	sum := newRecordSum()
+	sum := recordfile.NewSum()
 	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, size)); err != nil {
 		return 0, err
 	}
-	var got [recordTrailer]byte
+	var got [recordfile.TrailerSize]byte
 	if _, err := f.ReadAt(got[:], size); err != nil {
 		return 0, err
 	}
-	if got != [recordTrailer]byte(appendTrailer(nil, sum.Sum32(), size)) {
+	if got != [recordfile.TrailerSize]byte(recordfile.AppendTrailer(nil, sum.Sum32(), size)) {
 		return 0, fmt.Errorf("the record is damaged: %w", ErrNotFound)
 	}
 	return size, nil
@@ -63,13 +64,13 @@ func (d *Dir) putRecord(ctx context.Context, key Key, r io.Reader, size int64, m
 		return err
 	}
 	if mode == IfAbsent && size >= 0 && size <= smallRecord {
-		data := make([]byte, size, size+recordTrailer)
+		data := make([]byte, size, size+recordfile.TrailerSize)
 		if _, err := io.ReadFull(r, data); err != nil {
 			return fmt.Errorf("store %s: %w", key, err)
 		}
-		sum := newRecordSum()
+		sum := recordfile.NewSum()
 		_, _ = sum.Write(data) // a hash takes everything
-		if ok, err := putUnnamed(d.file(key), appendTrailer(data, sum.Sum32(), size)); err != nil {
+		if ok, err := putUnnamed(d.file(key), recordfile.AppendTrailer(data, sum.Sum32(), size)); err != nil {
 			return d.writeError("store "+key.String(), err)
 		} else if ok {
 			return nil
@@ -81,12 +82,12 @@ func (d *Dir) putRecord(ctx context.Context, key Key, r io.Reader, size int64, m
 		return err
 	}
 	defer d.discard(f)
-	sum := newRecordSum()
+	sum := recordfile.NewSum()
 	counted := &counter{w: io.MultiWriter(f, sum)}
 	if err := fill(counted, r, size); err != nil {
 		return d.writeError("store "+key.String(), err)
 	}
-	if _, err := f.Write(appendTrailer(nil, sum.Sum32(), counted.n)); err != nil {
+	if _, err := f.Write(recordfile.AppendTrailer(nil, sum.Sum32(), counted.n)); err != nil {
 		return d.writeError("store "+key.String(), err)
 	}
 	move := os.Rename

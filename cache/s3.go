@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
@@ -200,18 +201,18 @@ func (s *S3) name(key Key) string {
 	if _, blob := key.Digest(); blob {
 		return s.cfg.Prefix + key.String()
 	}
-	return s.cfg.Prefix + key.String() + recordSuffix
+	return s.cfg.Prefix + key.String() + recordfile.Suffix
 }
 
 // keyOf undoes name.
 func (s *S3) keyOf(name string) (Key, bool) {
 	rest, ok := strings.CutPrefix(name, s.cfg.Prefix)
-	key, err := ParseKey(strings.TrimSuffix(rest, recordSuffix))
+	key, err := ParseKey(strings.TrimSuffix(rest, recordfile.Suffix))
 	if !ok || err != nil {
 		return Key{}, false
 	}
 	digest, blob := key.Digest()
-	return key, blob != strings.HasSuffix(rest, recordSuffix) && (!blob || BlobKey(digest) == key)
+	return key, blob != strings.HasSuffix(rest, recordfile.Suffix) && (!blob || BlobKey(digest) == key)
 }
 
 // Missing implements Store.
@@ -274,7 +275,7 @@ func (s *S3) List(ctx context.Context, prefix string, f func(Entry) error) error
 			}
 			size := object.Size
 			if _, blob := key.Digest(); !blob {
-				size = max(size-recordTrailer, 0)
+				size = max(size-recordfile.TrailerSize, 0)
 			}
 			if told = f(Entry{Key: key, Size: size, LastUse: object.LastModified}); told != nil {
 				return nil

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"github.com/minio/minio-go/v7"
 )
 
@@ -51,15 +52,15 @@ func (s *S3) getRecord(ctx context.Context, key Key, offset, n int64) (io.ReadCl
 		if err != nil {
 			return nil, err
 		}
-		data, err := io.ReadAll(io.LimitReader(body, MaxRecord+recordTrailer+1))
+		data, err := io.ReadAll(io.LimitReader(body, MaxRecord+recordfile.TrailerSize+1))
 		if err = errors.Join(err, body.Close()); err != nil {
 			return nil, err
 		}
-		size := len(data) - recordTrailer
+		size := len(data) - recordfile.TrailerSize
 		if size >= 0 {
-			sum := newRecordSum()
+			sum := recordfile.NewSum()
 			_, _ = sum.Write(data[:size]) // a hash takes everything
-			if bytes.Equal(data[size:], appendTrailer(nil, sum.Sum32(), int64(size))) {
+			if bytes.Equal(data[size:], recordfile.AppendTrailer(nil, sum.Sum32(), int64(size))) {
 				value = data[:size]
 				break
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"github.com/minio/minio-go/v7"
 )
 
@@ -95,9 +96,9 @@ func (s *S3) putRecord(ctx context.Context, key Key, r io.Reader, size int64, mo
 	if err != nil {
 		return fmt.Errorf("store %s: %w", key, err)
 	}
-	sum := newRecordSum()
+	sum := recordfile.NewSum()
 	_, _ = sum.Write(value) // a hash takes everything
-	data := appendTrailer(value, sum.Sum32(), int64(len(value)))
+	data := recordfile.AppendTrailer(value, sum.Sum32(), int64(len(value)))
 	opts := putOptions(nil)
 	if mode == IfAbsent {
 		opts.SetMatchETagExcept("*")
