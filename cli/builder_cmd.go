@@ -14,7 +14,7 @@ import (
 
 	"github.com/kiln-farm/kiln/builder"
 	"github.com/kiln-farm/kiln/builder/registry"
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/tiered"
 	"github.com/kiln-farm/kiln/cli/embedded"
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/image/plan"
@@ -146,7 +146,7 @@ func (f *builderFlags) dialBus(ctx context.Context, m *member, place node.Place,
 	return f.dial(ctx, bus.DialOptions{URLs: place.Buses, Name: m.id, TLS: m.credentials.ClientTLS(), Inbox: bus.Inbox(m.id)}, log)
 }
 
-func (f *builderFlags) build(m *member, store *cache.Shared, conn *nats.Conn, log *slog.Logger) (*builder.Builder, error) {
+func (f *builderFlags) build(m *member, store *tiered.Cache, conn *nats.Conn, log *slog.Logger) (*builder.Builder, error) {
 	reg, err := registry.New(registry.Config{Store: store, Blobs: store, Teams: f.teams, Log: log})
 	if err != nil {
 		return nil, err

@@ -15,13 +15,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/tiered"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/image/oci"
 )
 
 func newCache(env Env) *cobra.Command {
 	var dir, url string
-	shared := func(ctx context.Context) (*cache.Shared, error) { return openShared(ctx, env, dir, url) }
+	shared := func(ctx context.Context) (*tiered.Cache, error) { return openShared(ctx, env, dir, url) }
 	open := func() (*cache.Dir, error) {
 		if url != "" {
 			return nil, usagef("--store %s: that is for kiln cache import; a farm's shared cache is not looked at or made smaller from here", url)
@@ -46,18 +47,18 @@ func newCache(env Env) *cobra.Command {
 const storeUsage = "URL of a farm's shared cache, for images that its builds use: s3://BUCKET/PREFIX?endpoint=URL (KILN_STORE)"
 
 // openShared opens the cache in a directory, and a farm's behind it when there is a URL.
-func openShared(ctx context.Context, env Env, dir, url string) (*cache.Shared, error) {
+func openShared(ctx context.Context, env Env, dir, url string) (*tiered.Cache, error) {
 	if dir == "" {
 		dir = env.cacheDir()
 	}
-	store, err := cache.OpenShared(ctx, cache.SharedConfig{Dir: dir, URL: url, Log: env.logger(slog.LevelWarn)})
+	store, err := tiered.Open(ctx, tiered.Config{Dir: dir, URL: url, Log: env.logger(slog.LevelWarn)})
 	if err != nil && !errors.Is(err, cache.ErrUnavailable) {
 		return nil, usagef("%w", err)
 	}
 	return store, err
 }
 
-func newCacheImport(env Env, open func(context.Context) (*cache.Shared, error)) *cobra.Command {
+func newCacheImport(env Env, open func(context.Context) (*tiered.Cache, error)) *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use:   "import FILE.tar|DIR…",
@@ -91,7 +92,7 @@ there. An image that has none, or nothing but a tag, needs --name.`,
 }
 
 // importImages imports an archive, standard input ("-"), or a directory.
-func importImages(ctx context.Context, env Env, store *cache.Shared, path, name string) error {
+func importImages(ctx context.Context, env Env, store *tiered.Cache, path, name string) error {
 	var names []string
 	if info, err := os.Stat(path); path != "-" && err == nil && info.IsDir() {
 		if names, err = oci.ImportDir(ctx, store, store, path, name); err != nil {
@@ -108,7 +109,7 @@ func importImages(ctx context.Context, env Env, store *cache.Shared, path, name 
 	return nil
 }
 
-func importFile(ctx context.Context, env Env, store *cache.Shared, path, name string) ([]string, error) {
+func importFile(ctx context.Context, env Env, store *tiered.Cache, path, name string) ([]string, error) {
 	r, err := openInput(env, path)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/tiered"
 	"github.com/kiln-farm/kiln/cli/node"
 )
 
@@ -33,13 +34,13 @@ func (f *storeFlags) dir(data *node.Data) string {
 
 // open opens the cache: the directory, and the store behind it when url names one. Who asks for many blobs and reads
 // few, as coordinators do, has what the store holds remembered. A server that does not answer is waited for.
-func (f *storeFlags) open(ctx context.Context, data *node.Data, url string, asks bool, log *slog.Logger) (*cache.Shared, error) {
+func (f *storeFlags) open(ctx context.Context, data *node.Data, url string, asks bool, log *slog.Logger) (*tiered.Cache, error) {
 	most, err := parseSize("--cache-size", f.size)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		store, err := cache.OpenShared(ctx, cache.SharedConfig{
+		store, err := tiered.Open(ctx, tiered.Config{
 			Dir: f.dir(data), URL: url, MaxLocal: most, Presence: asks, PublicEndpoint: f.public, Log: log,
 			S3: func(c *cache.S3Config) { c.Later = f.later },
 		})

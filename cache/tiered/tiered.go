@@ -1,4 +1,10 @@
-package cache
+// Package tiered puts together the cache of one part of a farm: a directory on the local disk and, where the farm has
+// one, the store behind it that all parts share, with the wrappers in between and eviction from the directory. It is the
+// one place that knows which backends there are.
+//
+// It never does by itself what a backend or a wrapper does, and it deletes from the shared store only what two readings
+// agree is damaged.
+package tiered
 
 import (
 	"bytes"
@@ -9,19 +15,20 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kiln-farm/kiln/cache"
 	"golang.org/x/sync/semaphore"
 )
 
 const (
-	sharedOperations = 64               // under way at once
-	sharedUploads    = 3                // of those: a large one holds some 20 MiB
+	operationsAtOnce = 64               // under way at once
+	uploadsAtOnce    = 3                // of those: a large one holds some 20 MiB
 	presenceLife     = 10 * time.Minute // that a blob is taken to be there still
 	presenceMost     = 1_000_000        // blobs, some 100 bytes each
 	evictEvery       = time.Minute
 )
 
-// SharedConfig says what the cache of one part of a farm is made of.
-type SharedConfig struct {
+// Config says what the cache of one part of a farm is made of.
+type Config struct {
 	Dir      string // on the local disk
 	URL      string // s3://…; empty: the directory is all there is
 	MaxLocal int64  // bytes of blobs in the directory in front of a shared store; 0: no limit
@@ -30,34 +37,34 @@ type SharedConfig struct {
 	Presence       bool
 	PublicEndpoint string // see S3Config
 	Log            *slog.Logger
-	S3             func(*S3Config) // changes the configuration that the URL gives; for tests
+	S3             func(*cache.S3Config) // changes the configuration that the URL gives; for tests
 }
 
-// Shared is the cache of one part of a farm: a directory, and behind it what all parts share.
-type Shared struct {
-	Store
-	Blobs
-	local    *Dir
-	s3       *S3       // nil without a URL
-	presence *Presence // nil unless asked for
-	cfg      SharedConfig
+// Cache is the cache of one part of a farm: a directory, and behind it what all parts share.
+type Cache struct {
+	cache.Store
+	cache.Blobs
+	local    *cache.Dir
+	s3       *cache.S3       // nil without a URL
+	presence *cache.Presence // nil unless asked for
+	cfg      Config
 	stop     context.CancelFunc
 	done     sync.WaitGroup
 }
 
-// OpenShared opens a cache, and keeps its directory within its limit until Close.
-func OpenShared(ctx context.Context, cfg SharedConfig) (*Shared, error) {
+// Open opens a cache, and keeps its directory within its limit until Close.
+func Open(ctx context.Context, cfg Config) (*Cache, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	local, err := OpenDir(cfg.Dir)
+	local, err := cache.OpenDir(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
 	if cfg.URL == "" {
-		return &Shared{Store: local, Blobs: local, local: local, cfg: cfg, stop: func() {}}, nil
+		return &Cache{Store: local, Blobs: local, local: local, cfg: cfg, stop: func() {}}, nil
 	}
-	conf, err := ParseS3URL(cfg.URL)
+	conf, err := cache.ParseS3URL(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -65,19 +72,19 @@ func OpenShared(ctx context.Context, cfg SharedConfig) (*Shared, error) {
 	if cfg.S3 != nil {
 		cfg.S3(&conf)
 	}
-	s := &Shared{local: local, cfg: cfg}
-	if s.s3, err = OpenS3(ctx, conf); err != nil {
+	s := &Cache{local: local, cfg: cfg}
+	if s.s3, err = cache.OpenS3(ctx, conf); err != nil {
 		return nil, err
 	}
-	var shared Store = NewTraced(NewLimited(NewVerifying(s.s3), sharedOperations), "s3")
+	var shared cache.Store = cache.NewTraced(cache.NewLimited(cache.NewVerifying(s.s3), operationsAtOnce), "s3")
 	if cfg.Presence {
-		s.presence = NewPresence(shared, presenceLife, presenceMost)
+		s.presence = cache.NewPresence(shared, presenceLife, presenceMost)
 		shared = s.presence
 	}
-	uploads := semaphore.NewWeighted(sharedUploads)
-	through := NewReadThrough(local, shared, ReadThroughOptions{
+	uploads := semaphore.NewWeighted(uploadsAtOnce)
+	through := cache.NewReadThrough(local, shared, cache.ReadThroughOptions{
 		Strict: cfg.Presence,
-		Upload: func(ctx context.Context, f *File) error {
+		Upload: func(ctx context.Context, f *cache.File) error {
 			if err := uploads.Acquire(ctx, 1); err != nil {
 				return err
 			}
@@ -95,17 +102,17 @@ func OpenShared(ctx context.Context, cfg SharedConfig) (*Shared, error) {
 }
 
 // Close ends what runs in the background.
-func (s *Shared) Close() error {
+func (s *Cache) Close() error {
 	s.stop()
 	s.done.Wait()
 	return nil
 }
 
 // Local is the directory.
-func (s *Shared) Local() *Dir { return s.local }
+func (s *Cache) Local() *cache.Dir { return s.local }
 
 // BlobURL makes a URL by which a blob is read from the shared store itself, for a while; see DecodeStored.
-func (s *Shared) BlobURL(ctx context.Context, d Digest, life time.Duration) (string, error) {
+func (s *Cache) BlobURL(ctx context.Context, d cache.Digest, life time.Duration) (string, error) {
 	if s.s3 == nil {
 		return "", errors.New("the cache is a directory: it has no URLs")
 	}
@@ -113,7 +120,7 @@ func (s *Shared) BlobURL(ctx context.Context, d Digest, life time.Duration) (str
 }
 
 // Forget makes the next question about a blob go to the shared store.
-func (s *Shared) Forget(d Digest) {
+func (s *Cache) Forget(d cache.Digest) {
 	if s.presence != nil {
 		s.presence.Forget(d)
 	}
@@ -122,42 +129,42 @@ func (s *Shared) Forget(d Digest) {
 // Recheck is the second reader of a blob of which another one says that it is gone or damaged. It reads the shared
 // store's copy, past everything that is remembered or kept here. When that has other bytes, the same ones twice, it is
 // deleted, so that it can be made again. Gone says that the blob is not there, now if not before.
-func (s *Shared) Recheck(ctx context.Context, d Digest) (gone bool, err error) {
+func (s *Cache) Recheck(ctx context.Context, d cache.Digest) (gone bool, err error) {
 	s.Forget(d)
 	if s.s3 == nil {
-		missing, err := s.local.MissingBlobs(ctx, []Digest{d}) // which reads it, and removes it, when it is in doubt
+		missing, err := s.local.MissingBlobs(ctx, []cache.Digest{d}) // which reads it, and removes it, when it is in doubt
 		return len(missing) > 0, err
 	}
 	var first []byte
 	for range 2 {
 		var sum []byte
-		if sum, err = s.s3.CheckStored(ctx, d); !errors.Is(err, ErrMismatch) {
+		if sum, err = s.s3.CheckStored(ctx, d); !errors.Is(err, cache.ErrMismatch) {
 			break
 		}
 		if first != nil && !bytes.Equal(first, sum) {
 			// Other wrong bytes each time: it is the way here that spoils them.
-			return false, fmt.Errorf("%w: %s is read with other bytes each time", ErrUnavailable, d)
+			return false, fmt.Errorf("%w: %s is read with other bytes each time", cache.ErrUnavailable, d)
 		}
 		first = sum
 	}
 	switch {
-	case errors.Is(err, ErrMismatch):
+	case errors.Is(err, cache.ErrMismatch):
 		s.cfg.Log.Error("a blob in the shared cache is damaged; two readers agree, so it is deleted and made again", "blob", d.String(), "store", s.s3.String(), "error", err)
-		err = s.s3.Delete(ctx, BlobKey(d))
+		err = s.s3.Delete(ctx, cache.BlobKey(d))
 		s.Forget(d) // somebody may have asked for it meanwhile
 		return true, err
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, cache.ErrNotFound):
 		return true, nil
 	}
 	return false, err
 }
 
 // evict keeps the directory within its limit.
-func (s *Shared) evict(ctx context.Context) {
+func (s *Cache) evict(ctx context.Context) {
 	ticker := time.NewTicker(evictEvery)
 	defer ticker.Stop()
 	for {
-		if err := Evict(ctx, s.local, s.cfg.MaxLocal, time.Now()); err != nil && ctx.Err() == nil {
+		if err := cache.Evict(ctx, s.local, s.cfg.MaxLocal, time.Now()); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Warn("the local cache could not be kept within its limit; trying again", "directory", s.local.Path(), "error", err)
 		}
 		select {

@@ -1,4 +1,4 @@
-package cache_test
+package tiered_test
 
 import (
 	"bytes"
@@ -14,13 +14,14 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/cachetest"
 	"github.com/kiln-farm/kiln/cache/s3test"
+	"github.com/kiln-farm/kiln/cache/tiered"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // part opens the cache of one part of a farm.
-func part(t *testing.T, s *s3test.Server, via string, change func(*cache.SharedConfig)) *cache.Shared {
+func part(t *testing.T, s *s3test.Server, via string, change func(*tiered.Config)) *tiered.Cache {
 	t.Helper()
-	cfg := cache.SharedConfig{
+	cfg := tiered.Config{
 		Dir: t.TempDir(), URL: s.URL(fmt.Sprintf("%x", t.Name()), via),
 		S3: func(c *cache.S3Config) {
 			c.Credentials = credentials.NewStaticV4(s.AccessKey, s.Secret, "")
@@ -30,7 +31,7 @@ func part(t *testing.T, s *s3test.Server, via string, change func(*cache.SharedC
 	if change != nil {
 		change(&cfg)
 	}
-	shared, err := cache.OpenShared(t.Context(), cfg)
+	shared, err := tiered.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,7 @@ func part(t *testing.T, s *s3test.Server, via string, change func(*cache.SharedC
 	return shared
 }
 
-func TestASharedCacheKeepsTheContract(t *testing.T) {
+func TestACacheOfTwoTiersKeepsTheContract(t *testing.T) {
 	s := s3test.New(t)
 	cachetest.Run(t, func(t *testing.T) cache.Store { return part(t, s, "", nil) })
 	cachetest.RunBlobs(t, func(t *testing.T) cache.Blobs { return part(t, s, "", nil) })
@@ -86,7 +87,7 @@ func TestFaultsOnTheWayNeverGiveWrongBytes(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer proxy.Close()
-			reader := part(t, s, proxy.URL, func(c *cache.SharedConfig) {
+			reader := part(t, s, proxy.URL, func(c *tiered.Config) {
 				c.URL = s.URL(fmt.Sprintf("%x", "TestFaultsOnTheWayNeverGiveWrongBytes"), proxy.URL)
 			})
 			proxy.Set(c.fault, c.rate)
@@ -120,7 +121,7 @@ func TestFaultsOnTheWayNeverGiveWrongBytes(t *testing.T) {
 
 func TestADamagedBlobIsCondemnedByASecondReaderAndMadeAgain(t *testing.T) {
 	s := s3test.New(t)
-	maker, reader, leader := part(t, s, "", nil), part(t, s, "", nil), part(t, s, "", func(c *cache.SharedConfig) { c.Presence = true })
+	maker, reader, leader := part(t, s, "", nil), part(t, s, "", nil), part(t, s, "", func(c *tiered.Config) { c.Presence = true })
 	for _, data := range [][]byte{cachetest.Noise(100 << 10), cachetest.Text(2 << 20)} {
 		d := cachetest.Put(t, maker, data)
 		if missing, err := leader.MissingBlobs(t.Context(), []cache.Digest{d}); err != nil || len(missing) > 0 {
@@ -169,7 +170,7 @@ func TestASecondReaderOnABadWayDeletesNothing(t *testing.T) {
 	}
 	defer proxy.Close()
 	maker := part(t, s, "", nil)
-	leader := part(t, s, proxy.URL, func(c *cache.SharedConfig) {
+	leader := part(t, s, proxy.URL, func(c *tiered.Config) {
 		c.URL, c.Presence = s.URL(fmt.Sprintf("%x", t.Name()), proxy.URL), true
 	})
 	proxy.Set(s3test.Flip, 1)
@@ -193,7 +194,7 @@ func TestAWarmCoordinatorAsksNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer proxy.Close()
-	leader := part(t, s, proxy.URL, func(c *cache.SharedConfig) { c.Presence = true })
+	leader := part(t, s, proxy.URL, func(c *tiered.Config) { c.Presence = true })
 	var all []cache.Digest
 	for i := range 50 {
 		all = append(all, cachetest.Put(t, leader, []byte(fmt.Sprint("blob", i))))
