@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/prune"
 	"github.com/kiln-farm/kiln/cache/tiered"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/image/oci"
@@ -135,7 +136,7 @@ func newCacheList(env Env, open func() (*cache.Dir, error)) *cobra.Command {
 }
 
 func listCache(ctx context.Context, out io.Writer, store *cache.Dir) error {
-	uses, err := cache.Usage(ctx, store)
+	uses, err := prune.Usage(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -178,7 +179,7 @@ func newCachePrune(env Env, open func() (*cache.Dir, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			pruned, err := cache.Prune(cmd.Context(), store, most)
+			pruned, err := prune.Run(cmd.Context(), store, most)
 			if err != nil {
 				return err
 			}

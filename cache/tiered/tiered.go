@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/prune"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -164,7 +165,7 @@ func (s *Cache) evict(ctx context.Context) {
 	ticker := time.NewTicker(evictEvery)
 	defer ticker.Stop()
 	for {
-		if err := cache.Evict(ctx, s.local, s.cfg.MaxLocal, time.Now()); err != nil && ctx.Err() == nil {
+		if err := prune.Evict(ctx, s.local, s.cfg.MaxLocal, time.Now()); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Warn("the local cache could not be kept within its limit; trying again", "directory", s.local.Path(), "error", err)
 		}
 		select {

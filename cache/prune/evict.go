@@ -1,9 +1,11 @@
-package cache
+package prune
 
 import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/kiln-farm/kiln/cache"
 )
 
 const (
@@ -13,10 +15,10 @@ const (
 
 // Evict removes the blobs of a directory that were not used for longest when there is more than the limit. What was used just
 // now stays: it may be on its way into the shared store.
-func Evict(ctx context.Context, local Store, limit int64, now time.Time) error {
-	var entries []Entry
+func Evict(ctx context.Context, local cache.Store, limit int64, now time.Time) error {
+	var entries []cache.Entry
 	var total int64
-	err := local.List(ctx, BlobPrefix, func(e Entry) error {
+	err := local.List(ctx, cache.BlobPrefix, func(e cache.Entry) error {
 		total += e.Size
 		if now.Sub(e.LastUse) > evictAge {
 			entries = append(entries, e)
@@ -30,8 +32,8 @@ func Evict(ctx context.Context, local Store, limit int64, now time.Time) error {
 	for _, e := range entries {
 		old += e.Size
 	}
-	// planPrune goes by the sum of what it is given.
-	for _, e := range planPrune(entries, nil, max(limit*evictTo/100-(total-old), 0)) {
+	// plan goes by the sum of what it is given.
+	for _, e := range plan(entries, nil, max(limit*evictTo/100-(total-old), 0)) {
 		if err := local.Delete(ctx, e.Key); err != nil {
 			return fmt.Errorf("evict: %w", err)
 		}

@@ -1,4 +1,9 @@
-package cache
+// Package prune says what a store holds and takes from it what was not used for longest, when there is more than
+// somebody wants. Nothing is lost that cannot be made or fetched again.
+//
+// It never removes records of builds, meanings of references, or a blob of an image that has a name here; Evict, which is
+// for a directory in front of a shared store, looks at blobs alone.
+package prune
 
 import (
 	"cmp"
@@ -9,6 +14,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/kiln-farm/kiln/cache"
 )
 
 // Use is what a store holds under one prefix.
@@ -19,11 +26,11 @@ type Use struct {
 }
 
 // Usage counts what s holds, by prefix, in the order in which the prefixes are declared.
-func Usage(ctx context.Context, s Store) ([]Use, error) {
+func Usage(ctx context.Context, s cache.Store) ([]Use, error) {
 	var uses []Use
-	for _, prefix := range []string{BlobPrefix, ResultPrefix, RefPrefix, NamePrefix, BuildPrefix, ArtifactPrefix} {
+	for _, prefix := range []string{cache.BlobPrefix, cache.ResultPrefix, cache.RefPrefix, cache.NamePrefix, cache.BuildPrefix, cache.ArtifactPrefix} {
 		use := Use{Prefix: prefix}
-		err := s.List(ctx, prefix, func(e Entry) error {
+		err := s.List(ctx, prefix, func(e cache.Entry) error {
 			use.Values++
 			use.Bytes += e.Size
 			return nil
@@ -36,34 +43,34 @@ func Usage(ctx context.Context, s Store) ([]Use, error) {
 	return uses, nil
 }
 
-// Pruned is what Prune did.
-type Pruned struct {
+// Result is what Run did.
+type Result struct {
 	Values int   // removed
 	Bytes  int64 // freed
 	Left   int64 // bytes that remain
 }
 
-// Prune removes what was not used for longest until s holds at most maxSize bytes. It takes blobs, results and
+// Run removes what was not used for longest until s holds at most maxSize bytes. It takes blobs, results and
 // artifacts' descriptions, all of which can be made again, and leaves every blob of an image that has a name
 // here, since that may exist nowhere else. A build that misses something afterwards makes it again.
-func Prune(ctx context.Context, s Store, maxSize int64) (Pruned, error) {
+func Run(ctx context.Context, s cache.Store, maxSize int64) (Result, error) {
 	keep, err := namedBlobs(ctx, s)
 	if err != nil {
-		return Pruned{}, err
+		return Result{}, err
 	}
-	var entries []Entry
-	err = s.List(ctx, "", func(e Entry) error {
+	var entries []cache.Entry
+	err = s.List(ctx, "", func(e cache.Entry) error {
 		entries = append(entries, e)
 		return nil
 	})
 	if err != nil {
-		return Pruned{}, fmt.Errorf("prune: %w", err)
+		return Result{}, fmt.Errorf("prune: %w", err)
 	}
-	var done Pruned
+	var done Result
 	for _, e := range entries {
 		done.Left += e.Size
 	}
-	for _, e := range planPrune(entries, keep, maxSize) {
+	for _, e := range plan(entries, keep, maxSize) {
 		if err := s.Delete(ctx, e.Key); err != nil {
 			return done, fmt.Errorf("prune: %w", err)
 		}
@@ -74,17 +81,17 @@ func Prune(ctx context.Context, s Store, maxSize int64) (Pruned, error) {
 	return done, nil
 }
 
-// planPrune returns what must go: oldest use first, large before small among equals.
-func planPrune(entries []Entry, keep map[Key]bool, maxSize int64) []Entry {
+// plan returns what must go: oldest use first, large before small among equals.
+func plan(entries []cache.Entry, keep map[cache.Key]bool, maxSize int64) []cache.Entry {
 	var total int64
-	var candidates []Entry
+	var candidates []cache.Entry
 	for _, e := range entries {
 		total += e.Size
 		if expendable(e.Key) && !keep[e.Key] {
 			candidates = append(candidates, e)
 		}
 	}
-	slices.SortFunc(candidates, func(a, b Entry) int {
+	slices.SortFunc(candidates, func(a, b cache.Entry) int {
 		return cmp.Or(a.LastUse.Compare(b.LastUse), cmp.Compare(b.Size, a.Size), strings.Compare(a.Key.String(), b.Key.String()))
 	})
 	n := 0
@@ -95,8 +102,8 @@ func planPrune(entries []Entry, keep map[Key]bool, maxSize int64) []Entry {
 	return candidates[:n]
 }
 
-func expendable(k Key) bool {
-	for _, prefix := range []string{BlobPrefix, ResultPrefix, ArtifactPrefix} {
+func expendable(k cache.Key) bool {
+	for _, prefix := range []string{cache.BlobPrefix, cache.ResultPrefix, cache.ArtifactPrefix} {
 		if strings.HasPrefix(k.String(), prefix) {
 			return true
 		}
@@ -109,26 +116,26 @@ const maxManifest = 4 << 20
 
 // namedBlobs returns the keys of the blobs that images with names need: OCI image-spec's index.json refers to
 // manifests, and a manifest to its config and layers.
-func namedBlobs(ctx context.Context, s Store) (map[Key]bool, error) {
-	names, err := ListNames(ctx, s)
+func namedBlobs(ctx context.Context, s cache.Store) (map[cache.Key]bool, error) {
+	names, err := cache.ListNames(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
 	}
-	keep := map[Key]bool{}
+	keep := map[cache.Key]bool{}
 	var visit func(target string) error
 	visit = func(target string) error {
-		digest, err := ParseDigest(target)
-		if err != nil || keep[BlobKey(digest)] {
+		digest, err := cache.ParseDigest(target)
+		if err != nil || keep[cache.BlobKey(digest)] {
 			return nil // a damaged manifest keeps nothing
 		}
-		keep[BlobKey(digest)] = true
+		keep[cache.BlobKey(digest)] = true
 		doc, err := readManifest(ctx, s, digest)
 		if err != nil {
 			return err
 		}
 		for _, d := range append(doc.Layers, doc.Config) {
-			if leaf, err := ParseDigest(d.Digest); err == nil {
-				keep[BlobKey(leaf)] = true
+			if leaf, err := cache.ParseDigest(d.Digest); err == nil {
+				keep[cache.BlobKey(leaf)] = true
 			}
 		}
 		for _, d := range doc.Manifests {
@@ -157,9 +164,9 @@ type manifestReferences struct {
 }
 
 // readManifest reads what an index or a manifest refers to: nothing when it is absent or is neither.
-func readManifest(ctx context.Context, s Store, digest Digest) (doc manifestReferences, err error) {
-	r, err := s.Get(ctx, BlobKey(digest), 0, maxManifest+1)
-	if errors.Is(err, ErrNotFound) {
+func readManifest(ctx context.Context, s cache.Store, digest cache.Digest) (doc manifestReferences, err error) {
+	r, err := s.Get(ctx, cache.BlobKey(digest), 0, maxManifest+1)
+	if errors.Is(err, cache.ErrNotFound) {
 		return doc, nil
 	}
 	if err != nil {

@@ -1,4 +1,4 @@
-package cache
+package prune
 
 import (
 	"bytes"
@@ -8,21 +8,25 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/kiln-farm/kiln/cache"
 )
 
-func blobFile(d *Dir, digest Digest) string { return filepath.Join(d.Path(), BlobKey(digest).String()) }
+func blobFile(d *cache.Dir, digest cache.Digest) string {
+	return filepath.Join(d.Path(), cache.BlobKey(digest).String())
+}
 
 func TestTheLocalDiskStaysWithinItsLimit(t *testing.T) {
-	dir, err := OpenDir(t.TempDir())
+	dir, err := cache.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
 	now := time.Now()
-	put := func(name string, size int, used time.Duration) Digest {
+	put := func(name string, size int, used time.Duration) cache.Digest {
 		data := bytes.Repeat([]byte(name), size/len(name)+1)[:size]
-		d := SumBytes(data)
-		if err := dir.Put(ctx, BlobKey(d), bytes.NewReader(data), int64(size), IfAbsent); err != nil {
+		d := cache.SumBytes(data)
+		if err := dir.Put(ctx, cache.BlobKey(d), bytes.NewReader(data), int64(size), cache.IfAbsent); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chtimes(blobFile(dir, d), now.Add(-used), now.Add(-used)); err != nil {
@@ -30,7 +34,7 @@ func TestTheLocalDiskStaysWithinItsLimit(t *testing.T) {
 		}
 		return d
 	}
-	var old []Digest
+	var old []cache.Digest
 	for i := range 10 {
 		old = append(old, put(fmt.Sprintf("o%d", i), 1000, time.Duration(100-i)*time.Hour))
 	}
@@ -65,7 +69,7 @@ func TestTheLocalDiskStaysWithinItsLimit(t *testing.T) {
 	if len(missing) != 5 || missing[0] != old[0] || missing[4] != old[4] {
 		t.Errorf("%d are gone, want the five that were not used for longest", len(missing))
 	}
-	if missing, _ := dir.MissingBlobs(ctx, []Digest{fresh}); len(missing) != 0 {
+	if missing, _ := dir.MissingBlobs(ctx, []cache.Digest{fresh}); len(missing) != 0 {
 		t.Error("what was used just now is gone")
 	}
 	if data := make([]byte, 1000); func() int { n, _ := open.ReadAt(data, 0); return n }() != 1000 {
