@@ -1,0 +1,29 @@
+package cache_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/cachetest"
+)
+
+func TestWrappedStoresKeepTheContract(t *testing.T) {
+	for name, open := range map[string]func(t *testing.T) cache.Store{
+		"read-through": func(t *testing.T) cache.Store {
+			return cache.NewReadThrough(cachetest.Dir(t), cachetest.Dir(t), cache.ReadThroughOptions{})
+		},
+		"verifying": func(t *testing.T) cache.Store { return cache.NewVerifying(cachetest.Dir(t)) },
+		"limited":   func(t *testing.T) cache.Store { return cache.NewLimited(cachetest.Dir(t), 2) },
+		"traced":    func(t *testing.T) cache.Store { return cache.NewTraced(cachetest.Dir(t), "test") },
+		"presence":  func(t *testing.T) cache.Store { return cache.NewPresence(cachetest.Dir(t), time.Minute, 100) },
+	} {
+		t.Run(name, func(t *testing.T) { cachetest.Run(t, open) })
+	}
+}
+
+func TestReadThroughKeepsTheContractOfBlobs(t *testing.T) {
+	cachetest.RunBlobs(t, func(t *testing.T) cache.Blobs {
+		return cache.NewReadThrough(cachetest.Dir(t), cachetest.Dir(t), cache.ReadThroughOptions{})
+	})
+}
