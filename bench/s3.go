@@ -16,6 +16,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/s3test"
+	"github.com/kiln-farm/kiln/cache/wrap"
 )
 
 const (
@@ -53,7 +54,7 @@ func measureS3(ctx context.Context, o options) ([]table, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &s3Bench{ours: cache.NewVerifying(s3), s3: s3, local: local, peer: client}
+	b := &s3Bench{ours: wrap.NewVerifying(s3), s3: s3, local: local, peer: client}
 	t := table{Title: "S3: blobs that do not compress, beside minio-go on the same server", Columns: []string{"kiln", "minio-go", "speed"}}
 	for _, size := range []int{largeBlob, smallBlob} {
 		if err := b.measure(ctx, &t, size); err != nil {

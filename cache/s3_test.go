@@ -18,6 +18,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/cachetest"
 	"github.com/kiln-farm/kiln/cache/s3test"
+	"github.com/kiln-farm/kiln/cache/wrap"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
@@ -40,11 +41,11 @@ func TestS3KeepsTheContractOfAStore(t *testing.T) {
 	n := 0
 	open := func(t *testing.T) cache.Store {
 		n++
-		return cache.NewVerifying(openS3(t, s, fmt.Sprint("p", n), ""))
+		return wrap.NewVerifying(openS3(t, s, fmt.Sprint("p", n), ""))
 	}
 	cachetest.Run(t, open)
 	cachetest.RunBlobs(t, func(t *testing.T) cache.Blobs {
-		return cache.NewReadThrough(cachetest.Dir(t), open(t), cache.ReadThroughOptions{})
+		return wrap.NewReadThrough(cachetest.Dir(t), open(t), wrap.ReadThroughOptions{})
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/prune"
+	"github.com/kiln-farm/kiln/cache/wrap"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -46,8 +47,8 @@ type Cache struct {
 	cache.Store
 	cache.Blobs
 	local    *cache.Dir
-	s3       *cache.S3       // nil without a URL
-	presence *cache.Presence // nil unless asked for
+	s3       *cache.S3      // nil without a URL
+	presence *wrap.Presence // nil unless asked for
 	cfg      Config
 	stop     context.CancelFunc
 	done     sync.WaitGroup
@@ -77,13 +78,13 @@ func Open(ctx context.Context, cfg Config) (*Cache, error) {
 	if s.s3, err = cache.OpenS3(ctx, conf); err != nil {
 		return nil, err
 	}
-	var shared cache.Store = cache.NewTraced(cache.NewLimited(cache.NewVerifying(s.s3), operationsAtOnce), "s3")
+	var shared cache.Store = wrap.NewTraced(wrap.NewLimited(wrap.NewVerifying(s.s3), operationsAtOnce), "s3")
 	if cfg.Presence {
-		s.presence = cache.NewPresence(shared, presenceLife, presenceMost)
+		s.presence = wrap.NewPresence(shared, presenceLife, presenceMost)
 		shared = s.presence
 	}
 	uploads := semaphore.NewWeighted(uploadsAtOnce)
-	through := cache.NewReadThrough(local, shared, cache.ReadThroughOptions{
+	through := wrap.NewReadThrough(local, shared, wrap.ReadThroughOptions{
 		Strict: cfg.Presence,
 		Upload: func(ctx context.Context, f *cache.File) error {
 			if err := uploads.Acquire(ctx, 1); err != nil {

@@ -1,4 +1,4 @@
-package cache
+package wrap
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/internal/once"
 	"github.com/kiln-farm/kiln/internal/retry"
 )
@@ -20,35 +21,35 @@ import (
 // their draft counts as committed. Records always come from the shared store, since others change them there.
 type ReadThrough struct {
 	local  Local
-	shared Store
+	shared cache.Store
 	opts   ReadThroughOptions
 	fills  once.Group
 
 	mu      sync.Mutex
-	damaged map[Digest]bool // blobs of which shared was seen to have other bytes: a new copy replaces them
+	damaged map[cache.Digest]bool // blobs of which shared was seen to have other bytes: a new copy replaces them
 }
 
 // Local is a store on the local disk.
 type Local interface {
-	Store
-	Blobs
+	cache.Store
+	cache.Blobs
 }
 
 // ReadThroughOptions say what else a ReadThrough does; none need be set.
 type ReadThroughOptions struct {
-	Upload func(context.Context, *File) error // stores a verified local file in the shared store; nil: Put does
-	Strict bool                               // a blob is missing when the shared store misses it, whatever is here
+	Upload func(context.Context, *cache.File) error // stores a verified local file in the shared store; nil: Put does
+	Strict bool                                     // a blob is missing when the shared store misses it, whatever is here
 }
 
 // NewReadThrough puts local in front of shared.
-func NewReadThrough(local Local, shared Store, opts ReadThroughOptions) *ReadThrough {
+func NewReadThrough(local Local, shared cache.Store, opts ReadThroughOptions) *ReadThrough {
 	return &ReadThrough{local: local, shared: shared, opts: opts}
 }
 
 // Open implements Blobs.
-func (t *ReadThrough) Open(ctx context.Context, d Digest) (*File, error) {
+func (t *ReadThrough) Open(ctx context.Context, d cache.Digest) (*cache.File, error) {
 	f, err := t.local.Open(ctx, d)
-	if !errors.Is(err, ErrNotFound) || d.IsZero() {
+	if !errors.Is(err, cache.ErrNotFound) || d.IsZero() {
 		return f, err
 	}
 	err = t.fills.Do(ctx, d.Hex(), func(ctx context.Context) error { return t.fill(ctx, d) })
@@ -64,30 +65,30 @@ func (t *ReadThrough) Open(ctx context.Context, d Digest) (*File, error) {
 }
 
 // fill brings the blob into the local directory, unless it is there by now.
-func (t *ReadThrough) fill(ctx context.Context, d Digest) error {
-	if missing, err := t.local.MissingBlobs(ctx, []Digest{d}); err != nil || len(missing) == 0 {
+func (t *ReadThrough) fill(ctx context.Context, d cache.Digest) error {
+	if missing, err := t.local.MissingBlobs(ctx, []cache.Digest{d}); err != nil || len(missing) == 0 {
 		return err
 	}
 	err := doubt.Do(ctx, func(ctx context.Context) error {
 		err := t.fetch(ctx, d)
-		if !errors.Is(err, ErrNotFound) {
+		if !errors.Is(err, cache.ErrNotFound) {
 			err = retry.Permanent(err)
 		}
 		return err
 	}, nil)
-	if errors.Is(err, ErrMismatch) {
+	if errors.Is(err, cache.ErrMismatch) {
 		err = t.fetch(ctx, d) // the fault may have been on the way
 	}
-	if errors.Is(err, ErrMismatch) {
+	if errors.Is(err, cache.ErrMismatch) {
 		t.condemn(d)
-		err = fmt.Errorf("%w: the shared cache holds other bytes under that digest: %w", ErrNotFound, err)
+		err = fmt.Errorf("%w: the shared cache holds other bytes under that digest: %w", cache.ErrNotFound, err)
 	}
 	return err
 }
 
 // fetch fills the local directory with the blob.
-func (t *ReadThrough) fetch(ctx context.Context, d Digest) error {
-	r, err := t.shared.Get(ctx, BlobKey(d), 0, -1)
+func (t *ReadThrough) fetch(ctx context.Context, d cache.Digest) error {
+	r, err := t.shared.Get(ctx, cache.BlobKey(d), 0, -1)
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (t *ReadThrough) fetch(ctx context.Context, d Digest) error {
 }
 
 // Create implements Blobs.
-func (t *ReadThrough) Create(ctx context.Context) (Draft, error) {
+func (t *ReadThrough) Create(ctx context.Context) (cache.Draft, error) {
 	draft, err := t.local.Create(ctx)
 	if err != nil {
 		return nil, err
@@ -115,25 +116,25 @@ func (t *ReadThrough) Create(ctx context.Context) (Draft, error) {
 
 // sharedDraft is a local draft that counts as committed when its blob is shared.
 type sharedDraft struct {
-	Draft
+	cache.Draft
 	through *ReadThrough
 	ctx     context.Context
 }
 
 // Commit implements Draft.
-func (s *sharedDraft) Commit() (Digest, int64, error) {
+func (s *sharedDraft) Commit() (cache.Digest, int64, error) {
 	d, size, err := s.Draft.Commit()
 	if err == nil {
 		err = s.through.share(s.ctx, d, size)
 	}
 	if err != nil {
-		return Digest{}, 0, err
+		return cache.Digest{}, 0, err
 	}
 	return d, size, nil
 }
 
 // CommitAs implements Draft.
-func (s *sharedDraft) CommitAs(want Digest) (int64, error) {
+func (s *sharedDraft) CommitAs(want cache.Digest) (int64, error) {
 	size, err := s.Draft.CommitAs(want)
 	if err == nil {
 		err = s.through.share(s.ctx, want, size)
@@ -145,21 +146,21 @@ func (s *sharedDraft) CommitAs(want Digest) (int64, error) {
 }
 
 // share copies a local blob to the shared store.
-func (t *ReadThrough) share(ctx context.Context, d Digest, size int64) error {
+func (t *ReadThrough) share(ctx context.Context, d cache.Digest, size int64) error {
 	f, err := t.local.Open(ctx, d)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	if t.condemned(d) {
-		err = t.shared.Put(ctx, BlobKey(d), f.Section(0, f.Size), size, Replace)
+		err = t.shared.Put(ctx, cache.BlobKey(d), f.Section(0, f.Size), size, cache.Replace)
 	} else if t.opts.Upload != nil {
-		var absent []Key
-		if absent, err = t.shared.Missing(ctx, []Key{BlobKey(d)}); err == nil && len(absent) > 0 {
+		var absent []cache.Key
+		if absent, err = t.shared.Missing(ctx, []cache.Key{cache.BlobKey(d)}); err == nil && len(absent) > 0 {
 			err = t.opts.Upload(ctx, f)
 		}
 	} else {
-		err = t.shared.Put(ctx, BlobKey(d), f, size, IfAbsent)
+		err = t.shared.Put(ctx, cache.BlobKey(d), f, size, cache.IfAbsent)
 	}
 	if err != nil {
 		return fmt.Errorf("share blob %s: %w", d, err)
@@ -171,16 +172,16 @@ func (t *ReadThrough) share(ctx context.Context, d Digest, size int64) error {
 }
 
 // condemn notes that the shared store has other bytes under d. That is this reader's word only: nothing is deleted.
-func (t *ReadThrough) condemn(d Digest) {
+func (t *ReadThrough) condemn(d cache.Digest) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.damaged == nil || len(t.damaged) >= maxDamaged {
-		t.damaged = map[Digest]bool{}
+		t.damaged = map[cache.Digest]bool{}
 	}
 	t.damaged[d] = true
 }
 
-func (t *ReadThrough) condemned(d Digest) bool {
+func (t *ReadThrough) condemned(d cache.Digest) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.damaged[d]
@@ -200,7 +201,7 @@ const maxDamaged = 10_000
 func (t *ReadThrough) Scratch(ctx context.Context) (*os.File, error) { return t.local.Scratch(ctx) }
 
 // MissingBlobs implements Blobs.
-func (t *ReadThrough) MissingBlobs(ctx context.Context, digests []Digest) ([]Digest, error) {
+func (t *ReadThrough) MissingBlobs(ctx context.Context, digests []cache.Digest) ([]cache.Digest, error) {
 	missing := slices.Clone(digests)
 	if !t.opts.Strict {
 		var err error
@@ -208,23 +209,23 @@ func (t *ReadThrough) MissingBlobs(ctx context.Context, digests []Digest) ([]Dig
 			return nil, err
 		}
 	}
-	var keys []Key
+	var keys []cache.Key
 	for _, d := range missing {
 		if !d.IsZero() {
-			keys = append(keys, BlobKey(d))
+			keys = append(keys, cache.BlobKey(d))
 		}
 	}
 	absent, err := t.shared.Missing(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(missing, func(d Digest) bool {
-		return !d.IsZero() && !slices.Contains(absent, BlobKey(d))
+	return slices.DeleteFunc(missing, func(d cache.Digest) bool {
+		return !d.IsZero() && !slices.Contains(absent, cache.BlobKey(d))
 	}), nil
 }
 
 // Get implements Store.
-func (t *ReadThrough) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
+func (t *ReadThrough) Get(ctx context.Context, key cache.Key, offset, n int64) (io.ReadCloser, error) {
 	d, ok := key.Digest()
 	if !ok {
 		return t.shared.Get(ctx, key, offset, n)
@@ -240,7 +241,7 @@ func (t *ReadThrough) Get(ctx context.Context, key Key, offset, n int64) (io.Rea
 }
 
 // Put implements Store.
-func (t *ReadThrough) Put(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
+func (t *ReadThrough) Put(ctx context.Context, key cache.Key, r io.Reader, size int64, mode cache.PutMode) error {
 	d, ok := key.Digest()
 	if !ok {
 		return t.shared.Put(ctx, key, r, size, mode)
@@ -258,17 +259,17 @@ func (t *ReadThrough) Put(ctx context.Context, key Key, r io.Reader, size int64,
 }
 
 // Missing implements Store. It tells what others would miss, whatever is here.
-func (t *ReadThrough) Missing(ctx context.Context, keys []Key) ([]Key, error) {
+func (t *ReadThrough) Missing(ctx context.Context, keys []cache.Key) ([]cache.Key, error) {
 	return t.shared.Missing(ctx, keys)
 }
 
 // List implements Store.
-func (t *ReadThrough) List(ctx context.Context, prefix string, f func(Entry) error) error {
+func (t *ReadThrough) List(ctx context.Context, prefix string, f func(cache.Entry) error) error {
 	return t.shared.List(ctx, prefix, f)
 }
 
 // Delete implements Store. A blob is deleted here, too.
-func (t *ReadThrough) Delete(ctx context.Context, key Key) error {
+func (t *ReadThrough) Delete(ctx context.Context, key cache.Key) error {
 	if _, ok := key.Digest(); ok {
 		if err := t.local.Delete(ctx, key); err != nil {
 			return err

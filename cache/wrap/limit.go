@@ -1,27 +1,28 @@
-package cache
+package wrap
 
 import (
 	"context"
 	"io"
 	"sync"
 
+	"github.com/kiln-farm/kiln/cache"
 	"golang.org/x/sync/semaphore"
 )
 
 // Limited wraps a Store that many callers at once would overload, such as one beyond a network: at most so many
 // operations run at a time and the rest wait. A Get counts until its reader is closed. Put it outside of Verifying.
 type Limited struct {
-	inner Store
+	inner cache.Store
 	slots *semaphore.Weighted
 }
 
 // NewLimited wraps s, for at most n operations at a time.
-func NewLimited(s Store, n int64) *Limited {
+func NewLimited(s cache.Store, n int64) *Limited {
 	return &Limited{inner: s, slots: semaphore.NewWeighted(max(n, 1))}
 }
 
 // Get implements Store.
-func (l *Limited) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
+func (l *Limited) Get(ctx context.Context, key cache.Key, offset, n int64) (io.ReadCloser, error) {
 	if err := l.slots.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
@@ -34,12 +35,12 @@ func (l *Limited) Get(ctx context.Context, key Key, offset, n int64) (io.ReadClo
 }
 
 // Put implements Store.
-func (l *Limited) Put(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
+func (l *Limited) Put(ctx context.Context, key cache.Key, r io.Reader, size int64, mode cache.PutMode) error {
 	return l.run(ctx, func() error { return l.inner.Put(ctx, key, r, size, mode) })
 }
 
 // Missing implements Store.
-func (l *Limited) Missing(ctx context.Context, keys []Key) (missing []Key, err error) {
+func (l *Limited) Missing(ctx context.Context, keys []cache.Key) (missing []cache.Key, err error) {
 	err = l.run(ctx, func() error {
 		missing, err = l.inner.Missing(ctx, keys)
 		return err
@@ -48,12 +49,12 @@ func (l *Limited) Missing(ctx context.Context, keys []Key) (missing []Key, err e
 }
 
 // List implements Store. It takes no slot: f may use the store.
-func (l *Limited) List(ctx context.Context, prefix string, f func(Entry) error) error {
+func (l *Limited) List(ctx context.Context, prefix string, f func(cache.Entry) error) error {
 	return l.inner.List(ctx, prefix, f)
 }
 
 // Delete implements Store.
-func (l *Limited) Delete(ctx context.Context, key Key) error {
+func (l *Limited) Delete(ctx context.Context, key cache.Key) error {
 	return l.run(ctx, func() error { return l.inner.Delete(ctx, key) })
 }
 

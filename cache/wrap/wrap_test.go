@@ -1,4 +1,4 @@
-package cache_test
+package wrap_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/cachetest"
+	"github.com/kiln-farm/kiln/cache/wrap"
 )
 
 // lyingStore is a cache.Store beyond a network that gives other bytes than it was given, some times.
@@ -41,7 +42,7 @@ func TestVerifyingFindsLies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			lying := &lyingStore{Store: inner}
 			lying.lies.Store(1)
-			r, err := cache.NewVerifying(lying).Get(context.Background(), cache.BlobKey(digest), span[0], span[1])
+			r, err := wrap.NewVerifying(lying).Get(context.Background(), cache.BlobKey(digest), span[0], span[1])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +61,7 @@ func TestReadThroughFetchesOnce(t *testing.T) {
 	if err := shared.Put(context.Background(), cache.BlobKey(digest), bytes.NewReader(content), -1, cache.IfAbsent); err != nil {
 		t.Fatal(err)
 	}
-	through := cache.NewReadThrough(cachetest.Dir(t), shared, cache.ReadThroughOptions{})
+	through := wrap.NewReadThrough(cachetest.Dir(t), shared, wrap.ReadThroughOptions{})
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
@@ -95,7 +96,7 @@ func TestReadThroughMeetsLies(t *testing.T) {
 			}
 			shared.lies.Store(tt.lies)
 			local := cachetest.Dir(t)
-			f, err := cache.NewReadThrough(local, shared, cache.ReadThroughOptions{}).Open(context.Background(), digest)
+			f, err := wrap.NewReadThrough(local, shared, wrap.ReadThroughOptions{}).Open(context.Background(), digest)
 			if tt.found {
 				if err != nil {
 					t.Fatal(err)
@@ -115,7 +116,7 @@ func TestReadThroughMeetsLies(t *testing.T) {
 
 func TestReadThroughSharesWhatIsMade(t *testing.T) {
 	shared := cachetest.Dir(t)
-	through := cache.NewReadThrough(cachetest.Dir(t), shared, cache.ReadThroughOptions{})
+	through := wrap.NewReadThrough(cachetest.Dir(t), shared, wrap.ReadThroughOptions{})
 	digest := cachetest.Put(t, through, []byte("made here"))
 	if got := cachetest.Read(t, shared, digest); string(got) != "made here" {
 		t.Errorf("shared: got %q", got)
@@ -140,7 +141,7 @@ func (c *countingStore) Missing(ctx context.Context, keys []cache.Key) ([]cache.
 
 func TestLimitedRunsFewAtATime(t *testing.T) {
 	counting := &countingStore{Store: cachetest.Dir(t)}
-	limited := cache.NewLimited(counting, 2)
+	limited := wrap.NewLimited(counting, 2)
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {

@@ -1,22 +1,24 @@
-package cache
+package wrap
 
 import (
 	"context"
 	"fmt"
 	"io"
+
+	"github.com/kiln-farm/kiln/cache"
 )
 
 // Verifying wraps a Store that cannot vouch for its bytes: one beyond a network, or shared with others. Every blob
 // that goes in or comes out is hashed while it streams, and a wrong one ends in ErrMismatch instead of EOF. Put it
 // directly around the backend; a Dir verifies by itself. Records are left to the backend.
-type Verifying struct{ Store }
+type Verifying struct{ cache.Store }
 
 // NewVerifying wraps s.
-func NewVerifying(s Store) Verifying { return Verifying{s} }
+func NewVerifying(s cache.Store) Verifying { return Verifying{s} }
 
 // Get implements Store. A part of a blob can only be verified with the rest of it, which is read as well: put a
 // ReadThrough in front where parts are read.
-func (v Verifying) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
+func (v Verifying) Get(ctx context.Context, key cache.Key, offset, n int64) (io.ReadCloser, error) {
 	digest, ok := key.Digest()
 	if !ok {
 		return v.Store.Get(ctx, key, offset, n)
@@ -28,7 +30,7 @@ func (v Verifying) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCl
 	if err != nil {
 		return nil, err
 	}
-	checked := VerifyReader(r, digest)
+	checked := cache.VerifyReader(r, digest)
 	if offset == 0 && n < 0 {
 		return &checkedBlob{checked, r}, nil
 	}
@@ -36,12 +38,12 @@ func (v Verifying) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCl
 }
 
 // Put implements Store.
-func (v Verifying) Put(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
+func (v Verifying) Put(ctx context.Context, key cache.Key, r io.Reader, size int64, mode cache.PutMode) error {
 	if digest, ok := key.Digest(); ok {
 		if size >= 0 {
 			r = io.LimitReader(r, size)
 		}
-		r = VerifyReader(r, digest)
+		r = cache.VerifyReader(r, digest)
 	}
 	return v.Store.Put(ctx, key, r, size, mode)
 }

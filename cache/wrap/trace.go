@@ -1,4 +1,4 @@
-package cache
+package wrap
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/internal/meter"
 )
 
@@ -20,15 +21,15 @@ import (
 // attribute of its span, not an error. Where nobody wants either it costs next to nothing. Put it around the wrapper or
 // backend whose share of the time is to be seen.
 type Traced struct {
-	inner Store
+	inner cache.Store
 	name  string
 }
 
 // NewTraced wraps s; name says in spans which store it is: "local", "s3".
-func NewTraced(s Store, name string) Traced { return Traced{s, name} }
+func NewTraced(s cache.Store, name string) Traced { return Traced{s, name} }
 
 // Get implements Store. The span ends when the reader is closed.
-func (t Traced) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
+func (t Traced) Get(ctx context.Context, key cache.Key, offset, n int64) (io.ReadCloser, error) {
 	ctx, span := t.start(ctx, "cache.get", attribute.String("cache.key", key.String()))
 	r, err := t.inner.Get(ctx, key, offset, n)
 	if err != nil {
@@ -38,13 +39,13 @@ func (t Traced) Get(ctx context.Context, key Key, offset, n int64) (io.ReadClose
 }
 
 // Put implements Store.
-func (t Traced) Put(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
+func (t Traced) Put(ctx context.Context, key cache.Key, r io.Reader, size int64, mode cache.PutMode) error {
 	ctx, span := t.start(ctx, "cache.put", attribute.String("cache.key", key.String()), attribute.Int64("cache.bytes", size))
 	return span.finish(t.inner.Put(ctx, key, r, size, mode))
 }
 
 // Missing implements Store.
-func (t Traced) Missing(ctx context.Context, keys []Key) ([]Key, error) {
+func (t Traced) Missing(ctx context.Context, keys []cache.Key) ([]cache.Key, error) {
 	ctx, span := t.start(ctx, "cache.missing", attribute.Int("cache.keys", len(keys)))
 	missing, err := t.inner.Missing(ctx, keys)
 	span.SetAttributes(attribute.Int("cache.misses", len(missing)))
@@ -52,13 +53,13 @@ func (t Traced) Missing(ctx context.Context, keys []Key) ([]Key, error) {
 }
 
 // List implements Store.
-func (t Traced) List(ctx context.Context, prefix string, f func(Entry) error) error {
+func (t Traced) List(ctx context.Context, prefix string, f func(cache.Entry) error) error {
 	ctx, span := t.start(ctx, "cache.list", attribute.String("cache.prefix", prefix))
 	return span.finish(t.inner.List(ctx, prefix, f))
 }
 
 // Delete implements Store.
-func (t Traced) Delete(ctx context.Context, key Key) error {
+func (t Traced) Delete(ctx context.Context, key cache.Key) error {
 	ctx, span := t.start(ctx, "cache.delete", attribute.String("cache.key", key.String()))
 	return span.finish(t.inner.Delete(ctx, key))
 }
@@ -83,7 +84,7 @@ func (t Traced) start(ctx context.Context, name string, attributes ...attribute.
 func (o operation) finish(err error) error {
 	outcome := "ok"
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, cache.ErrNotFound):
 		outcome = "miss"
 		o.SetAttributes(attribute.Bool("cache.miss", true))
 	case err != nil:

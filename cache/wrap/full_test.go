@@ -1,4 +1,4 @@
-package cache
+package wrap
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kiln-farm/kiln/cache"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,25 +28,25 @@ func TestSmallBlobsAreReadPastAFullDisk(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	shared, err := OpenDir(t.TempDir())
+	shared, err := cache.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	local, err := OpenDir(disk)
+	local, err := cache.OpenDir(disk)
 	if err != nil {
 		t.Fatal(err)
 	}
 	through := NewReadThrough(local, shared, ReadThroughOptions{})
-	put := func(n int) Digest {
+	put := func(n int) cache.Digest {
 		data := bytes.Repeat([]byte{7}, n)
-		d := SumBytes(data)
-		if err := shared.Put(ctx, BlobKey(d), bytes.NewReader(data), int64(n), IfAbsent); err != nil {
+		d := cache.SumBytes(data)
+		if err := shared.Put(ctx, cache.BlobKey(d), bytes.NewReader(data), int64(n), cache.IfAbsent); err != nil {
 			t.Fatal(err)
 		}
 		return d
 	}
 	small, large := put(3<<20), put(maxInMemory+1)
-	r, err := through.Get(ctx, BlobKey(small), 1<<20, 100)
+	r, err := through.Get(ctx, cache.BlobKey(small), 1<<20, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
