@@ -15,6 +15,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/s3"
 	"github.com/kiln-farm/kiln/cache/s3test"
 	"github.com/kiln-farm/kiln/cache/wrap"
 )
@@ -42,7 +43,7 @@ func measureS3(ctx context.Context, o options) ([]table, error) {
 	if err != nil {
 		return nil, err
 	}
-	s3, err := cache.OpenS3(ctx, conf)
+	store, err := s3.Open(ctx, conf)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +55,7 @@ func measureS3(ctx context.Context, o options) ([]table, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &s3Bench{ours: wrap.NewVerifying(s3), s3: s3, local: local, peer: client}
+	b := &s3Bench{ours: wrap.NewVerifying(store), store: store, local: local, peer: client}
 	t := table{Title: "S3: blobs that do not compress, beside minio-go on the same server", Columns: []string{"kiln", "minio-go", "speed"}}
 	for _, size := range []int{largeBlob, smallBlob} {
 		if err := b.measure(ctx, &t, size); err != nil {
@@ -66,7 +67,7 @@ func measureS3(ctx context.Context, o options) ([]table, error) {
 
 type s3Bench struct {
 	ours  cache.Store
-	s3    *cache.S3
+	store *s3.Store
 	local *cache.Dir
 	peer  *minio.Client
 }
@@ -96,7 +97,7 @@ func (b *s3Bench) measure(ctx context.Context, t *table, size int) error {
 			return err
 		}
 		err = errors.Join(
-			took(&ourPut, func() error { return b.s3.PutFile(ctx, f) }),
+			took(&ourPut, func() error { return b.store.PutFile(ctx, f) }),
 			took(&peerPut, func() error {
 				_, err := b.peer.PutObject(ctx, s3test.Bucket, "peer/"+d.Hex(), bytes.NewReader(data), int64(size), minio.PutObjectOptions{DisableMultipart: true})
 				return err

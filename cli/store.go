@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/s3"
 	"github.com/kiln-farm/kiln/cache/tiered"
 	"github.com/kiln-farm/kiln/cli/node"
 )
@@ -42,7 +43,7 @@ func (f *storeFlags) open(ctx context.Context, data *node.Data, url string, asks
 	for {
 		store, err := tiered.Open(ctx, tiered.Config{
 			Dir: f.dir(data), URL: url, MaxLocal: most, Presence: asks, PublicEndpoint: f.public, Log: log,
-			S3: func(c *cache.S3Config) { c.Later = f.later },
+			S3: func(c *s3.Config) { c.Later = f.later },
 		})
 		switch {
 		case errors.Is(err, cache.ErrUnavailable) && ctx.Err() == nil:

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/s3"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
@@ -148,8 +148,8 @@ func (s *Server) URL(prefix, via string) string {
 }
 
 // Config is the configuration of a cache at such a URL, with this server's credentials.
-func (s *Server) Config(prefix, via string) (cache.S3Config, error) {
-	c, err := cache.ParseS3URL(s.URL(prefix, via))
+func (s *Server) Config(prefix, via string) (s3.Config, error) {
+	c, err := s3.ParseURL(s.URL(prefix, via))
 	c.Credentials = credentials.NewStaticV4(s.AccessKey, s.Secret, "")
 	return c, err
 }

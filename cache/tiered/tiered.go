@@ -17,6 +17,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/prune"
+	"github.com/kiln-farm/kiln/cache/s3"
 	"github.com/kiln-farm/kiln/cache/wrap"
 	"golang.org/x/sync/semaphore"
 )
@@ -37,9 +38,9 @@ type Config struct {
 	// Presence is for those who ask for many blobs and read few, as coordinators do: what the shared store was seen to
 	// hold is remembered, and what lies in the directory alone does not count as there.
 	Presence       bool
-	PublicEndpoint string // see S3Config
+	PublicEndpoint string // see s3.Config
 	Log            *slog.Logger
-	S3             func(*cache.S3Config) // changes the configuration that the URL gives; for tests
+	S3             func(*s3.Config) // changes the configuration that the URL gives; for tests
 }
 
 // Cache is the cache of one part of a farm: a directory, and behind it what all parts share.
@@ -47,7 +48,7 @@ type Cache struct {
 	cache.Store
 	cache.Blobs
 	local    *cache.Dir
-	s3       *cache.S3      // nil without a URL
+	s3       *s3.Store      // nil without a URL
 	presence *wrap.Presence // nil unless asked for
 	cfg      Config
 	stop     context.CancelFunc
@@ -66,7 +67,7 @@ func Open(ctx context.Context, cfg Config) (*Cache, error) {
 	if cfg.URL == "" {
 		return &Cache{Store: local, Blobs: local, local: local, cfg: cfg, stop: func() {}}, nil
 	}
-	conf, err := cache.ParseS3URL(cfg.URL)
+	conf, err := s3.ParseURL(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Cache, error) {
 		cfg.S3(&conf)
 	}
 	s := &Cache{local: local, cfg: cfg}
-	if s.s3, err = cache.OpenS3(ctx, conf); err != nil {
+	if s.s3, err = s3.Open(ctx, conf); err != nil {
 		return nil, err
 	}
 	var shared cache.Store = wrap.NewTraced(wrap.NewLimited(wrap.NewVerifying(s.s3), operationsAtOnce), "s3")

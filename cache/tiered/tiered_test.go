@@ -13,6 +13,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/cachetest"
+	"github.com/kiln-farm/kiln/cache/s3"
 	"github.com/kiln-farm/kiln/cache/s3test"
 	"github.com/kiln-farm/kiln/cache/tiered"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -23,7 +24,7 @@ func part(t *testing.T, s *s3test.Server, via string, change func(*tiered.Config
 	t.Helper()
 	cfg := tiered.Config{
 		Dir: t.TempDir(), URL: s.URL(fmt.Sprintf("%x", t.Name()), via),
-		S3: func(c *cache.S3Config) {
+		S3: func(c *s3.Config) {
 			c.Credentials = credentials.NewStaticV4(s.AccessKey, s.Secret, "")
 			c.Patience = 20 * time.Second
 		},

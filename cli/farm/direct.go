@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/s3"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -107,7 +108,7 @@ func (d *direct) open(ctx context.Context, blob cache.Digest, offset int64) (io.
 	if resp.StatusCode != http.StatusOK {
 		return nil, errors.Join(fmt.Errorf("the shared store answers %s", resp.Status), resp.Body.Close())
 	}
-	body, err := cache.DecodeStored(resp.Header, resp.Body)
+	body, err := s3.DecodeStored(resp.Header, resp.Body)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/anishathalye/porcupine"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/s3"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/lab"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -355,7 +355,7 @@ func (w *world) judge(t *testing.T, r *report, l *load, seen *sightings, h *hist
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := cache.OpenS3(ctx, config)
+	store, err := s3.Open(ctx, config)
 	if err != nil {
 		t.Fatal(err)
 	}

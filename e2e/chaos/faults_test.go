@@ -45,13 +45,13 @@ var faults = []fault{
 	{kind: "builder cut off", root: true, inject: cutBuilder},
 	{kind: "leader paused", inject: pauseLeader},
 	{kind: "builder paused past its lease", long: true, inject: pauseBuilder},
-	{kind: "S3 slow", store: true, inject: s3(s3test.Slow, 0.5, 4*time.Second)},
-	{kind: "S3 answers 500", store: true, inject: s3(s3test.Errors, 0.3, 4*time.Second)},
-	{kind: "S3 drops connections", store: true, inject: s3(s3test.Drop, 0.3, 4*time.Second)},
-	{kind: "S3 says that blobs are not there", store: true, long: true, inject: s3(s3test.Lose, 0.1, 3*time.Second)},
-	{kind: "S3 flips bits", store: true, inject: s3(s3test.Flip, 0.2, 4*time.Second)},
-	{kind: "S3 away for 4 s", store: true, inject: s3(s3test.Down, 1, 4*time.Second)},
-	{kind: "S3 away for a minute", store: true, long: true, inject: s3(s3test.Down, 1, time.Minute)},
+	{kind: "S3 slow", store: true, inject: bucket(s3test.Slow, 0.5, 4*time.Second)},
+	{kind: "S3 answers 500", store: true, inject: bucket(s3test.Errors, 0.3, 4*time.Second)},
+	{kind: "S3 drops connections", store: true, inject: bucket(s3test.Drop, 0.3, 4*time.Second)},
+	{kind: "S3 says that blobs are not there", store: true, long: true, inject: bucket(s3test.Lose, 0.1, 3*time.Second)},
+	{kind: "S3 flips bits", store: true, inject: bucket(s3test.Flip, 0.2, 4*time.Second)},
+	{kind: "S3 away for 4 s", store: true, inject: bucket(s3test.Down, 1, 4*time.Second)},
+	{kind: "S3 away for a minute", store: true, long: true, inject: bucket(s3test.Down, 1, time.Minute)},
 	{kind: "objects lost for good", store: true, long: true, inject: loseObjects},
 	{kind: "objects damaged for good", store: true, long: true, inject: damageObjects},
 	{kind: "coordinator's disk full", root: true, long: true, inject: fillCoordinator},
@@ -200,7 +200,7 @@ func pauseBuilder(ctx context.Context, w *world) error {
 	return b.Resume()
 }
 
-func s3(f s3test.Fault, rate float64, long time.Duration) func(context.Context, *world) error {
+func bucket(f s3test.Fault, rate float64, long time.Duration) func(context.Context, *world) error {
 	return func(ctx context.Context, w *world) error {
 		w.proxy.Set(f, rate)
 		w.sleep(ctx, long)

@@ -1,4 +1,4 @@
-package cache
+package s3
 
 import (
 	"bytes"
@@ -10,12 +10,13 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"github.com/minio/minio-go/v7"
 )
 
 // Get implements Store.
-func (s *S3) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
+func (s *Store) Get(ctx context.Context, key cache.Key, offset, n int64) (io.ReadCloser, error) {
 	if offset < 0 {
 		return nil, fmt.Errorf("read %s: negative offset %d", key, offset)
 	}
@@ -45,14 +46,14 @@ func (s *S3) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, 
 }
 
 // getRecord reads a record whole, checks its trailer, and gives the part that is wanted.
-func (s *S3) getRecord(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
+func (s *Store) getRecord(ctx context.Context, key cache.Key, offset, n int64) (io.ReadCloser, error) {
 	var value []byte
 	for try := 0; ; try++ {
 		body, _, err := s.stream(ctx, key, 0, -1)
 		if err != nil {
 			return nil, err
 		}
-		data, err := io.ReadAll(io.LimitReader(body, MaxRecord+recordfile.TrailerSize+1))
+		data, err := io.ReadAll(io.LimitReader(body, cache.MaxRecord+recordfile.TrailerSize+1))
 		if err = errors.Join(err, body.Close()); err != nil {
 			return nil, err
 		}
@@ -66,7 +67,7 @@ func (s *S3) getRecord(ctx context.Context, key Key, offset, n int64) (io.ReadCl
 			}
 		}
 		if try == 1 { // twice: it is not the way here that is at fault
-			return nil, fmt.Errorf("%s is damaged: %w", key, ErrNotFound)
+			return nil, fmt.Errorf("%s is damaged: %w", key, cache.ErrNotFound)
 		}
 	}
 	value = value[min(offset, int64(len(value))):]
@@ -78,8 +79,8 @@ func (s *S3) getRecord(ctx context.Context, key Key, offset, n int64) (io.ReadCl
 
 // CheckStored reads a blob to its end: ErrMismatch when it has other bytes than its digest says. The sum is that of the
 // object's bytes, so that two readings can be compared, whatever they were taken for.
-func (s *S3) CheckStored(ctx context.Context, d Digest) (sum []byte, err error) {
-	body, header, err := s.stream(ctx, BlobKey(d), 0, -1)
+func (s *Store) CheckStored(ctx context.Context, d cache.Digest) (sum []byte, err error) {
+	body, header, err := s.stream(ctx, cache.BlobKey(d), 0, -1)
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +90,8 @@ func (s *S3) CheckStored(ctx context.Context, d Digest) (sum []byte, err error) 
 	if err != nil {
 		return nil, errors.Join(err, body.Close())
 	}
-	_, err = io.Copy(io.Discard, VerifyReader(plain, d))
-	if err == nil || errors.Is(err, ErrMismatch) {
+	_, err = io.Copy(io.Discard, cache.VerifyReader(plain, d))
+	if err == nil || errors.Is(err, cache.ErrMismatch) {
 		_, rest := io.Copy(io.Discard, stored)
 		err = errors.Join(err, rest)
 	}
@@ -98,7 +99,7 @@ func (s *S3) CheckStored(ctx context.Context, d Digest) (sum []byte, err error) 
 }
 
 // stream reads n stored bytes (n < 0: all) of key's object from offset. It goes on where it broke.
-func (s *S3) stream(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, http.Header, error) {
+func (s *Store) stream(ctx context.Context, key cache.Key, offset, n int64) (io.ReadCloser, http.Header, error) {
 	r := &resuming{s: s, key: key, next: offset, left: n}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	var header http.Header
@@ -115,8 +116,8 @@ func (s *S3) stream(ctx context.Context, key Key, offset, n int64) (io.ReadClose
 
 // resuming is a stream of an object's bytes.
 type resuming struct {
-	s      *S3
-	key    Key
+	s      *Store
+	key    cache.Key
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	body   io.ReadCloser // nil beyond the object's end
@@ -210,7 +211,7 @@ func (r *resuming) Read(p []byte) (int, error) {
 
 // read is one read that does not wait for ever. An early end is an error.
 func (r *resuming) read(p []byte) (int, error) {
-	stalled := time.AfterFunc(s3Stall, func() { r.stop(errStalled) })
+	stalled := time.AfterFunc(stallAfter, func() { r.stop(errStalled) })
 	defer stalled.Stop()
 	n, err := r.body.Read(p)
 	if err == io.EOF && n == 0 {

@@ -1,4 +1,4 @@
-package cache_test
+package s3_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/s3"
 	"github.com/kiln-farm/kiln/cache/s3test"
 )
 
@@ -46,7 +47,7 @@ func TestAListingThatStallsGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Stall = 200 * time.Millisecond
-	store, err := cache.OpenS3(t.Context(), c)
+	store, err := s3.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package cache_test
+package s3_test
 
 import (
 	"bytes"
@@ -17,26 +17,27 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/cachetest"
+	"github.com/kiln-farm/kiln/cache/s3"
 	"github.com/kiln-farm/kiln/cache/s3test"
 	"github.com/kiln-farm/kiln/cache/wrap"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-func openS3(t *testing.T, s *s3test.Server, prefix, via string) *cache.S3 {
+func openS3(t *testing.T, s *s3test.Server, prefix, via string) *s3.Store {
 	t.Helper()
 	c, err := s.Config(prefix, via)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Patience = 10 * time.Second
-	store, err := cache.OpenS3(t.Context(), c)
+	store, err := s3.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return store
 }
 
-func TestS3KeepsTheContractOfAStore(t *testing.T) {
+func TestABucketKeepsTheContract(t *testing.T) {
 	s := s3test.New(t)
 	n := 0
 	open := func(t *testing.T) cache.Store {
@@ -104,7 +105,7 @@ func TestWhatCompressesIsPackedAndReadBackInRanges(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			body, err := cache.DecodeStored(res.Header, res.Body)
+			body, err := s3.DecodeStored(res.Header, res.Body)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -152,15 +153,15 @@ func TestWhyAStoreCannotBeOpenedIsTold(t *testing.T) {
 	s := s3test.New(t)
 	for _, c := range []struct {
 		name   string
-		change func(*cache.S3Config)
+		change func(*s3.Config)
 		want   error
 		text   string
 	}{
-		{"wrong secret", func(c *cache.S3Config) { c.Credentials = credentials.NewStaticV4(s.AccessKey, "wrong", "") }, cache.ErrRefused, "does not know these credentials"},
-		{"unknown user", func(c *cache.S3Config) { c.Credentials = credentials.NewStaticV4("nobody", "wrong", "") }, cache.ErrRefused, "AWS_ACCESS_KEY_ID"},
-		{"no such bucket", func(c *cache.S3Config) { c.Bucket = "other" }, cache.ErrRefused, `there is no bucket "other"`},
-		{"nobody is there for as long as opening may take", func(c *cache.S3Config) { c.Endpoint = "127.0.0.1:1" }, cache.ErrUnavailable, "connection refused"},
-		{"nobody is there", func(c *cache.S3Config) { c.Endpoint = "127.0.0.1:1"; c.Patience = 200 * time.Millisecond }, cache.ErrUnavailable, "127.0.0.1:1"},
+		{"wrong secret", func(c *s3.Config) { c.Credentials = credentials.NewStaticV4(s.AccessKey, "wrong", "") }, cache.ErrRefused, "does not know these credentials"},
+		{"unknown user", func(c *s3.Config) { c.Credentials = credentials.NewStaticV4("nobody", "wrong", "") }, cache.ErrRefused, "AWS_ACCESS_KEY_ID"},
+		{"no such bucket", func(c *s3.Config) { c.Bucket = "other" }, cache.ErrRefused, `there is no bucket "other"`},
+		{"nobody is there for as long as opening may take", func(c *s3.Config) { c.Endpoint = "127.0.0.1:1" }, cache.ErrUnavailable, "connection refused"},
+		{"nobody is there", func(c *s3.Config) { c.Endpoint = "127.0.0.1:1"; c.Patience = 200 * time.Millisecond }, cache.ErrUnavailable, "127.0.0.1:1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conf, err := s.Config("", "")
@@ -168,7 +169,7 @@ func TestWhyAStoreCannotBeOpenedIsTold(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.change(&conf)
-			_, err = cache.OpenS3(t.Context(), conf)
+			_, err = s3.Open(t.Context(), conf)
 			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("error %v, want %q in it", err, c.text)
 			}
@@ -186,7 +187,7 @@ func TestAStoreThatMayComeLaterIsNotWaitedFor(t *testing.T) {
 	for name, endpoint := range map[string]string{"nobody is there": "127.0.0.1:1", "somebody says nothing": silent.Addr().String()} {
 		t.Run(name, func(t *testing.T) {
 			begun := time.Now()
-			_, err := cache.OpenS3(t.Context(), cache.S3Config{Endpoint: endpoint, Plain: true, Bucket: "kiln", Credentials: credentials.NewStaticV4("a", "b", ""), Later: true})
+			_, err := s3.Open(t.Context(), s3.Config{Endpoint: endpoint, Plain: true, Bucket: "kiln", Credentials: credentials.NewStaticV4("a", "b", ""), Later: true})
 			if took := time.Since(begun); err != nil || took > 10*time.Second {
 				t.Errorf("opened after %s with %v, want a moment and no error", took, err)
 			}
@@ -205,7 +206,7 @@ func TestURLsOfStores(t *testing.T) {
 		{"s3://bucket?colour=red", "", `unknown part "colour"`},
 		{"s3://user:secret-word@bucket", "", "credentials do not belong"},
 	} {
-		got, err := cache.ParseS3URL(c.url)
+		got, err := s3.ParseURL(c.url)
 		if c.fault != "" {
 			if err == nil || !strings.Contains(err.Error(), c.fault) || strings.Contains(err.Error(), "secret-word") {
 				t.Errorf("%s: error %v, want %q", c.url, err, c.fault)

@@ -1,4 +1,4 @@
-package cache
+package s3
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -19,21 +20,21 @@ import (
 )
 
 const (
-	s3Patience      = 2 * time.Minute  // that an operation is tried for while the server fails or is away
-	s3Stall         = 20 * time.Second // without a byte, then a transfer counts as broken
-	s3FirstWait     = 50 * time.Millisecond
-	s3MostWait      = 5 * time.Second
-	s3Jitter        = 0.5
-	s3DialTimeout   = 5 * time.Second
-	s3AnswerTimeout = 30 * time.Second // from the end of a request to the begin of its answer
-	s3Connections   = 64
-	s3Lookups       = 32 // objects asked for at once by one Missing
-	s3CheckTimeout  = 15 * time.Second
-	s3LaterTimeout  = time.Second // the same for those who go on without: machines wait for them
+	defaultPatience = 2 * time.Minute  // that an operation is tried for while the server fails or is away
+	stallAfter      = 20 * time.Second // without a byte, then a transfer counts as broken
+	firstWait       = 50 * time.Millisecond
+	mostWait        = 5 * time.Second
+	waitJitter      = 0.5
+	dialTimeout     = 5 * time.Second
+	answerTimeout   = 30 * time.Second // from the end of a request to the begin of its answer
+	maxConnections  = 64
+	maxLookups      = 32 // objects asked for at once by one Missing
+	checkTimeout    = 15 * time.Second
+	laterTimeout    = time.Second // the same for those who go on without: machines wait for them
 )
 
-// S3Config says where in which S3 server a cache is.
-type S3Config struct {
+// Config says where in which S3 server a cache is.
+type Config struct {
 	Endpoint string // host:port
 	Plain    bool   // HTTP without TLS
 	Region   string
@@ -51,16 +52,16 @@ type S3Config struct {
 	Log   *slog.Logger
 }
 
-// ParseS3URL reads s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME]; without an endpoint it is Amazon's.
-func ParseS3URL(text string) (S3Config, error) {
-	form := func(why string) (S3Config, error) {
-		return S3Config{}, fmt.Errorf("store %q: %s; it is like s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION", withoutUser(text), why)
+// ParseURL reads s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME]; without an endpoint it is Amazon's.
+func ParseURL(text string) (Config, error) {
+	form := func(why string) (Config, error) {
+		return Config{}, fmt.Errorf("store %q: %s; it is like s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION", withoutUser(text), why)
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "s3" {
 		return form("it is not an s3:// URL")
 	}
-	c := S3Config{Bucket: u.Host, Prefix: strings.Trim(u.Path, "/"), Region: "us-east-1"}
+	c := Config{Bucket: u.Host, Prefix: strings.Trim(u.Path, "/"), Region: "us-east-1"}
 	if c.Prefix != "" {
 		c.Prefix += "/"
 	}
@@ -101,24 +102,24 @@ func withoutUser(text string) string {
 	return "(unreadable)"
 }
 
-// S3 is a cache in a bucket of an S3 server: a Store. Any number of processes may use one at once. Its bytes come over
+// Store is a cache in a bucket of an S3 server: a Store. Any number of processes may use one at once. Its bytes come over
 // a network from a place that others write to: put a Verifying around it where blobs are read.
 //
 // Blobs that compress well are stored as seekable zstd (see packed.go); records have the trailer that they have in a
 // Dir. An operation that fails for a reason that may pass is tried again for a while, streams from where they broke.
-type S3 struct {
-	cfg    S3Config
+type Store struct {
+	cfg    Config
 	core   minio.Core
 	public *minio.Client
 }
 
-// OpenS3 opens a cache and makes sure that its bucket is there.
-func OpenS3(ctx context.Context, cfg S3Config) (*S3, error) {
+// Open opens a cache and makes sure that its bucket is there.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Patience == 0 {
-		cfg.Patience = s3Patience
+		cfg.Patience = defaultPatience
 	}
 	if cfg.Stall == 0 {
-		cfg.Stall = s3Stall
+		cfg.Stall = stallAfter
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -126,10 +127,10 @@ func OpenS3(ctx context.Context, cfg S3Config) (*S3, error) {
 	if cfg.Credentials == nil {
 		cfg.Credentials = credentials.NewChainCredentials([]credentials.Provider{
 			&credentials.EnvAWS{}, &credentials.EnvMinio{}, &credentials.FileAWSCredentials{},
-			&credentials.IAM{Client: &http.Client{Timeout: s3DialTimeout}},
+			&credentials.IAM{Client: &http.Client{Timeout: dialTimeout}},
 		})
 	}
-	s := &S3{cfg: cfg}
+	s := &Store{cfg: cfg}
 	client, err := s.client(cfg.Endpoint, cfg.Plain)
 	if err != nil {
 		return nil, err
@@ -146,21 +147,21 @@ func OpenS3(ctx context.Context, cfg S3Config) (*S3, error) {
 		}
 	}
 	err = s.Check(ctx)
-	if cfg.Later && errors.Is(err, ErrUnavailable) {
+	if cfg.Later && errors.Is(err, cache.ErrUnavailable) {
 		cfg.Log.Warn("the shared cache does not answer; going on with what is here", "store", s.String(), "error", err)
 		err = nil
 	}
 	return s, err
 }
 
-func (s *S3) client(endpoint string, plain bool) (*minio.Client, error) {
-	dialer := &net.Dialer{Timeout: s3DialTimeout, KeepAlive: s3DialTimeout}
+func (s *Store) client(endpoint string, plain bool) (*minio.Client, error) {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: dialTimeout}
 	client, err := minio.New(endpoint, &minio.Options{
 		Creds: s.cfg.Credentials, Secure: !plain, Region: s.cfg.Region,
 		MaxRetries: 1, // what is tried again, and for how long, is decided here
 		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSHandshakeTimeout: s3DialTimeout,
-			ResponseHeaderTimeout: s3AnswerTimeout, MaxIdleConns: s3Connections, MaxIdleConnsPerHost: s3Connections,
+			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSHandshakeTimeout: dialTimeout,
+			ResponseHeaderTimeout: answerTimeout, MaxIdleConns: maxConnections, MaxIdleConnsPerHost: maxConnections,
 			IdleConnTimeout: time.Minute, DisableCompression: true, WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
 		},
 	})
@@ -171,15 +172,15 @@ func (s *S3) client(endpoint string, plain bool) (*minio.Client, error) {
 }
 
 // String says where the cache is, without credentials.
-func (s *S3) String() string {
+func (s *Store) String() string {
 	return "s3://" + s.cfg.Bucket + "/" + s.cfg.Prefix + " at " + s.cfg.Endpoint
 }
 
 // Check says why the bucket cannot be used. It tries for less long than other operations: somebody waits for it.
-func (s *S3) Check(ctx context.Context) error {
-	limit := s3CheckTimeout
+func (s *Store) Check(ctx context.Context) error {
+	limit := checkTimeout
 	if s.cfg.Later {
-		limit = s3LaterTimeout
+		limit = laterTimeout
 	}
 	return s.retryFor(ctx, min(s.cfg.Patience, limit), "open the shared cache", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, limit)
@@ -197,7 +198,7 @@ func (s *S3) Check(ctx context.Context) error {
 
 // name is the object that holds key's value. Records' names end like those of their files in a Dir: an S3 server may
 // keep objects in files, too.
-func (s *S3) name(key Key) string {
+func (s *Store) name(key cache.Key) string {
 	if _, blob := key.Digest(); blob {
 		return s.cfg.Prefix + key.String()
 	}
@@ -205,21 +206,21 @@ func (s *S3) name(key Key) string {
 }
 
 // keyOf undoes name.
-func (s *S3) keyOf(name string) (Key, bool) {
+func (s *Store) keyOf(name string) (cache.Key, bool) {
 	rest, ok := strings.CutPrefix(name, s.cfg.Prefix)
-	key, err := ParseKey(strings.TrimSuffix(rest, recordfile.Suffix))
+	key, err := cache.ParseKey(strings.TrimSuffix(rest, recordfile.Suffix))
 	if !ok || err != nil {
-		return Key{}, false
+		return cache.Key{}, false
 	}
 	digest, blob := key.Digest()
-	return key, blob != strings.HasSuffix(rest, recordfile.Suffix) && (!blob || BlobKey(digest) == key)
+	return key, blob != strings.HasSuffix(rest, recordfile.Suffix) && (!blob || cache.BlobKey(digest) == key)
 }
 
 // Missing implements Store.
-func (s *S3) Missing(ctx context.Context, keys []Key) ([]Key, error) {
+func (s *Store) Missing(ctx context.Context, keys []cache.Key) ([]cache.Key, error) {
 	here := make([]bool, len(keys))
 	group, asking := errgroup.WithContext(ctx)
-	group.SetLimit(s3Lookups)
+	group.SetLimit(maxLookups)
 	for i, key := range keys {
 		group.Go(func() (err error) {
 			here[i], err = s.present(asking, key)
@@ -229,7 +230,7 @@ func (s *S3) Missing(ctx context.Context, keys []Key) ([]Key, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	var missing []Key
+	var missing []cache.Key
 	for i, key := range keys {
 		if !here[i] {
 			missing = append(missing, key)
@@ -238,21 +239,21 @@ func (s *S3) Missing(ctx context.Context, keys []Key) ([]Key, error) {
 	return missing, nil
 }
 
-func (s *S3) present(ctx context.Context, key Key) (bool, error) {
+func (s *Store) present(ctx context.Context, key cache.Key) (bool, error) {
 	err := s.retry(ctx, "look for "+key.String(), func(ctx context.Context) error {
 		_, err := s.core.StatObject(ctx, s.cfg.Bucket, s.name(key), minio.StatObjectOptions{})
 		return err
 	})
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, cache.ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
 // List implements Store. Sizes are those of what is stored; a packed blob is larger.
-func (s *S3) List(ctx context.Context, prefix string, f func(Entry) error) error {
+func (s *Store) List(ctx context.Context, prefix string, f func(cache.Entry) error) error {
 	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
-		if _, err := ParseKey(prefix[:i]); err != nil {
+		if _, err := cache.ParseKey(prefix[:i]); err != nil {
 			return err
 		}
 	}
@@ -277,7 +278,7 @@ func (s *S3) List(ctx context.Context, prefix string, f func(Entry) error) error
 			if _, blob := key.Digest(); !blob {
 				size = max(size-recordfile.TrailerSize, 0)
 			}
-			if told = f(Entry{Key: key, Size: size, LastUse: object.LastModified}); told != nil {
+			if told = f(cache.Entry{Key: key, Size: size, LastUse: object.LastModified}); told != nil {
 				return nil
 			}
 			stalled.Reset(s.cfg.Stall)
@@ -288,15 +289,15 @@ func (s *S3) List(ctx context.Context, prefix string, f func(Entry) error) error
 }
 
 // Delete implements Store.
-func (s *S3) Delete(ctx context.Context, key Key) error {
+func (s *Store) Delete(ctx context.Context, key cache.Key) error {
 	return s.retry(ctx, "delete "+key.String(), func(ctx context.Context) error {
 		return s.core.RemoveObject(ctx, s.cfg.Bucket, s.name(key), minio.RemoveObjectOptions{})
 	})
 }
 
 // PresignGet makes a URL that reads a blob, as it is stored, for a while: DecodeStored undoes what is packed.
-func (s *S3) PresignGet(ctx context.Context, d Digest, life time.Duration) (string, error) {
-	u, err := s.public.PresignedGetObject(ctx, s.cfg.Bucket, s.name(BlobKey(d)), life, nil)
+func (s *Store) PresignGet(ctx context.Context, d cache.Digest, life time.Duration) (string, error) {
+	u, err := s.public.PresignedGetObject(ctx, s.cfg.Bucket, s.name(cache.BlobKey(d)), life, nil)
 	if err != nil {
 		return "", fmt.Errorf("make a URL for %s: %w", d, err)
 	}

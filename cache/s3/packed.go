@@ -1,4 +1,4 @@
-package cache
+package s3
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/kiln-farm/kiln/cache"
 	"github.com/klauspost/compress/zstd"
 	"github.com/minio/minio-go/v7"
 )
@@ -128,14 +129,14 @@ type unpacked struct {
 func (u *unpacked) Read(p []byte) (int, error) {
 	n, err := u.decoder.Read(p)
 	if err != nil && err != io.EOF && notZstd(err) {
-		err = fmt.Errorf("%w: the packed blob is damaged: %w", ErrMismatch, err)
+		err = fmt.Errorf("%w: the packed blob is damaged: %w", cache.ErrMismatch, err)
 	}
 	return n, err
 }
 
 // notZstd says that an error is about the bytes and not about how they are fetched.
 func notZstd(err error) bool {
-	return !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrRefused) && !errors.Is(err, ErrNotFound) &&
+	return !errors.Is(err, cache.ErrUnavailable) && !errors.Is(err, cache.ErrRefused) && !errors.Is(err, cache.ErrNotFound) &&
 		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
@@ -154,14 +155,14 @@ type frame struct {
 // seekTableSize reads from a packed blob's last bytes how long its last frame, the seek table, is.
 func seekTableSize(footer []byte) (int64, error) {
 	if len(footer) != seekFooter || binary.LittleEndian.Uint32(footer[5:]) != seekMagic || binary.LittleEndian.Uint32(footer) > maxSeekEntries {
-		return 0, fmt.Errorf("the packed blob has no seek table: %w", ErrNotFound)
+		return 0, fmt.Errorf("the packed blob has no seek table: %w", cache.ErrNotFound)
 	}
 	return 8 + int64(binary.LittleEndian.Uint32(footer))*seekEntry + seekFooter, nil
 }
 
 // parseSeekTable reads the last frame of a packed blob of stored bytes.
 func parseSeekTable(last []byte, stored int64) ([]frame, error) {
-	damaged := fmt.Errorf("the seek table of the packed blob is damaged: %w", ErrNotFound)
+	damaged := fmt.Errorf("the seek table of the packed blob is damaged: %w", cache.ErrNotFound)
 	n := (len(last) - 8 - seekFooter) / seekEntry
 	if len(last) < 8+seekFooter || len(last) != 8+n*seekEntry+seekFooter ||
 		binary.LittleEndian.Uint32(last) != seekSkippable || binary.LittleEndian.Uint32(last[4:]) != uint32(len(last)-8) {
@@ -185,7 +186,7 @@ func parseSeekTable(last []byte, stored int64) ([]frame, error) {
 }
 
 // packedRange reads part of a packed blob.
-func (s *S3) packedRange(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
+func (s *Store) packedRange(ctx context.Context, key cache.Key, offset, n int64) (io.ReadCloser, error) {
 	frames, err := s.seekTable(ctx, key)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
@@ -220,7 +221,7 @@ func (s *S3) packedRange(ctx context.Context, key Key, offset, n int64) (io.Read
 }
 
 // seekTable fetches and reads the seek table: its end, which says how long it is, then the whole.
-func (s *S3) seekTable(ctx context.Context, key Key) ([]frame, error) {
+func (s *Store) seekTable(ctx context.Context, key cache.Key) ([]frame, error) {
 	var stored int64
 	err := s.retry(ctx, "read "+key.String(), func(ctx context.Context) error {
 		info, err := s.core.StatObject(ctx, s.cfg.Bucket, s.name(key), minio.StatObjectOptions{})
@@ -232,7 +233,7 @@ func (s *S3) seekTable(ctx context.Context, key Key) ([]frame, error) {
 	}
 	tail := func(n int64) ([]byte, error) {
 		if n > stored {
-			return nil, fmt.Errorf("it is cut short: %w", ErrNotFound)
+			return nil, fmt.Errorf("it is cut short: %w", cache.ErrNotFound)
 		}
 		body, _, err := s.stream(ctx, key, stored-n, n)
 		if err != nil {

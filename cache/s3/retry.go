@@ -1,4 +1,4 @@
-package cache
+package s3
 
 import (
 	"context"
@@ -9,18 +9,19 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/internal/retry"
 )
 
 // retry does op until it goes well, will never go well, or has failed for the store's patience. Op must be harmless
 // when it is done twice. What names it in errors.
-func (s *S3) retry(ctx context.Context, what string, op func(context.Context) error) error {
+func (s *Store) retry(ctx context.Context, what string, op func(context.Context) error) error {
 	return s.retryFor(ctx, s.cfg.Patience, what, op)
 }
 
 // retryFor is retry with another patience.
-func (s *S3) retryFor(ctx context.Context, patience time.Duration, what string, op func(context.Context) error) error {
-	policy := retry.Policy{First: s3FirstWait, Most: s3MostWait, Jitter: s3Jitter, Within: patience}
+func (s *Store) retryFor(ctx context.Context, patience time.Duration, what string, op func(context.Context) error) error {
+	policy := retry.Policy{First: firstWait, Most: mostWait, Jitter: waitJitter, Within: patience}
 	err := policy.Do(ctx, func(ctx context.Context) error {
 		err := op(ctx)
 		if err == nil {
@@ -35,21 +36,21 @@ func (s *S3) retryFor(ctx context.Context, patience time.Duration, what string, 
 	})
 	var gaveUp *retry.GaveUpError
 	if errors.As(err, &gaveUp) {
-		return fmt.Errorf("%s: %w: %s did not do it for %s: %w", what, ErrUnavailable, s.cfg.Endpoint, patience, gaveUp.Err)
+		return fmt.Errorf("%s: %w: %s did not do it for %s: %w", what, cache.ErrUnavailable, s.cfg.Endpoint, patience, gaveUp.Err)
 	}
 	return err
 }
 
 // final is what an error means when trying again would not help, nil when it might.
-func (s *S3) final(err error) error {
-	if errors.Is(err, ErrMismatch) || errors.Is(err, ErrNotFound) || errors.Is(err, errSource) {
+func (s *Store) final(err error) error {
+	if errors.Is(err, cache.ErrMismatch) || errors.Is(err, cache.ErrNotFound) || errors.Is(err, errSource) {
 		return err
 	}
 	answer := minio.ToErrorResponse(err)
-	refused := func(why string) error { return fmt.Errorf("%w: %s", ErrRefused, why) }
+	refused := func(why string) error { return fmt.Errorf("%w: %s", cache.ErrRefused, why) }
 	switch answer.Code {
 	case "NoSuchKey":
-		return ErrNotFound
+		return cache.ErrNotFound
 	case "NoSuchBucket":
 		return refused(fmt.Sprintf("there is no bucket %q at %s: make it, or correct the store's URL", s.cfg.Bucket, s.cfg.Endpoint))
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "XMinioInvalidIAMCredentials":
@@ -65,7 +66,7 @@ func (s *S3) final(err error) error {
 	}
 	switch answer.StatusCode {
 	case http.StatusNotFound:
-		return ErrNotFound
+		return cache.ErrNotFound
 	case http.StatusForbidden: // a HEAD has no body that would say more
 		return refused(fmt.Sprintf("%s does not let these credentials do that in the bucket %q", s.cfg.Endpoint, s.cfg.Bucket))
 	case http.StatusBadRequest, http.StatusNotImplemented, http.StatusMethodNotAllowed:

@@ -1,4 +1,4 @@
-package cache
+package s3
 
 import (
 	"bytes"
@@ -8,29 +8,30 @@ import (
 	"io"
 	"time"
 
+	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"github.com/minio/minio-go/v7"
 )
 
 const (
-	// s3Part is the size of a part of an upload in parts, of which one is in memory. S3 allows 10,000 parts, the last
+	// partSize is the size of a part of an upload in parts, of which one is in memory. S3 allows 10,000 parts, the last
 	// of any size and the others of 5 MiB or more.
-	s3Part = 8 << 20
-	// s3Whole is the size up to which a file is uploaded in one request.
-	s3Whole = 64 << 20
-	s3Copy  = 64 << 10
+	partSize = 8 << 20
+	// wholeSize is the size up to which a file is uploaded in one request.
+	wholeSize  = 64 << 20
+	copyBuffer = 64 << 10
 )
 
 // errSource: what was to be stored could not be read to its end.
 var errSource = errors.New("the source of the bytes failed")
 
 // Put implements Store.
-func (s *S3) Put(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
+func (s *Store) Put(ctx context.Context, key cache.Key, r io.Reader, size int64, mode cache.PutMode) error {
 	digest, blob := key.Digest()
 	if !blob {
 		return s.putRecord(ctx, key, r, size, mode)
 	}
-	if mode == IfAbsent {
+	if mode == cache.IfAbsent {
 		if here, err := s.present(ctx, key); err != nil || here {
 			return err
 		}
@@ -44,13 +45,13 @@ func (s *S3) Put(ctx context.Context, key Key, r io.Reader, size int64, mode Put
 		return fmt.Errorf("store %s: %w", key, err)
 	}
 	head = head[:n]
-	whole := VerifyReader(io.MultiReader(bytes.NewReader(head), r), digest)
+	whole := cache.VerifyReader(io.MultiReader(bytes.NewReader(head), r), digest)
 	up := &upload{s: s, ctx: ctx, key: key}
 	if packable(head) {
 		up.meta = map[string]string{packedMeta: packedValue}
 		err = pack(up, whole)
 	} else {
-		_, err = io.CopyBuffer(up, struct{ io.Reader }{whole}, make([]byte, s3Copy))
+		_, err = io.CopyBuffer(up, struct{ io.Reader }{whole}, make([]byte, copyBuffer))
 	}
 	if err == nil {
 		err = up.finish()
@@ -62,14 +63,14 @@ func (s *S3) Put(ctx context.Context, key Key, r io.Reader, size int64, mode Put
 }
 
 // PutFile stores a verified local file under its digest, without holding it in memory or hashing it again.
-func (s *S3) PutFile(ctx context.Context, f *File) error {
-	key := BlobKey(f.Digest)
+func (s *Store) PutFile(ctx context.Context, f *cache.File) error {
+	key := cache.BlobKey(f.Digest)
 	head := make([]byte, min(f.Size, packedSample))
 	if _, err := f.ReadAt(head, 0); err != nil && err != io.EOF {
 		return fmt.Errorf("store %s: %w", key, err)
 	}
-	if f.Size > s3Whole || packable(head) {
-		return s.Put(ctx, key, f.Section(0, f.Size), f.Size, Replace)
+	if f.Size > wholeSize || packable(head) {
+		return s.Put(ctx, key, f.Section(0, f.Size), f.Size, cache.Replace)
 	}
 	return s.retry(ctx, "store "+key.String(), func(ctx context.Context) error {
 		return s.send(ctx, f.Section(0, f.Size), func(ctx context.Context, body io.Reader) error {
@@ -85,12 +86,12 @@ func putOptions(meta map[string]string) minio.PutObjectOptions {
 }
 
 // putRecord stores a record with the trailer by which a damaged one is told.
-func (s *S3) putRecord(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
+func (s *Store) putRecord(ctx context.Context, key cache.Key, r io.Reader, size int64, mode cache.PutMode) error {
 	if size >= 0 {
 		r = &exactly{r: r, left: size}
 	}
-	value, err := io.ReadAll(io.LimitReader(r, MaxRecord+1))
-	if err == nil && len(value) > MaxRecord {
+	value, err := io.ReadAll(io.LimitReader(r, cache.MaxRecord+1))
+	if err == nil && len(value) > cache.MaxRecord {
 		err = errors.New("it is larger than any record")
 	}
 	if err != nil {
@@ -100,13 +101,13 @@ func (s *S3) putRecord(ctx context.Context, key Key, r io.Reader, size int64, mo
 	_, _ = sum.Write(value) // a hash takes everything
 	data := recordfile.AppendTrailer(value, sum.Sum32(), int64(len(value)))
 	opts := putOptions(nil)
-	if mode == IfAbsent {
+	if mode == cache.IfAbsent {
 		opts.SetMatchETagExcept("*")
 	}
 	return s.retry(ctx, "store "+key.String(), func(ctx context.Context) error {
 		return s.send(ctx, bytes.NewReader(data), func(ctx context.Context, body io.Reader) error {
 			_, err := s.core.PutObject(ctx, s.cfg.Bucket, s.name(key), body, int64(len(data)), "", "", opts)
-			if mode == IfAbsent && exists(err) {
+			if mode == cache.IfAbsent && exists(err) {
 				return nil
 			}
 			return err
@@ -116,10 +117,10 @@ func (s *S3) putRecord(ctx context.Context, key Key, r io.Reader, size int64, mo
 
 // send makes a request with a body and gives up when the server takes nothing of it for a while. How long the answer
 // may take once all is sent is the transport's to say.
-func (s *S3) send(ctx context.Context, body io.Reader, request func(context.Context, io.Reader) error) error {
+func (s *Store) send(ctx context.Context, body io.Reader, request func(context.Context, io.Reader) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	w := &watched{r: body, timer: time.AfterFunc(s3Stall+s3DialTimeout, func() { cancel(errStalled) })}
+	w := &watched{r: body, timer: time.AfterFunc(stallAfter+dialTimeout, func() { cancel(errStalled) })}
 	defer w.timer.Stop()
 	err := request(ctx, w)
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errStalled) {
@@ -137,9 +138,9 @@ type watched struct {
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
 	if err == nil {
-		w.timer.Reset(s3Stall)
+		w.timer.Reset(stallAfter)
 	} else {
-		w.timer.Reset(s3AnswerTimeout + s3Stall)
+		w.timer.Reset(answerTimeout + stallAfter)
 	}
 	return n, err
 }
@@ -147,9 +148,9 @@ func (w *watched) Read(p []byte) (int, error) {
 // upload stores what is written to it: in one request when it fits into one part, else in parts of which each is kept
 // until the server has it.
 type upload struct {
-	s     *S3
+	s     *Store
 	ctx   context.Context
-	key   Key
+	key   cache.Key
 	meta  map[string]string
 	buf   []byte
 	id    string // of an upload in parts
@@ -159,12 +160,12 @@ type upload struct {
 func (u *upload) Write(p []byte) (int, error) {
 	total := len(p)
 	for len(p) > 0 {
-		if len(u.buf) == s3Part {
+		if len(u.buf) == partSize {
 			if err := u.part(); err != nil {
 				return 0, err
 			}
 		}
-		n := min(s3Part-len(u.buf), len(p))
+		n := min(partSize-len(u.buf), len(p))
 		u.buf = append(u.buf, p[:n]...) // grows with what there is: most blobs are small
 		p = p[n:]
 	}
@@ -227,7 +228,7 @@ func (u *upload) abort() error {
 	if u.id == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), s3CheckTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), checkTimeout)
 	defer cancel()
 	if err := u.s.core.AbortMultipartUpload(ctx, u.s.cfg.Bucket, u.s.name(u.key), u.id); err != nil {
 		u.s.cfg.Log.Warn("parts of an upload are left on the server", "key", u.key.String(), "error", err)
