@@ -17,7 +17,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/edge/config"
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -95,7 +95,7 @@ func runApply(ctx context.Context, env Env, f *applyFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := intent.WriteDiff(env.Stdout, intent.Diff(unseen(now, next), next)); err != nil {
+	if err := fleet.WriteDiff(env.Stdout, fleet.Diff(unseen(now, next), next)); err != nil {
 		return err
 	}
 	change := difference(now, next)
@@ -128,9 +128,9 @@ func (f *applyFlags) read(ctx context.Context, now *kilnv1.Intent, builds *histo
 	for _, r := range now.GetReleases() {
 		releases = append(releases, r.GetName())
 	}
-	parsed, faults := intent.Parse(files, intent.Options{FS: folder, Releases: releases})
+	parsed, faults := fleet.Parse(files, fleet.Options{FS: folder, Releases: releases})
 	if len(faults) > 0 {
-		return nil, usagef("%w", intent.Faults(faults))
+		return nil, usagef("%w", fleet.Faults(faults))
 	}
 	if err := fillReleases(ctx, builds, parsed, folder, f.dryRun); err != nil {
 		return nil, err
@@ -181,25 +181,25 @@ func unseen(now, next *kilnv1.Intent) *kilnv1.Intent {
 }
 
 // readIntent reads a file, a folder, or standard input.
-func readIntent(path string) (fs.FS, []intent.File, error) {
+func readIntent(path string) (fs.FS, []fleet.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, cause(err))
 	}
 	if info.IsDir() {
 		folder := os.DirFS(path)
-		files, err := intent.ReadDir(folder)
+		files, err := fleet.ReadDir(folder)
 		if err == nil && len(files) == 0 {
 			err = fmt.Errorf("the folder %s has no .yml files", path)
 		}
 		return folder, files, err
 	}
 	data, err := os.ReadFile(path)
-	return os.DirFS(filepath.Dir(path)), []intent.File{{Name: filepath.Base(path), Data: data}}, err
+	return os.DirFS(filepath.Dir(path)), []fleet.File{{Name: filepath.Base(path), Data: data}}, err
 }
 
 // fillReleases finds the builds of releases, and stores the files of others.
-func fillReleases(ctx context.Context, builds *history, parsed *intent.Parsed, folder fs.FS, dryRun bool) error {
+func fillReleases(ctx context.Context, builds *history, parsed *fleet.Parsed, folder fs.FS, dryRun bool) error {
 	for _, r := range parsed.Intent.GetReleases() {
 		if r.GetBuild() == "" {
 			continue

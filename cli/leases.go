@@ -14,7 +14,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -223,7 +223,7 @@ func release(ctx context.Context, f *farm.Farm, b *kilnv1.Binding) error {
 // toRelease finds the binding that an address or a MAC means.
 func toRelease(bindings []*kilnv1.BindingNow, arg string) (*kilnv1.Binding, error) {
 	address, err := netip.ParseAddr(arg)
-	mac, macErr := intent.MAC(arg)
+	mac, macErr := fleet.MAC(arg)
 	if err != nil && macErr != nil {
 		return nil, usagef("%q is neither an address nor a MAC: write one like 10.0.0.120 or 52:54:00:12:34:56", arg)
 	}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
-	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/leasefile"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -115,7 +115,7 @@ func (i *leaseImport) run(read *oldLeases) error {
 			i.reserved[a] = m
 		}
 	}
-	networks := intent.NetworksOf(i.in.GetSubnets())
+	networks := fleet.NetworksOf(i.in.GetSubnets())
 	var leases []fileLease
 	var commands []*kilnv1.BindCommand
 	for _, l := range read.leases {
@@ -174,7 +174,7 @@ func (i *leaseImport) command(l fileLease, s *kilnv1.Subnet) (*kilnv1.BindComman
 		c.Hostname = l.Name
 	}
 	if l.MAC != "" {
-		mac, err := intent.MAC(l.MAC)
+		mac, err := fleet.MAC(l.MAC)
 		if err != nil {
 			return nil, err.Error()
 		}

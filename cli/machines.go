@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cli/progress"
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -58,7 +58,7 @@ func listMachines(ctx context.Context, env Env, room rooms, json bool) error {
 	}); err != nil {
 		return err
 	}
-	index := intent.NewIndex(in)
+	index := fleet.NewIndex(in)
 	type row struct {
 		Name    string `json:"name"`
 		MACs    string `json:"macs"`
@@ -68,7 +68,7 @@ func listMachines(ctx context.Context, env Env, room rooms, json bool) error {
 		LastMs  int64  `json:"lastUnixMs,omitempty"`
 	}
 	rows := []row{}
-	add := func(name string, macs []string, b *intent.Boot, err error) {
+	add := func(name string, macs []string, b *fleet.Boot, err error) {
 		r := row{Name: name, MACs: strings.Join(macs, ",")}
 		switch {
 		case err != nil:
@@ -94,7 +94,7 @@ func listMachines(ctx context.Context, env Env, room rooms, json bool) error {
 	}
 	slices.Sort(strangers)
 	for _, mac := range strangers {
-		b, err := index.Resolve(intent.Identity{MAC: mac})
+		b, err := index.Resolve(fleet.Identity{MAC: mac})
 		add(mac, nil, b, err)
 	}
 	if json {
@@ -200,7 +200,7 @@ func showMachine(ctx context.Context, env Env, room rooms, name string) error {
 	if err != nil {
 		return err
 	}
-	b, err := intent.NewIndex(in).Named(name)
+	b, err := fleet.NewIndex(in).Named(name)
 	if b == nil {
 		return usagef("%w", err)
 	}

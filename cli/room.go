@@ -17,7 +17,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -53,10 +53,10 @@ func openRooms(env Env, flags *farmFlags) (rooms, *history, error) {
 // errStale: somebody else changed the intent first. It says nothing itself.
 var errStale = errors.New("")
 
-// checkIntent is intent.Check as coordinators take it.
+// checkIntent is fleet.Check as coordinators take it.
 func checkIntent(in *kilnv1.Intent) []string {
 	var out []string
-	for _, p := range intent.Check(in) {
+	for _, p := range fleet.Check(in) {
 		out = append(out, p.String())
 	}
 	return out

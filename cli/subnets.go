@@ -13,7 +13,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -37,22 +37,22 @@ type usage struct {
 
 // usages counts what is bound now.
 func usages(in *kilnv1.Intent, bindings []*kilnv1.BindingNow) []usage {
-	networks := intent.NetworksOf(in.GetSubnets())
+	networks := fleet.NetworksOf(in.GetSubnets())
 	at := map[string]int{}
-	pooled := map[string]intent.Pooled{}
+	pooled := map[string]fleet.Pooled{}
 	held := map[string]map[netip.Addr]bool{}
 	rows := []usage{}
 	for _, s := range in.GetSubnets() {
 		u := usage{Name: s.GetName(), Prefix: s.GetPrefix(), Pools: []string{}}
 		for _, r := range s.GetPools() {
-			u.Pools = append(u.Pools, intent.RangeText(r))
+			u.Pools = append(u.Pools, fleet.RangeText(r))
 		}
 		for _, c := range s.GetClasses() {
 			for _, r := range c.GetPools() {
-				u.Pools = append(u.Pools, intent.RangeText(r)+" ("+c.GetName()+")")
+				u.Pools = append(u.Pools, fleet.RangeText(r)+" ("+c.GetName()+")")
 			}
 		}
-		pooled[s.GetName()], held[s.GetName()] = intent.PooledOf(s), map[netip.Addr]bool{}
+		pooled[s.GetName()], held[s.GetName()] = fleet.PooledOf(s), map[netip.Addr]bool{}
 		u.Addresses = pooled[s.GetName()].Count()
 		u.Free = new(big.Int).Set(u.Addresses)
 		at[s.GetName()] = len(rows)
@@ -165,7 +165,7 @@ func showSubnet(env Env, s *kilnv1.Subnet, u usage, asJSON bool) error {
 		u.Description = text
 		return writeJSON(env.Stdout, u)
 	}
-	text, err := intent.WriteYAML([]*kilnv1.Subnet{s}, nil)
+	text, err := fleet.WriteYAML([]*kilnv1.Subnet{s}, nil)
 	if err != nil {
 		return err
 	}

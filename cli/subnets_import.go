@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/leasefile"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -124,11 +124,11 @@ func (o *oldConfig) subnet(in leasefile.Subnet) {
 }
 
 // reservation makes a machine of what has a MAC.
-func (o *oldConfig) reservation(r oldReservation, networks intent.Networks) {
+func (o *oldConfig) reservation(r oldReservation, networks fleet.Networks) {
 	o.file = r.file
 	var macs []string
 	for _, text := range r.MACs {
-		if mac, err := intent.MAC(text); err == nil {
+		if mac, err := fleet.MAC(text); err == nil {
 			macs = append(macs, mac)
 		} else {
 			o.say(r.Line, "%s", err)
@@ -141,7 +141,7 @@ func (o *oldConfig) reservation(r oldReservation, networks intent.Networks) {
 	m := o.byMAC[macs[0]]
 	if m == nil {
 		m = &kilnv1.Machine{Name: o.name(r.Name, macs[0])}
-		if r.Name != "" && r.Name != m.Name && len(intent.Check(&kilnv1.Intent{Machines: []*kilnv1.Machine{{Name: "a", Macs: macs, Hostname: r.Name}}})) == 0 {
+		if r.Name != "" && r.Name != m.Name && len(fleet.Check(&kilnv1.Intent{Machines: []*kilnv1.Machine{{Name: "a", Macs: macs, Hostname: r.Name}}})) == 0 {
 			m.Hostname = r.Name
 		}
 		o.machines = append(o.machines, m)
@@ -186,7 +186,7 @@ func (o *oldConfig) name(text, mac string) string {
 		return -1
 	}, strings.ToLower(text)), "-.")
 	name := "host-" + strings.ReplaceAll(mac, ":", "")
-	if problems := intent.Check(&kilnv1.Intent{Machines: []*kilnv1.Machine{{Name: clean, Macs: []string{mac}}}}); len(problems) == 0 && !o.names[clean] {
+	if problems := fleet.Check(&kilnv1.Intent{Machines: []*kilnv1.Machine{{Name: clean, Macs: []string{mac}}}}); len(problems) == 0 && !o.names[clean] {
 		name = clean
 	}
 	o.names[name] = true
@@ -195,20 +195,20 @@ func (o *oldConfig) name(text, mac string) string {
 
 // keepServers excludes from pools what the subnet's machines are told of, unless it is a machine's.
 func (o *oldConfig) keepServers(s *kilnv1.Subnet) {
-	pooled := intent.PooledOf(s)
+	pooled := fleet.PooledOf(s)
 	for _, text := range slices.Concat([]string{s.GetGateway()}, s.GetDns(), s.GetNtp()) {
 		a, err := netip.ParseAddr(text)
 		if err != nil || !pooled.Has(a) || slices.ContainsFunc(o.machines, func(m *kilnv1.Machine) bool { return fixedAddress(m) == text }) {
 			continue
 		}
 		s.Exclude = append(s.Exclude, &kilnv1.AddressRange{From: text, To: text})
-		pooled = intent.PooledOf(s)
+		pooled = fleet.PooledOf(s)
 	}
 }
 
 // yaml is all of it, with what is to be looked at in comments.
 func (o *oldConfig) yaml() ([]byte, error) {
-	networks := intent.NetworksOf(o.subnets)
+	networks := fleet.NetworksOf(o.subnets)
 	for _, r := range o.waiting {
 		o.reservation(r, networks)
 	}
@@ -221,13 +221,13 @@ func (o *oldConfig) yaml() ([]byte, error) {
 		out.WriteString("# Not taken over, or not as it was:\n")
 		writeRemarks(&out, "#   ", o.remarks)
 	}
-	if problems := intent.Check(&kilnv1.Intent{Subnets: o.subnets, Machines: o.machines}); len(problems) > 0 {
+	if problems := fleet.Check(&kilnv1.Intent{Subnets: o.subnets, Machines: o.machines}); len(problems) > 0 {
 		out.WriteString("# kiln apply will refuse it until this is mended:\n")
 		for _, p := range problems {
 			fmt.Fprintf(&out, "#   %s\n", p)
 		}
 	}
-	text, err := intent.WriteYAML(o.subnets, o.machines)
+	text, err := fleet.WriteYAML(o.subnets, o.machines)
 	out.Write(text)
 	return out.Bytes(), err
 }

@@ -12,7 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/internal/durable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -30,7 +30,7 @@ type Intents struct {
 
 type seen struct {
 	intent *kilnv1.Intent
-	index  *intent.Index
+	index  *fleet.Index
 	files  map[string]releaseFile // of all releases, by digest
 }
 
@@ -65,7 +65,7 @@ func OpenIntents(path string, log *slog.Logger) (*Intents, error) {
 
 // look makes the next view. before is nil for the first.
 func look(in *kilnv1.Intent, before *seen, now time.Time) *seen {
-	s := &seen{intent: in, index: intent.NewIndex(in), files: map[string]releaseFile{}}
+	s := &seen{intent: in, index: fleet.NewIndex(in), files: map[string]releaseFile{}}
 	releases := map[string]bool{}
 	for _, r := range in.GetReleases() {
 		releases[r.GetName()] = true
@@ -105,7 +105,7 @@ func filesOf(f *kilnv1.ReleaseFiles) []*kilnv1.FileRef {
 func (i *Intents) Revision() uint64 { return i.now.Load().intent.GetRevision() }
 
 // Index finds machines in it.
-func (i *Intents) Index() *intent.Index { return i.now.Load().index }
+func (i *Intents) Index() *fleet.Index { return i.now.Load().index }
 
 // Key is what boot tokens are made with; nil before the first intent.
 func (i *Intents) Key() []byte { return i.now.Load().intent.GetTokenKey() }

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/syslog"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -19,7 +19,7 @@ func (e *Edge) Logged(from netip.Addr, m syslog.Message, dropped int) {
 		event.Machine, event.Mac, event.Boot = last.GetMachine(), last.GetMac(), last.GetBoot()
 	} else if b, ok := e.bound(from); ok {
 		event.Mac = b.MAC
-		if boot, _ := e.cfg.Intents.Index().Resolve(intent.Identity{MAC: b.MAC}); boot != nil {
+		if boot, _ := e.cfg.Intents.Index().Resolve(fleet.Identity{MAC: b.MAC}); boot != nil {
 			event.Machine = boot.Machine.GetName()
 		}
 	} else {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/edge/config"
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/internal/ipxe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -34,7 +34,7 @@ func (e *Edge) ServeLoaders(p *PXE) { e.pxe.Store(p) }
 // machineScript is the iPXE script for one machine.
 func (e *Edge) machineScript(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	id := intent.Identity{MAC: q.Get("mac"), UUID: q.Get("uuid"), Serial: q.Get("serial")}
+	id := fleet.Identity{MAC: q.Get("mac"), UUID: q.Get("uuid"), Serial: q.Get("serial")}
 	boot, err := e.cfg.Intents.Index().Resolve(id)
 	event := &kilnv1.BootEvent{Mac: id.MAC, Uuid: id.UUID, Stage: kilnv1.BootStage_BOOT_STAGE_SCRIPT, Address: addressOf(r)}
 	var script string
@@ -68,7 +68,7 @@ func addressOf(r *http.Request) string {
 }
 
 // bootOf is the script of a machine that has a release.
-func (e *Edge) bootOf(r *http.Request, boot *intent.Boot, arch string, event *kilnv1.BootEvent) (string, error) {
+func (e *Edge) bootOf(r *http.Request, boot *fleet.Boot, arch string, event *kilnv1.BootEvent) (string, error) {
 	files, err := boot.Files(ipxeArch(arch))
 	if err != nil {
 		return "", err
@@ -116,7 +116,7 @@ func ipxeArch(arch string) string {
 
 // token makes the token of a new boot. It is good for secrets only when this edge saw the address being given to the machine:
 // anybody may say a MAC.
-func (e *Edge) token(source netip.Addr, boot *intent.Boot) (token, id string, err error) {
+func (e *Edge) token(source netip.Addr, boot *fleet.Boot) (token, id string, err error) {
 	key, err := config.ParseKey(e.cfg.Intents.Key())
 	if err != nil {
 		return "", "", err
@@ -130,7 +130,7 @@ func (e *Edge) token(source netip.Addr, boot *intent.Boot) (token, id string, er
 }
 
 // whose is the machine of a token.
-func (e *Edge) whose(text string) (*intent.Boot, config.Token, error) {
+func (e *Edge) whose(text string) (*fleet.Boot, config.Token, error) {
 	key, err := config.ParseKey(e.cfg.Intents.Key())
 	if err != nil {
 		return nil, config.Token{}, err
@@ -140,7 +140,7 @@ func (e *Edge) whose(text string) (*intent.Boot, config.Token, error) {
 		return nil, t, err
 	}
 	boot, err := e.cfg.Intents.Index().Named(t.Machine)
-	if errors.Is(err, intent.ErrNoRelease) {
+	if errors.Is(err, fleet.ErrNoRelease) {
 		err = nil
 	}
 	return boot, t, err
@@ -187,7 +187,7 @@ func (s sent) forEdge() string {
 }
 
 // fileEvent is that a machine has a file of its release.
-func fileEvent(boot *intent.Boot, t config.Token, held releaseFile) *kilnv1.BootEvent {
+func fileEvent(boot *fleet.Boot, t config.Token, held releaseFile) *kilnv1.BootEvent {
 	event := &kilnv1.BootEvent{Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_INITRD, File: held.ref.GetDigest()}
 	if macs := boot.MACs(); len(macs) > 0 {
 		event.Mac = macs[0]
@@ -212,7 +212,7 @@ func (e *Edge) release(w http.ResponseWriter, r *http.Request, ref *kilnv1.FileR
 // machineUKI serves the unified kernel image of a machine, by its MAC: what UEFI's HTTP boot fetches has no token.
 func (e *Edge) machineUKI(w http.ResponseWriter, r *http.Request) {
 	mac := strings.TrimSuffix(r.PathValue("mac"), ".efi")
-	boot, files, err := e.ukiOf(intent.Identity{MAC: mac}, r.URL.Query().Get("arch"))
+	boot, files, err := e.ukiOf(fleet.Identity{MAC: mac}, r.URL.Query().Get("arch"))
 	event := &kilnv1.BootEvent{Mac: mac, Stage: kilnv1.BootStage_BOOT_STAGE_KERNEL, Address: addressOf(r)}
 	if boot != nil {
 		event.Machine = boot.Machine.GetName()
@@ -233,7 +233,7 @@ func (e *Edge) machineUKI(w http.ResponseWriter, r *http.Request) {
 }
 
 // ukiOf is the unified kernel image that a machine boots.
-func (e *Edge) ukiOf(id intent.Identity, arch string) (*intent.Boot, *kilnv1.ReleaseFiles, error) {
+func (e *Edge) ukiOf(id fleet.Identity, arch string) (*fleet.Boot, *kilnv1.ReleaseFiles, error) {
 	boot, err := e.cfg.Intents.Index().Resolve(id)
 	if err != nil {
 		return boot, nil, err
@@ -331,7 +331,7 @@ func machineScript(s scriptFor) (string, error) {
 }
 
 // ukiScript has an iPXE of UEFI start the unified kernel image, which the firmware verifies.
-func ukiScript(boot *intent.Boot, edges []string, arch string) (string, error) {
+func ukiScript(boot *fleet.Boot, edges []string, arch string) (string, error) {
 	macs := boot.MACs()
 	if len(macs) == 0 {
 		return "", fmt.Errorf("machine %s has no MAC, by which its unified kernel image is named; describe it with one", boot.Name())

@@ -18,7 +18,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/edge/dhcp"
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -252,7 +252,7 @@ func TestWhatFirmwareIsTold(t *testing.T) {
 // Machines of a group with "boot: uki" boot the unified kernel image, whatever loaders there are.
 func TestMachinesThatBootTheirImageThemselves(t *testing.T) {
 	r := newRoomOf(t)
-	r.change(func(in *kilnv1.Intent) { in.Groups[0].Boot = intent.BootUKI })
+	r.change(func(in *kilnv1.Intent) { in.Groups[0].Boot = fleet.BootUKI })
 	p := &PXE{Edge: r.Edge, Loaders: map[string]string{undi: "/x", snp: "/x", pxelinux: "/x", ldlinux: "/x"}}
 	ipxe := func(class string, arch byte) []dhcpv4.Option {
 		return append(pxe(class, arch), dhcpv4.OptGeneric(dhcpv4.GenericOptionCode(175), []byte{0x13, 1, 1}))
@@ -283,7 +283,7 @@ func TestMachinesThatBootTheirImageThemselves(t *testing.T) {
 		t.Errorf("PXELINUX is told:\n%s", config)
 	}
 
-	r.change(func(in *kilnv1.Intent) { in.Groups[0].Boot = intent.BootLoader })
+	r.change(func(in *kilnv1.Intent) { in.Groups[0].Boot = fleet.BootLoader })
 	if plan := p.Decide(t.Context(), client(t, known, dhcpv4.MessageTypeDiscover, pxe("PXEClient:Arch:00007:UNDI:003000", 7)...)); plan.Boot.File != snp {
 		t.Errorf("boot: loader is told %q, want %s", plan.Boot.File, snp)
 	}

@@ -10,12 +10,12 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/kiln-farm/kiln/edge/dhcp"
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // pooled is what a client in a subnet with pools is told; false when there is nothing to say of addresses.
-func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *intent.Boot) (dhcp.Plan, bool) {
+func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *fleet.Boot) (dhcp.Plan, bool) {
 	if p.Pool == nil || !p.Full || c.Ingress.Port == dhcp.BootPort { // there it asks for a file only
 		return dhcp.Plan{}, false
 	}
@@ -58,7 +58,7 @@ func (p *PXE) turn(c dhcp.Client, edges []string) (wait time.Duration, answer bo
 
 // free says whether a machine may have its fixed address where it is now. One that another client still has is given when that
 // one has gone; until then the machine gets one out of the pool, as does one that is in another network.
-func (p *PXE) free(c dhcp.Client, boot *intent.Boot, lease dhcp.Lease) bool {
+func (p *PXE) free(c dhcp.Client, boot *fleet.Boot, lease dhcp.Lease) bool {
 	if p.Pool == nil {
 		return true
 	}
@@ -86,7 +86,7 @@ func (p *PXE) Edges() int { return len(p.Edge.urls()) }
 // Tell reports what people should know of a client of a pool.
 func (p *PXE) Tell(mac, what string) {
 	event := &kilnv1.BootEvent{Mac: mac, Stage: kilnv1.BootStage_BOOT_STAGE_FAILED, Detail: what}
-	if boot, _ := p.Edge.cfg.Intents.Index().Resolve(intent.Identity{MAC: mac}); boot != nil {
+	if boot, _ := p.Edge.cfg.Intents.Index().Resolve(fleet.Identity{MAC: mac}); boot != nil {
 		event.Machine = boot.Machine.GetName()
 	}
 	p.Edge.cfg.Events.Add(event)

@@ -9,14 +9,14 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
 	"github.com/kiln-farm/kiln/edge/dhcp6"
-	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // lease6 gives a machine its fixed address, if it may have that where it is now. Otherwise people are told why it gets none.
-func (p *PXE6) lease6(c dhcp6.Client, boot *intent.Boot, plan *dhcp6.Plan) bool {
-	own, err := intent.Address6(boot.Machine.GetAddress6())
+func (p *PXE6) lease6(c dhcp6.Client, boot *fleet.Boot, plan *dhcp6.Plan) bool {
+	own, err := fleet.Address6(boot.Machine.GetAddress6())
 	asks := c.Message == dhcpv6.MessageTypeSolicit
 	switch {
 	case err != nil && asks && boot.Machine.GetAddress6() == "":
@@ -40,8 +40,8 @@ func (p *PXE6) lease6(c dhcp6.Client, boot *intent.Boot, plan *dhcp6.Plan) bool 
 }
 
 // fixed6 gives a machine its fixed address, unless that is better had out of a pool.
-func (p *PXE6) fixed6(c dhcp6.Client, boot *intent.Boot, plan *dhcp6.Plan) bool {
-	own, err := intent.Address6(boot.Machine.GetAddress6())
+func (p *PXE6) fixed6(c dhcp6.Client, boot *fleet.Boot, plan *dhcp6.Plan) bool {
+	own, err := fleet.Address6(boot.Machine.GetAddress6())
 	if p.Pool == nil {
 		return p.lease6(c, boot, plan)
 	}
@@ -66,7 +66,7 @@ func (p *PXE6) heard(c dhcp6.Client) pool.Link {
 }
 
 // pooled6 is what a client in a subnet with pools is told; mine is false when it is in none.
-func (p *PXE6) pooled6(ctx context.Context, c dhcp6.Client, boot *intent.Boot) (plan dhcp6.Plan, mine bool) {
+func (p *PXE6) pooled6(ctx context.Context, c dhcp6.Client, boot *fleet.Boot) (plan dhcp6.Plan, mine bool) {
 	if p.Pool == nil || !p.Full {
 		return dhcp6.Plan{}, false
 	}

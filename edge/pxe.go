@@ -20,9 +20,9 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
-	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
 	"github.com/kiln-farm/kiln/edge/tftp"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -85,7 +85,7 @@ func ReadLoaders(dirs ...string) (map[string]string, error) {
 // Decide says what a client of DHCP is told.
 func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 	mac := c.MAC.String()
-	boot, err := p.Edge.cfg.Intents.Index().Resolve(intent.Identity{MAC: mac, UUID: c.SystemUUID()})
+	boot, err := p.Edge.cfg.Intents.Index().Resolve(fleet.Identity{MAC: mac, UUID: c.SystemUUID()})
 	if boot == nil { // nobody described it, and there is nothing for such machines
 		plan, ok := p.pooled(ctx, c, nil)
 		if plan.Delay == 0 && (!ok || c.Kind != dhcp.Plain) {
@@ -139,8 +139,8 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 }
 
 // lease is the fixed address of a machine.
-func (p *PXE) lease(boot *intent.Boot) (dhcp.Lease, bool) {
-	address, err := intent.Address(boot.Machine.GetAddress())
+func (p *PXE) lease(boot *fleet.Boot) (dhcp.Lease, bool) {
+	address, err := fleet.Address(boot.Machine.GetAddress())
 	if err != nil || !p.Full {
 		return dhcp.Lease{}, false
 	}
@@ -174,7 +174,7 @@ func (p *PXE) wayToMetadata(machine netip.Prefix) []dhcp.Route {
 }
 
 // bootFile is what a client boots next: a name for TFTP, or a URL.
-func (p *PXE) bootFile(c dhcp.Client, boot *intent.Boot) (string, error) {
+func (p *PXE) bootFile(c dhcp.Client, boot *fleet.Boot) (string, error) {
 	goarch := c.Arch.GOARCH
 	if goarch == "" || goarch == "386" {
 		goarch = "amd64"
@@ -262,7 +262,7 @@ func (p *PXE) loader(name string, files *kilnv1.ReleaseFiles, uki string) (strin
 }
 
 // tell reports what a client is told.
-func (p *PXE) tell(c dhcp.Client, boot *intent.Boot, stage kilnv1.BootStage, detail string) {
+func (p *PXE) tell(c dhcp.Client, boot *fleet.Boot, stage kilnv1.BootStage, detail string) {
 	event := &kilnv1.BootEvent{Mac: c.MAC.String(), Uuid: c.SystemUUID(), Stage: stage, Detail: detail}
 	if boot != nil {
 		event.Machine = boot.Machine.GetName()
@@ -283,7 +283,7 @@ func (p *PXE) Open(ctx context.Context, client netip.AddrPort, name string) (tft
 	if !ok {
 		return p.openPXELINUX(ctx, client, name)
 	}
-	_, files, err := p.Edge.ukiOf(intent.Identity{MAC: mac}, arch)
+	_, files, err := p.Edge.ukiOf(fleet.Identity{MAC: mac}, arch)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w: %w", name, fs.ErrNotExist, err)
 	}
@@ -341,7 +341,7 @@ func (p *PXE) Sent(t tftp.Transfer) {
 	} else if _, mac, ok := ukiName(t.Name); ok {
 		event.Mac = mac
 	}
-	if boot, _ := p.Edge.cfg.Intents.Index().Resolve(intent.Identity{MAC: event.Mac}); boot != nil {
+	if boot, _ := p.Edge.cfg.Intents.Index().Resolve(fleet.Identity{MAC: event.Mac}); boot != nil {
 		event.Machine = boot.Machine.GetName()
 	}
 	if event.Mac != "" {

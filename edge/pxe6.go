@@ -15,7 +15,7 @@ import (
 
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/dhcp6"
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -93,9 +93,9 @@ func begins(c dhcp6.Client, plan dhcp6.Plan) bool {
 }
 
 // machine is who asks. Which of the two ways to read a DUID's UUID is meant shows when one of them is described.
-func (p *PXE6) machine(c dhcp6.Client) (*intent.Boot, error) {
+func (p *PXE6) machine(c dhcp6.Client) (*fleet.Boot, error) {
 	index := p.Edge.cfg.Intents.Index()
-	id := intent.Identity{MAC: c.MAC.String()}
+	id := fleet.Identity{MAC: c.MAC.String()}
 	boot, err := index.Resolve(id)
 	for _, id.UUID = range c.UUIDs {
 		if boot != nil && boot.By != "" {
@@ -127,11 +127,11 @@ func (p *PXE6) turn(c dhcp6.Client) (dhcp6.Plan, bool) {
 }
 
 // links are the networks that a client's addresses may be of.
-func (p *PXE6) links(c dhcp6.Client, boot *intent.Boot) []netip.Prefix {
+func (p *PXE6) links(c dhcp6.Client, boot *fleet.Boot) []netip.Prefix {
 	if !c.Relayed {
 		return p.At[c.Ingress.Interface].Networks
 	}
-	if own, err := intent.Address6(boot.Machine.GetAddress6()); err == nil && own.Contains(c.Link) {
+	if own, err := fleet.Address6(boot.Machine.GetAddress6()); err == nil && own.Contains(c.Link) {
 		return []netip.Prefix{own.Masked()}
 	}
 	if c.Link.IsValid() {
@@ -141,7 +141,7 @@ func (p *PXE6) links(c dhcp6.Client, boot *intent.Boot) []netip.Prefix {
 }
 
 // bootURL is what a client boots next: what PXE says, with the addresses that it can reach.
-func (p *PXE6) bootURL(c dhcp6.Client, boot *intent.Boot) (string, error) {
+func (p *PXE6) bootURL(c dhcp6.Client, boot *fleet.Boot) (string, error) {
 	at, ok := p.At[c.Ingress.Interface]
 	if !ok {
 		return "", fmt.Errorf("the interface %s has no IPv6 address that machines could boot from", c.Ingress.Interface)
@@ -181,7 +181,7 @@ func smbios(uuid string) []byte {
 	return []byte{0, b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]}
 }
 
-func nameServers(boot *intent.Boot) []netip.Addr {
+func nameServers(boot *fleet.Boot) []netip.Addr {
 	var all []netip.Addr
 	for _, text := range boot.Machine.GetDns() {
 		if a, err := netip.ParseAddr(text); err == nil && a.Is6() { // DHCPv6 can name no others
@@ -192,7 +192,7 @@ func nameServers(boot *intent.Boot) []netip.Addr {
 }
 
 // tell6 reports what a client is told.
-func (p *PXE6) tell6(c dhcp6.Client, boot *intent.Boot, stage kilnv1.BootStage, detail string) {
+func (p *PXE6) tell6(c dhcp6.Client, boot *fleet.Boot, stage kilnv1.BootStage, detail string) {
 	if c.Message != dhcpv6.MessageTypeSolicit && c.Message != dhcpv6.MessageTypeInformationRequest {
 		return
 	}

@@ -14,8 +14,8 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/edge/config"
-	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/tftp"
+	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/internal/ipxe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -40,9 +40,9 @@ const (
 
 // asked is what a name means that PXELINUX asks for.
 type asked struct {
-	config  string          // the name below pxelinux.cfg; empty: it is a file
-	id      intent.Identity // that the name says
-	address bool            // the name says no more than the client's address does
+	config  string         // the name below pxelinux.cfg; empty: it is a file
+	id      fleet.Identity // that the name says
+	address bool           // the name says no more than the client's address does
 	token   string
 	digest  string
 	http    bool
@@ -70,12 +70,12 @@ func parseAsked(name string) (asked, bool) {
 	}
 	a.config = config
 	if dashed, ok := strings.CutPrefix(config, hexMAC); ok {
-		if mac, err := intent.MAC(dashed); err == nil && strings.ReplaceAll(mac, ":", "-") == dashed {
+		if mac, err := fleet.MAC(dashed); err == nil && strings.ReplaceAll(mac, ":", "-") == dashed {
 			a.id.MAC = mac
 			return a, true
 		}
 	}
-	if uuid, err := intent.UUID(config); err == nil && uuid == config {
+	if uuid, err := fleet.UUID(config); err == nil && uuid == config {
 		a.id.UUID = uuid
 		return a, true
 	}
@@ -176,7 +176,7 @@ func (p *PXE) config(client netip.Addr, a asked) (string, bool) {
 }
 
 // configOf is the configuration of a machine that has a release.
-func (p *PXE) configOf(client netip.Addr, boot *intent.Boot, a asked, event *kilnv1.BootEvent) (string, error) {
+func (p *PXE) configOf(client netip.Addr, boot *fleet.Boot, a asked, event *kilnv1.BootEvent) (string, error) {
 	files, err := boot.Files("amd64")
 	switch {
 	case err != nil:
@@ -295,6 +295,6 @@ func waitConfig(why, name string) string {
 }
 
 // errOnlyUKI is why a boot loader boots nothing.
-func errOnlyUKI(boot *intent.Boot) error {
+func errOnlyUKI(boot *fleet.Boot) error {
 	return fmt.Errorf("machine %s is to boot its unified kernel image, which only UEFI firmware does; turn UEFI on, or give its group \"boot: loader\"", boot.Name())
 }

@@ -8,7 +8,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 )
 
 // nocloud is a document of cloud-init's NoCloud source with an http seed
@@ -27,16 +27,16 @@ func (r *Record) nocloud(path []string, secrets bool) (Content, error) {
 		}
 		return c, err
 	case "vendor-data":
-		return r.fill(intent.VendorData, secrets)
+		return r.fill(fleet.VendorData, secrets)
 	case "network-config":
-		return r.fill(intent.NetworkConfig, secrets)
+		return r.fill(fleet.NetworkConfig, secrets)
 	}
 	return Content{}, missing(path)
 }
 
 // nocloudMetaData is what cloud-init must know, with what the template says before it.
 func (r *Record) nocloudMetaData(secrets bool) (Content, error) {
-	c, err := r.fill(intent.MetaData, secrets)
+	c, err := r.fill(fleet.MetaData, secrets)
 	if err != nil && !isMissing(err) {
 		return c, err
 	}
@@ -129,7 +129,7 @@ func (r *Record) openstackMetaData() any {
 
 // openstackVendorData is JSON: the template's, or its text where cloud-init looks for such.
 func (r *Record) openstackVendorData(secrets bool) (Content, error) {
-	c, err := r.fill(intent.VendorData, secrets)
+	c, err := r.fill(fleet.VendorData, secrets)
 	switch {
 	case isMissing(err):
 		return Content{Type: jsonType, Body: "{}"}, nil
@@ -152,7 +152,7 @@ func (r *Record) openstackNetwork() any {
 		links = append(links, map[string]any{"id": fmt.Sprintf("nic%d", i), "type": "phy", "ethernet_mac_address": mac})
 	}
 	network := map[string]any{"id": "network0", "network_id": "network0", "link": "nic0", "type": "ipv4_dhcp"}
-	if p, err := intent.Address(r.machine().GetAddress()); err == nil {
+	if p, err := fleet.Address(r.machine().GetAddress()); err == nil {
 		network["type"] = "ipv4"
 		network["ip_address"] = p.Addr().String()
 		network["netmask"] = net.IP(net.CIDRMask(p.Bits(), 32)).String()

@@ -3,15 +3,15 @@ package config
 import (
 	"fmt"
 
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // Faults fills the templates of every machine of an intent as if it booted now, and says what fails, each fault once and in
-// the order of the machines: what intent.Check cannot see, such as a value that one machine of a group lacks. It takes about
+// the order of the machines: what fleet.Check cannot see, such as a value that one machine of a group lacks. It takes about
 // a second for ten thousand machines.
 func Faults(in *kilnv1.Intent) []string {
-	index := intent.NewIndex(in)
+	index := fleet.NewIndex(in)
 	var order []string
 	machines := map[string]int{} // by fault
 	first := map[string]string{}
@@ -41,17 +41,17 @@ func Faults(in *kilnv1.Intent) []string {
 // faults are what is wrong with the machine's templates when they are filled.
 func (r *Record) faults() []error {
 	var out []error
-	for _, kind := range intent.Kinds() {
+	for _, kind := range fleet.Kinds() {
 		if _, ok := r.Boot.Templates[kind]; !ok {
 			continue
 		}
 		var err error
 		switch kind {
-		case intent.UserData:
+		case fleet.UserData:
 			_, err = r.userData(true)
-		case intent.MetaData:
+		case fleet.MetaData:
 			_, err = r.nocloudMetaData(true)
-		case intent.Ignition:
+		case fleet.Ignition:
 			_, err = r.ignition(true)
 		default:
 			_, err = r.fill(kind, true)

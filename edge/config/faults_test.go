@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -16,9 +16,9 @@ func TestFaultsAreSeenBeforeMachinesBoot(t *testing.T) {
 	in.Machines = append(in.Machines,
 		&kilnv1.Machine{Name: "kit-2", Macs: []string{"52:54:00:00:00:04"}, Labels: map[string]string{"os": "linuxkit"}},
 		&kilnv1.Machine{Name: "kit-3", Macs: []string{"52:54:00:00:00:05"}, Labels: map[string]string{"os": "linuxkit"}, Values: map[string]string{"port": "1"}})
-	in.Groups[1].Templates[intent.UserData] = "{{.Values.port}}"
-	in.Groups[1].Templates[intent.Ignition] = `{"ignition": {}}`
-	in.Machines[0].Templates[intent.NetworkConfig] = "{{.Secrets.none}}"
+	in.Groups[1].Templates[fleet.UserData] = "{{.Values.port}}"
+	in.Groups[1].Templates[fleet.Ignition] = `{"ignition": {}}`
+	in.Machines[0].Templates[fleet.NetworkConfig] = "{{.Secrets.none}}"
 	const value = `template user-data of group kit: line 1: at <.Values.port>: map has no entry for key "port"; give the machine or its group that value, or write default "…" (index .Values "…")`
 	want := []string{
 		"machine web-1: template network-config of machine web-1: line 1: at <.Secrets.none>: map has no entry for key \"none\"; give the machine that secret",

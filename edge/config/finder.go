@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 )
 
 // Binding is an address that this edge saw, on its own segment, being bound to a MAC.
@@ -19,7 +19,7 @@ type Binding struct {
 
 // Finder finds machines in an intent, for a Handler's Find.
 type Finder struct {
-	Index func() *intent.Index
+	Index func() *fleet.Index
 	// Keys are those that tokens may be made with: the intent's, and for a while the one before it. None: no token is valid.
 	Keys func() []Key
 	// Bound is what the edge knows of an address of its own segment. It says false for what came through a relay or a
@@ -42,7 +42,7 @@ func (f *Finder) Find(r *http.Request, token string) (*Found, error) {
 		}
 	}
 	found := &Found{By: ByAddress}
-	var boot *intent.Boot
+	var boot *fleet.Boot
 	var err error
 	switch {
 	case token != "":
@@ -53,14 +53,14 @@ func (f *Finder) Find(r *http.Request, token string) (*Found, error) {
 		facts.Token, facts.PublicToken, found.By, found.Boot = true, t.Public, ByToken, t.Boot
 		boot, err = f.Index().Named(t.Machine)
 	case facts.BoundMAC != "":
-		boot, err = f.Index().Resolve(intent.Identity{MAC: facts.BoundMAC})
+		boot, err = f.Index().Resolve(fleet.Identity{MAC: facts.BoundMAC})
 	default:
 		return nil, refuse(http.StatusForbidden, "this address is of no machine that is booting here; ask with the boot token, or boot again", nil)
 	}
 	if boot == nil {
 		return nil, refuse(http.StatusNotFound, err.Error(), err)
 	}
-	if err != nil && !errors.Is(err, intent.ErrNoRelease) { // without a release there is a configuration nevertheless
+	if err != nil && !errors.Is(err, fleet.ErrNoRelease) { // without a release there is a configuration nevertheless
 		return nil, err
 	}
 	found.Record = &Record{Boot: boot}

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/kiln-farm/kiln/edge/config/templates"
+	"github.com/kiln-farm/kiln/fleet/templates"
 )
 
 // Found is the machine that a request is for.

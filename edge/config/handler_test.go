@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -46,10 +46,10 @@ type edge struct {
 }
 
 func newEdge(in *kilnv1.Intent) *edge {
-	index := intent.NewIndex(in)
+	index := fleet.NewIndex(in)
 	e := &edge{}
 	finder := &Finder{
-		Index: func() *intent.Index { return index },
+		Index: func() *fleet.Index { return index },
 		Keys:  func() []Key { return []Key{testKey(), {9}} },
 		Bound: func(a netip.Addr) (Binding, bool) {
 			bindings := map[string]Binding{
@@ -263,14 +263,14 @@ func TestOfManyAtOnceOneGetsTheSecrets(t *testing.T) {
 
 func TestTemplatesThatFailAreTold(t *testing.T) {
 	for _, c := range []struct{ name, kind, text, path, want string }{
-		{"a value that is not there", intent.UserData, "a\n{{.Values.none}}", "/nocloud/user-data", "template user-data of machine web-1: line 2: at <.Values.none>: map has no entry for key"},
-		{"Ignition that is no JSON", intent.Ignition, "variant: fcos", "/ignition", "template ignition of machine web-1: it is not JSON (at byte 1); make it with butane"},
-		{"Ignition of version 2", intent.Ignition, `{"ignition": {"version": "2.2.0"}}`, "/ignition", `its ignition.version is "2.2.0", not 3.x; make it with a newer butane`},
-		{"Ignition that a value breaks", intent.Ignition, `{"ignition": {"version": "3.0.0"}, "x": "{{.Values.evil}}"}`, "/ignition", "it is not JSON (at byte"},
-		{"meta-data that is no mapping", intent.MetaData, "- a", "/nocloud/meta-data", "template meta-data of machine web-1: it is not a YAML mapping"},
-		{"user data that leaves its directory", intent.UserData, `{"../x": {"content": ""}}`, "/latest/user-data", `which LinuxKit would write elsewhere; use a name without "/"`},
-		{"a secret in a name is not told", intent.UserData, `{"../{{.Secrets.password}}": {"content": ""}}`, "/latest/user-data", "what it makes of secrets is not of the right form"},
-		{"a secret in a version is not told", intent.Ignition, `{"ignition": {"version": "{{.Secrets.password}}"}}`, "/ignition", "what it makes of secrets is not of the right form"},
+		{"a value that is not there", fleet.UserData, "a\n{{.Values.none}}", "/nocloud/user-data", "template user-data of machine web-1: line 2: at <.Values.none>: map has no entry for key"},
+		{"Ignition that is no JSON", fleet.Ignition, "variant: fcos", "/ignition", "template ignition of machine web-1: it is not JSON (at byte 1); make it with butane"},
+		{"Ignition of version 2", fleet.Ignition, `{"ignition": {"version": "2.2.0"}}`, "/ignition", `its ignition.version is "2.2.0", not 3.x; make it with a newer butane`},
+		{"Ignition that a value breaks", fleet.Ignition, `{"ignition": {"version": "3.0.0"}, "x": "{{.Values.evil}}"}`, "/ignition", "it is not JSON (at byte"},
+		{"meta-data that is no mapping", fleet.MetaData, "- a", "/nocloud/meta-data", "template meta-data of machine web-1: it is not a YAML mapping"},
+		{"user data that leaves its directory", fleet.UserData, `{"../x": {"content": ""}}`, "/latest/user-data", `which LinuxKit would write elsewhere; use a name without "/"`},
+		{"a secret in a name is not told", fleet.UserData, `{"../{{.Secrets.password}}": {"content": ""}}`, "/latest/user-data", "what it makes of secrets is not of the right form"},
+		{"a secret in a version is not told", fleet.Ignition, `{"ignition": {"version": "{{.Secrets.password}}"}}`, "/ignition", "what it makes of secrets is not of the right form"},
 	} {
 		in := room()
 		in.Machines[0].Templates[c.kind] = c.text

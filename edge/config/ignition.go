@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"regexp"
 
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 )
 
 // ignitionType is what Ignition asks for in its Accept header.
@@ -18,7 +18,7 @@ var ignitionVersion = regexp.MustCompile(`^3\.[0-9]{1,3}\.[0-9]{1,3}(-experiment
 // ignition is the machine's template, or otherwise its host name and the keys of the user core. Ignition refuses a
 // configuration that it does not understand and then leaves the machine without any: what is sent is of version 3.
 func (r *Record) ignition(secrets bool) (Content, error) {
-	c, err := r.fill(intent.Ignition, secrets)
+	c, err := r.fill(fleet.Ignition, secrets)
 	switch {
 	case isMissing(err):
 		c, err = asJSON(r.ignitionOfRecord())

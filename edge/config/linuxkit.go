@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 )
 
 // entry is what LinuxKit's metadata package makes a file or a directory of, below /run/config (pkg/metadata/main.go).
@@ -111,7 +111,7 @@ func strict(text string) bool {
 
 // userData is the machine's user data, for whoever reads it. Without a template there is none.
 func (r *Record) userData(secrets bool) (Content, error) {
-	c, err := r.fill(intent.UserData, secrets)
+	c, err := r.fill(fleet.UserData, secrets)
 	if err != nil {
 		return c, err
 	}

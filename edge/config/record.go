@@ -7,8 +7,8 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/kiln-farm/kiln/edge/config/templates"
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
+	"github.com/kiln-farm/kiln/fleet/templates"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -24,7 +24,7 @@ var ErrNotFound = errors.New("there is no such document")
 
 // Record is one machine with what is known of it now.
 type Record struct {
-	Boot *intent.Boot
+	Boot *fleet.Boot
 	// Address is what DHCP gave it. A fixed address of the machine comes before it.
 	Address netip.Prefix
 }
@@ -57,7 +57,7 @@ func (r *Record) uuid() string {
 
 // address is the machine's fixed address, or the one that it has now; invalid: not known.
 func (r *Record) address() netip.Prefix {
-	if p, err := intent.Address(r.machine().GetAddress()); err == nil {
+	if p, err := fleet.Address(r.machine().GetAddress()); err == nil {
 		return p
 	}
 	return r.Address

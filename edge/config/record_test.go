@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -31,11 +31,11 @@ func room() *kilnv1.Intent {
 					"evil": "{{.Secrets.password}}\nx=1"},
 				Secrets: map[string]string{"password": "geheim"},
 				Templates: map[string]string{
-					intent.UserData:      "#cloud-config\nhostname: {{yaml .Machine.Hostname}}\nevil: {{yaml .Values.evil}}\n",
-					intent.VendorData:    "#cloud-config\npassword: {{yaml .Secrets.password}}\n",
-					intent.NetworkConfig: "version: 2\nethernets:\n  nic0:\n    match: {macaddress: {{yaml .Machine.MAC}}}\n    addresses: [{{.Machine.Address}}/{{.Machine.Prefix}}]\n",
-					intent.MetaData:      "dsmode: net\nport: {{yaml .Values.port}}\n",
-					intent.Ignition:      `{"ignition": {"version": "3.4.0"}, "storage": {"files": [{"path": "/etc/motd", "contents": {"source": {{json (printf "data:,%s" (urlquery .Values.evil))}}}}]}}`,
+					fleet.UserData:      "#cloud-config\nhostname: {{yaml .Machine.Hostname}}\nevil: {{yaml .Values.evil}}\n",
+					fleet.VendorData:    "#cloud-config\npassword: {{yaml .Secrets.password}}\n",
+					fleet.NetworkConfig: "version: 2\nethernets:\n  nic0:\n    match: {macaddress: {{yaml .Machine.MAC}}}\n    addresses: [{{.Machine.Address}}/{{.Machine.Prefix}}]\n",
+					fleet.MetaData:      "dsmode: net\nport: {{yaml .Values.port}}\n",
+					fleet.Ignition:      `{"ignition": {"version": "3.4.0"}, "storage": {"files": [{"path": "/etc/motd", "contents": {"source": {{json (printf "data:,%s" (urlquery .Values.evil))}}}}]}}`,
 				}},
 			{Name: "bare-1", Macs: []string{"52:54:00:00:00:02"}},
 			{Name: "kit-1", Macs: []string{"52:54:00:00:00:03"}, Labels: map[string]string{"os": "linuxkit"}},
@@ -43,7 +43,7 @@ func room() *kilnv1.Intent {
 		Groups: []*kilnv1.Group{
 			{Name: "all", Release: "v1", SshKeys: []string{bobKey}},
 			{Name: "kit", Selector: map[string]string{"os": "linuxkit"}, Priority: 1,
-				Templates: map[string]string{intent.UserData: `{"nginx": {"entries": {"port": {"content": {{json .Machine.Name}}, "perm": "0640"}}}}`}},
+				Templates: map[string]string{fleet.UserData: `{"nginx": {"entries": {"port": {"content": {{json .Machine.Name}}, "perm": "0640"}}}}`}},
 			{Name: "new", Selector: map[string]string{"role": "none"}, Priority: 2, Unknown: true, Release: "v1"},
 		},
 		Releases: []*kilnv1.Release{{Name: "v1", Build: "hello", Platforms: map[string]*kilnv1.ReleaseFiles{"linux/amd64": {Kernel: &kilnv1.FileRef{
@@ -53,7 +53,7 @@ func room() *kilnv1.Intent {
 
 func record(t testing.TB, in *kilnv1.Intent, mac string) *Record {
 	t.Helper()
-	b, err := intent.Resolve(in, intent.Identity{MAC: mac})
+	b, err := fleet.Resolve(in, fleet.Identity{MAC: mac})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func record(t testing.TB, in *kilnv1.Intent, mac string) *Record {
 }
 
 func TestTheRoomHasNoFaults(t *testing.T) {
-	if p := intent.Check(room()); p != nil {
+	if p := fleet.Check(room()); p != nil {
 		t.Error(p)
 	}
 }

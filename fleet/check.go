@@ -1,4 +1,4 @@
-package intent
+package fleet
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/kiln-farm/kiln/edge/config/templates"
+	"github.com/kiln-farm/kiln/fleet/templates"
 	"github.com/kiln-farm/kiln/internal/ipxe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )

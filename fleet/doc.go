@@ -1,4 +1,4 @@
-// Package intent says what an Intent means: which machine something that boots is, what it boots and with which
+// Package fleet says what an Intent means: which machine something that boots is, what it boots and with which
 // configuration, what is wrong with a description, and what would change with another one.
 //
 // It exists so that the coordinator that takes an intent, the edge that answers machines from the last one it saw, and the
@@ -16,4 +16,4 @@
 // fault. Diff compares two intents and never shows a secret.
 //
 // The package is pure: no clock, no network, and no file but those of the fs.FS that a caller hands to Parse.
-package intent
+package fleet

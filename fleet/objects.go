@@ -1,9 +1,9 @@
-package intent
+package fleet
 
 import (
 	"gopkg.in/yaml.v3"
 
-	"github.com/kiln-farm/kiln/edge/config/templates"
+	"github.com/kiln-farm/kiln/fleet/templates"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
