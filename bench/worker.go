@@ -22,6 +22,7 @@ import (
 	"github.com/kiln-farm/kiln/proto/kiln/v1/kilnv1connect"
 
 	"connectrpc.com/connect"
+
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -119,7 +120,7 @@ func runWorker(text string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	creds, err := pki.LoadCredentials(conf.Credentials)
+	creds, err := pki.LoadCredentials(ctx, conf.Credentials)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/fleet"
+	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -83,7 +84,7 @@ func runApply(ctx context.Context, env Env, f *applyFlags) error {
 	if f.file == "" {
 		return usagef("which machines? name a file or a folder with -f")
 	}
-	room, builds, err := openRooms(env, &f.farmFlags)
+	room, builds, err := openRooms(ctx, env, &f.farmFlags)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func newFaults(now, next *kilnv1.Intent) []string {
 
 // read is the intent as the files would have it.
 func (f *applyFlags) read(ctx context.Context, now *kilnv1.Intent, builds *history) (*kilnv1.Intent, error) {
-	folder, files, err := readIntent(f.file)
+	folder, files, err := readIntent(ctx, f.file)
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
@@ -180,22 +181,28 @@ func unseen(now, next *kilnv1.Intent) *kilnv1.Intent {
 	return now
 }
 
-// readIntent reads a file, a folder, or standard input.
-func readIntent(path string) (fs.FS, []fleet.File, error) {
+// maxIntent bounds a description, in bytes; package fleet says more to those that are smaller.
+const maxIntent = 64 << 20
+
+// readIntent reads a file or a folder.
+func readIntent(ctx context.Context, path string) (fs.FS, []fleet.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, cause(err))
 	}
 	if info.IsDir() {
-		folder := os.DirFS(path)
+		folder := userfile.FS(path)
 		files, err := fleet.ReadDir(folder)
 		if err == nil && len(files) == 0 {
 			err = fmt.Errorf("the folder %s has no .yml files", path)
 		}
 		return folder, files, err
 	}
-	data, err := os.ReadFile(path)
-	return os.DirFS(filepath.Dir(path)), []fleet.File{{Name: filepath.Base(path), Data: data}}, err
+	data, err := userfile.Read(ctx, path, maxIntent)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, cause(err))
+	}
+	return userfile.FS(filepath.Dir(path)), []fleet.File{{Name: filepath.Base(path), Data: data}}, nil
 }
 
 // fillReleases finds the builds of releases, and stores the files of others.

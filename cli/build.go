@@ -30,7 +30,7 @@ On a farm, a build ends when the command that waits for it does, unless it was b
   kiln build --mirror docker.io=http://127.0.0.1:5000 hello.yml`,
 		Args: between(1, -1, "a FILE.yml"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o, err := f.options(env, args)
+			o, err := f.options(cmd.Context(), env, args)
 			if err != nil {
 				return err
 			}

@@ -24,7 +24,7 @@ choose among what the build made; all of it otherwise. ` + whichBuild,
 		Args: between(1, 1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.fill(env)
-			h, err := openHistory(env, &f.farmFlags)
+			h, err := openHistory(cmd.Context(), env, &f.farmFlags)
 			if err != nil {
 				return err
 			}
@@ -77,7 +77,7 @@ func fetch(ctx context.Context, env Env, h *history, f *buildFlags, arg string) 
 			fmt.Fprintf(env.Stderr, "%10s  %s\n", progress.Size(file.Size), progress.Clean(file.Path))
 		}
 	}
-	return o.writeMetadata(build.GetSpec(), outputs)
+	return o.writeMetadata(ctx, build.GetSpec(), outputs)
 }
 
 // fetchOptions are the options of a build that would write what is to be fetched. Where files go is decided here, out

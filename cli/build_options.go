@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"net/url"
 	"path/filepath"
 	"runtime"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/plan"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -34,7 +36,7 @@ type buildOptions struct {
 	outputs          []target
 }
 
-func (f *buildFlags) options(env Env, args []string) (*buildOptions, error) {
+func (f *buildFlags) options(ctx context.Context, env Env, args []string) (*buildOptions, error) {
 	f.fill(env)
 	o := &buildOptions{
 		farmFlags: f.farmFlags, files: args, name: f.name, dir: f.dir, output: f.output, metadata: f.metadata,
@@ -53,7 +55,7 @@ func (f *buildFlags) options(env Env, args []string) (*buildOptions, error) {
 		o.checkFarm,
 		func() error { return o.setDisk(env, &f.disk) },
 		func() error { return o.setPush(f.push) },
-		func() (err error) { o.signer, err = newSigner(&f.sign); return err },
+		func() (err error) { o.signer, err = newSigner(ctx, &f.sign); return err },
 	} {
 		if err := check(); err != nil {
 			return nil, err

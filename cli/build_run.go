@@ -104,7 +104,7 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 		written, err := files.write(ctx, f.Blobs, end.GetOutputs())
 		if err == nil {
 			summary = &progress.Summary{Name: o.name, Took: time.Since(begun), Files: written}
-			return errors.Join(o.writeMetadata(spec, end.GetOutputs()), o.pushImages(ctx, env.Stderr))
+			return errors.Join(o.writeMetadata(ctx, spec, end.GetOutputs()), o.pushImages(ctx, env.Stderr))
 		}
 		if !errors.Is(err, cache.ErrNotFound) || try == maxBuilds || ctx.Err() != nil {
 			return err
@@ -149,7 +149,7 @@ func prepare(ctx context.Context, store *cache.Dir, o *buildOptions, bundle *kil
 		ResourceClass: o.class, Detached: o.detach,
 	}
 	if o.lock != "" {
-		lock, err := readLock(o.lock)
+		lock, err := readLock(ctx, o.lock)
 		if err != nil {
 			return nil, nil, err
 		}

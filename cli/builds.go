@@ -30,7 +30,7 @@ func newBuilds(env Env) *cobra.Command {
 		Args: between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			flags.fill(env)
-			h, err := openHistory(env, &flags)
+			h, err := openHistory(cmd.Context(), env, &flags)
 			if err != nil {
 				return err
 			}

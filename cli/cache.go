@@ -111,7 +111,7 @@ func importImages(ctx context.Context, env Env, store *tiered.Cache, path, name 
 }
 
 func importFile(ctx context.Context, env Env, store *tiered.Cache, path, name string) ([]string, error) {
-	r, err := openInput(env, path)
+	r, err := openInput(ctx, env, path)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ A build that has ended is left as it is. ` + whichBuild,
 		Args: between(1, -1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.fill(env)
-			h, err := openFarmHistory(env, &flags)
+			h, err := openFarmHistory(cmd.Context(), env, &flags)
 			if err != nil {
 				return err
 			}

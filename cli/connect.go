@@ -65,7 +65,7 @@ func (f *farmFlags) fill(env Env) {
 }
 
 // dial makes a client of the farm that the flags name, and fills in the team of the credentials.
-func (f *farmFlags) dial(env Env, patience time.Duration) (*farm.Farm, error) {
+func (f *farmFlags) dial(ctx context.Context, env Env, patience time.Duration) (*farm.Farm, error) {
 	if f.farm == "" {
 		return nil, usagef("this needs a farm: name it with --farm or KILN_FARM")
 	}
@@ -79,7 +79,7 @@ func (f *farmFlags) dial(env Env, patience time.Duration) (*farm.Farm, error) {
 			return nil, usagef("KILN_PATIENCE %q: it is how long to wait for a farm that has no leader, such as 30s", text)
 		}
 	}
-	if err := f.identify(env, urls, &opts); err != nil {
+	if err := f.identify(ctx, env, urls, &opts); err != nil {
 		return nil, err
 	}
 	if f.team == "" {
@@ -95,7 +95,7 @@ func (f *farmFlags) dial(env Env, patience time.Duration) (*farm.Farm, error) {
 // connectFarm gives the farm that the flags name: the one at a URL, or one that starts here and ends with close.
 func connectFarm(ctx context.Context, env Env, flags *farmFlags, store *cache.Dir) (f *farm.Farm, close func() error, err error) {
 	if flags.farm != "" {
-		f, err := flags.dial(env, 0)
+		f, err := flags.dial(ctx, env, 0)
 		return f, func() error { return nil }, err
 	}
 	house, err := embedded.Start(ctx, embedded.Config{Cache: store, Builder: true, Grace: stopGrace, Log: env.quiet()})

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"net"
 	"net/url"
 	"os"
@@ -13,7 +14,7 @@ import (
 )
 
 // identify fills in what shows a farm who asks, and the team of the credentials when no other was named.
-func (f *farmFlags) identify(env Env, urls []string, opts *farm.Options) error {
+func (f *farmFlags) identify(ctx context.Context, env Env, urls []string, opts *farm.Options) error {
 	if !strings.HasPrefix(urls[0], "https:") {
 		return nil
 	}
@@ -21,7 +22,7 @@ func (f *farmFlags) identify(env Env, urls []string, opts *farm.Options) error {
 	if err != nil {
 		return err
 	}
-	credentials, err := loadCredentials(path)
+	credentials, err := loadCredentials(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -33,8 +34,8 @@ func (f *farmFlags) identify(env Env, urls []string, opts *farm.Options) error {
 }
 
 // loadCredentials reads credentials that are valid now.
-func loadCredentials(path string) (*pki.Credentials, error) {
-	credentials, err := pki.LoadCredentials(path)
+func loadCredentials(ctx context.Context, path string) (*pki.Credentials, error) {
+	credentials, err := pki.LoadCredentials(ctx, path)
 	if err == nil {
 		err = credentials.Check(time.Now())
 	}

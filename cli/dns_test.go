@@ -179,7 +179,7 @@ func TestAKeyThatTheServerDoesNotTakeIsSaid(t *testing.T) {
 // named binds addresses of rack-a for clients that say what they are called: "ADDRESS MAC NAME".
 func (w *world) named(t *testing.T, during time.Duration, all ...string) {
 	t.Helper()
-	f, err := (&farmFlags{farm: w.vars["KILN_FARM"]}).dial(Env{Getenv: func(string) string { return "" }}, askPatience)
+	f, err := (&farmFlags{farm: w.vars["KILN_FARM"]}).dial(t.Context(), Env{Getenv: func(string) string { return "" }}, askPatience)
 	check(t, err)
 	defer f.Close()
 	for _, one := range all {

@@ -55,6 +55,8 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.Is(err, farm.ErrUnreachable), errors.Is(err, cache.ErrUnavailable):
 		return exitUnreachable
+	case errors.Is(err, context.Canceled): // also while a file of the user's was read
+		return exitFailed
 	case errors.As(err, &usage), errors.Is(err, linuxkit.ErrInput), errors.Is(err, farm.ErrCredentials), errors.Is(err, pki.ErrToken):
 		return exitUsage
 	case errors.As(err, &api):

@@ -28,7 +28,7 @@ differs from the last build of that name. ` + whichBuild,
 		Args: between(1, 1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.fill(env)
-			h, err := openHistory(env, &flags)
+			h, err := openHistory(cmd.Context(), env, &flags)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 func newFarmBackup(env Env) *cobra.Command {
@@ -24,7 +25,7 @@ coordinator.`,
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
 		path := args[0]
 		var size int64
-		err := writeFile(path, func(w io.Writer) error {
+		err := writeFile(ctx, path, func(w io.Writer) error {
 			file, ok := w.(*os.File)
 			if !ok {
 				return f.Backup(ctx, func() (io.Writer, error) { return w, nil })
@@ -61,7 +62,7 @@ run again. The coordinators stay who they are.`,
 		Example: `  kiln farm restore --farm https://kiln1:7300 --yes kiln-2026-11-21.backup`,
 		Args:    between(1, 1, "a FILE"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
-		backup, err := os.Open(args[0])
+		backup, err := userfile.Open(args[0])
 		if err != nil {
 			return usagef("restore %s: %w", args[0], cause(err))
 		}

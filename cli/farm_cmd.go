@@ -27,7 +27,7 @@ func farmCommand(env Env, cmd *cobra.Command, run func(ctx context.Context, f *f
 	flags.addFarm(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		flags.fill(env)
-		f, err := flags.dial(env, askPatience)
+		f, err := flags.dial(cmd.Context(), env, askPatience)
 		if err != nil {
 			return err
 		}

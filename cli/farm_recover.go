@@ -27,7 +27,7 @@ there would be two farms. The coordinator must be stopped. Afterwards start it, 
   kiln farm recover --yes --data /var/lib/kiln/coordinator --advertise 10.0.0.1:7300
   systemctl start kiln-coordinator`,
 		Args: between(0, 0, "no argument"),
-		RunE: func(*cobra.Command, []string) (err error) {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			switch {
 			case data == "":
 				return usagef("kiln farm recover needs --data DIR, the data directory of a stopped coordinator")
@@ -46,7 +46,7 @@ there would be two farms. The coordinator must be stopped. Afterwards start it, 
 			}
 			defer func() { err = errors.Join(err, d.Close()) }()
 			m := &member{Data: d, role: pki.RoleCoordinator}
-			if why, err := m.load(); err != nil || why != nil {
+			if why, err := m.load(cmd.Context()); err != nil || why != nil {
 				return errors.Join(err, why)
 			}
 			address := urls[0][len("https://"):]

@@ -98,9 +98,9 @@ func (f *files) write(ctx context.Context, blobs artifacts, outputs []*kilnv1.Bu
 			err = stream(f.stdout, copyTo)
 		} else {
 			var file *stagedFile
-			file, err = stage(path, copyTo)
+			file, err = stage(ctx, path, copyTo)
 			if errors.Is(err, cache.ErrMismatch) { // from the shared store, perhaps: it is not asked again
-				file, err = stage(path, copyTo)
+				file, err = stage(ctx, path, copyTo)
 			}
 			if err == nil {
 				ready = append(ready, file)

@@ -32,16 +32,16 @@ type history struct {
 	store *cache.Dir // the cache of this machine; nil at a farm
 }
 
-func openHistory(env Env, flags *farmFlags) (*history, error) {
+func openHistory(ctx context.Context, env Env, flags *farmFlags) (*history, error) {
 	if flags.farm == "" {
 		return openCacheHistory(flags)
 	}
-	return openFarmHistory(env, flags)
+	return openFarmHistory(ctx, env, flags)
 }
 
 // openFarmHistory is for commands that need a farm.
-func openFarmHistory(env Env, flags *farmFlags) (*history, error) {
-	f, err := flags.dial(env, askPatience)
+func openFarmHistory(ctx context.Context, env Env, flags *farmFlags) (*history, error) {
+	f, err := flags.dial(ctx, env, askPatience)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func ended(state kilnv1.BuildState, text string) error {
 // findBuild opens where builds are remembered, and finds the one that a user names.
 func findBuild(ctx context.Context, env Env, flags *farmFlags, name string) (*history, *kilnv1.BuildRecord, error) {
 	flags.fill(env)
-	h, err := openHistory(env, flags)
+	h, err := openHistory(ctx, env, flags)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,16 +1,18 @@
 package cli
 
 import (
+	"context"
 	"io"
-	"os"
+
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
-// openInput opens a file, or standard input for "-".
-func openInput(env Env, path string) (io.ReadCloser, error) {
+// openInput opens a file, or standard input for "-", to be read once. Reads end with ctx.
+func openInput(ctx context.Context, env Env, path string) (io.ReadCloser, error) {
 	if path == "-" {
-		return io.NopCloser(env.Stdin), nil
+		return userfile.Interruptible(ctx, env.Stdin), nil
 	}
-	f, err := os.Open(path)
+	f, err := userfile.OpenStream(ctx, path)
 	if err != nil {
 		return nil, usagef("%w", cause(err))
 	}

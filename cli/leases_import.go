@@ -41,7 +41,7 @@ the command ends with 1. It may be run again.`,
   kiln leases import /var/lib/kea/kea-leases4.csv`,
 		Args: between(1, -1, "a lease file"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
-		read, err := readLeases(args)
+		read, err := readLeases(ctx, args)
 		if err != nil {
 			return err
 		}

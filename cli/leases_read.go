@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 
 	"github.com/kiln-farm/kiln/edge/leasefile"
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // maxOldFile bounds a file of another DHCP server, in bytes; package leasefile says more to those that are smaller.
@@ -19,17 +21,10 @@ type oldLeases struct {
 }
 
 // readOld reads a file of another DHCP server.
-func readOld(name string) (*leasefile.File, leasefile.Kind, error) {
-	info, err := os.Stat(name)
+func readOld(ctx context.Context, name string) (*leasefile.File, leasefile.Kind, error) {
+	data, err := userfile.Read(ctx, name, maxOldFile)
 	if err != nil {
-		return nil, "", usagef("%s: %w", name, cause(err))
-	}
-	if info.IsDir() || info.Size() > maxOldFile {
-		return nil, "", usagef("%s is a directory, or larger than %d MiB: name a file of dnsmasq, ISC dhcpd or Kea", name, maxOldFile>>20)
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, "", usagef("%s: %w", name, cause(err))
+		return nil, "", usagef("%s: %w; name a file of dnsmasq, ISC dhcpd or Kea", name, cause(err))
 	}
 	kind, ok := leasefile.Detect(name, data)
 	if !ok {
@@ -47,10 +42,10 @@ func readOld(name string) (*leasefile.File, leasefile.Kind, error) {
 }
 
 // readLeases reads lease files, each with those that Kea keeps beside it.
-func readLeases(names []string) (*oldLeases, error) {
+func readLeases(ctx context.Context, names []string) (*oldLeases, error) {
 	out := &oldLeases{}
 	for _, name := range names {
-		one, kind, err := readOld(name)
+		one, kind, err := readOld(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -62,7 +57,7 @@ func readLeases(names []string) (*oldLeases, error) {
 		from := []string{name}
 		files := []*leasefile.File{one}
 		if kind == leasefile.KeaLeases {
-			if from, files, err = companions(name); err != nil {
+			if from, files, err = companions(ctx, name); err != nil {
 				return nil, err
 			}
 		}
@@ -83,7 +78,7 @@ func readLeases(names []string) (*oldLeases, error) {
 }
 
 // companions reads a file of Kea and what is beside it while Kea cleans it up.
-func companions(name string) (from []string, files []*leasefile.File, err error) {
+func companions(ctx context.Context, name string) (from []string, files []*leasefile.File, err error) {
 	all := leasefile.Companions(name)
 	if exists(all[0]) { // it holds those between
 		all = []string{all[0], name}
@@ -92,7 +87,7 @@ func companions(name string) (from []string, files []*leasefile.File, err error)
 		if one != name && !exists(one) {
 			continue
 		}
-		f, kind, err := readOld(one)
+		f, kind, err := readOld(ctx, one)
 		if err == nil && kind != leasefile.KeaLeases {
 			err = usagef("%s is beside a lease file of Kea, and is the %s: move it away", one, kind)
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -17,6 +16,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/image/linuxkit"
+	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -36,7 +36,7 @@ kiln build --locked uses exactly those images.`,
 		Args: between(1, -1, "a FILE.yml"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.compress = "gzip"
-			o, err := f.options(env, args)
+			o, err := f.options(cmd.Context(), env, args)
 			if err != nil {
 				return err
 			}
@@ -85,7 +85,7 @@ func runLock(ctx context.Context, env Env, o *buildOptions) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	err = writeFile(path, func(w io.Writer) error {
+	err = writeFile(ctx, path, func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})
@@ -164,18 +164,10 @@ func lockText(lock *kilnv1.Lock) ([]byte, error) {
 }
 
 // readLock reads what runLock wrote.
-func readLock(path string) (*kilnv1.Lock, error) {
-	f, err := os.Open(path)
+func readLock(ctx context.Context, path string) (*kilnv1.Lock, error) {
+	text, err := userfile.Read(ctx, path, maxLock)
 	if err != nil {
 		return nil, usagef("lock file %s: %w; kiln lock writes it", path, cause(err))
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxLock+1))
-	if err != nil {
-		return nil, usagef("lock file %s: %w", path, cause(err))
-	}
-	if len(text) > maxLock {
-		return nil, usagef("lock file %s: it is larger than %d MiB, so it is no lock file", path, maxLock>>20)
 	}
 	lock := &kilnv1.Lock{}
 	if err := protojson.Unmarshal(text, lock); err != nil {

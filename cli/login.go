@@ -28,7 +28,7 @@ func (t *tokenFlags) add(add func(p *string, name, value, usage string)) {
 }
 
 // read gives the token; empty when there is none.
-func (t *tokenFlags) read(env Env) (string, error) {
+func (t *tokenFlags) read(ctx context.Context, env Env) (string, error) {
 	switch {
 	case t.token != "" && t.file != "":
 		return "", usagef("--token and --token-file both name a token: leave one of them out")
@@ -37,7 +37,7 @@ func (t *tokenFlags) read(env Env) (string, error) {
 	case t.file == "":
 		return strings.TrimSpace(t.token), nil
 	}
-	r, err := openInput(env, t.file)
+	r, err := openInput(ctx, env, t.file)
 	if err != nil {
 		return "", usagef("--token-file %s: %w", t.file, err)
 	}
@@ -66,7 +66,7 @@ Without a token it gets a new certificate for the one that is there.`,
   KILN_TOKEN=… kiln login https://kiln1:7300,https://kiln2:7300 --credentials ci.pem`,
 		Args: between(1, 1, "the URL of a farm"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := token.read(env)
+			text, err := token.read(cmd.Context(), env)
 			if err != nil {
 				return err
 			}
@@ -150,7 +150,7 @@ func obtain(ctx context.Context, env Env, path string, req enroll.Request) (*enr
 	if err != nil {
 		return nil, err
 	}
-	credentials, err := loadCredentials(path)
+	credentials, err := loadCredentials(ctx, path)
 	if err != nil {
 		return nil, err
 	}

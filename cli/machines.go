@@ -23,7 +23,7 @@ func roomCommand(env Env, use, short, example string, args cobra.PositionalArgs,
 	cmd := &cobra.Command{
 		Use: use, Short: short, Example: example, Args: args,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			room, _, err := openRooms(env, &f)
+			room, _, err := openRooms(cmd.Context(), env, &f)
 			if err != nil {
 				return err
 			}

@@ -52,7 +52,7 @@ func (f *nodeFlags) open(ctx context.Context, env Env, role pki.Role, patience t
 			return nil, usagef("--join: %w", err)
 		}
 	}
-	token, err := f.token.read(env)
+	token, err := f.token.read(ctx, env)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (f *nodeFlags) open(ctx context.Context, env Env, role pki.Role, patience t
 	if m.id, err = data.ID(f.id); err != nil {
 		return nil, usagef("%w", err)
 	}
-	why, err := m.load()
+	why, err := m.load(ctx)
 	if err == nil && why != nil {
 		err = m.enroll(ctx, token, why, patience, hosts)
 	}
@@ -85,8 +85,8 @@ func (f *nodeFlags) open(ctx context.Context, env Env, role pki.Role, patience t
 }
 
 // load reads the certificate that is there. When there is none that can be used, why says so.
-func (m *member) load() (why, err error) {
-	credentials, err := pki.LoadCredentials(m.Credentials())
+func (m *member) load(ctx context.Context) (why, err error) {
+	credentials, err := pki.LoadCredentials(ctx, m.Credentials())
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s holds no certificate yet", m.Path()), nil
 	}

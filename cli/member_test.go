@@ -36,7 +36,7 @@ func TestACertificateIsRenewedWhenItIsWorn(t *testing.T) {
 				t.Fatal("the certificate is not worn")
 			}
 			check(t, m.renew(t.Context(), nil))
-			for what, credentials := range map[string]*pki.Credentials{"in use": m.credentials, "in its file": must(pki.LoadCredentials(m.Credentials()))} {
+			for what, credentials := range map[string]*pki.Credentials{"in use": m.credentials, "in its file": must(pki.LoadCredentials(t.Context(), m.Credentials()))} {
 				who := credentials.Identity()
 				if credentials.Worn(time.Now()) || who.Name != dir || who.Role != role {
 					t.Errorf("the certificate %s is %+v", what, who)

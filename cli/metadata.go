@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -27,7 +28,7 @@ type outputMetadata struct {
 	Artifact string `json:"artifact"` // digest of the blob that describes it
 }
 
-func (o *buildOptions) writeMetadata(spec *kilnv1.BuildSpec, outputs []*kilnv1.BuildOutput) error {
+func (o *buildOptions) writeMetadata(ctx context.Context, spec *kilnv1.BuildSpec, outputs []*kilnv1.BuildOutput) error {
 	if o.metadata == "" {
 		return nil
 	}
@@ -46,7 +47,7 @@ func (o *buildOptions) writeMetadata(spec *kilnv1.BuildSpec, outputs []*kilnv1.B
 			Size: out.GetSize(), Step: out.GetStep(), Artifact: out.GetArtifact(),
 		})
 	}
-	err := writeFile(o.metadata, func(w io.Writer) error {
+	err := writeFile(ctx, o.metadata, func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		return enc.Encode(m)

@@ -21,6 +21,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 const (
@@ -144,7 +146,7 @@ var layoutNames = regexp.MustCompile(`^(oci-layout|index\.json|blobs/sha256/[0-9
 
 // unpackLayout unpacks a layout that ociLayout made.
 func unpackLayout(path, dir string) error {
-	f, err := os.Open(path)
+	f, err := userfile.Open(path)
 	if err != nil {
 		return err
 	}

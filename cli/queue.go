@@ -21,7 +21,7 @@ func newQueue(env Env) *cobra.Command {
 		Args: between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			flags.fill(env)
-			f, err := flags.dial(env, askPatience)
+			f, err := flags.dial(cmd.Context(), env, askPatience)
 			if err != nil {
 				return err
 			}

@@ -20,7 +20,7 @@ func newRelease(env Env) *cobra.Command {
 	create := &cobra.Command{
 		Use: "create NAME BUILD", Short: "Make a release of a build", Example: "  kiln release create v2 hello", Args: between(2, 2, "a name for the release, and a build"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			room, builds, err := openRooms(env, &f)
+			room, builds, err := openRooms(cmd.Context(), env, &f)
 			if err != nil {
 				return err
 			}

@@ -33,10 +33,10 @@ type rooms interface {
 }
 
 // openRooms opens that of the flags, with the blobs that go with it.
-func openRooms(env Env, flags *farmFlags) (rooms, *history, error) {
+func openRooms(ctx context.Context, env Env, flags *farmFlags) (rooms, *history, error) {
 	flags.fill(env)
 	if flags.farm != "" {
-		h, err := openFarmHistory(env, flags)
+		h, err := openFarmHistory(ctx, env, flags)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/cli/machine"
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // runFlags say how to start a machine.
@@ -261,7 +262,7 @@ func (f *runFlags) prepare(ctx context.Context, image *machine.Image, o *machine
 	data := []byte(f.data)
 	if f.dataFile != "" {
 		var err error
-		if data, err = os.ReadFile(f.dataFile); err != nil {
+		if data, err = userfile.Read(ctx, f.dataFile, maxData); err != nil {
 			return usagef("--data-file %s: %w", f.dataFile, cause(err))
 		}
 	}
@@ -296,8 +297,15 @@ func (f *runFlags) makeState() error {
 	return nil
 }
 
+const (
+	// maxData bounds a machine's metadata, in bytes.
+	maxData = 64 << 20
+	// maxVars bounds the firmware's variables, in bytes: they are a few MiB.
+	maxVars = 256 << 20
+)
+
 func copyTo(to, from string) error {
-	data, err := os.ReadFile(from) // a few MiB
+	data, err := userfile.ReadFile(from, maxVars)
 	if err == nil {
 		err = os.WriteFile(to, data, 0o600)
 	}

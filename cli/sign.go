@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/image/uki"
+	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -35,7 +35,10 @@ type signer struct {
 	program string
 }
 
-func newSigner(f *signFlags) (*signer, error) {
+// maxPEM bounds a key or certificate, in bytes.
+const maxPEM = 1 << 20
+
+func newSigner(ctx context.Context, f *signFlags) (*signer, error) {
 	switch {
 	case f.key == "" && f.cert == "" && f.program == "":
 		return nil, nil
@@ -46,16 +49,16 @@ func newSigner(f *signFlags) (*signer, error) {
 	}
 	s := &signer{program: f.program}
 	var err error
-	if s.cert, err = os.ReadFile(f.cert); err != nil {
+	if s.cert, err = userfile.Read(ctx, f.cert, maxPEM); err != nil {
 		return nil, usagef("--sign-cert %s: %w", f.cert, cause(err))
 	}
 	if f.key != "" {
-		if s.key, err = os.ReadFile(f.key); err != nil {
+		if s.key, err = userfile.Read(ctx, f.key, maxPEM); err != nil {
 			return nil, usagef("--sign-key %s: %w", f.key, cause(err))
 		}
 	}
 	// A key that does not fit is told before anything is built.
-	if _, err := s.signature(context.Background(), [32]byte{}); err != nil {
+	if _, err := s.signature(ctx, [32]byte{}); err != nil {
 		return nil, usagef("%w", err)
 	}
 	return s, nil

@@ -26,7 +26,7 @@ func TestZerosTakeNoRoom(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "disk")
-			check(t, writeFile(path, func(w io.Writer) error {
+			check(t, writeFile(t.Context(), path, func(w io.Writer) error {
 				for _, p := range c.parts {
 					if _, err := w.Write(p); err != nil {
 						return err

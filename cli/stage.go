@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,19 +9,21 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // stagedFile is a whole file that waits beside its place for its name.
 type stagedFile struct{ temp, path string }
 
 // stage writes what fill writes to a file beside path. Devices and pipes are written to as they are.
-func stage(path string, fill func(io.Writer) error) (*stagedFile, error) {
+func stage(ctx context.Context, path string, fill func(io.Writer) error) (*stagedFile, error) {
 	info, statErr := os.Stat(path)
 	if statErr == nil && info.IsDir() {
 		return nil, errors.New("there is a directory of that name")
 	}
 	if statErr == nil && !info.Mode().IsRegular() {
-		w, err := os.OpenFile(path, os.O_WRONLY, 0)
+		w, err := userfile.Output(ctx, path)
 		if err != nil {
 			return nil, cause(err)
 		}
@@ -72,8 +75,8 @@ func (f *stagedFile) abort() {
 }
 
 // writeFile gives path what fill writes, whole or not at all.
-func writeFile(path string, fill func(io.Writer) error) error {
-	f, err := stage(path, fill)
+func writeFile(ctx context.Context, path string, fill func(io.Writer) error) error {
+	f, err := stage(ctx, path, fill)
 	if err != nil {
 		return err
 	}
@@ -100,6 +103,10 @@ func cause(err error) error {
 	var no syscall.Errno
 	if errors.As(err, &no) {
 		return no
+	}
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
 	}
 	return err
 }

@@ -22,10 +22,10 @@ func newSubnetImport(env Env) *cobra.Command {
 Look it through first: what was not taken over is in the comments at its top, with the reason.`,
 		Example: "  kiln subnet import /etc/dnsmasq.conf > subnets.yml\n  kiln diff -f subnets.yml && kiln apply -f subnets.yml",
 		Args:    between(1, -1, "a configuration file"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			o := &oldConfig{names: map[string]bool{}, byMAC: map[string]*kilnv1.Machine{}}
 			for _, name := range args {
-				file, kind, err := readOld(name)
+				file, kind, err := readOld(cmd.Context(), name)
 				if err != nil {
 					return err
 				}

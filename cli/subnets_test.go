@@ -69,7 +69,7 @@ func (w *world) bind(t *testing.T, subnet string, during time.Duration, all ...s
 func (w *world) change(t *testing.T, operation kilnv1.BindCommand_Operation, subnet string, during time.Duration, all ...string) {
 	t.Helper()
 	flags := &farmFlags{farm: w.vars["KILN_FARM"]}
-	f, err := flags.dial(Env{Getenv: func(string) string { return "" }}, askPatience)
+	f, err := flags.dial(t.Context(), Env{Getenv: func(string) string { return "" }}, askPatience)
 	check(t, err)
 	defer f.Close()
 	var commands []*kilnv1.BindCommand

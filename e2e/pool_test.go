@@ -127,7 +127,7 @@ func (s *site) start(host, until string, command ...string) (stop func(how sysca
 // room is the farm's API, asked from the edge's host.
 func (s *site) room(credentials string) kilnv1connect.RoomServiceClient {
 	s.t.Helper()
-	who, err := pki.LoadCredentials(credentials)
+	who, err := pki.LoadCredentials(s.t.Context(), credentials)
 	if err != nil {
 		s.t.Fatal(err)
 	}

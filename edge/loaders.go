@@ -5,7 +5,8 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"os"
+
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // machineLoader sends a boot program.
@@ -15,7 +16,7 @@ func (e *Edge) machineLoader(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "there is no such boot program here")
 		return
 	}
-	f, err := os.Open(pxe.Loaders[name])
+	f, err := userfile.Open(pxe.Loaders[name])
 	if err != nil {
 		e.cfg.Log.Error("a boot program cannot be read", "file", pxe.Loaders[name], "error", err)
 		status := http.StatusInternalServerError

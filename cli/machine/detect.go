@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // Kind is how an image is started.
@@ -50,7 +52,7 @@ func Detect(path string) (*Image, error) {
 	if prefix, ok := strings.CutSuffix(path, "-kernel"); ok {
 		return detectFiles(prefix)
 	}
-	f, err := os.Open(path)
+	f, err := userfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -63,16 +65,22 @@ func Detect(path string) (*Image, error) {
 	return image, nil
 }
 
+// maxLine bounds a kernel's command line, in bytes.
+const maxLine = 1 << 20
+
 // detectFiles takes the files of the formats that begin with a kernel.
 func detectFiles(prefix string) (*Image, error) {
 	image := &Image{Kind: Files, Kernel: prefix + "-kernel", Initrd: prefix + "-initrd.img"}
-	kernel, err := os.Open(image.Kernel)
+	kernel, err := userfile.Open(image.Kernel)
+	if errors.Is(err, userfile.ErrNotRegular) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("there is no %s, and no %s: build it with kiln build", prefix, image.Kernel)
 	}
 	defer kernel.Close()
 	image.Arch = kernelArch(kernel)
-	if line, err := os.ReadFile(prefix + "-cmdline"); err == nil {
+	if line, err := userfile.ReadFile(prefix+"-cmdline", maxLine); err == nil {
 		image.Line = strings.TrimSpace(string(line))
 	}
 	if _, err := os.Stat(image.Initrd); err == nil {

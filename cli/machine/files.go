@@ -11,6 +11,7 @@ import (
 	"github.com/kiln-farm/kiln/image/fat"
 	"github.com/kiln-farm/kiln/image/gpt"
 	"github.com/kiln-farm/kiln/image/iso9660"
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // bootPaths are where UEFI looks for what to boot (UEFI specification, 3.5.1.1).
@@ -22,7 +23,7 @@ func WriteUKIDisk(ctx context.Context, path string, image *Image, dir string) er
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(image.Path)
+	f, err := userfile.Open(image.Path)
 	if err != nil {
 		return err
 	}

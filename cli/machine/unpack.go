@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // What archives hold of what a machine boots. Names beside these are left where they are.
@@ -23,15 +25,11 @@ var bootFiles = map[string]string{"kernel": bootName + "-kernel", "initrd.img": 
 // Unpack puts what a machine boots out of an archive (the formats gcp, tar-kernel-initrd and oci) into dir, and gives the
 // path of it for Detect. What is no archive stays what and where it is: Unpack gives path.
 func Unpack(path, dir string) (string, error) {
-	f, err := os.Open(path)
+	f, err := userfile.Open(path)
 	if err != nil {
 		return path, nil // Detect says what is wrong, if it is
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return path, nil
-	}
 	in := bufio.NewReaderSize(f, 1<<10)
 	var found string
 	switch head, _ := in.Peek(512); {

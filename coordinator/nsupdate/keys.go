@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // Key signs updates. It never shows its secret.
@@ -66,7 +67,10 @@ func (k *Keys) Get(name string) (*Key, error) {
 
 // read reads the file when it is not the one that was read last. It is called with mu held, or before there is another caller.
 func (k *Keys) read() error {
-	file, err := os.Open(k.path)
+	file, err := userfile.Open(k.path)
+	if errors.Is(err, userfile.ErrNotRegular) {
+		return fmt.Errorf("--dns-keys %s is not a file; name one of key clauses", k.path)
+	}
 	if err != nil {
 		return fmt.Errorf("--dns-keys: %w; write a file of key clauses there (tsig-keygen makes one), or leave the flag out", err)
 	}
@@ -80,8 +84,6 @@ func (k *Keys) read() error {
 		return nil
 	}
 	switch {
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("--dns-keys %s is not a file; name one of key clauses", k.path)
 	case info.Mode().Perm()&0o027 != 0:
 		return fmt.Errorf("--dns-keys %s has the mode %04o, so that others can get at its secrets; chmod 600 %s", k.path, info.Mode().Perm(), k.path)
 	case info.Size() > maxKeyFile:

@@ -13,9 +13,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kiln-farm/kiln/cache"
-	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"gopkg.in/yaml.v3"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/internal/userfile"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 const (
@@ -86,27 +88,34 @@ func read(ctx context.Context, arg string, opts Options) (*kilnv1.Document, erro
 	)
 	switch {
 	case arg == "-":
-		name, from = "stdin", io.NopCloser(opts.Stdin)
+		name, from = "stdin", userfile.Interruptible(ctx, opts.Stdin)
 	case isURL(arg):
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, fetchTimeout)
 		defer cancel()
 		from, err = fetch(ctx, arg, opts.HTTP)
 	default:
-		from, err = openFile(arg)
+		from, err = userfile.OpenStream(ctx, arg)
 	}
 	if err != nil {
-		return nil, problem(arg, "cannot be read: "+reason(err))
+		return nil, unreadable(arg, err)
 	}
 	defer from.Close()
 	text, err := io.ReadAll(io.LimitReader(from, maxDocument+1))
 	if err != nil {
-		return nil, problem(name, "cannot be read: "+reason(err))
+		return nil, unreadable(name, err)
 	}
 	if len(text) > maxDocument {
 		return nil, problem(name, fmt.Sprintf("is larger than %d MiB: is this a LinuxKit YAML?", maxDocument>>20))
 	}
 	return &kilnv1.Document{Name: name, Yaml: text}, nil
+}
+
+func unreadable(name string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return problem(name, "cannot be read: "+reason(err))
 }
 
 func fetch(ctx context.Context, url string, client *http.Client) (io.ReadCloser, error) {
@@ -126,23 +135,6 @@ func fetch(ctx context.Context, url string, client *http.Client) (io.ReadCloser,
 		return nil, fmt.Errorf("the server answers %s", resp.Status)
 	}
 	return resp.Body, nil
-}
-
-// openFile opens a regular file, or a pipe such as a shell makes for <(…).
-func openFile(name string) (*os.File, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		err = errors.New("it is a directory")
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }
 
 // reason is the part of err that tells something new beside the name of the file.
@@ -193,7 +185,7 @@ func store(ctx context.Context, source string, opts Options) (*kilnv1.FileSource
 	if _, err := os.Stat(name); err != nil {
 		return out, errAbsent
 	}
-	f, err := openFile(name)
+	f, err := userfile.Open(name)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // capabilityXattr holds a program's file capabilities: the one extended attribute that an image must not lose.
@@ -107,7 +109,7 @@ func (t *treeWriter) linked(name string, info fs.FileInfo) (string, bool) {
 }
 
 func (t *treeWriter) writeFile(path string, h *tar.Header) error {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	f, err := userfile.OpenNoFollow(path)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (c *clients) get(credentials string) (*http.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.http == nil {
-		who, err := pki.LoadCredentials(credentials)
+		who, err := pki.LoadCredentials(context.Background(), credentials)
 		if err != nil {
 			return nil, err
 		}

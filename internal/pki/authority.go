@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/internal/durable"
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 const (
@@ -186,7 +187,7 @@ func NewRequest(name string) (crypto.Signer, []byte, error) {
 }
 
 func readPEM(path, kind string) ([]byte, error) {
-	data, err := os.ReadFile(path)
+	data, err := userfile.ReadFile(path, maxCredentials)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is not there: kiln init or kiln farm join makes it", path)
 	}

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/sha256"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/internal/durable"
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // Credentials are what a part of a farm proves itself with: the farm's CA certificate, a certificate of its own and
@@ -76,18 +78,11 @@ func (c *Credentials) Replace(certDER []byte, key crypto.Signer) error {
 	return nil
 }
 
-// LoadCredentials reads what Save wrote.
-func LoadCredentials(path string) (*Credentials, error) {
-	info, err := os.Stat(path)
+// LoadCredentials reads what Save wrote; a shell may hand it over.
+func LoadCredentials(ctx context.Context, path string) (*Credentials, error) {
+	data, err := userfile.Read(ctx, path, maxCredentials)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there are no credentials at %s: kiln login or kiln farm join gets them: %w", path, err)
-	}
-	if err == nil && info.Size() > maxCredentials {
-		err = errors.New("it is too large for a credentials file")
-	}
-	var data []byte
-	if err == nil {
-		data, err = os.ReadFile(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", path, err)

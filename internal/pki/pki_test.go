@@ -181,7 +181,7 @@ func TestCredentialsAndAuthorityComeBackFromDisk(t *testing.T) {
 	if err := c.Save(path); err != nil {
 		t.Fatal(err)
 	}
-	back, err := LoadCredentials(path)
+	back, err := LoadCredentials(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestCredentialsThatDoNotFitAreRefused(t *testing.T) {
 	if wrong, _, _ := NewRequest("b"); c.Replace(ours, wrong) == nil {
 		t.Error("another certificate's key was taken")
 	}
-	if _, err := LoadCredentials(filepath.Join(t.TempDir(), "none.pem")); err == nil || !strings.Contains(err.Error(), "kiln login") {
+	if _, err := LoadCredentials(t.Context(), filepath.Join(t.TempDir(), "none.pem")); err == nil || !strings.Contains(err.Error(), "kiln login") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -1,0 +1,90 @@
+package userfile
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// opens are the functions that wait for what a name stands for.
+var opens = []string{"Open", "OpenFile", "ReadFile", "DirFS", "Create"}
+
+// ours are the places whose names no user gives, each with the reason. A name without a slash is a file's, wherever it is.
+var ours = map[string]string{
+	"internal/userfile/":      "this is how it is done",
+	"internal/lab/":           "tests and benchmarks: their own files",
+	"internal/durable/":       "opens the folder of a file to have the name on disk",
+	"bench/":                  "its own files",
+	"examples/":               "programs that run in images and make them",
+	"cache/":                  "the cache's own files, made and locked by it",
+	"coordinator/":            "the state's own files in the data directory",
+	"edge/bottleneck/":        "/sys and /proc",
+	"image/fat/disktest":      "tests: their own files",
+	"image/fstree/fstreetest": "tests: their own files",
+
+	"neighbours.go":  "/proc",
+	"clock_linux.go": "/proc",
+	"keep.go":        "the edge's own file in its data directory",
+	"intents.go":     "the edge's own file in its data directory",
+	"others.go":      "the edge's own file in its data directory",
+	"data.go":        "the node's own files in its data directory",
+	"room.go":        "the lock of what this machine knows, in the cache",
+	"stage.go":       "writes a new file beside the one that is named; others go through Output",
+	"push.go":        "writes new files in a directory of its own",
+	"files.go":       "writes new files in a directory of its own",
+	"unpack.go":      "writes new files in a directory of its own",
+	"run.go":         "/dev/kvm, /proc and a new disk",
+	"transport.go":   "certificates of registries, which docker's own library names",
+	"teams.go":       "logins of teams, in the form and by the library of docker",
+}
+
+func TestUsersFilesAreOpenedHere(t *testing.T) {
+	const root = "../.."
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && name != root || d.Name() == "build") {
+			return filepath.SkipDir
+		}
+		if path.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		at, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, name, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if pkg, ok := call.X.(*ast.Ident); !ok || pkg.Name != "os" || !slices.Contains(opens, call.Sel.Name) {
+				return true
+			}
+			for place := range ours {
+				if strings.HasPrefix(at, place) || filepath.Base(at) == place {
+					return true
+				}
+			}
+			t.Errorf("%s:%d: os.%s may wait for ever for what a user names: use package userfile, or say in this test whose file it is",
+				at, fset.Position(n.Pos()).Line, call.Sel.Name)
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
