@@ -65,7 +65,7 @@ func TestFlattenOrderAndWhiteouts(t *testing.T) {
 		{"an opaque root hides everything below", [][]item{{file("low", "low")}, {file(".wh..wh..opq", ""), file("high", "h")}},
 			[]string{"high = h"}},
 		{"a hard link may come before its file", [][]item{{hard("b", "./a"), file("a", "body")}}, []string{"b -> ./a", "a = body"}},
-		{"a file below a link of the same layer is left out", [][]item{{soft("a", "/etc"), file("a/passwd", "evil")}}, []string{"a -> /etc"}},
+		{"a file below a link of the same layer goes where the link leads", [][]item{{soft("a", "/etc"), file("a/passwd", "p")}}, []string{"a -> /etc", "etc/passwd = p"}},
 		{"a directory with a whiteout's name removes nothing", [][]item{{dir("x"), file("x/y", "y")}, {dir(".wh.x")}}, []string{"x", "x/y = y"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -98,11 +98,10 @@ func TestHostileLayersAreRefused(t *testing.T) {
 		want  string // after "layer sha256:…"
 	}{
 		{"a name that climbs out", layer(t, file("a/../../etc/passwd", "")), `: entry "../etc/passwd" is outside of the image`},
-		{"an absolute name", layer(t, file("/etc/passwd", "")), `: entry "/etc/passwd" is outside of the image`},
 		{"a hard link out of the image", layer(t, hard("a", "../../etc/shadow")), `: hard link "a" points outside of the image, to "../../etc/shadow"`},
 		{"a root that is a link", layer(t, soft("./", "/etc")), `: the root of the image is not a directory`},
 		{"a type that no file has", layer(t, item{Header: tar.Header{Name: "v", Typeflag: 'V'}}), `: entry "v" has the unknown type 'V'`},
-		{"a sparse file of a terabyte", sparse(t, 1<<40), `: entry "zeros" is a sparse file, which Kiln does not take; make the image again without`},
+		{"a sparse file of a terabyte", sparse(t, 1<<40), `: with the 1.0 TiB of entry "zeros" the image unpacks to more than 128.0 GiB, which is the limit`},
 		{"gzip cut off", good[:len(good)/2], ` cannot be unpacked: unexpected EOF; pull or make the image again`},
 		{"tar cut off", layer(t, file("a", "body"))[:514], ` cannot be unpacked: unexpected EOF; pull or make the image again`},
 		{"a wrong checksum at the end", flipped, ` cannot be unpacked: gzip: invalid checksum; pull or make the image again`},
