@@ -4,8 +4,6 @@ import (
 	"archive/tar"
 	"context"
 	"fmt"
-	"math"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -57,44 +55,28 @@ type builder struct {
 type link struct{ target, label string }
 
 func (b *builder) entry(number int, e *tree.Entry) error {
-	if err := b.check(e.Name); err != nil {
+	if err := part.Check(b.label, e); err != nil {
 		return err
 	}
 	if e.Type == tar.TypeLink {
 		return b.hardLink(e)
 	}
-	n, err := b.node(number, e)
-	if err != nil {
-		return err
-	}
-	return b.put(e.Name, n)
+	return b.put(e.Name, b.node(number, e))
 }
 
 // node takes over an entry.
-func (b *builder) node(number int, e *tree.Entry) (*Node, error) {
+func (b *builder) node(number int, e *tree.Entry) *Node {
 	n := &Node{Type: e.Type, Mode: uint32(e.Mode & 0o7777), Part: b.part, Entry: int32(number), ModTime: e.ModTime.UTC()}
 	if e.ModTime.IsZero() {
 		n.ModTime = time.Unix(0, 0).UTC() // as in a tar
-	}
-	if e.UID < 0 || e.GID < 0 || int64(e.UID) > math.MaxUint32 || int64(e.GID) > math.MaxUint32 {
-		return nil, step.Failf("%s: %s belongs to %d:%d, but users and groups are numbers from 0 to %d; give it another owner",
-			b.label, e.Name, e.UID, e.GID, uint32(math.MaxUint32))
 	}
 	n.UID, n.GID = uint32(e.UID), uint32(e.GID)
 	switch e.Type {
 	case tar.TypeReg:
 		n.Body = e.Body
 	case tar.TypeSymlink:
-		if e.Linkname == "" || len(e.Linkname) >= maxPath || strings.ContainsRune(e.Linkname, 0) {
-			return nil, step.Failf("%s: the symbolic link %s leads to a name of %d bytes, but such names have 1 to %d and no NUL; correct it",
-				b.label, e.Name, len(e.Linkname), maxPath-1)
-		}
 		n.Linkname = b.shared(e.Linkname)
 	case tar.TypeChar, tar.TypeBlock:
-		if e.Devmajor < 0 || e.Devmajor > maxMajor || e.Devminor < 0 || e.Devminor > maxMinor {
-			return nil, step.Failf("%s: %s is device %d:%d, but Linux has devices from 0:0 to %d:%d; correct its numbers",
-				b.label, e.Name, e.Devmajor, e.Devminor, maxMajor, maxMinor)
-		}
 		n.Major, n.Minor = uint32(e.Devmajor), uint32(e.Devminor)
 	}
 	for name, value := range e.PAX {
@@ -104,7 +86,7 @@ func (b *builder) node(number int, e *tree.Entry) (*Node, error) {
 	}
 	slices.SortFunc(n.Xattrs, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
 	n.Xattrs = slices.Clip(n.Xattrs)
-	return n, nil
+	return n
 }
 
 // shared is s, held once and apart from the longer string of which it may be a part.
@@ -119,9 +101,6 @@ func (b *builder) shared(s string) string {
 
 // hardLink gives its target one more name, now or when the target comes.
 func (b *builder) hardLink(e *tree.Entry) error {
-	if err := b.check(e.Linkname); err != nil {
-		return err
-	}
 	target := b.find(e.Linkname)
 	if target == nil {
 		name := strings.Clone(e.Name)
@@ -194,32 +173,6 @@ func finish(dir *Node) {
 			c.Node.Links++
 		}
 	}
-}
-
-// Limits of Linux (include/uapi/linux/limits.h), and its 32-bit form of device numbers (include/linux/kdev_t.h).
-const (
-	maxName  = 255
-	maxPath  = 4096
-	maxMajor = 1<<12 - 1
-	maxMinor = 1<<20 - 1
-)
-
-// check refuses names that no filesystem takes, or that would be outside of the tree.
-func (b *builder) check(name string) error {
-	switch {
-	case name == ".." || strings.HasPrefix(name, "../"), path.IsAbs(name), name == "":
-		return step.Failf("%s: entry %q is outside of the image; remove it", b.label, name)
-	case strings.ContainsRune(name, 0):
-		return step.Failf("%s: entry %q has a NUL in its name; rename it", b.label, name)
-	case len(name) >= maxPath:
-		return step.Failf("%s: entry %.64q... has a name of %d bytes, but Linux takes %d; shorten it", b.label, name, len(name), maxPath-1)
-	}
-	for element := range strings.SplitSeq(name, "/") {
-		if len(element) > maxName {
-			return step.Failf("%s: entry %.64q... has a name with a part of %d bytes, but Linux takes %d; shorten it", b.label, name, len(element), maxName)
-		}
-	}
-	return nil
 }
 
 // refused is an entry that cannot be where it says.

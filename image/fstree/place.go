@@ -10,7 +10,7 @@ const (
 	// maxLinks is how many symbolic links Linux follows in one name (include/linux/namei.h, MAXSYMLINKS).
 	maxLinks = 40
 	// maxDepth bounds the directories below each other, which symbolic links could make endless.
-	maxDepth = maxPath / 2
+	maxDepth = 2048
 	// scanned is the size of a directory up to which its names are looked through one by one.
 	scanned = 16
 )

@@ -42,9 +42,6 @@ func Archive(ctx context.Context, blobs cache.Blobs, root step.Root, trees []cac
 	}
 	a := &archive{survey: s, out: newc{w: w, seed: seed, open: newFiles(ctx, blobs)}, log: log, warned: map[string]bool{}}
 	defer a.out.open.close()
-	// The kernel makes no directories that an archive leaves out. In a directory of its own a part can make them; in
-	// the root directory they may be another part's links.
-	a.fill = root.Prefix != ""
 	return walk(a.entry)
 }
 
@@ -52,7 +49,6 @@ type archive struct {
 	*survey
 	out    newc
 	inode  uint32
-	fill   bool
 	log    func(string)
 	warned map[string]bool
 }
@@ -62,18 +58,18 @@ func (a *archive) entry(n int, e *tree.Entry) error {
 	if a.left(n, e) {
 		return nil
 	}
-	if a.fill {
-		if err := a.parents(path.Dir(e.Name)); err != nil {
-			return err
-		}
+	if err := fits(e); err != nil {
+		return err
+	}
+	if err := a.parents(path.Dir(e.Name)); err != nil {
+		return err
+	}
+	if e.Type == tar.TypeDir {
+		return a.directory(e)
 	}
 	g := a.group(n, e)
 	if g == nil && e.Type != tar.TypeLink {
-		names := uint32(1)
-		if e.Type == tar.TypeDir {
-			names = 2
-		}
-		return a.out.write(e, a.next(), names)
+		return a.out.write(e, a.next(), 1)
 	}
 	if g == nil || g.file == nil {
 		a.warn("link", "hard link %s leads to %s, which is not there, and is left out", e.Name, e.Linkname)
@@ -100,7 +96,8 @@ func (a *archive) next() uint32 {
 	return a.inode
 }
 
-// parents writes the directories down to dir that the part leaves out.
+// parents writes the directories down to dir that have no entry before what is in them: the kernel makes none. What
+// another part has before this one, as a directory or as a link to one, is in omit.
 func (a *archive) parents(dir string) error {
 	if !a.missing[dir] {
 		return nil
@@ -109,7 +106,33 @@ func (a *archive) parents(dir string) error {
 	if err := a.parents(path.Dir(dir)); err != nil {
 		return err
 	}
-	return a.out.write(&tree.Entry{Name: dir, Type: tar.TypeDir, Mode: 0o755, ModTime: DefaultTime}, a.next(), 2)
+	if a.late[dir] == nil && a.omit[dir] {
+		return nil
+	}
+	return a.directory(&tree.Entry{Name: dir, Type: tar.TypeDir, Mode: 0o755, ModTime: DefaultTime})
+}
+
+// directory writes a directory once, as its last entry has it.
+func (a *archive) directory(e *tree.Entry) error {
+	if last, more := a.late[e.Name]; more {
+		if last == nil {
+			return nil // it is written
+		}
+		a.late[e.Name] = nil
+		e = last
+	}
+	if err := fits(e); err != nil {
+		return err
+	}
+	return a.out.write(e, a.next(), 2)
+}
+
+// fits refuses what the kernel would drop, or take for something else, without a word.
+func fits(e *tree.Entry) error {
+	if e.Name == "TRAILER!!!" { // init/initramfs.c: it ends an archive
+		return step.Failf("an initrd cannot hold a file with the name %s in its root directory, because that ends an archive of its; rename the file", e.Name)
+	}
+	return Check("", e)
 }
 
 // look warns of what the archive cannot hold.

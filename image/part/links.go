@@ -16,8 +16,9 @@ type survey struct {
 	groups  map[string]*group // by the name that its links lead to at the end
 	last    map[string]int    // the last entry of each name that is in a group, counted from 0
 	omit    map[string]bool
-	known   map[string]bool // directories that are in the part, or must be for what is in them
-	missing map[string]bool // those that have no entry before something in them
+	known   map[string]bool        // directories that are in the part, or must be for what is in them
+	missing map[string]bool        // those that have no entry before something in them
+	late    map[string]*tree.Entry // of directories with an entry after that, or with several: the last one
 }
 
 // group is a file with several names.
@@ -35,7 +36,7 @@ const maxHops = 255
 // look takes the survey. Walk calls its argument for each entry, each time in the same order.
 func look(walk func(func(int, *tree.Entry) error) error, omit map[string]bool) (*survey, error) {
 	s := &survey{links: map[string]string{}, groups: map[string]*group{}, last: map[string]int{}, omit: omit,
-		known: map[string]bool{".": true}, missing: map[string]bool{}}
+		known: map[string]bool{".": true}, missing: map[string]bool{}, late: map[string]*tree.Entry{}}
 	err := walk(func(_ int, e *tree.Entry) error {
 		s.directories(e)
 		if e.Type == tar.TypeLink {
@@ -121,6 +122,9 @@ func (s *survey) directories(e *tree.Entry) {
 		s.known[dir], s.missing[dir] = true, true
 	}
 	switch {
+	case e.Type == tar.TypeDir && s.known[e.Name]:
+		copied := *e
+		s.late[e.Name] = &copied
 	case e.Type == tar.TypeDir:
 		s.known[e.Name] = true
 	case s.missing[e.Name]:

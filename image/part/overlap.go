@@ -13,13 +13,15 @@ import (
 )
 
 // Overlap says for each part which names it must leave out of its archive, so that the kernel, which unpacks the
-// archives one over the other, ends with the tree that the tar gives: later entries win, whole. Trees has each
-// part's own trees. What cannot be made equal is a step.Failure.
+// archives one over the other, ends with the tree that the tar gives: later entries win, whole; a directory that a part
+// has no entry for is made by the first part with something in it, and left alone by the others. Trees has each part's own
+// trees. What cannot be made equal is a step.Failure.
 func Overlap(ctx context.Context, blobs cache.Blobs, params step.OverlapParams, trees [][]cache.Digest) ([][]string, error) {
 	o := overlap{last: map[string]place{}, omit: make([]map[string]bool, len(params.Roots))}
 	for part, root := range params.Roots {
 		o.omit[part] = map[string]bool{}
 		o.part, o.labels = part, params.Labels
+		o.own, o.implied = map[string]bool{}, map[string]bool{}
 		linked := map[string]bool{}
 		root.Decompress = false // the kernel is in no archive
 		err := Walk(ctx, blobs, root, trees[part], func(e *tree.Entry) error {
@@ -35,6 +37,7 @@ func Overlap(ctx context.Context, blobs cache.Blobs, params step.OverlapParams, 
 		if err != nil {
 			return nil, err
 		}
+		o.settle()
 		for name := range linked {
 			if at, ok := o.last[name]; ok && at.part == part {
 				at.linked = true
@@ -65,11 +68,19 @@ type overlap struct {
 	omit   []map[string]bool
 	part   int
 	labels []string
+	// Directories of the part: with an entry of their own, and without one when something in them was met.
+	own, implied map[string]bool
 }
 
 func (o *overlap) entry(name string, kind byte) error {
 	before, exists := o.last[name]
 	isDir := kind == tar.TypeDir
+	if isDir {
+		o.own[name] = true
+	}
+	for dir := path.Dir(name); dir != "." && !o.own[dir] && !o.implied[dir]; dir = path.Dir(dir) {
+		o.implied[dir] = true
+	}
 	if exists && before.part != o.part {
 		switch {
 		case before.kind == tar.TypeDir && !isDir && before.filled:
@@ -82,6 +93,19 @@ func (o *overlap) entry(name string, kind byte) error {
 	}
 	o.last[name] = place{part: o.part, kind: kind, filled: exists && before.filled && isDir}
 	return o.fill(path.Dir(name), name)
+}
+
+// settle says which of the directories without an entry the part leaves to those before it.
+func (o *overlap) settle() {
+	for dir := range o.implied {
+		switch _, there := o.last[dir]; {
+		case o.own[dir]:
+		case there:
+			o.omit[o.part][dir] = true
+		default:
+			o.last[dir] = place{part: o.part, kind: tar.TypeDir, filled: true}
+		}
+	}
 }
 
 // fill notes that dir has something in it.

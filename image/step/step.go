@@ -33,7 +33,7 @@ const (
 
 // Versions of the kinds: part of the key.
 var Versions = map[string]uint32{
-	Resolve: 1, Plan: 1, Flatten: 1, Segment: 1, InitrdPart: 1, Overlap: 1, Kernel: 1, Artifact: 1, SBOM: 1,
+	Resolve: 1, Plan: 1, Flatten: 2, Segment: 1, InitrdPart: 2, Overlap: 2, Kernel: 1, Artifact: 1, SBOM: 1,
 	Pick: 1, UKI: 1, Disk: 1, SquashPart: 1, FileSystem: 1, Verity: 1,
 }
 
