@@ -277,3 +277,23 @@ func BenchmarkCopyArtifactOut(b *testing.B) {
 		r.Close()
 	}
 }
+
+func TestDescriptionsAreRecorded(t *testing.T) {
+	ctx, s := context.Background(), openDir(t)
+	key := SumBytes([]byte("key"))
+	if err := PutArtifact(ctx, s, &Artifact{Digest: key, Size: 3, Extents: []Extent{{Length: 3, Inline: []byte("key")}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := GetArtifact(ctx, s, key); err != nil || got.Size != 3 {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if err := PutArtifact(ctx, s, &Artifact{}); err == nil {
+		t.Error("an artifact without a digest is recorded")
+	}
+	if err := s.Put(ctx, ArtifactKey(key), strings.NewReader("\xff\xff not ours"), -1, Replace); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := GetArtifact(ctx, s, key); !errors.Is(err, ErrNotFound) {
+		t.Errorf("one that does not parse: got %v, want ErrNotFound", err)
+	}
+}

@@ -3,7 +3,6 @@ package cache
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -107,33 +106,8 @@ func ListBuilds(ctx context.Context, s Store, team string, limit int) ([]*kilnv1
 	return builds, nil
 }
 
-// GetArtifact reads the description of the artifact whose own bytes have digest d.
-func GetArtifact(ctx context.Context, s Store, d Digest) (*Artifact, error) {
-	data, err := readRecord(ctx, s, ArtifactKey(d))
-	if err != nil {
-		return nil, err
-	}
-	a, err := DecodeArtifact(data)
-	if err != nil || a.Digest != d {
-		return nil, fmt.Errorf("%s is damaged: %w", ArtifactKey(d), ErrNotFound)
-	}
-	return a, nil
-}
-
-// PutArtifact records the description of an artifact under the digest of the artifact's own bytes.
-func PutArtifact(ctx context.Context, s Store, a *Artifact) error {
-	if a.Digest.IsZero() {
-		return errors.New("record an artifact: it has no digest")
-	}
-	data, err := EncodeArtifact(a)
-	if err != nil {
-		return err
-	}
-	return s.Put(ctx, ArtifactKey(a.Digest), bytes.NewReader(data), int64(len(data)), Replace)
-}
-
 func getRecord[M proto.Message](ctx context.Context, s Store, key Key, into M) (none M, err error) {
-	data, err := readRecord(ctx, s, key)
+	data, err := ReadRecord(ctx, s, key)
 	if err != nil {
 		return none, err
 	}
@@ -143,7 +117,8 @@ func getRecord[M proto.Message](ctx context.Context, s Store, key Key, into M) (
 	return into, nil
 }
 
-func readRecord(ctx context.Context, s Store, key Key) ([]byte, error) {
+// ReadRecord reads a record's bytes: ErrNotFound when there is none.
+func ReadRecord(ctx context.Context, s Store, key Key) ([]byte, error) {
 	r, err := s.Get(ctx, key, 0, MaxRecord+1)
 	if err != nil {
 		return nil, err

@@ -18,10 +18,9 @@ func TestRecords(t *testing.T) {
 	result := &kilnv1.Result{Key: key.String(), Kind: "flatten"}
 	image := &kilnv1.ResolvedImage{Reference: "docker.io/library/a:1", Platform: "linux/amd64", Manifest: key.String()}
 	build := &kilnv1.BuildRecord{Spec: &kilnv1.BuildSpec{Team: "t", Id: "1"}, Error: "no"}
-	artifact := &Artifact{Digest: key, Size: 3, Extents: []Extent{{Length: 3, Inline: []byte("key")}}}
 	for _, err := range []error{
 		PutResult(ctx, s, key, result), PutResult(ctx, s, key, &kilnv1.Result{Kind: "later"}),
-		PutRef(ctx, s, "t", image), PutBuild(ctx, s, build), PutArtifact(ctx, s, artifact),
+		PutRef(ctx, s, "t", image), PutBuild(ctx, s, build),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -36,27 +35,18 @@ func TestRecords(t *testing.T) {
 	if got, err := GetBuild(ctx, s, "t", "1"); err != nil || !proto.Equal(got, build) {
 		t.Errorf("build: got %v, %v", got, err)
 	}
-	if got, err := GetArtifact(ctx, s, key); err != nil || got.Size != 3 {
-		t.Errorf("artifact: got %v, %v", got, err)
-	}
-	if err := PutArtifact(ctx, s, &Artifact{}); err == nil {
-		t.Error("an artifact without a digest is recorded")
-	}
 }
 
 func TestRecordThatDoesNotParseIsAbsent(t *testing.T) {
 	ctx, s := context.Background(), openDir(t)
 	key := SumBytes([]byte("key"))
-	for _, k := range []Key{ResultKey(key), ArtifactKey(key), NameKey("a")} {
+	for _, k := range []Key{ResultKey(key), NameKey("a")} {
 		if err := s.Put(ctx, k, strings.NewReader("\xff\xff not ours"), -1, Replace); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, err := GetResult(ctx, s, key); !errors.Is(err, ErrNotFound) {
 		t.Errorf("result: got %v, want ErrNotFound", err)
-	}
-	if _, err := GetArtifact(ctx, s, key); !errors.Is(err, ErrNotFound) {
-		t.Errorf("artifact: got %v, want ErrNotFound", err)
 	}
 	if names, err := ListNames(ctx, s); err != nil || len(names) != 0 {
 		t.Errorf("names: got %v, %v; want none", names, err)
