@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/step"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -67,7 +68,7 @@ func BenchmarkSteps(b *testing.B) {
 func BenchmarkCachedGraph(b *testing.B) {
 	f := newFarm(b, "")
 	body := []byte("x")
-	data, err := cache.EncodeArtifact(&cache.Artifact{Digest: cache.SumBytes(body), Size: 1, Extents: []cache.Extent{{Length: 1, Inline: body}}})
+	data, err := artifact.Encode(&artifact.Artifact{Digest: cache.SumBytes(body), Size: 1, Extents: []artifact.Extent{{Length: 1, Inline: body}}})
 	if err != nil {
 		b.Fatal(err)
 	}

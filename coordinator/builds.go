@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/image/step"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -110,7 +111,7 @@ func (l *leader) gather(ctx context.Context, id string) error {
 		if err != nil {
 			return fmt.Errorf("read the output %s of %s: %w", t.GetFile(), makers[i].Spec.GetLabel(), err)
 		}
-		artifact, err := cache.DecodeArtifact(data)
+		artifact, err := artifact.Decode(data)
 		if err != nil {
 			return fmt.Errorf("the output %s of %s: %w", t.GetFile(), makers[i].Spec.GetLabel(), err)
 		}

@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/google/uuid"
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/bus"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -259,7 +260,7 @@ func (b *builder) step(lease *kilnv1.Lease) *kilnv1.CompleteRequest {
 		if b.fast {
 			body = []byte("always the same")
 		}
-		data, _ = cache.EncodeArtifact(&cache.Artifact{Digest: cache.SumBytes(body), Size: int64(len(body)), Extents: []cache.Extent{{Length: int64(len(body)), Inline: body}}})
+		data, _ = artifact.Encode(&artifact.Artifact{Digest: cache.SumBytes(body), Size: int64(len(body)), Extents: []artifact.Extent{{Length: int64(len(body)), Inline: body}}})
 	}
 	if b.fast && cache.SumBytes(data) == b.stored {
 		out.Digest = b.stored.String()

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -93,7 +94,7 @@ func (e *Edge) buildFile(w http.ResponseWriter, r *http.Request) {
 }
 
 // described reads the description of an output.
-func (e *Edge) described(ctx context.Context, o *kilnv1.BuildOutput) (*cache.Artifact, cache.Digest, error) {
+func (e *Edge) described(ctx context.Context, o *kilnv1.BuildOutput) (*artifact.Artifact, cache.Digest, error) {
 	d, err := cache.ParseDigest(o.GetDigest())
 	if err != nil {
 		return nil, d, err
@@ -112,7 +113,7 @@ func (e *Edge) text(ctx context.Context, o *kilnv1.BuildOutput) (string, error) 
 	if a.Size > most {
 		return "", fmt.Errorf("%s has %d bytes, more than the %d of a command line", o.GetFile(), a.Size, most)
 	}
-	reader, err := cache.OpenArtifact(ctx, e.blobs, a)
+	reader, err := artifact.Open(ctx, e.blobs, a)
 	if err != nil {
 		return "", err
 	}

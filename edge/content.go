@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 )
 
 const (
@@ -63,8 +64,8 @@ func (e *Edge) contentOf(ctx context.Context, d cache.Digest) (content, error) {
 		case err == nil:
 			c, err = e.open(ctx, a)
 		case errors.Is(err, cache.ErrNotFound):
-			var whole *cache.ArtifactReader
-			if whole, err = cache.OpenWhole(ctx, e.blobs, d); err == nil {
+			var whole *artifact.Reader
+			if whole, err = artifact.OpenWhole(ctx, e.blobs, d); err == nil {
 				c, err = e.keep(whole, d)
 			}
 		}
@@ -82,14 +83,14 @@ func (e *Edge) contentOf(ctx context.Context, d cache.Digest) (content, error) {
 
 // description is what an artifact is made of; fresh says that it was looked up now. That something is a blob and no artifact is
 // remembered as well.
-func (e *Edge) description(ctx context.Context, d cache.Digest) (a *cache.Artifact, fresh bool, err error) {
+func (e *Edge) description(ctx context.Context, d cache.Digest) (a *artifact.Artifact, fresh bool, err error) {
 	if a, ok := e.texts.Get(d); ok {
 		if a == nil {
 			err = cache.ErrNotFound
 		}
 		return a, false, err
 	}
-	a, err = cache.GetArtifact(ctx, e.cfg.Store, d)
+	a, err = artifact.Get(ctx, e.cfg.Store, d)
 	if err == nil || errors.Is(err, cache.ErrNotFound) {
 		e.texts.Put(d, a, weigh(a))
 	}
@@ -97,7 +98,7 @@ func (e *Edge) description(ctx context.Context, d cache.Digest) (a *cache.Artifa
 }
 
 // weigh is about how many bytes of memory a description has.
-func weigh(a *cache.Artifact) int64 {
+func weigh(a *artifact.Artifact) int64 {
 	n := int64(200)
 	if a != nil {
 		for _, x := range a.Extents {
@@ -108,11 +109,11 @@ func weigh(a *cache.Artifact) int64 {
 }
 
 // open opens an artifact. One that is small is read, and kept.
-func (e *Edge) open(ctx context.Context, a *cache.Artifact) (content, error) {
+func (e *Edge) open(ctx context.Context, a *artifact.Artifact) (content, error) {
 	if b, ok := e.files.Get(a.Digest); ok {
 		return b, nil
 	}
-	reader, err := cache.OpenArtifact(ctx, e.blobs, a)
+	reader, err := artifact.Open(ctx, e.blobs, a)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +121,7 @@ func (e *Edge) open(ctx context.Context, a *cache.Artifact) (content, error) {
 }
 
 // keep reads a file that is small, and keeps it; of others it gives the reader.
-func (e *Edge) keep(reader *cache.ArtifactReader, d cache.Digest) (content, error) {
+func (e *Edge) keep(reader *artifact.Reader, d cache.Digest) (content, error) {
 	if reader.Size() > smallKept || d.IsZero() {
 		return reader, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -43,7 +44,7 @@ func TestWhatAFileIsMadeOfIsLookedUpOnce(t *testing.T) {
 		want []byte
 	}{
 		{"an artifact", f.digest, f.initrd},
-		{"a small artifact", f.artifact(t, small, []cache.Extent{{Inline: small, Length: int64(len(small))}}), small},
+		{"a small artifact", f.artifact(t, small, []artifact.Extent{{Inline: small, Length: int64(len(small))}}), small},
 		{"a blob", f.blob(t, bytes.Repeat([]byte("b"), 100_000)), bytes.Repeat([]byte("b"), 100_000)},
 		{"a small blob", f.blob(t, []byte("blob")), []byte("blob")},
 		{"an empty blob", f.blob(t, nil), nil},
@@ -64,7 +65,7 @@ func TestAnArtifactThatIsMadeOfOtherThingsNowIsServed(t *testing.T) {
 	f := newFixture(t, "")
 	data := bytes.Repeat([]byte("data "), 20_000)
 	old := f.blob(t, append([]byte("head "), data...))
-	d := f.artifact(t, data, []cache.Extent{{Blob: old, Offset: 5, Length: int64(len(data))}})
+	d := f.artifact(t, data, []artifact.Extent{{Blob: old, Offset: 5, Length: int64(len(data))}})
 	if resp, _ := f.get(t, "GET", "/artifacts/"+d.String()); resp.StatusCode != http.StatusOK {
 		t.Fatal(resp.Status)
 	}
@@ -72,7 +73,7 @@ func TestAnArtifactThatIsMadeOfOtherThingsNowIsServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.blob(t, data)
-	f.artifact(t, data, []cache.Extent{{Blob: cache.SumBytes(data), Length: int64(len(data))}})
+	f.artifact(t, data, []artifact.Extent{{Blob: cache.SumBytes(data), Length: int64(len(data))}})
 	if resp, body := f.get(t, "GET", "/artifacts/"+d.String()); resp.StatusCode != http.StatusOK || !bytes.Equal(body, data) {
 		t.Errorf("got %s and %d bytes, want those of the new description", resp.Status, len(body))
 	}
@@ -90,7 +91,7 @@ func TestADescriptionIsNotTakenForWhatItDescribes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := cache.EncodeArtifact(&cache.Artifact{Digest: f.digest, Size: 3, Extents: []cache.Extent{{Length: 3}}})
+	text, err := artifact.Encode(&artifact.Artifact{Digest: f.digest, Size: 3, Extents: []artifact.Extent{{Length: 3}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/edge/bottleneck"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/conns"
@@ -52,8 +53,8 @@ type Edge struct {
 	blobs   cache.Blobs // as machines ask for them
 	queue   *fair.Queue // of transfers over HTTP
 	fills   bottleneck.Waits
-	texts   *recent.Memory[cache.Digest, *cache.Artifact] // nil: there is no such artifact
-	plans   *recent.Memory[string, *cache.Artifact]       // of releases' files
+	texts   *recent.Memory[cache.Digest, *artifact.Artifact] // nil: there is no such artifact
+	plans   *recent.Memory[string, *artifact.Artifact]       // of releases' files
 	files   *recent.Memory[cache.Digest, held]
 	strain  atomic.Pointer[strained]
 
@@ -84,8 +85,8 @@ func New(cfg Config) (*Edge, error) {
 	}
 	e := &Edge{cfg: cfg, others: openOthers(cfg.Intents, cfg.Log), six: familyOf(cfg.URL) == 6, begun: time.Now(), queue: fair.New(cfg.Fair)}
 	e.blobs = watchedBlobs{cfg.Blobs, e}
-	e.texts = recent.New[cache.Digest, *cache.Artifact](keptTexts, keptFor, e.now)
-	e.plans = recent.New[string, *cache.Artifact](keptTexts, keptFor, e.now)
+	e.texts = recent.New[cache.Digest, *artifact.Artifact](keptTexts, keptFor, e.now)
+	e.plans = recent.New[string, *artifact.Artifact](keptTexts, keptFor, e.now)
 	e.files = recent.New[cache.Digest, held](keptFiles, keptFor, e.now)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", e.index)

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -38,13 +39,13 @@ func newFixture(t testing.TB, cmdline string) *fixture {
 	first, second := bytes.Repeat([]byte("first "), 50_000), bytes.Repeat([]byte("second "), 20_000)
 	b1, b2 := f.blob(t, first), f.blob(t, second)
 	f.initrd = slicesConcat(first[6:], make([]byte, 100), []byte("inline"), second)
-	initrd := f.artifact(t, f.initrd, []cache.Extent{
+	initrd := f.artifact(t, f.initrd, []artifact.Extent{
 		{Blob: b1, Offset: 6, Length: int64(len(first) - 6)}, {Length: 100}, {Inline: []byte("inline"), Length: 6}, {Blob: b2, Length: int64(len(second))},
 	})
 	f.digest = initrd
 	kernelBytes := []byte("the kernel")
-	kernel := f.artifact(t, kernelBytes, []cache.Extent{{Blob: f.blob(t, kernelBytes), Length: int64(len(kernelBytes))}})
-	line := f.artifact(t, []byte(cmdline), []cache.Extent{{Inline: []byte(cmdline), Length: int64(len(cmdline))}})
+	kernel := f.artifact(t, kernelBytes, []artifact.Extent{{Blob: f.blob(t, kernelBytes), Length: int64(len(kernelBytes))}})
+	line := f.artifact(t, []byte(cmdline), []artifact.Extent{{Inline: []byte(cmdline), Length: int64(len(cmdline))}})
 	record := &kilnv1.BuildRecord{
 		Spec:  &kilnv1.BuildSpec{Id: buildID, Team: "default", Name: "hello"},
 		State: kilnv1.BuildState_BUILD_STATE_DONE, FinishedUnixMs: 1,
@@ -84,10 +85,10 @@ func (f *fixture) blob(t testing.TB, b []byte) cache.Digest {
 	return d
 }
 
-func (f *fixture) artifact(t testing.TB, contents []byte, extents []cache.Extent) cache.Digest {
+func (f *fixture) artifact(t testing.TB, contents []byte, extents []artifact.Extent) cache.Digest {
 	t.Helper()
 	d := cache.FromSum(sha256.Sum256(contents))
-	if err := cache.PutArtifact(context.Background(), f.store, &cache.Artifact{Digest: d, Size: int64(len(contents)), Extents: extents}); err != nil {
+	if err := artifact.Put(context.Background(), f.store, &artifact.Artifact{Digest: d, Size: int64(len(contents)), Extents: extents}); err != nil {
 		t.Fatal(err)
 	}
 	return d

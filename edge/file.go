@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/edge/config"
 )
 
@@ -49,7 +50,7 @@ type sent struct {
 }
 
 // serve answers with an artifact.
-func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *cache.Artifact, d cache.Digest) sent {
+func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *artifact.Artifact, d cache.Digest) sent {
 	reader, err := e.open(r.Context(), a)
 	if err != nil {
 		e.absent(w, r, err, d.String())

@@ -9,7 +9,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 )
 
 // nowhere is a client that takes everything.
@@ -32,7 +32,7 @@ func BenchmarkSmallFile(b *testing.B) {
 		b.Fatal(err)
 	}
 	data := bytes.Repeat([]byte("small "), 4096/6)
-	d := f.artifact(b, data, []cache.Extent{{Blob: f.blob(b, data), Length: int64(len(data))}})
+	d := f.artifact(b, data, []artifact.Extent{{Blob: f.blob(b, data), Length: int64(len(data))}})
 	request := httptest.NewRequestWithContext(context.Background(), "GET", "/artifacts/"+d.String(), nil)
 	b.ReportAllocs()
 	for b.Loop() {

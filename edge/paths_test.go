@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -68,7 +69,7 @@ func TestFailuresAreNotCached(t *testing.T) {
 func TestTheBuildOfANameIsTheLatestThatIsDone(t *testing.T) {
 	f := newFixture(t, "old")
 	content := []byte("new")
-	digest := f.artifact(t, content, []cache.Extent{{Inline: content, Length: 3}})
+	digest := f.artifact(t, content, []artifact.Extent{{Inline: content, Length: 3}})
 	next := &kilnv1.BuildRecord{Spec: &kilnv1.BuildSpec{Id: "02", Team: "default", Name: "hello"}, State: kilnv1.BuildState_BUILD_STATE_DONE,
 		Outputs: []*kilnv1.BuildOutput{{Platform: "linux/amd64", File: "-cmdline", Digest: digest.String(), Size: 3}}}
 	f.record(t, next)

@@ -17,7 +17,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/pool"
@@ -293,7 +293,7 @@ func (p *PXE) Open(ctx context.Context, client netip.AddrPort, name string) (tft
 		return nil, err
 	}
 	p.Edge.fetched(mac, client.Addr().Unmap())
-	return cache.OpenArtifact(ctx, p.Edge.blobs, a)
+	return artifact.Open(ctx, p.Edge.blobs, a)
 }
 
 // ukiName reads the name of a unified kernel image. Its architecture is that of the firmware: a release may be for several.

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/tftp"
 	"github.com/kiln-farm/kiln/fleet"
@@ -127,11 +128,11 @@ func (p *PXE) openFile(ctx context.Context, a asked) (tftp.File, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s of no release: %w", a.digest, fs.ErrNotExist)
 	}
-	artifact, err := p.Edge.file(ctx, held.ref)
+	whole, err := p.Edge.file(ctx, held.ref)
 	if err != nil {
 		return nil, err
 	}
-	return cache.OpenArtifact(ctx, p.Edge.blobs, artifact)
+	return artifact.Open(ctx, p.Edge.blobs, whole)
 }
 
 // config is the configuration for whoever asks. It is the same decision as that of the iPXE script.

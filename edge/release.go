@@ -6,14 +6,15 @@ import (
 	"io"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // maxDescription bounds the description of a file, in bytes.
-const maxDescription = cache.MaxArtifactEncoding
+const maxDescription = artifact.MaxEncoding
 
 // file is a release's file as an artifact.
-func (e *Edge) file(ctx context.Context, ref *kilnv1.FileRef) (*cache.Artifact, error) {
+func (e *Edge) file(ctx context.Context, ref *kilnv1.FileRef) (*artifact.Artifact, error) {
 	key := ref.GetArtifact() + " " + ref.GetDigest()
 	if a, ok := e.plans.Get(key); ok {
 		return a, nil
@@ -27,13 +28,13 @@ func (e *Edge) file(ctx context.Context, ref *kilnv1.FileRef) (*cache.Artifact, 
 
 // readFile reads what a release's file is made of. Its description is a blob, which is here when its bytes are: no record of the
 // shared cache is needed.
-func readFile(ctx context.Context, blobs cache.Blobs, ref *kilnv1.FileRef) (*cache.Artifact, error) {
+func readFile(ctx context.Context, blobs cache.Blobs, ref *kilnv1.FileRef) (*artifact.Artifact, error) {
 	want, err := cache.ParseDigest(ref.GetDigest())
 	if err != nil {
 		return nil, err
 	}
 	if ref.GetArtifact() == "" {
-		return &cache.Artifact{Digest: want, Size: ref.GetSize(), Extents: []cache.Extent{{Blob: want, Length: ref.GetSize()}}}, nil
+		return &artifact.Artifact{Digest: want, Size: ref.GetSize(), Extents: []artifact.Extent{{Blob: want, Length: ref.GetSize()}}}, nil
 	}
 	description, err := cache.ParseDigest(ref.GetArtifact())
 	if err != nil {
@@ -51,7 +52,7 @@ func readFile(ctx context.Context, blobs cache.Blobs, ref *kilnv1.FileRef) (*cac
 	if _, err := io.ReadFull(f.Section(0, f.Size), data); err != nil {
 		return nil, err
 	}
-	a, err := cache.DecodeArtifact(data)
+	a, err := artifact.Decode(data)
 	if err != nil {
 		return nil, err
 	}

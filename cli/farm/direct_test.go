@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -77,18 +78,18 @@ func TestBytesComeFromTheStoreAndElseFromTheFarm(t *testing.T) {
 			s := newShop(t, c.answer)
 			content := bytes.Repeat([]byte("content "), 12500)
 			blob := s.keep(content)
-			artifact := &cache.Artifact{Extents: []cache.Extent{{Blob: blob, Offset: 8, Length: int64(len(content)) - 8}}}
-			artifact.Size, artifact.Digest = int64(len(content))-8, cache.SumBytes(content[8:])
-			description := s.keep(must(cache.EncodeArtifact(artifact)))
+			whole := &artifact.Artifact{Extents: []artifact.Extent{{Blob: blob, Offset: 8, Length: int64(len(content)) - 8}}}
+			whole.Size, whole.Digest = int64(len(content))-8, cache.SumBytes(content[8:])
+			description := s.keep(must(artifact.Encode(whole)))
 			f := dial(t, 5*time.Second, s.url)
 			var got bytes.Buffer
-			err := f.Blobs.WriteArtifact(t.Context(), description, artifact.Digest, &got)
+			err := f.Blobs.WriteArtifact(t.Context(), description, whole.Digest, &got)
 			if c.mismatch {
 				if !errors.Is(err, cache.ErrMismatch) {
 					t.Fatalf("error %v, want %v", err, cache.ErrMismatch)
 				}
 				got.Reset()
-				err = f.Blobs.WriteArtifact(t.Context(), description, artifact.Digest, &got)
+				err = f.Blobs.WriteArtifact(t.Context(), description, whole.Digest, &got)
 			}
 			if err != nil {
 				t.Fatal(err)

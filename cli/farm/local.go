@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 )
 
 // local: the farm's blobs are in a cache that this process reads itself.
@@ -22,11 +23,11 @@ func (l local) WriteArtifact(ctx context.Context, description, _ cache.Digest, w
 		return err
 	}
 	defer f.Close()
-	artifact, err := decode(f, f.Size)
+	whole, err := decode(f, f.Size)
 	if err != nil {
 		return fmt.Errorf("artifact %s: %w", description, err)
 	}
-	r, err := cache.OpenArtifact(ctx, l.blobs, artifact)
+	r, err := artifact.Open(ctx, l.blobs, whole)
 	if err != nil {
 		return err
 	}
@@ -45,13 +46,13 @@ func (l local) WriteBlob(ctx context.Context, d cache.Digest, w io.Writer) error
 }
 
 // decode reads a description of that size.
-func decode(r io.Reader, size int64) (*cache.Artifact, error) {
-	if size > cache.MaxArtifactEncoding {
+func decode(r io.Reader, size int64) (*artifact.Artifact, error) {
+	if size > artifact.MaxEncoding {
 		return nil, fmt.Errorf("a description of %d bytes is too large", size)
 	}
-	b, err := io.ReadAll(io.LimitReader(r, cache.MaxArtifactEncoding+1))
+	b, err := io.ReadAll(io.LimitReader(r, artifact.MaxEncoding+1))
 	if err != nil {
 		return nil, err
 	}
-	return cache.DecodeArtifact(b)
+	return artifact.Decode(b)
 }

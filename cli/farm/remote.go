@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -118,13 +119,13 @@ func (r *remote) WriteBlob(ctx context.Context, d cache.Digest, w io.Writer) err
 	return nil
 }
 
-func (r *remote) describe(ctx context.Context, d cache.Digest) (*cache.Artifact, error) {
+func (r *remote) describe(ctx context.Context, d cache.Digest) (*artifact.Artifact, error) {
 	body, err := r.open(ctx, d, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
-	b, err := io.ReadAll(io.LimitReader(body, cache.MaxArtifactEncoding+1))
+	b, err := io.ReadAll(io.LimitReader(body, artifact.MaxEncoding+1))
 	if err != nil {
 		return nil, fmt.Errorf("fetch %s from the farm at %s: %w", d, r.farm.where, err)
 	}

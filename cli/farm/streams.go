@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 )
 
 const (
@@ -32,7 +33,7 @@ type stream struct {
 }
 
 // write writes the bytes of extents to w, in their order.
-func (s *streams) write(w io.Writer, extents []cache.Extent) error {
+func (s *streams) write(w io.Writer, extents []artifact.Extent) error {
 	for _, e := range extents {
 		var err error
 		switch {
@@ -50,7 +51,7 @@ func (s *streams) write(w io.Writer, extents []cache.Extent) error {
 	return nil
 }
 
-func (s *streams) copy(w io.Writer, e cache.Extent) error {
+func (s *streams) copy(w io.Writer, e artifact.Extent) error {
 	st, err := s.seek(e.Blob, e.Offset)
 	if err != nil {
 		return err

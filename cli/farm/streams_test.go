@@ -8,24 +8,25 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 )
 
 func TestExtentsAreReadOverFewRequests(t *testing.T) {
 	heads, bodies := bytes.Repeat([]byte("h"), 4096), bytes.Repeat([]byte("0123456789"), 200000)
 	blobs := map[cache.Digest][]byte{cache.SumBytes(heads): heads, cache.SumBytes(bodies): bodies}
-	blob := func(b []byte, offset, n int64) cache.Extent {
-		return cache.Extent{Blob: cache.SumBytes(b), Offset: offset, Length: n}
+	blob := func(b []byte, offset, n int64) artifact.Extent {
+		return artifact.Extent{Blob: cache.SumBytes(b), Offset: offset, Length: n}
 	}
 	for _, c := range []struct {
 		name     string
-		extents  []cache.Extent
+		extents  []artifact.Extent
 		requests int
 	}{
-		{"headers and bodies in turn", []cache.Extent{blob(heads, 0, 512), blob(bodies, 0, 1000), blob(heads, 512, 512), blob(bodies, 1000, 50)}, 2},
-		{"a short gap is read over", []cache.Extent{blob(bodies, 0, 10), blob(bodies, 1000, 10)}, 1},
-		{"a long gap is asked for anew", []cache.Extent{blob(bodies, 0, 10), blob(bodies, 1500000, 10)}, 2},
-		{"going back is asked for anew", []cache.Extent{blob(bodies, 1000, 10), blob(bodies, 0, 10)}, 2},
-		{"inline bytes and zeros need no request", []cache.Extent{{Inline: []byte("abc"), Length: 3}, {Length: 100000}}, 0},
+		{"headers and bodies in turn", []artifact.Extent{blob(heads, 0, 512), blob(bodies, 0, 1000), blob(heads, 512, 512), blob(bodies, 1000, 50)}, 2},
+		{"a short gap is read over", []artifact.Extent{blob(bodies, 0, 10), blob(bodies, 1000, 10)}, 1},
+		{"a long gap is asked for anew", []artifact.Extent{blob(bodies, 0, 10), blob(bodies, 1500000, 10)}, 2},
+		{"going back is asked for anew", []artifact.Extent{blob(bodies, 1000, 10), blob(bodies, 0, 10)}, 2},
+		{"inline bytes and zeros need no request", []artifact.Extent{{Inline: []byte("abc"), Length: 3}, {Length: 100000}}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			requests, open := 0, 0
@@ -66,7 +67,7 @@ func TestABlobThatEndsEarlyIsAMismatch(t *testing.T) {
 	s := &streams{ctx: t.Context(), open: func(context.Context, cache.Digest, int64) (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader([]byte("short"))), nil
 	}}
-	err := s.write(io.Discard, []cache.Extent{{Blob: cache.SumBytes(nil), Length: 100}})
+	err := s.write(io.Discard, []artifact.Extent{{Blob: cache.SumBytes(nil), Length: 100}})
 	if !errors.Is(err, cache.ErrMismatch) {
 		t.Errorf("error %v, want %v", err, cache.ErrMismatch)
 	}

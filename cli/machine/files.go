@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/fat"
 	"github.com/kiln-farm/kiln/image/gpt"
@@ -69,7 +70,7 @@ func WriteData(ctx context.Context, path string, data []byte, dir string) error 
 }
 
 func write(ctx context.Context, store *cache.Dir, path string, l *extents.List) error {
-	r, err := cache.OpenArtifact(ctx, store, l.Artifact())
+	r, err := artifact.Open(ctx, store, l.Artifact())
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/plan"
 	"github.com/kiln-farm/kiln/image/runners"
@@ -98,7 +98,7 @@ func noSBOM(formats []string, platforms ...string) *kilnv1.BuildSpec {
 }
 
 // open reads the file with that suffix for a platform.
-func (b *build) open(t testing.TB, platform, file string) *cache.ArtifactReader {
+func (b *build) open(t testing.TB, platform, file string) *artifact.Reader {
 	t.Helper()
 	for _, target := range b.graph.GetTargets() {
 		if target.GetPlatform() != platform || target.GetFile() != file {
@@ -108,7 +108,7 @@ func (b *build) open(t testing.TB, platform, file string) *cache.ArtifactReader 
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := cache.OpenArtifact(context.Background(), b.dir, a)
+		r, err := artifact.Open(context.Background(), b.dir, a)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/fstree"
 )
@@ -54,7 +55,7 @@ func (p *plan) data() *extents.List {
 		if b := i.node.Body; b.Inline != nil {
 			data.Bytes(b.Inline[:i.inBlocks()])
 		} else {
-			data.Add(cache.Extent{Blob: b.Blob, Offset: b.Offset, Length: i.inBlocks()})
+			data.Add(artifact.Extent{Blob: b.Blob, Offset: b.Offset, Length: i.inBlocks()})
 		}
 		data.Align(blockSize)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/fstree"
 	"github.com/kiln-farm/kiln/image/fstree/fstreetest"
@@ -76,17 +76,17 @@ func TestContentsStayWhereTheyAre(t *testing.T) {
 	}
 	list, root := assembled(t, s, s.Part(file("a", 5, 100000), file("b", 5, 100000), file("c", 5, 8192), file("d", 7, 8192)))
 	check(t, s, s.Image(list), root)
-	var got []cache.Extent
+	var got []artifact.Extent
 	for _, e := range list.Runs() {
 		if e.Blob == blob {
 			got = append(got, e)
 		}
 	}
-	want := []cache.Extent{
+	want := []artifact.Extent{
 		{Blob: blob, Offset: 5, Length: 100000 / blockSize * blockSize}, // of a and b
 		{Blob: blob, Offset: 5, Length: 8192}, {Blob: blob, Offset: 7, Length: 8192},
 	}
-	if !slices.EqualFunc(got, want, func(a, b cache.Extent) bool {
+	if !slices.EqualFunc(got, want, func(a, b artifact.Extent) bool {
 		return a.Blob == b.Blob && a.Offset == b.Offset && a.Length == b.Length
 	}) {
 		t.Errorf("extents %v, want %v", got, want)

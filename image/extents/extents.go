@@ -9,16 +9,17 @@ import (
 	"fmt"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 )
 
 // List is a file in the making. The zero List is an empty one. Runs that continue each other are joined.
 type List struct {
-	runs []cache.Extent
+	runs []artifact.Extent
 	size int64
 }
 
 // Of is the list of an artifact's runs.
-func Of(a *cache.Artifact) *List {
+func Of(a *artifact.Artifact) *List {
 	l := &List{}
 	l.Add(a.Extents...)
 	return l
@@ -27,7 +28,7 @@ func Of(a *cache.Artifact) *List {
 // Blob is a whole blob of size bytes.
 func Blob(d cache.Digest, size int64) *List {
 	l := &List{}
-	l.Add(cache.Extent{Blob: d, Length: size})
+	l.Add(artifact.Extent{Blob: d, Length: size})
 	return l
 }
 
@@ -42,13 +43,15 @@ func Bytes(p []byte) *List {
 func (l *List) Size() int64 { return l.size }
 
 // Runs are the file's contents in their order. Do not change them.
-func (l *List) Runs() []cache.Extent { return l.runs }
+func (l *List) Runs() []artifact.Extent { return l.runs }
 
 // Artifact describes the file, without its digest.
-func (l *List) Artifact() *cache.Artifact { return &cache.Artifact{Size: l.size, Extents: l.runs} }
+func (l *List) Artifact() *artifact.Artifact {
+	return &artifact.Artifact{Size: l.size, Extents: l.runs}
+}
 
 // Add appends runs; empty ones are left out.
-func (l *List) Add(runs ...cache.Extent) {
+func (l *List) Add(runs ...artifact.Extent) {
 	for _, e := range runs {
 		if e.Length <= 0 {
 			continue
@@ -71,12 +74,12 @@ func (l *List) Append(other *List) { l.Add(other.runs...) }
 // Bytes appends inline bytes, which the list keeps: do not change them.
 func (l *List) Bytes(p []byte) {
 	if len(p) > 0 {
-		l.Add(cache.Extent{Length: int64(len(p)), Inline: p})
+		l.Add(artifact.Extent{Length: int64(len(p)), Inline: p})
 	}
 }
 
 // Zeros appends n zero bytes.
-func (l *List) Zeros(n int64) { l.Add(cache.Extent{Length: n}) }
+func (l *List) Zeros(n int64) { l.Add(artifact.Extent{Length: n}) }
 
 // Align appends zeros up to a multiple of n bytes.
 func (l *List) Align(n int64) { l.Zeros((n - l.size%n) % n) }
@@ -102,7 +105,7 @@ func (l *List) Slice(off, n int64) *List {
 			continue
 		}
 		take := min(e.Length-off, n)
-		part := cache.Extent{Length: take, Blob: e.Blob}
+		part := artifact.Extent{Length: take, Blob: e.Blob}
 		if !e.Blob.IsZero() {
 			part.Offset = e.Offset + off
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 )
 
 // render is what a list says, with blobs of which each byte tells its offset.
@@ -38,7 +39,7 @@ func TestSlicesOfAnyList(t *testing.T) {
 			case 1:
 				l.Zeros(n)
 			default:
-				l.Add(cache.Extent{Blob: blob, Offset: int64(random.IntN(100)), Length: n})
+				l.Add(artifact.Extent{Blob: blob, Offset: int64(random.IntN(100)), Length: n})
 			}
 		}
 		whole := render(l)
@@ -60,7 +61,7 @@ func TestSlicesOfAnyList(t *testing.T) {
 func TestRunsThatContinueEachOtherAreJoined(t *testing.T) {
 	blob := cache.SumBytes([]byte("blob"))
 	l := &List{}
-	l.Add(cache.Extent{Blob: blob, Length: 5}, cache.Extent{Blob: blob, Offset: 5, Length: 3}, cache.Extent{Blob: blob, Offset: 9, Length: 1})
+	l.Add(artifact.Extent{Blob: blob, Length: 5}, artifact.Extent{Blob: blob, Offset: 5, Length: 3}, artifact.Extent{Blob: blob, Offset: 9, Length: 1})
 	l.Zeros(3)
 	l.Align(8)
 	if got := len(l.Runs()); got != 3 || l.Size() != 16 {

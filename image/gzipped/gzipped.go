@@ -7,7 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 )
 
@@ -65,7 +65,7 @@ type writer struct {
 
 // store writes what is pending, as stored blocks.
 func (w *writer) store() {
-	var block []cache.Extent
+	var block []artifact.Extent
 	var size int64
 	emit := func() {
 		if size > 0 {
@@ -96,7 +96,7 @@ func (w *writer) store() {
 }
 
 // sum adds a run to the checksum.
-func (w *writer) sum(e cache.Extent) error {
+func (w *writer) sum(e artifact.Extent) error {
 	switch {
 	case e.Inline != nil:
 		w.crc = crc32.Update(w.crc, crc32.IEEETable, e.Inline)

@@ -6,7 +6,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/fstree"
 	"github.com/kiln-farm/kiln/image/part"
@@ -127,7 +127,7 @@ func (w *writer) number() error {
 		if p.content = w.contents[n]; p.content == nil && n.Body.Size > 0 {
 			p.content = &extents.List{}
 			b := n.Body
-			p.content.Add(cache.Extent{Length: b.Size, Blob: b.Blob, Offset: b.Offset, Inline: b.Inline})
+			p.content.Add(artifact.Extent{Length: b.Size, Blob: b.Blob, Offset: b.Offset, Inline: b.Inline})
 		}
 		switch {
 		case w.o.EFI != nil && path == clean(w.o.EFI.Name):

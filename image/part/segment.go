@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/image/tree"
 )
@@ -18,7 +19,7 @@ const tarBlock = 512
 
 // Segment writes the part as a run of tar entries: headers and small bodies into a new blob, large bodies as extents
 // of the blobs where they are. There is no end-of-archive mark.
-func Segment(ctx context.Context, blobs cache.Blobs, params step.SegmentParams, trees []cache.Digest) (*cache.Artifact, error) {
+func Segment(ctx context.Context, blobs cache.Blobs, params step.SegmentParams, trees []cache.Digest) (*artifact.Artifact, error) {
 	heads, err := blobs.Create(ctx)
 	if err != nil {
 		return nil, err
@@ -50,7 +51,7 @@ type segment struct {
 	open    *files
 	records map[string]string
 	buf     []byte
-	out     cache.Artifact
+	out     artifact.Artifact
 }
 
 func (s *segment) entry(e *tree.Entry) error {
@@ -103,5 +104,5 @@ func (s *segment) extent(blob cache.Digest, offset, length int64) {
 			return
 		}
 	}
-	s.out.Extents = append(s.out.Extents, cache.Extent{Blob: blob, Offset: offset, Length: length})
+	s.out.Extents = append(s.out.Extents, artifact.Extent{Blob: blob, Offset: offset, Length: length})
 }

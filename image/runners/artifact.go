@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/compress"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
@@ -18,8 +19,8 @@ const (
 	tarEnd   = 2 * tarBlock // POSIX.1-2017 pax: two blocks of zeros end an archive
 )
 
-// artifact puts an output file together out of what other steps made, by extents.
-func artifact(ctx context.Context, req *step.Request) (*step.Response, error) {
+// assemble puts an output file together out of what other steps made, by extents.
+func assemble(ctx context.Context, req *step.Request) (*step.Response, error) {
 	var params step.ArtifactParams
 	if err := decode(req, &params); err != nil {
 		return nil, err
@@ -30,7 +31,7 @@ func artifact(ctx context.Context, req *step.Request) (*step.Response, error) {
 		for _, d := range numbered(req, "segment") {
 			b.artifact(d)
 		}
-		b.add(cache.Extent{Length: tarEnd})
+		b.add(artifact.Extent{Length: tarEnd})
 	case "initrd":
 		b.initrd(params.Compress)
 	case "text":
@@ -46,7 +47,7 @@ func artifact(ctx context.Context, req *step.Request) (*step.Response, error) {
 			b.padTar()
 		}
 		b.member("ucode.cpio", req.Input("microcode"))
-		b.add(cache.Extent{Length: tarEnd})
+		b.add(artifact.Extent{Length: tarEnd})
 	case "lines":
 		for _, d := range numbered(req, "line") {
 			b.blob(d)
@@ -80,7 +81,7 @@ func artifact(ctx context.Context, req *step.Request) (*step.Response, error) {
 }
 
 // missing names the blob that is not in the cache, when that is what the error is about.
-func missing(err error, a *cache.Artifact, req *step.Request) error {
+func missing(err error, a *artifact.Artifact, req *step.Request) error {
 	var absent *cache.AbsentError
 	if errors.As(err, &absent) {
 		return &step.MissingBlob{Digest: absent.Digest}
@@ -100,11 +101,11 @@ func missing(err error, a *cache.Artifact, req *step.Request) error {
 type assembly struct {
 	ctx context.Context
 	req *step.Request
-	out cache.Artifact
+	out artifact.Artifact
 	err error
 }
 
-func (b *assembly) add(extents ...cache.Extent) {
+func (b *assembly) add(extents ...artifact.Extent) {
 	for _, e := range extents {
 		if e.Length == 0 {
 			continue
@@ -114,10 +115,10 @@ func (b *assembly) add(extents ...cache.Extent) {
 	}
 }
 
-func (b *assembly) inline(p []byte) { b.add(cache.Extent{Length: int64(len(p)), Inline: p}) }
+func (b *assembly) inline(p []byte) { b.add(artifact.Extent{Length: int64(len(p)), Inline: p}) }
 
 // artifact adds the extents of the artifact described by the blob d.
-func (b *assembly) artifact(d cache.Digest) *cache.Artifact {
+func (b *assembly) artifact(d cache.Digest) *artifact.Artifact {
 	if b.err != nil {
 		return nil
 	}
@@ -141,7 +142,7 @@ func (b *assembly) blob(d cache.Digest) {
 		return
 	}
 	defer f.Close()
-	b.add(cache.Extent{Blob: d, Length: f.Size})
+	b.add(artifact.Extent{Blob: d, Length: f.Size})
 }
 
 // initrd is the microcode as it is (the kernel looks for it uncompressed, before everything else), the parts, and a
@@ -149,7 +150,7 @@ func (b *assembly) blob(d cache.Digest) {
 func (b *assembly) initrd(compression string) {
 	if d := b.req.Input("microcode"); !d.IsZero() {
 		b.artifact(d)
-		b.add(cache.Extent{Length: (4 - b.out.Size%4) % 4})
+		b.add(artifact.Extent{Length: (4 - b.out.Size%4) % 4})
 	}
 	for _, d := range numbered(b.req, "part") {
 		b.blob(d)
@@ -195,4 +196,6 @@ func (b *assembly) header(name string, size int64) {
 	b.inline(head.Bytes())
 }
 
-func (b *assembly) padTar() { b.add(cache.Extent{Length: (tarBlock - b.out.Size%tarBlock) % tarBlock}) }
+func (b *assembly) padTar() {
+	b.add(artifact.Extent{Length: (tarBlock - b.out.Size%tarBlock) % tarBlock})
+}

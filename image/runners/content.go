@@ -4,7 +4,7 @@ import (
 	"context"
 	"io"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/step"
 )
@@ -46,7 +46,7 @@ func bytesOf(ctx context.Context, req *step.Request, l *extents.List) ([]byte, e
 	if l.Size() > maxBootFile {
 		return nil, step.Failf("a boot file has %d bytes, more than %d; is it the right one?", l.Size(), maxBootFile)
 	}
-	r, err := cache.OpenArtifact(ctx, req.Blobs, l.Artifact())
+	r, err := artifact.Open(ctx, req.Blobs, l.Artifact())
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +59,8 @@ func bytesOf(ctx context.Context, req *step.Request, l *extents.List) ([]byte, e
 }
 
 // reader reads a list's bytes; close it.
-func reader(ctx context.Context, req *step.Request, l *extents.List) (*cache.ArtifactReader, error) {
-	return cache.OpenArtifact(ctx, req.Blobs, l.Artifact())
+func reader(ctx context.Context, req *step.Request, l *extents.List) (*artifact.Reader, error) {
+	return artifact.Open(ctx, req.Blobs, l.Artifact())
 }
 
 // outputList stores a list as the output name. It has no digest of its own: it is part of other files.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/image/tree"
@@ -39,17 +40,17 @@ func kernel(ctx context.Context, req *step.Request) (*step.Response, error) {
 }
 
 // ofBody is a body as an artifact.
-func ofBody(b tree.Body) *cache.Artifact {
-	a := &cache.Artifact{Size: b.Size}
+func ofBody(b tree.Body) *artifact.Artifact {
+	a := &artifact.Artifact{Size: b.Size}
 	if b.Size > 0 {
-		a.Extents = []cache.Extent{{Length: b.Size, Blob: b.Blob, Offset: b.Offset, Inline: b.Inline}}
+		a.Extents = []artifact.Extent{{Length: b.Size, Blob: b.Blob, Offset: b.Offset, Inline: b.Inline}}
 	}
 	return a
 }
 
 // sum reads the artifact once and sets its digest.
-func sum(ctx context.Context, blobs cache.Blobs, a *cache.Artifact) error {
-	r, err := cache.OpenArtifact(ctx, blobs, a)
+func sum(ctx context.Context, blobs cache.Blobs, a *artifact.Artifact) error {
+	r, err := artifact.Open(ctx, blobs, a)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/gzipped"
 	"github.com/kiln-farm/kiln/image/part"
@@ -66,11 +67,11 @@ func (b *assembly) ociLayout(platform string) {
 	for _, f := range files {
 		b.tarFile("blobs/sha256/"+f.desc.Digest.Encoded(), f.content)
 	}
-	b.add(cache.Extent{Length: tarEnd})
+	b.add(artifact.Extent{Length: tarEnd})
 }
 
 // zipped is a file as gzip, whose contents stay where they are: there are programs that take no other layers.
-func (b *assembly) zipped(a *cache.Artifact) *cache.Artifact {
+func (b *assembly) zipped(a *artifact.Artifact) *artifact.Artifact {
 	if b.err != nil {
 		return nil
 	}
@@ -136,7 +137,7 @@ func (b *assembly) json(v any, mediaType string) ociBlob {
 func digestOf(d cache.Digest) digest.Digest { return digest.Digest(d.String()) }
 
 // described is the artifact of the input of that name.
-func (b *assembly) described(name string) *cache.Artifact {
+func (b *assembly) described(name string) *artifact.Artifact {
 	if b.err != nil {
 		return nil
 	}

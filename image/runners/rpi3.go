@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
@@ -82,7 +83,7 @@ func (b *assembly) rpi3Tar(cmdline string, root step.Root) {
 	for _, name := range names {
 		b.tarFile(name, files[name])
 	}
-	b.add(cache.Extent{Length: tarEnd})
+	b.add(artifact.Extent{Length: tarEnd})
 }
 
 // treeBlobs adds the device trees of the kernel's image.
@@ -114,8 +115,8 @@ func (b *assembly) treeFiles(input string, pick func(name string) (string, bool)
 }
 
 // magic says that a kernel is compressed with gzip.
-func (b *assembly) magic(kernel *cache.Artifact) bool {
-	r, err := cache.OpenArtifact(b.ctx, b.req.Blobs, kernel)
+func (b *assembly) magic(kernel *artifact.Artifact) bool {
+	r, err := artifact.Open(b.ctx, b.req.Blobs, kernel)
 	if err != nil {
 		b.err = err
 		return false

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
 )
@@ -19,7 +20,7 @@ func All() map[string]step.Runner {
 		step.InitrdPart: runnerFunc(initrdPart),
 		step.Overlap:    runnerFunc(overlap),
 		step.Kernel:     runnerFunc(kernel),
-		step.Artifact:   runnerFunc(artifact),
+		step.Artifact:   runnerFunc(assemble),
 		step.SBOM:       runnerFunc(sbom),
 		step.Pick:       runnerFunc(pick),
 		step.UKI:        runnerFunc(unified),
@@ -78,8 +79,8 @@ func put(ctx context.Context, blobs cache.Blobs, name string, b []byte) (step.Ou
 }
 
 // putArtifact stores an artifact's description as the output name; references are the blobs it is made of.
-func putArtifact(ctx context.Context, blobs cache.Blobs, name string, a *cache.Artifact) (step.Output, []cache.Digest, error) {
-	encoded, err := cache.EncodeArtifact(a)
+func putArtifact(ctx context.Context, blobs cache.Blobs, name string, a *artifact.Artifact) (step.Output, []cache.Digest, error) {
+	encoded, err := artifact.Encode(a)
 	if err != nil {
 		return step.Output{}, nil, err
 	}
@@ -87,7 +88,7 @@ func putArtifact(ctx context.Context, blobs cache.Blobs, name string, a *cache.A
 	return out, references(a), err
 }
 
-func references(a *cache.Artifact) []cache.Digest {
+func references(a *artifact.Artifact) []cache.Digest {
 	seen := map[cache.Digest]bool{}
 	var out []cache.Digest
 	for _, e := range a.Extents {
@@ -103,12 +104,12 @@ func references(a *cache.Artifact) []cache.Digest {
 const maxDescription = 64 << 20
 
 // getArtifact reads an artifact description.
-func getArtifact(ctx context.Context, blobs cache.Blobs, d cache.Digest) (*cache.Artifact, error) {
+func getArtifact(ctx context.Context, blobs cache.Blobs, d cache.Digest) (*artifact.Artifact, error) {
 	b, err := get(ctx, blobs, d, maxDescription)
 	if err != nil {
 		return nil, err
 	}
-	a, err := cache.DecodeArtifact(b)
+	a, err := artifact.Decode(b)
 	if err != nil {
 		return nil, fmt.Errorf("artifact %s: %w", d, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/step"
 )
 
@@ -86,7 +87,7 @@ func (f *farm) bytes(description cache.Digest) []byte {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	r, err := cache.OpenArtifact(context.Background(), f.blobs, a)
+	r, err := artifact.Open(context.Background(), f.blobs, a)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/gpt"
 	"github.com/kiln-farm/kiln/image/gzipped"
@@ -116,5 +116,5 @@ func (b *assembly) wrapped(format string) {
 		b.err = err
 		return
 	}
-	b.out = cache.Artifact{Size: list.Size(), Extents: list.Runs()}
+	b.out = artifact.Artifact{Size: list.Size(), Extents: list.Runs()}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/fstree"
 	"github.com/kiln-farm/kiln/image/step"
@@ -130,7 +131,7 @@ func appendBytes(ctx context.Context, blobs cache.Blobs, out *extents.List, b []
 	if err != nil {
 		return fmt.Errorf("store the tables of a squashfs image: %w", err)
 	}
-	out.Add(cache.Extent{Blob: d, Length: size})
+	out.Add(artifact.Extent{Blob: d, Length: size})
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/fstree"
 )
@@ -102,7 +103,7 @@ func (l *layout) place(t *table, blocks cache.Digest) {
 			fragments = fragments[1:]
 		}
 		f.at = superSize + l.data.Size()
-		l.data.Add(cache.Extent{Blob: blocks, Offset: f.start, Length: f.length()})
+		l.data.Add(artifact.Extent{Blob: blocks, Offset: f.start, Length: f.length()})
 	}
 	for i := range fragments {
 		l.fragment(&fragments[i], blocks)
@@ -124,7 +125,7 @@ func (l *layout) fragment(f *fragment, blocks cache.Digest) {
 	l.fragments = binary.LittleEndian.AppendUint64(l.fragments, uint64(superSize+l.data.Size()))
 	l.fragments = binary.LittleEndian.AppendUint32(l.fragments, f.size)
 	l.fragments = binary.LittleEndian.AppendUint32(l.fragments, 0)
-	l.data.Add(cache.Extent{Blob: blocks, Offset: f.start, Length: stored(f.size)})
+	l.data.Add(artifact.Extent{Blob: blocks, Offset: f.start, Length: stored(f.size)})
 }
 
 // contents is what an inode says of where its file is.

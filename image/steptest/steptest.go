@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/step"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -98,7 +99,7 @@ func (x *Executor) step(ctx context.Context, node *kilnv1.Node, key cache.Digest
 }
 
 // Artifact is the description behind a target.
-func (x *Executor) Artifact(ctx context.Context, run *Run, target *kilnv1.Target) (*cache.Artifact, error) {
+func (x *Executor) Artifact(ctx context.Context, run *Run, target *kilnv1.Target) (*artifact.Artifact, error) {
 	from := target.GetFrom()
 	digest := run.Outputs[from.GetNode()][from.GetName()]
 	f, err := x.Blobs.Open(ctx, digest)
@@ -110,5 +111,5 @@ func (x *Executor) Artifact(ctx context.Context, run *Run, target *kilnv1.Target
 	if _, err := f.ReadAt(b, 0); err != nil {
 		return nil, fmt.Errorf("read the description of %s: %w", target.GetFile(), err)
 	}
-	return cache.DecodeArtifact(b)
+	return artifact.Decode(b)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/step"
 )
@@ -40,8 +41,8 @@ func wrap(t *testing.T, content []byte, h Header) []byte {
 		t.Fatal(err)
 	}
 	list := extents.Blob(d, size)
-	open := func(l *extents.List) *cache.ArtifactReader {
-		r, err := cache.OpenArtifact(t.Context(), blobs, l.Artifact())
+	open := func(l *extents.List) *artifact.Reader {
+		r, err := artifact.Open(t.Context(), blobs, l.Artifact())
 		if err != nil {
 			t.Fatal(err)
 		}

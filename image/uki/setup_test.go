@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 )
 
@@ -57,9 +58,9 @@ func (s *store) blob(r io.Reader) *extents.List {
 func (s *store) bytes(p []byte) *extents.List { return s.blob(bytes.NewReader(p)) }
 
 // open reads what a list says.
-func (s *store) open(l *extents.List) *cache.ArtifactReader {
+func (s *store) open(l *extents.List) *artifact.Reader {
 	s.t.Helper()
-	r, err := cache.OpenArtifact(context.Background(), s.blobs, l.Artifact())
+	r, err := artifact.Open(context.Background(), s.blobs, l.Artifact())
 	if err != nil {
 		s.t.Fatal(err)
 	}

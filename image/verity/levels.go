@@ -1,7 +1,7 @@
 package verity
 
 import (
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 )
 
@@ -69,7 +69,7 @@ func (w *Writer) tree() (root [hashSize]byte, hashes *extents.List, err error) {
 	if err != nil {
 		return root, nil, err
 	}
-	hashes.Add(cache.Extent{Blob: d, Length: size})
+	hashes.Add(artifact.Extent{Blob: d, Length: size})
 	return w.levels[top].last, hashes, nil
 }
 

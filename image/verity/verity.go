@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 )
 
@@ -46,8 +47,8 @@ type Tree struct {
 func (t *Tree) RootHash() string { return hex.EncodeToString(t.Root[:]) }
 
 // Build makes the tree of an artifact.
-func Build(ctx context.Context, blobs cache.Blobs, a *cache.Artifact, options Options) (*Tree, error) {
-	r, err := cache.OpenArtifact(ctx, blobs, a)
+func Build(ctx context.Context, blobs cache.Blobs, a *artifact.Artifact, options Options) (*Tree, error) {
+	r, err := artifact.Open(ctx, blobs, a)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 )
 
@@ -68,7 +69,7 @@ func build(t testing.TB, b []byte, options Options) (*Tree, []byte) {
 
 func read(t testing.TB, blobs cache.Blobs, l *extents.List) []byte {
 	t.Helper()
-	r, err := cache.OpenArtifact(context.Background(), blobs, l.Artifact())
+	r, err := artifact.Open(context.Background(), blobs, l.Artifact())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +187,7 @@ func TestArtifactsAndWritersMakeTheSameTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := extents.Bytes(b[:5*BlockSize])
-	list.Add(cache.Extent{Blob: d, Length: size})
+	list.Add(artifact.Extent{Blob: d, Length: size})
 	got, err := Build(t.Context(), blobs, list.Artifact(), Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 )
 
@@ -50,9 +51,9 @@ func (s *Store) Blob(p []byte) *extents.List {
 }
 
 // Open reads a list as a client would.
-func (s *Store) Open(l *extents.List) *cache.ArtifactReader {
+func (s *Store) Open(l *extents.List) *artifact.Reader {
 	s.t.Helper()
-	r, err := cache.OpenArtifact(context.Background(), s.Dir, l.Artifact())
+	r, err := artifact.Open(context.Background(), s.Dir, l.Artifact())
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/fstree"
 	"github.com/kiln-farm/kiln/image/tree"
 )
@@ -107,7 +107,7 @@ func (s *Store) sum(b tree.Body) string {
 	if b.Inline != nil || b.Size == 0 {
 		h.Write(b.Inline)
 	} else {
-		s.Copy(h, &cache.Artifact{Size: b.Size, Extents: []cache.Extent{{Blob: b.Blob, Offset: b.Offset, Length: b.Size}}})
+		s.Copy(h, &artifact.Artifact{Size: b.Size, Extents: []artifact.Extent{{Blob: b.Blob, Offset: b.Offset, Length: b.Size}}})
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/fstree"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/image/tree"
@@ -163,9 +164,9 @@ func (s *Store) Build(options fstree.Options, parts ...fstree.Part) *fstree.Node
 }
 
 // Copy writes an artifact's bytes to w.
-func (s *Store) Copy(w io.Writer, a *cache.Artifact) {
+func (s *Store) Copy(w io.Writer, a *artifact.Artifact) {
 	s.t.Helper()
-	r, err := cache.OpenArtifact(context.Background(), s.Blobs, a)
+	r, err := artifact.Open(context.Background(), s.Blobs, a)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -182,6 +183,6 @@ func (s *Store) Text(b tree.Body) string {
 		return string(b.Inline)
 	}
 	var out bytes.Buffer
-	s.Copy(&out, &cache.Artifact{Size: b.Size, Extents: []cache.Extent{{Blob: b.Blob, Offset: b.Offset, Length: b.Size}}})
+	s.Copy(&out, &artifact.Artifact{Size: b.Size, Extents: []artifact.Extent{{Blob: b.Blob, Offset: b.Offset, Length: b.Size}}})
 	return out.String()
 }

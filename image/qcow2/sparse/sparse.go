@@ -6,7 +6,7 @@
 package sparse
 
 import (
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 )
 
@@ -37,7 +37,7 @@ func Ranges(l *extents.List, unit int64) []Range {
 
 // Cursor takes a list apart from its start on.
 type Cursor struct {
-	runs []cache.Extent
+	runs []artifact.Extent
 	in   int64 // bytes of the first run that are gone
 }
 
@@ -64,7 +64,7 @@ func (c *Cursor) Take(n int64) *extents.List {
 func (c *Cursor) TakeTo(out *extents.List, n int64) (taken int64) {
 	for taken < n && len(c.runs) > 0 {
 		e := c.runs[0]
-		part := cache.Extent{Length: min(e.Length-c.in, n-taken), Blob: e.Blob}
+		part := artifact.Extent{Length: min(e.Length-c.in, n-taken), Blob: e.Blob}
 		switch {
 		case e.Inline != nil:
 			part.Inline = e.Inline[c.in : c.in+part.Length]

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
 )
 
@@ -16,7 +17,7 @@ func anyList(random *rand.Rand) *extents.List {
 		case 0:
 			l.Bytes(make([]byte, n))
 		case 1:
-			l.Add(cache.Extent{Blob: cache.SumBytes([]byte{byte(n % 3)}), Offset: n, Length: n})
+			l.Add(artifact.Extent{Blob: cache.SumBytes([]byte{byte(n % 3)}), Offset: n, Length: n})
 		default:
 			l.Zeros(n)
 		}

@@ -1,4 +1,4 @@
-package cache
+package artifact
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"os"
 	"sort"
 	"sync"
+
+	"github.com/kiln-farm/kiln/cache"
 )
 
 const (
@@ -18,27 +20,27 @@ const (
 	copyBuffer = 64 << 10
 )
 
-// ArtifactReader reads an artifact as if it were one file. Blobs are opened when they are first needed, and few
+// Reader reads an artifact as if it were one file. Blobs are opened when they are first needed, and few
 // are kept open. It may be used by many goroutines. Close it.
-type ArtifactReader struct {
+type Reader struct {
 	ctx      context.Context
-	blobs    Blobs
+	blobs    cache.Blobs
 	artifact *Artifact
 	starts   []int64 // of each extent, in the artifact
 
 	mu     sync.Mutex
-	idle   []*File // least recently used first
+	idle   []*cache.File // least recently used first
 	closed bool
 }
 
 var errReaderClosed = errors.New("the artifact is closed")
 
-// OpenArtifact checks a's extents and returns a reader of them. ctx is for all reads.
-func OpenArtifact(ctx context.Context, blobs Blobs, a *Artifact) (*ArtifactReader, error) {
+// Open checks a's extents and returns a reader of them. ctx is for all reads.
+func Open(ctx context.Context, blobs cache.Blobs, a *Artifact) (*Reader, error) {
 	if err := a.check(); err != nil {
 		return nil, err
 	}
-	r := &ArtifactReader{ctx: ctx, blobs: blobs, artifact: a, starts: make([]int64, len(a.Extents))}
+	r := &Reader{ctx: ctx, blobs: blobs, artifact: a, starts: make([]int64, len(a.Extents))}
 	var at int64
 	for i, e := range a.Extents {
 		r.starts[i] = at
@@ -48,12 +50,12 @@ func OpenArtifact(ctx context.Context, blobs Blobs, a *Artifact) (*ArtifactReade
 }
 
 // OpenWhole opens a blob as an artifact that is this blob.
-func OpenWhole(ctx context.Context, blobs Blobs, d Digest) (*ArtifactReader, error) {
+func OpenWhole(ctx context.Context, blobs cache.Blobs, d cache.Digest) (*Reader, error) {
 	f, err := blobs.Open(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	r, err := OpenArtifact(ctx, blobs, &Artifact{Digest: d, Size: f.Size, Extents: []Extent{{Blob: d, Length: f.Size}}})
+	r, err := Open(ctx, blobs, &Artifact{Digest: d, Size: f.Size, Extents: []Extent{{Blob: d, Length: f.Size}}})
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -62,10 +64,10 @@ func OpenWhole(ctx context.Context, blobs Blobs, d Digest) (*ArtifactReader, err
 }
 
 // Size is the artifact's, in bytes.
-func (r *ArtifactReader) Size() int64 { return r.artifact.Size }
+func (r *Reader) Size() int64 { return r.artifact.Size }
 
 // ReadAt implements io.ReaderAt.
-func (r *ArtifactReader) ReadAt(p []byte, off int64) (int, error) {
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("read an artifact: negative offset %d", off)
 	}
@@ -86,13 +88,13 @@ func (r *ArtifactReader) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // WriteTo implements io.WriterTo.
-func (r *ArtifactReader) WriteTo(w io.Writer) (int64, error) {
+func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 	return r.WriteRange(w, 0, r.artifact.Size)
 }
 
 // WriteRange writes n bytes from off to w, or what there is of them. Where w can read from a file by itself, as
 // *os.File and *net.TCPConn can, the kernel moves the bytes.
-func (r *ArtifactReader) WriteRange(w io.Writer, off, n int64) (written int64, err error) {
+func (r *Reader) WriteRange(w io.Writer, off, n int64) (written int64, err error) {
 	if off < 0 || n < 0 {
 		return 0, fmt.Errorf("read an artifact: negative offset %d or length %d", off, n)
 	}
@@ -128,7 +130,7 @@ func (r *ArtifactReader) WriteRange(w io.Writer, off, n int64) (written int64, e
 }
 
 // Close closes what is open.
-func (r *ArtifactReader) Close() error {
+func (r *Reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
@@ -141,12 +143,12 @@ func (r *ArtifactReader) Close() error {
 }
 
 // find returns the first extent that ends after off.
-func (r *ArtifactReader) find(off int64) int {
+func (r *Reader) find(off int64) int {
 	return sort.Search(len(r.starts), func(i int) bool { return off-r.starts[i] < r.artifact.Extents[i].Length })
 }
 
 // readExtent fills p with the extent's bytes from skip.
-func (r *ArtifactReader) readExtent(p []byte, e Extent, skip int64) error {
+func (r *Reader) readExtent(p []byte, e Extent, skip int64) error {
 	switch {
 	case e.Inline != nil:
 		copy(p, e.Inline[skip:])
@@ -155,14 +157,14 @@ func (r *ArtifactReader) readExtent(p []byte, e Extent, skip int64) error {
 		clear(p)
 		return nil
 	}
-	return r.with(e, func(f *File) error {
+	return r.with(e, func(f *cache.File) error {
 		_, err := f.ReadAt(p, e.Offset+skip)
 		return err
 	})
 }
 
 // copyExtent writes length bytes of the extent through buf.
-func (r *ArtifactReader) copyExtent(w io.Writer, e Extent, skip, length int64, buf []byte) (written int64, err error) {
+func (r *Reader) copyExtent(w io.Writer, e Extent, skip, length int64, buf []byte) (written int64, err error) {
 	for written < length {
 		p := buf[:min(int64(len(buf)), length-written)]
 		if err := r.readExtent(p, e, skip+written); err != nil {
@@ -178,8 +180,8 @@ func (r *ArtifactReader) copyExtent(w io.Writer, e Extent, skip, length int64, b
 }
 
 // sendExtent has the kernel copy length bytes of the extent's file to w.
-func (r *ArtifactReader) sendExtent(w io.ReaderFrom, e Extent, skip, length int64) (written int64, err error) {
-	err = r.with(e, func(f *File) error {
+func (r *Reader) sendExtent(w io.ReaderFrom, e Extent, skip, length int64) (written int64, err error) {
+	err = r.with(e, func(f *cache.File) error {
 		if _, err := f.Seek(e.Offset+skip, io.SeekStart); err != nil {
 			return err
 		}
@@ -195,7 +197,7 @@ func (r *ArtifactReader) sendExtent(w io.ReaderFrom, e Extent, skip, length int6
 }
 
 // with calls use with the extent's blob, which is nobody else's meanwhile.
-func (r *ArtifactReader) with(e Extent, use func(*File) error) error {
+func (r *Reader) with(e Extent, use func(*cache.File) error) error {
 	f, err := r.take(e.Blob)
 	if err != nil {
 		return err
@@ -210,7 +212,7 @@ func (r *ArtifactReader) with(e Extent, use func(*File) error) error {
 	return nil
 }
 
-func (r *ArtifactReader) take(d Digest) (*File, error) {
+func (r *Reader) take(d cache.Digest) (*cache.File, error) {
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
@@ -225,13 +227,13 @@ func (r *ArtifactReader) take(d Digest) (*File, error) {
 	}
 	r.mu.Unlock()
 	f, err := r.blobs.Open(r.ctx, d)
-	if errors.Is(err, ErrNotFound) {
-		err = &AbsentError{d, err}
+	if errors.Is(err, cache.ErrNotFound) {
+		err = &cache.AbsentError{Digest: d, Err: err}
 	}
 	return f, err
 }
 
-func (r *ArtifactReader) give(f *File) {
+func (r *Reader) give(f *cache.File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.idle = append(r.idle, f)

@@ -1,4 +1,4 @@
-package cache
+package artifact
 
 import (
 	"bytes"
@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/kiln-farm/kiln/cache"
 )
 
 // The encoding of an artifact's description, which is a blob itself, so that equal artifacts have equal
-// descriptions: every Artifact has exactly one encoding, and DecodeArtifact accepts no other. Numbers are
+// descriptions: every Artifact has exactly one encoding, and Decode accepts no other. Numbers are
 // unsigned varints in their shortest form.
 //
 //	magic
@@ -22,7 +24,7 @@ import (
 //
 // Extents are never empty, and neighbours that continue each other (zeros, one blob) are one.
 const (
-	artifactMagic = "kilnart\x01"
+	magic = "kilnart\x01"
 
 	kindZeros  = 0
 	kindInline = 1
@@ -31,8 +33,8 @@ const (
 	// maxExtents bounds what a description can make its reader allocate, to some 100 MB at worst. Small files are
 	// gathered into one blob by whoever makes descriptions, so that real ones have few extents.
 	maxExtents = 1 << 20
-	// MaxArtifactEncoding is the size, in bytes, beyond which a description is refused.
-	MaxArtifactEncoding = 64 << 20
+	// MaxEncoding is the size, in bytes, beyond which a description is refused.
+	MaxEncoding = 64 << 20
 )
 
 // check says what is wrong with a's extents.
@@ -74,8 +76,8 @@ func normal(extents []Extent) []Extent {
 	return out
 }
 
-// EncodeArtifact writes a description. It fails on one that DecodeArtifact would refuse.
-func EncodeArtifact(a *Artifact) ([]byte, error) {
+// Encode writes a description. It fails on one that Decode would refuse.
+func Encode(a *Artifact) ([]byte, error) {
 	if err := a.check(); err != nil {
 		return nil, err
 	}
@@ -83,7 +85,7 @@ func EncodeArtifact(a *Artifact) ([]byte, error) {
 	if len(extents) > maxExtents {
 		return nil, fmt.Errorf("artifact has %d extents; at most %d are possible", len(extents), maxExtents)
 	}
-	b := []byte(artifactMagic)
+	b := []byte(magic)
 	if a.Digest.IsZero() {
 		b = append(b, 0)
 	} else {
@@ -92,7 +94,7 @@ func EncodeArtifact(a *Artifact) ([]byte, error) {
 	}
 	b = binary.AppendUvarint(b, uint64(a.Size))
 
-	index := map[Digest]uint64{}
+	index := map[cache.Digest]uint64{}
 	var table []byte
 	for _, e := range extents {
 		if _, ok := index[e.Blob]; !ok && !e.Blob.IsZero() {
@@ -115,29 +117,29 @@ func EncodeArtifact(a *Artifact) ([]byte, error) {
 			b = binary.AppendUvarint(append(b, kindZeros), uint64(e.Length))
 		}
 	}
-	if len(b) > MaxArtifactEncoding {
-		return nil, fmt.Errorf("artifact description of %d bytes; at most %d are possible", len(b), MaxArtifactEncoding)
+	if len(b) > MaxEncoding {
+		return nil, fmt.Errorf("artifact description of %d bytes; at most %d are possible", len(b), MaxEncoding)
 	}
 	return b, nil
 }
 
-var errArtifactEncoding = errors.New("not an artifact description")
+var errEncoding = errors.New("not an artifact description")
 
-// DecodeArtifact reads what EncodeArtifact wrote, and nothing else.
-func DecodeArtifact(b []byte) (*Artifact, error) {
-	if len(b) > MaxArtifactEncoding {
-		return nil, fmt.Errorf("%w: %d bytes are too many", errArtifactEncoding, len(b))
+// Decode reads what Encode wrote, and nothing else.
+func Decode(b []byte) (*Artifact, error) {
+	if len(b) > MaxEncoding {
+		return nil, fmt.Errorf("%w: %d bytes are too many", errEncoding, len(b))
 	}
-	d := &artifactDecoder{rest: b}
-	if string(d.bytes(uint64(len(artifactMagic)))) != artifactMagic {
-		return nil, fmt.Errorf("%w: it starts with other bytes", errArtifactEncoding)
+	d := &decoder{rest: b}
+	if string(d.bytes(uint64(len(magic)))) != magic {
+		return nil, fmt.Errorf("%w: it starts with other bytes", errEncoding)
 	}
 	a := &Artifact{}
 	if flags := d.bytes(1); len(flags) == 1 && flags[0] == 1 {
 		a.Digest = d.digest()
 	}
 	a.Size = d.number()
-	blobs := make([]Digest, d.count(32))
+	blobs := make([]cache.Digest, d.count(32))
 	for i := range blobs {
 		blobs[i] = d.digest()
 	}
@@ -146,25 +148,25 @@ func DecodeArtifact(b []byte) (*Artifact, error) {
 		a.Extents[i] = d.extent(blobs)
 	}
 	if d.bad || len(d.rest) > 0 {
-		return nil, fmt.Errorf("%w: cut short or damaged", errArtifactEncoding)
+		return nil, fmt.Errorf("%w: cut short or damaged", errEncoding)
 	}
-	again, err := EncodeArtifact(a)
+	again, err := Encode(a)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errArtifactEncoding, err)
+		return nil, fmt.Errorf("%w: %w", errEncoding, err)
 	}
 	if !bytes.Equal(again, b) {
-		return nil, fmt.Errorf("%w: not in its one possible form", errArtifactEncoding)
+		return nil, fmt.Errorf("%w: not in its one possible form", errEncoding)
 	}
 	return a, nil
 }
 
-// artifactDecoder reads from rest; after the first fault bad is set and everything it gives is zero.
-type artifactDecoder struct {
+// decoder reads from rest; after the first fault bad is set and everything it gives is zero.
+type decoder struct {
 	rest []byte
 	bad  bool
 }
 
-func (d *artifactDecoder) bytes(n uint64) []byte {
+func (d *decoder) bytes(n uint64) []byte {
 	if d.bad || n > uint64(len(d.rest)) {
 		d.bad = true
 		return nil
@@ -174,7 +176,7 @@ func (d *artifactDecoder) bytes(n uint64) []byte {
 	return out
 }
 
-func (d *artifactDecoder) number() int64 {
+func (d *decoder) number() int64 {
 	v, n := binary.Uvarint(d.rest)
 	if d.bad || n <= 0 || v > math.MaxInt64 {
 		d.bad = true
@@ -185,7 +187,7 @@ func (d *artifactDecoder) number() int64 {
 }
 
 // count reads how many things of at least size bytes follow; never more than there is room for.
-func (d *artifactDecoder) count(size int) int {
+func (d *decoder) count(size int) int {
 	n := d.number()
 	if n > int64(len(d.rest)/size) || n > maxExtents {
 		d.bad = true
@@ -194,15 +196,15 @@ func (d *artifactDecoder) count(size int) int {
 	return int(n)
 }
 
-func (d *artifactDecoder) digest() Digest {
+func (d *decoder) digest() cache.Digest {
 	b := d.bytes(32)
 	if b == nil {
-		return Digest{}
+		return cache.Digest{}
 	}
-	return FromSum([32]byte(b))
+	return cache.FromSum([32]byte(b))
 }
 
-func (d *artifactDecoder) extent(blobs []Digest) Extent {
+func (d *decoder) extent(blobs []cache.Digest) Extent {
 	kind := d.bytes(1)
 	if kind == nil {
 		return Extent{}

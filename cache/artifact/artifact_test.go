@@ -1,4 +1,4 @@
-package cache
+package artifact
 
 import (
 	"bytes"
@@ -13,15 +13,18 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/cachetest"
 )
 
 func TestArtifactEncodingIsGolden(t *testing.T) {
-	blob := SumBytes([]byte("blob"))
-	a := &Artifact{Digest: SumBytes([]byte("whole")), Size: 1003 + 512, Extents: []Extent{
+	blob := cache.SumBytes([]byte("blob"))
+	a := &Artifact{Digest: cache.SumBytes([]byte("whole")), Size: 1003 + 512, Extents: []Extent{
 		{Length: 3, Inline: []byte("abc")}, {Length: 600, Blob: blob, Offset: 10}, {Length: 0}, {Length: 400, Blob: blob, Offset: 610},
 		{Length: 500}, {Length: 12},
 	}}
-	got, err := EncodeArtifact(a)
+	got, err := Encode(a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +33,7 @@ func TestArtifactEncodingIsGolden(t *testing.T) {
 	if hex.EncodeToString(got) != want {
 		t.Errorf("got  %x\nwant %s", got, want)
 	}
-	back, err := DecodeArtifact(got)
+	back, err := Decode(got)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +44,7 @@ func TestArtifactEncodingIsGolden(t *testing.T) {
 }
 
 func TestArtifactWithWrongExtentsIsRefused(t *testing.T) {
-	blob := SumBytes([]byte("blob"))
+	blob := cache.SumBytes([]byte("blob"))
 	for _, tt := range []struct {
 		name, want string
 		a          Artifact
@@ -56,10 +59,10 @@ func TestArtifactWithWrongExtentsIsRefused(t *testing.T) {
 		{"an offset in zeros", "two kinds", Artifact{Size: 1, Extents: []Extent{{Length: 1, Offset: 1}}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := OpenArtifact(context.Background(), openDir(t), &tt.a); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := Open(context.Background(), cachetest.Dir(t), &tt.a); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("open: got %v, want %q", err, tt.want)
 			}
-			if _, err := EncodeArtifact(&tt.a); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := Encode(&tt.a); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("encode: got %v, want %q", err, tt.want)
 			}
 		})
@@ -67,10 +70,10 @@ func TestArtifactWithWrongExtentsIsRefused(t *testing.T) {
 }
 
 func TestArtifactBeyondItsBlob(t *testing.T) {
-	d := openDir(t)
-	digest := putBlob(t, d, []byte("short"))
+	d := cachetest.Dir(t)
+	digest := cachetest.Put(t, d, []byte("short"))
 	a := &Artifact{Size: 10, Extents: []Extent{{Length: 10, Blob: digest}}}
-	r, err := OpenArtifact(context.Background(), d, a)
+	r, err := Open(context.Background(), d, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,26 +81,26 @@ func TestArtifactBeyondItsBlob(t *testing.T) {
 	if _, err := r.WriteTo(io.Discard); err == nil || !strings.Contains(err.Error(), "which has 5") {
 		t.Errorf("got %v", err)
 	}
-	gone := &Artifact{Size: 1, Extents: []Extent{{Length: 1, Blob: SumBytes([]byte("gone"))}}}
-	if r, err = OpenArtifact(context.Background(), d, gone); err != nil {
+	gone := &Artifact{Size: 1, Extents: []Extent{{Length: 1, Blob: cache.SumBytes([]byte("gone"))}}}
+	if r, err = Open(context.Background(), d, gone); err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if _, err := r.ReadAt(make([]byte, 1), 0); !errors.Is(err, ErrNotFound) {
+	if _, err := r.ReadAt(make([]byte, 1), 0); !errors.Is(err, cache.ErrNotFound) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}
 }
 
 // TestArtifactOverTCP sends a whole artifact as the kernel would, by sendfile.
 func TestArtifactOverTCP(t *testing.T) {
-	d := openDir(t)
+	d := cachetest.Dir(t)
 	content := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
-	digest := putBlob(t, d, content)
+	digest := cachetest.Put(t, d, content)
 	a := &Artifact{Size: 4 + 200_000 + 40_000, Extents: []Extent{
 		{Length: 4, Inline: []byte("head")}, {Length: 200_000, Blob: digest, Offset: 7}, {Length: 40_000},
 	}}
 	want := append(append([]byte("head"), content[7:200_007]...), make([]byte, 40_000)...)
-	r, err := OpenArtifact(context.Background(), d, a)
+	r, err := Open(context.Background(), d, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,13 +131,13 @@ func TestArtifactOverTCP(t *testing.T) {
 }
 
 func TestArtifactKeepsFewFilesOpen(t *testing.T) {
-	d := openDir(t)
+	d := cachetest.Dir(t)
 	a := &Artifact{}
 	for i := range 3 * idleFiles {
-		a.Extents = append(a.Extents, Extent{Length: 1, Blob: putBlob(t, d, []byte{byte(i)})})
+		a.Extents = append(a.Extents, Extent{Length: 1, Blob: cachetest.Put(t, d, []byte{byte(i)})})
 		a.Size++
 	}
-	r, err := OpenArtifact(context.Background(), d, a)
+	r, err := Open(context.Background(), d, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,24 +158,24 @@ func TestArtifactKeepsFewFilesOpen(t *testing.T) {
 	}
 }
 
-func FuzzDecodeArtifact(f *testing.F) {
-	blob := SumBytes([]byte("blob"))
+func FuzzDecode(f *testing.F) {
+	blob := cache.SumBytes([]byte("blob"))
 	for _, a := range []*Artifact{
 		{}, {Digest: blob, Size: 3, Extents: []Extent{{Length: 3, Inline: []byte("abc")}}},
 		{Size: 700, Extents: []Extent{{Length: 300, Blob: blob, Offset: 9}, {Length: 400}}},
 	} {
-		encoded, err := EncodeArtifact(a)
+		encoded, err := Encode(a)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(encoded)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		a, err := DecodeArtifact(data)
+		a, err := Decode(data)
 		if err != nil {
 			return
 		}
-		again, err := EncodeArtifact(a)
+		again, err := Encode(a)
 		if err != nil || !bytes.Equal(again, data) {
 			t.Fatalf("encodes differently: %v\n%x\n%x", err, data, again)
 		}
@@ -181,20 +184,20 @@ func FuzzDecodeArtifact(f *testing.F) {
 
 // openings counts how often blobs are opened.
 type openings struct {
-	Blobs
+	cache.Blobs
 	n int
 }
 
-func (o *openings) Open(ctx context.Context, d Digest) (*File, error) {
+func (o *openings) Open(ctx context.Context, d cache.Digest) (*cache.File, error) {
 	o.n++
 	return o.Blobs.Open(ctx, d)
 }
 
 func TestABlobIsAnArtifactThatIsOpenedOnce(t *testing.T) {
 	for _, text := range []string{"some bytes", ""} {
-		dir := openDir(t)
-		d := SumBytes([]byte(text))
-		if err := dir.Put(t.Context(), BlobKey(d), strings.NewReader(text), int64(len(text)), IfAbsent); err != nil {
+		dir := cachetest.Dir(t)
+		d := cache.SumBytes([]byte(text))
+		if err := dir.Put(t.Context(), cache.BlobKey(d), strings.NewReader(text), int64(len(text)), cache.IfAbsent); err != nil {
 			t.Fatal(err)
 		}
 		blobs := &openings{Blobs: dir}
@@ -210,15 +213,15 @@ func TestABlobIsAnArtifactThatIsOpenedOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := OpenWhole(t.Context(), openDir(t), SumBytes([]byte("nothing"))); !errors.Is(err, ErrNotFound) {
+	if _, err := OpenWhole(t.Context(), cachetest.Dir(t), cache.SumBytes([]byte("nothing"))); !errors.Is(err, cache.ErrNotFound) {
 		t.Errorf("a blob that is not there: got %v", err)
 	}
 }
 
 func TestArtifactReadsAsOneFile(t *testing.T) {
-	d := openDir(t)
+	d := cachetest.Dir(t)
 	big := bytes.Repeat([]byte("0123456789abcdef"), 8192)
-	digest := putBlob(t, d, big)
+	digest := cachetest.Put(t, d, big)
 	a := &Artifact{Extents: []Extent{
 		{Length: 3, Inline: []byte("abc")},
 		{Length: 100_000, Blob: digest, Offset: 5},
@@ -228,14 +231,14 @@ func TestArtifactReadsAsOneFile(t *testing.T) {
 	want := append([]byte("abc"), big[5:100_005]...)
 	want = append(append(want, make([]byte, 70_000)...), big[16:23]...)
 	a.Size = int64(len(want))
-	encoded, err := EncodeArtifact(a)
+	encoded, err := Encode(a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, err = DecodeArtifact(encoded); err != nil {
+	if a, err = Decode(encoded); err != nil {
 		t.Fatal(err)
 	}
-	r, err := OpenArtifact(context.Background(), d, a)
+	r, err := Open(context.Background(), d, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,11 +266,11 @@ func TestArtifactReadsAsOneFile(t *testing.T) {
 }
 
 func BenchmarkCopyArtifactOut(b *testing.B) {
-	d, data := openDir(b), noise(25<<20)
-	a := &Artifact{Size: int64(len(data)), Extents: []Extent{{Length: int64(len(data)), Blob: putBlob(b, d, data)}}}
+	d, data := cachetest.Dir(b), cachetest.Noise(25<<20)
+	a := &Artifact{Size: int64(len(data)), Extents: []Extent{{Length: int64(len(data)), Blob: cachetest.Put(b, d, data)}}}
 	b.SetBytes(a.Size)
 	for b.Loop() {
-		r, err := OpenArtifact(context.Background(), d, a)
+		r, err := Open(context.Background(), d, a)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -279,21 +282,21 @@ func BenchmarkCopyArtifactOut(b *testing.B) {
 }
 
 func TestDescriptionsAreRecorded(t *testing.T) {
-	ctx, s := context.Background(), openDir(t)
-	key := SumBytes([]byte("key"))
-	if err := PutArtifact(ctx, s, &Artifact{Digest: key, Size: 3, Extents: []Extent{{Length: 3, Inline: []byte("key")}}}); err != nil {
+	ctx, s := context.Background(), cachetest.Dir(t)
+	key := cache.SumBytes([]byte("key"))
+	if err := Put(ctx, s, &Artifact{Digest: key, Size: 3, Extents: []Extent{{Length: 3, Inline: []byte("key")}}}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := GetArtifact(ctx, s, key); err != nil || got.Size != 3 {
+	if got, err := Get(ctx, s, key); err != nil || got.Size != 3 {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if err := PutArtifact(ctx, s, &Artifact{}); err == nil {
+	if err := Put(ctx, s, &Artifact{}); err == nil {
 		t.Error("an artifact without a digest is recorded")
 	}
-	if err := s.Put(ctx, ArtifactKey(key), strings.NewReader("\xff\xff not ours"), -1, Replace); err != nil {
+	if err := s.Put(ctx, cache.ArtifactKey(key), strings.NewReader("\xff\xff not ours"), -1, cache.Replace); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := GetArtifact(ctx, s, key); !errors.Is(err, ErrNotFound) {
+	if _, err := Get(ctx, s, key); !errors.Is(err, cache.ErrNotFound) {
 		t.Errorf("one that does not parse: got %v, want ErrNotFound", err)
 	}
 }
