@@ -112,7 +112,7 @@ func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err erro
 	config := coordinator.Config{
 		Farm: m.credentials.Identity().Farm, NodeID: m.id, Store: store, Blobs: store, Bus: conn, DataDir: m.Path(),
 		Cluster: cluster, Log: log, Version: version.String(), Now: env.now(),
-		Boot: f.boot, Initrd: f.initrd, CheckIntent: checkIntent, DNSKeys: keys,
+		Boot: f.boot, Initrd: f.initrd, DNSKeys: keys,
 	}
 	if f.store != "" {
 		config.BlobURL, config.Recheck = store.BlobURL, store.Recheck

@@ -53,15 +53,6 @@ func openRooms(ctx context.Context, env Env, flags *farmFlags) (rooms, *history,
 // errStale: somebody else changed the intent first. It says nothing itself.
 var errStale = errors.New("")
 
-// checkIntent is fleet.Check as coordinators take it.
-func checkIntent(in *kilnv1.Intent) []string {
-	var out []string
-	for _, p := range fleet.Check(in) {
-		out = append(out, p.String())
-	}
-	return out
-}
-
 // farmRooms is a farm's.
 type farmRooms struct{ farm *farm.Farm }
 
@@ -121,7 +112,7 @@ func (r *localRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun b
 		return nil, usagef("%wsomebody else changed what machines boot meanwhile: look at kiln diff and apply again", errStale)
 	}
 	next := state.ChangedIntent(now, c)
-	if problems := checkIntent(next); len(problems) > 0 || dryRun {
+	if problems := fleet.Check(next).Sentences(); len(problems) > 0 || dryRun {
 		return problems, nil
 	}
 	if len(next.TokenKey) == 0 {

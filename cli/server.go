@@ -57,7 +57,7 @@ SIGTERM drains: no new steps begin, running ones end.`,
 				return err
 			}
 			house, err := embedded.Start(cmd.Context(), embedded.Config{
-				Cache: store, DataDir: filepath.Join(data, "raft"), Builder: !noBuilder, Careful: true, Log: log, CheckIntent: checkIntent, DNSKeys: keys,
+				Cache: store, DataDir: filepath.Join(data, "raft"), Builder: !noBuilder, Careful: true, Log: log, DNSKeys: keys,
 			})
 			if err != nil {
 				return err

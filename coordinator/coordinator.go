@@ -13,7 +13,6 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/coordinator/nsupdate"
-	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"github.com/nats-io/nats.go"
 )
 
@@ -33,8 +32,6 @@ type Config struct {
 	// Recheck is the second reader of a blob that somebody could not read: gone says that it is not there, now if not
 	// before, since a damaged one is removed. Nil: whoever says that a blob is gone is believed.
 	Recheck func(ctx context.Context, d cache.Digest) (gone bool, err error)
-	// CheckIntent says what is wrong with what machines are to boot; nil takes everything.
-	CheckIntent func(*kilnv1.Intent) []string
 	// DNSKeys sign what subnets have published in DNS; nil: there are none.
 	DNSKeys *nsupdate.Keys
 	// Boot and Initrd are images that formats are made with when a build names none.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -75,10 +76,8 @@ func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeReq
 	}
 	keepSecrets(now, change)
 	answer := &kilnv1.ChangeResponse{Revision: now.GetRevision()}
-	if r.c.cfg.CheckIntent != nil {
-		if answer.Problems = r.c.cfg.CheckIntent(state.ChangedIntent(now, change)); len(answer.Problems) > 0 {
-			return connect.NewResponse(answer), nil
-		}
+	if answer.Problems = fleet.Check(state.ChangedIntent(now, change)).Sentences(); len(answer.Problems) > 0 {
+		return connect.NewResponse(answer), nil
 	}
 	if answer.Problems = l.conflicts(change); len(answer.Problems) > 0 || req.Msg.GetDryRun() {
 		return connect.NewResponse(answer), nil

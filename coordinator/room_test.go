@@ -34,17 +34,11 @@ func (f *farm) raised() {
 func TestTheIntentIsChangedAsAWholeOrNotAtAll(t *testing.T) {
 	f := newFarm(t, "")
 	f.raised()
-	f.coord.cfg.CheckIntent = func(i *kilnv1.Intent) []string {
-		if len(i.GetMachines()) > 2 {
-			return []string{"too many machines"}
-		}
-		return nil
-	}
 	room := f.room()
 	change := func(base uint64, names ...string) (*kilnv1.ChangeResponse, error) {
 		c := &kilnv1.RoomCommand{Base: base}
-		for _, n := range names {
-			c.Machines = append(c.Machines, &kilnv1.Machine{Name: n, Secrets: map[string]string{"password": "s"}})
+		for i, n := range names {
+			c.Machines = append(c.Machines, &kilnv1.Machine{Name: n, Macs: []string{fmt.Sprintf("52:54:00:00:%02x:%02x", len(n), i)}, Secrets: map[string]string{"password": "s"}})
 		}
 		res, err := room.Change(f.ctx(), connect.NewRequest(&kilnv1.ChangeRequest{Change: c}))
 		if err != nil {
@@ -58,7 +52,7 @@ func TestTheIntentIsChangedAsAWholeOrNotAtAll(t *testing.T) {
 	if _, err := change(0, "c"); connect.CodeOf(err) != connect.CodeAborted || !strings.Contains(err.Error(), "somebody else changed the intent meanwhile") {
 		t.Errorf("a change of something older: %v", err)
 	}
-	if res, err := change(1, "c"); err != nil || res.GetRevision() != 1 || fmt.Sprint(res.GetProblems()) != "[too many machines]" {
+	if res, err := change(1, "no name"); err != nil || res.GetRevision() != 1 || len(res.GetProblems()) != 1 || !strings.HasPrefix(res.GetProblems()[0], `machine "no name": `) {
 		t.Errorf("a change that makes no sense: %v, %v", res, err)
 	}
 	got, err := room.GetIntent(f.ctx(), connect.NewRequest(&kilnv1.GetIntentRequest{}))

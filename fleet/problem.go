@@ -48,11 +48,16 @@ func bare(name string) string {
 type Problems []Problem
 
 func (p Problems) Error() string {
-	lines := make([]string, len(p))
+	return strings.Join(p.Sentences(), "\n")
+}
+
+// Sentences are the problems as others are told of them.
+func (p Problems) Sentences() []string {
+	out := make([]string, len(p))
 	for i := range p {
-		lines[i] = p[i].String()
+		out[i] = p[i].String()
 	}
-	return strings.Join(lines, "\n")
+	return out
 }
 
 // Err is p as an error: nil when there is none.

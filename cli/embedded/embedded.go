@@ -24,7 +24,6 @@ import (
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/bus"
 	"github.com/kiln-farm/kiln/internal/version"
-	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 const (
@@ -41,8 +40,6 @@ type Config struct {
 	Grace   time.Duration // for running steps when the farm is closed; 0: the builder's default
 	Careful bool          // take no work when the disk is nearly full: for farms that outlive a build
 	Log     *slog.Logger
-	// CheckIntent says what is wrong with what machines are to boot; nil takes everything.
-	CheckIntent func(*kilnv1.Intent) []string
 	// DNSKeys sign what subnets have published in DNS; nil: there are none.
 	DNSKeys *nsupdate.Keys
 }
@@ -79,7 +76,7 @@ func (f *Farm) start(ctx context.Context, cfg Config) (err error) {
 	}
 	f.coordinator, err = coordinator.New(coordinator.Config{
 		Farm: farmName, Version: version.String(), Store: cfg.Cache, Blobs: cfg.Cache, Bus: conn, DataDir: cfg.DataDir, Log: cfg.Log,
-		CheckIntent: cfg.CheckIntent, DNSKeys: cfg.DNSKeys,
+		DNSKeys: cfg.DNSKeys,
 	})
 	if err != nil {
 		return err
