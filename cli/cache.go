@@ -16,6 +16,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/prune"
+	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cache/tiered"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/image/oci"
@@ -140,7 +141,7 @@ func listCache(ctx context.Context, out io.Writer, store *cache.Dir) error {
 	if err != nil {
 		return err
 	}
-	names, err := cache.ListNames(ctx, store)
+	names, err := record.ListNames(ctx, store)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/edge"
@@ -76,12 +77,12 @@ func (r *localRooms) report(ctx context.Context, events []*kilnv1.BootEvent) err
 		if name == "" {
 			continue
 		}
-		record := &kilnv1.BootRecord{}
-		if err := cache.GetRecord(ctx, r.store, cache.BootKey(name), record); err != nil && !errors.Is(err, cache.ErrNotFound) {
+		kept := &kilnv1.BootRecord{}
+		if err := record.Get(ctx, r.store, cache.BootKey(name), kept); err != nil && !errors.Is(err, cache.ErrNotFound) {
 			return err
 		}
-		record.Events = boots.Latest(boots.Merge(record.GetEvents(), more), keptBoots)
-		if err := cache.PutRecord(ctx, r.store, cache.BootKey(name), record); err != nil {
+		kept.Events = boots.Latest(boots.Merge(kept.GetEvents(), more), keptBoots)
+		if err := record.Put(ctx, r.store, cache.BootKey(name), kept); err != nil {
 			return err
 		}
 		for _, e := range more {
@@ -111,14 +112,14 @@ func (r *localRooms) Take(ctx context.Context, machine string, boot config.BootI
 	}
 	defer unlock()
 	before := &kilnv1.SnapshotTaken{}
-	if err := cache.GetRecord(ctx, r.store, cache.TakenKey(machine), before); err != nil && !errors.Is(err, cache.ErrNotFound) {
+	if err := record.Get(ctx, r.store, cache.TakenKey(machine), before); err != nil && !errors.Is(err, cache.ErrNotFound) {
 		return false, err
 	}
 	after, fresh := state.Take(before, takeCommand(machine, boot, what), time.Now().UnixMilli())
 	if !fresh {
 		return false, nil
 	}
-	return true, cache.PutRecord(ctx, r.store, cache.TakenKey(machine), after)
+	return true, record.Put(ctx, r.store, cache.TakenKey(machine), after)
 }
 
 // stoppedPoll is how often an edge of one host looks for boots that went no further.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cli/farm"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -58,10 +59,10 @@ func openCacheHistory(flags *farmFlags) (*history, error) {
 	}
 	h := &history{team: flags.team, blobs: farm.LocalBlobs(store), store: store}
 	h.get = func(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error) {
-		return cache.GetBuild(ctx, store, team, id)
+		return record.GetBuild(ctx, store, team, id)
 	}
 	h.list = func(ctx context.Context, req *kilnv1.ListBuildsRequest) ([]*kilnv1.BuildRecord, error) {
-		return cache.ListBuilds(ctx, store, req.GetTeam(), int(req.GetLimit()))
+		return record.ListBuilds(ctx, store, req.GetTeam(), int(req.GetLimit()))
 	}
 	return h, nil
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
@@ -89,7 +90,7 @@ type localRooms struct{ store *cache.Dir }
 
 func (r *localRooms) Intent(ctx context.Context) (*kilnv1.Intent, error) {
 	in := &kilnv1.Intent{}
-	if err := cache.GetRecord(ctx, r.store, cache.IntentKey(), in); err != nil && !errors.Is(err, cache.ErrNotFound) {
+	if err := record.Get(ctx, r.store, cache.IntentKey(), in); err != nil && !errors.Is(err, cache.ErrNotFound) {
 		return nil, err
 	}
 	return in, nil
@@ -121,7 +122,7 @@ func (r *localRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun b
 			return nil, err
 		}
 	}
-	return nil, cache.PutRecord(ctx, r.store, cache.IntentKey(), next)
+	return nil, record.Put(ctx, r.store, cache.IntentKey(), next)
 }
 
 // followPoll is how often a cache directory is looked through for what machines did.
@@ -169,11 +170,11 @@ func (r *localRooms) boots(ctx context.Context, machine string) ([]*kilnv1.BootE
 	}
 	var all []*kilnv1.BootEvent
 	for _, key := range keys {
-		record := &kilnv1.BootRecord{}
-		if err := cache.GetRecord(ctx, r.store, key, record); err != nil && !errors.Is(err, cache.ErrNotFound) {
+		kept := &kilnv1.BootRecord{}
+		if err := record.Get(ctx, r.store, key, kept); err != nil && !errors.Is(err, cache.ErrNotFound) {
 			return nil, err
 		}
-		all = append(all, record.GetEvents()...)
+		all = append(all, kept.GetEvents()...)
 	}
 	return boots.Merge(all, nil), nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/record"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -26,7 +27,7 @@ func (e *Edge) findBuild(ctx context.Context, team, idOrName string) (*kilnv1.Bu
 		return nil, fmt.Errorf("team %s: %w", team, cache.ErrNotFound)
 	}
 	if len(idOrName) <= longestPart {
-		b, err := cache.GetBuild(ctx, e.cfg.Store, team, idOrName)
+		b, err := record.GetBuild(ctx, e.cfg.Store, team, idOrName)
 		if err == nil && b.GetState() == kilnv1.BuildState_BUILD_STATE_DONE {
 			return b, nil
 		}
@@ -34,7 +35,7 @@ func (e *Edge) findBuild(ctx context.Context, team, idOrName string) (*kilnv1.Bu
 			return nil, err
 		}
 	}
-	all, err := cache.ListBuilds(ctx, e.cfg.Store, team, scanned)
+	all, err := record.ListBuilds(ctx, e.cfg.Store, team, scanned)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/record"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -46,7 +47,7 @@ func newFixture(t testing.TB, cmdline string) *fixture {
 	kernelBytes := []byte("the kernel")
 	kernel := f.artifact(t, kernelBytes, []artifact.Extent{{Blob: f.blob(t, kernelBytes), Length: int64(len(kernelBytes))}})
 	line := f.artifact(t, []byte(cmdline), []artifact.Extent{{Inline: []byte(cmdline), Length: int64(len(cmdline))}})
-	record := &kilnv1.BuildRecord{
+	kept := &kilnv1.BuildRecord{
 		Spec:  &kilnv1.BuildSpec{Id: buildID, Team: "default", Name: "hello"},
 		State: kilnv1.BuildState_BUILD_STATE_DONE, FinishedUnixMs: 1,
 		Outputs: []*kilnv1.BuildOutput{
@@ -55,7 +56,7 @@ func newFixture(t testing.TB, cmdline string) *fixture {
 			{Platform: "linux/amd64", File: "-cmdline", Digest: line.String(), Size: int64(len(cmdline))},
 		},
 	}
-	if err := cache.PutBuild(context.Background(), store, record); err != nil {
+	if err := record.PutBuild(context.Background(), store, kept); err != nil {
 		t.Fatal(err)
 	}
 	e, err := New(Config{Store: store, Blobs: store, Log: slog.New(slog.DiscardHandler)})

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -43,7 +43,7 @@ func (e *Edge) index(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "there is no team of that name")
 		return
 	}
-	records, err := cache.ListBuilds(r.Context(), e.cfg.Store, team, listed)
+	records, err := record.ListBuilds(r.Context(), e.cfg.Store, team, listed)
 	if err != nil {
 		e.absent(w, r, err, "the list of builds")
 		return

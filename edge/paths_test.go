@@ -12,14 +12,14 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/record"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 func (f *fixture) record(t testing.TB, b *kilnv1.BuildRecord) {
 	t.Helper()
-	if err := cache.PutBuild(t.Context(), f.store, b); err != nil {
+	if err := record.PutBuild(t.Context(), f.store, b); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/step"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -94,7 +95,7 @@ func (r *Registry) resolve(ctx context.Context, req Request, ref linuxkit.Refere
 		return nil, err
 	}
 	for _, image := range out {
-		if err := cache.PutRef(ctx, r.cfg.Store, req.Team, image); err != nil {
+		if err := record.PutRef(ctx, r.cfg.Store, req.Team, image); err != nil {
 			r.cfg.Log.Warn("what a reference means could not be remembered", "reference", ref.Name, "error", err)
 		}
 	}
@@ -104,7 +105,7 @@ func (r *Registry) resolve(ctx context.Context, req Request, ref linuxkit.Refere
 // named is an image made or imported here: under the name itself, or with :latest when it has no tag.
 func (r *Registry) named(ctx context.Context, reference string) (*document, error) {
 	for _, try := range []string{reference, reference + ":latest"} {
-		record, err := cache.GetName(ctx, r.cfg.Store, try)
+		record, err := record.GetName(ctx, r.cfg.Store, try)
 		if errors.Is(err, cache.ErrNotFound) {
 			if last := reference[strings.LastIndex(reference, "/")+1:]; strings.ContainsAny(last, ":@") {
 				break
@@ -127,7 +128,7 @@ func (r *Registry) named(ctx context.Context, reference string) (*document, erro
 func (r *Registry) remembered(ctx context.Context, req Request, ref linuxkit.Reference) []*kilnv1.ResolvedImage {
 	var out []*kilnv1.ResolvedImage
 	for _, platform := range req.Platforms {
-		image, err := cache.GetRef(ctx, r.cfg.Store, req.Team, ref.Name, platform)
+		image, err := record.GetRef(ctx, r.cfg.Store, req.Team, ref.Name, platform)
 		if err != nil || !r.present(ctx, image, ref) {
 			return nil
 		}

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/step"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -208,7 +209,7 @@ func TestAnImageNamedHereWins(t *testing.T) {
 	w.push("lab/web:1", indexOf(t, "amd64"))
 	first, err := w.resolve("lab/web:1", amd64)
 	check(t, err)
-	check(t, cache.PutName(context.Background(), w.store, &kilnv1.Name{Reference: w.ref("lab/mine:latest"), Target: first.GetManifest(),
+	check(t, record.PutName(context.Background(), w.store, &kilnv1.Name{Reference: w.ref("lab/mine:latest"), Target: first.GetManifest(),
 		MediaType: "application/vnd.oci.image.manifest.v1+json"}))
 	w.set(nil)
 	mine, err := w.resolve("lab/mine", amd64)

@@ -7,11 +7,12 @@ import (
 	"fmt"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 )
 
 // Get reads the description of the artifact whose own bytes have digest d.
 func Get(ctx context.Context, s cache.Store, d cache.Digest) (*Artifact, error) {
-	data, err := cache.ReadRecord(ctx, s, cache.ArtifactKey(d))
+	data, err := record.Read(ctx, s, cache.ArtifactKey(d))
 	if err != nil {
 		return nil, err
 	}

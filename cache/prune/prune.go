@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 )
 
 // Use is what a store holds under one prefix.
@@ -117,7 +118,7 @@ const maxManifest = 4 << 20
 // namedBlobs returns the keys of the blobs that images with names need: OCI image-spec's index.json refers to
 // manifests, and a manifest to its config and layers.
 func namedBlobs(ctx context.Context, s cache.Store) (map[cache.Key]bool, error) {
-	names, err := cache.ListNames(ctx, s)
+	names, err := record.ListNames(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/cachetest"
+	"github.com/kiln-farm/kiln/cache/record"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -44,10 +45,10 @@ func TestPruneKeepsNamedImages(t *testing.T) {
 	config, layer, loose := cachetest.Put(t, s, []byte("{}")), cachetest.Put(t, s, []byte("layer")), cachetest.Put(t, s, []byte("loose"))
 	manifest := cachetest.Put(t, s, fmt.Appendf(nil, `{"config":{"digest":%q},"layers":[{"digest":%q}]}`, config, layer))
 	index := cachetest.Put(t, s, fmt.Appendf(nil, `{"manifests":[{"digest":%q},{"digest":"nonsense"},{"digest":%q}]}`, manifest, cache.SumBytes([]byte("gone"))))
-	if err := cache.PutName(ctx, s, &kilnv1.Name{Reference: "a:1", Target: index.String()}); err != nil {
+	if err := record.PutName(ctx, s, &kilnv1.Name{Reference: "a:1", Target: index.String()}); err != nil {
 		t.Fatal(err)
 	}
-	if err := cache.PutResult(ctx, s, loose, &kilnv1.Result{Kind: "flatten"}); err != nil {
+	if err := record.PutResult(ctx, s, loose, &kilnv1.Result{Kind: "flatten"}); err != nil {
 		t.Fatal(err)
 	}
 	done, err := Run(ctx, s, 0)

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -339,7 +340,7 @@ func TestADamagedStoreIsSeen(t *testing.T) {
 func putResult(t *testing.T, s cache.Store, key, blob cache.Digest, size int64) {
 	t.Helper()
 	r := &kilnv1.Result{Key: key.String(), Kind: "segment", Outputs: []*kilnv1.Output{{Name: "segment", Digest: blob.String(), Size: size}}}
-	if err := cache.PutResult(context.Background(), s, key, r); err != nil {
+	if err := record.PutResult(context.Background(), s, key, r); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -57,7 +58,7 @@ func inspect(ctx context.Context, store, reference cache.Store, accepted map[str
 			in.faults = append(in.faults, in.judgeFinal(ctx, e.Key, final, reference)...)
 			return nil
 		}
-		r, err := cache.GetResult(ctx, store, key)
+		r, err := record.GetResult(ctx, store, key)
 		if err != nil {
 			in.faults = append(in.faults, fmt.Sprintf("result %s cannot be read: %v", key, err))
 			return nil
@@ -88,7 +89,7 @@ func (in *inspection) judge(ctx context.Context, key string, r *kilnv1.Result, r
 	if err != nil {
 		return append(faults, err.Error())
 	}
-	want, err := cache.GetResult(ctx, reference, d)
+	want, err := record.GetResult(ctx, reference, d)
 	if errors.Is(err, cache.ErrNotFound) {
 		return faults // the reference had no such step
 	}

@@ -23,7 +23,7 @@ const (
 // header is a member without anything optional, made on an unknown system (RFC 1952, 2.3).
 var header = [10]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff}
 
-// Wrap makes a gzip file of a list. data are the list's bytes, as cache.OpenArtifact reads them.
+// Wrap makes a gzip file of a list. data are the list's bytes, as artifact.Open reads them.
 func Wrap(ctx context.Context, list *extents.List, data io.ReaderAt) (*extents.List, error) {
 	w := &writer{ctx: ctx, data: data, out: extents.Bytes(header[:])}
 	w.bits.out = w.out

@@ -16,6 +16,7 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 )
 
 // withNames is withName of both annotations.
@@ -94,7 +95,7 @@ func TestImportNames(t *testing.T) {
 						if err == nil || !strings.Contains(err.Error(), refusal) || strings.Contains(err.Error(), "\n") {
 							t.Errorf("got %v, %v; want a refusal with %q", got, err, refusal)
 						}
-						if names, err := cache.ListNames(context.Background(), d); err != nil || len(names) != 0 {
+						if names, err := record.ListNames(context.Background(), d); err != nil || len(names) != 0 {
 							t.Errorf("left names: %v, %v", names, err)
 						}
 						return

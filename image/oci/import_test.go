@@ -15,6 +15,7 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 )
 
 func wantLayer(t *testing.T, d *cache.Dir, reference, platform, want string) {
@@ -164,7 +165,7 @@ func TestImportRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
 			}
-			if names, err := cache.ListNames(context.Background(), d); err != nil || len(names) != 0 {
+			if names, err := record.ListNames(context.Background(), d); err != nil || len(names) != 0 {
 				t.Errorf("left names: %v, %v", names, err)
 			}
 		})

@@ -13,6 +13,7 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -54,7 +55,7 @@ func putNames(ctx context.Context, blobs cache.Blobs, store cache.Store, images 
 }
 
 func putName(ctx context.Context, store cache.Store, reference string, target imagespec.Descriptor) error {
-	return cache.PutName(ctx, store, &kilnv1.Name{
+	return record.PutName(ctx, store, &kilnv1.Name{
 		Reference: reference, Target: string(target.Digest), MediaType: target.MediaType, Size: target.Size,
 	})
 }

@@ -14,6 +14,7 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 )
 
 // packLevel is the gzip level of packed layers. Changing it changes the digests of everything packed.
@@ -118,7 +119,7 @@ func packLayer(ctx context.Context, blobs cache.Blobs, o *PackOptions) (layer im
 // join returns what reference is to name: the manifest alone, or an index of it and of the images for other
 // platforms that have the name already.
 func join(ctx context.Context, blobs cache.Blobs, store cache.Store, reference string, manifest imagespec.Descriptor, platform imagespec.Platform) (imagespec.Descriptor, error) {
-	name, err := cache.GetName(ctx, store, reference)
+	name, err := record.GetName(ctx, store, reference)
 	if errors.Is(err, cache.ErrNotFound) {
 		return manifest, nil
 	}

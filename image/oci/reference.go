@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -70,7 +71,7 @@ func checkName(reference string) (string, error) {
 // when it has no tag, or without its digest when the named image has that digest.
 func FindName(ctx context.Context, store cache.Store, reference string) (*kilnv1.Name, error) {
 	full := Expand(reference)
-	name, err := cache.GetName(ctx, store, full)
+	name, err := record.GetName(ctx, store, full)
 	if !errors.Is(err, cache.ErrNotFound) {
 		return name, err
 	}
@@ -81,7 +82,7 @@ func FindName(ctx context.Context, store cache.Store, reference string) (*kilnv1
 	} else if digest == "" {
 		return nil, err
 	}
-	name, err = cache.GetName(ctx, store, plain)
+	name, err = record.GetName(ctx, store, plain)
 	if err == nil && digest != "" && name.GetTarget() != digest {
 		return nil, fmt.Errorf("image %s: the one named %s here has another digest: %w", full, plain, cache.ErrNotFound)
 	}

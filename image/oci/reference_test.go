@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -57,7 +58,7 @@ func TestFindName(t *testing.T) {
 	store := openDir(t)
 	right, wrong := string(cacheDigest("right")), string(cacheDigest("wrong"))
 	for _, reference := range []string{"docker.io/library/a:latest", "example.com/b:1"} {
-		if err := cache.PutName(context.Background(), store, &kilnv1.Name{Reference: reference, Target: right}); err != nil {
+		if err := record.PutName(context.Background(), store, &kilnv1.Name{Reference: reference, Target: right}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -50,7 +50,7 @@ type Options struct {
 }
 
 // Stream makes a stream-optimized VMDK file of a disk, which is filled up to whole grains of 64 KiB. data are the disk's bytes, as
-// cache.OpenArtifact reads them.
+// artifact.Open reads them.
 func Stream(ctx context.Context, disk *extents.List, data io.ReaderAt, opts Options) (*extents.List, error) {
 	if disk.Size() > maxDisk {
 		return nil, step.Failf("a disk of %d bytes is too large for a VMDK file, which takes up to 2000 GiB: make it smaller", disk.Size())

@@ -1,4 +1,4 @@
-package cache
+package record
 
 import (
 	"context"
@@ -9,12 +9,14 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/cachetest"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 func TestRecords(t *testing.T) {
-	ctx, s := context.Background(), openDir(t)
-	key := SumBytes([]byte("key"))
+	ctx, s := context.Background(), cachetest.Dir(t)
+	key := cache.SumBytes([]byte("key"))
 	result := &kilnv1.Result{Key: key.String(), Kind: "flatten"}
 	image := &kilnv1.ResolvedImage{Reference: "docker.io/library/a:1", Platform: "linux/amd64", Manifest: key.String()}
 	build := &kilnv1.BuildRecord{Spec: &kilnv1.BuildSpec{Team: "t", Id: "1"}, Error: "no"}
@@ -38,14 +40,14 @@ func TestRecords(t *testing.T) {
 }
 
 func TestRecordThatDoesNotParseIsAbsent(t *testing.T) {
-	ctx, s := context.Background(), openDir(t)
-	key := SumBytes([]byte("key"))
-	for _, k := range []Key{ResultKey(key), NameKey("a")} {
-		if err := s.Put(ctx, k, strings.NewReader("\xff\xff not ours"), -1, Replace); err != nil {
+	ctx, s := context.Background(), cachetest.Dir(t)
+	key := cache.SumBytes([]byte("key"))
+	for _, k := range []cache.Key{cache.ResultKey(key), cache.NameKey("a")} {
+		if err := s.Put(ctx, k, strings.NewReader("\xff\xff not ours"), -1, cache.Replace); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := GetResult(ctx, s, key); !errors.Is(err, ErrNotFound) {
+	if _, err := GetResult(ctx, s, key); !errors.Is(err, cache.ErrNotFound) {
 		t.Errorf("result: got %v, want ErrNotFound", err)
 	}
 	if names, err := ListNames(ctx, s); err != nil || len(names) != 0 {
@@ -54,7 +56,7 @@ func TestRecordThatDoesNotParseIsAbsent(t *testing.T) {
 }
 
 func TestListBuildsGivesTheNewestFirst(t *testing.T) {
-	ctx, s := context.Background(), openDir(t)
+	ctx, s := context.Background(), cachetest.Dir(t)
 	for _, i := range []int{3, 1, 5, 2, 4} {
 		if err := PutBuild(ctx, s, &kilnv1.BuildRecord{Spec: &kilnv1.BuildSpec{Team: "t", Id: fmt.Sprint("id-", i)}}); err != nil {
 			t.Fatal(err)
