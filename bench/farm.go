@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/lab"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -30,7 +31,7 @@ const (
 type farmBench struct {
 	*lab.Farm
 	dir     string
-	store   *cache.Dir // a directory that all share, so that the scheduler is measured and not a store
+	store   *disk.Store // a directory that all share, so that the scheduler is measured and not a store
 	workers []*worker
 	client  kilnv1connect.FarmServiceClient
 }
@@ -41,7 +42,7 @@ func newFarmBench(ctx context.Context, o options, name string) (*farmBench, erro
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	store, err := cache.OpenDir(shared)
+	store, err := disk.Open(shared)
 	if err != nil {
 		return nil, err
 	}

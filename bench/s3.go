@@ -15,6 +15,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/s3"
 	"github.com/kiln-farm/kiln/cache/s3test"
 	"github.com/kiln-farm/kiln/cache/wrap"
@@ -47,7 +48,7 @@ func measureS3(ctx context.Context, o options) ([]table, error) {
 	if err != nil {
 		return nil, err
 	}
-	local, err := cache.OpenDir(filepath.Join(dir, "local"))
+	local, err := disk.Open(filepath.Join(dir, "local"))
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func measureS3(ctx context.Context, o options) ([]table, error) {
 type s3Bench struct {
 	ours  cache.Store
 	store *s3.Store
-	local *cache.Dir
+	local *disk.Store
 	peer  *minio.Client
 }
 

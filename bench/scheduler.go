@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/coordinator"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/bus"
@@ -65,7 +66,7 @@ func measureScheduler(ctx context.Context, o options) ([]table, error) {
 }
 
 type benchFarm struct {
-	store  *cache.Dir
+	store  *disk.Store
 	bus    *bus.Server
 	conn   *nats.Conn
 	coord  *coordinator.Coordinator
@@ -79,7 +80,7 @@ func newBenchFarm(ctx context.Context, o options, dataDir string) (*benchFarm, e
 		return nil, err
 	}
 	f := &benchFarm{}
-	if f.store, err = cache.OpenDir(root); err != nil {
+	if f.store, err = disk.Open(root); err != nil {
 		return nil, err
 	}
 	if f.bus, err = bus.Start(bus.Options{}); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kiln-farm/kiln/builder"
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/bus"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -124,7 +125,7 @@ func runWorker(text string) error {
 	if err != nil {
 		return err
 	}
-	store, err := cache.OpenDir(conf.Cache)
+	store, err := disk.Open(conf.Cache)
 	if err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func runWorker(text string) error {
 	return b.Run(ctx)
 }
 
-func putOnce(ctx context.Context, store *cache.Dir, text string) error {
+func putOnce(ctx context.Context, store *disk.Store, text string) error {
 	draft, err := store.Create(ctx)
 	if err != nil {
 		return err

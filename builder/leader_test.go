@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/bus"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -130,7 +131,7 @@ func (f runner) Run(ctx context.Context, req *step.Request) (*step.Response, err
 // fixture is a builder that runs, and what it needs.
 type fixture struct {
 	leader *leader
-	store  *cache.Dir
+	store  *disk.Store
 	drain  context.CancelFunc
 	ended  chan error
 }
@@ -138,7 +139,7 @@ type fixture struct {
 // start runs a builder with run for flatten steps, until the test ends at the latest.
 func start(t *testing.T, run runner, change func(*Config)) *fixture {
 	t.Helper()
-	store, err := cache.OpenDir(t.TempDir())
+	store, err := disk.Open(t.TempDir())
 	check(t, err)
 	f := &fixture{leader: newLeader(t), store: store, ended: make(chan error, 1)}
 	cfg := Config{Farm: farm, ID: "b1", Store: store, Blobs: store, Bus: f.leader.bus, Slots: 2, Grace: patience,

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/internal/userfile"
@@ -316,7 +317,7 @@ func upload(ctx context.Context, builds *history, folder fs.FS, path string, dry
 			return d, 0, err
 		}
 		defer os.RemoveAll(dir)
-		if store, err = cache.OpenDir(dir); err != nil {
+		if store, err = disk.Open(dir); err != nil {
 			return d, 0, err
 		}
 	}

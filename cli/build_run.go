@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/image/linuxkit"
@@ -35,7 +36,7 @@ const (
 
 func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 	begun := time.Now()
-	store, err := cache.OpenDir(o.cache)
+	store, err := disk.Open(o.cache)
 	if err != nil {
 		return usagef("%w", err)
 	}
@@ -122,7 +123,7 @@ func waitForLoss(ctx context.Context, try int) {
 }
 
 // prepare stores what the farm needs to know of the build; blobs are those that it may lack.
-func prepare(ctx context.Context, store *cache.Dir, o *buildOptions, bundle *kilnv1.ConfigBundle) (*kilnv1.BuildSpec, []cache.Digest, error) {
+func prepare(ctx context.Context, store *disk.Store, o *buildOptions, bundle *kilnv1.ConfigBundle) (*kilnv1.BuildSpec, []cache.Digest, error) {
 	var blobs []cache.Digest
 	keep := func(m proto.Message) (string, error) {
 		d, err := storeMessage(ctx, store, m)
@@ -161,7 +162,7 @@ func prepare(ctx context.Context, store *cache.Dir, o *buildOptions, bundle *kil
 }
 
 // storeMessage keeps a message under the digest of its bytes, which are the same each time.
-func storeMessage(ctx context.Context, store *cache.Dir, m proto.Message) (cache.Digest, error) {
+func storeMessage(ctx context.Context, store *disk.Store, m proto.Message) (cache.Digest, error) {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		return cache.Digest{}, err
@@ -199,7 +200,7 @@ func lostUpload(err error) bool {
 }
 
 // detach submits a build and leaves it to the farm.
-func detach(ctx context.Context, env Env, f *farm.Farm, o *buildOptions, spec *kilnv1.BuildSpec, blobs []cache.Digest, store *cache.Dir) error {
+func detach(ctx context.Context, env Env, f *farm.Farm, o *buildOptions, spec *kilnv1.BuildSpec, blobs []cache.Digest, store *disk.Store) error {
 	if err := newID(spec); err != nil {
 		return err
 	}

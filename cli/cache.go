@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/prune"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cache/tiered"
@@ -25,14 +26,14 @@ import (
 func newCache(env Env) *cobra.Command {
 	var dir, url string
 	shared := func(ctx context.Context) (*tiered.Cache, error) { return openShared(ctx, env, dir, url) }
-	open := func() (*cache.Dir, error) {
+	open := func() (*disk.Store, error) {
 		if url != "" {
 			return nil, usagef("--store %s: that is for kiln cache import; a farm's shared cache is not looked at or made smaller from here", url)
 		}
 		if dir == "" {
 			dir = env.cacheDir()
 		}
-		store, err := cache.OpenDir(dir)
+		store, err := disk.Open(dir)
 		if err != nil {
 			return nil, usagef("%w", err)
 		}
@@ -120,7 +121,7 @@ func importFile(ctx context.Context, env Env, store *tiered.Cache, path, name st
 	return oci.Import(ctx, store, store, r, name)
 }
 
-func newCacheList(env Env, open func() (*cache.Dir, error)) *cobra.Command {
+func newCacheList(env Env, open func() (*disk.Store, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:     "ls",
 		Short:   "Say what is in the cache and how large it is",
@@ -136,7 +137,7 @@ func newCacheList(env Env, open func() (*cache.Dir, error)) *cobra.Command {
 	}
 }
 
-func listCache(ctx context.Context, out io.Writer, store *cache.Dir) error {
+func listCache(ctx context.Context, out io.Writer, store *disk.Store) error {
 	uses, err := prune.Usage(ctx, store)
 	if err != nil {
 		return err
@@ -163,7 +164,7 @@ func listCache(ctx context.Context, out io.Writer, store *cache.Dir) error {
 	return w.Flush()
 }
 
-func newCachePrune(env Env, open func() (*cache.Dir, error)) *cobra.Command {
+func newCachePrune(env Env, open func() (*disk.Store, error)) *cobra.Command {
 	var size string
 	cmd := &cobra.Command{
 		Use:   "prune --max-size SIZE",

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/embedded"
 	"github.com/kiln-farm/kiln/cli/farm"
 )
@@ -93,7 +94,7 @@ func (f *farmFlags) dial(ctx context.Context, env Env, patience time.Duration) (
 }
 
 // connectFarm gives the farm that the flags name: the one at a URL, or one that starts here and ends with close.
-func connectFarm(ctx context.Context, env Env, flags *farmFlags, store *cache.Dir) (f *farm.Farm, close func() error, err error) {
+func connectFarm(ctx context.Context, env Env, flags *farmFlags, store *disk.Store) (f *farm.Farm, close func() error, err error) {
 	if flags.farm != "" {
 		f, err := flags.dial(ctx, env, 0)
 		return f, func() error { return nil }, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
@@ -26,7 +27,7 @@ func (f *edgeFlags) local(env Env, log *slog.Logger) (intentSource, error) {
 	if dir == "" {
 		dir = env.cacheDir()
 	}
-	store, err := cache.OpenDir(dir)
+	store, err := disk.Open(dir)
 	if err != nil {
 		return intentSource{}, usagef("%w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cli/farm"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -30,7 +31,7 @@ type history struct {
 	get   func(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error)
 	list  func(ctx context.Context, req *kilnv1.ListBuildsRequest) ([]*kilnv1.BuildRecord, error) // newest first, perhaps of other names too
 	blobs farm.Blobs
-	store *cache.Dir // the cache of this machine; nil at a farm
+	store *disk.Store // the cache of this machine; nil at a farm
 }
 
 func openHistory(ctx context.Context, env Env, flags *farmFlags) (*history, error) {
@@ -53,7 +54,7 @@ func openCacheHistory(flags *farmFlags) (*history, error) {
 	if _, err := os.Stat(flags.cache); err != nil {
 		return nil, usagef("cache directory %s: %w; nothing was built with it yet (--farm looks at a farm's builds)", flags.cache, cause(err))
 	}
-	store, err := cache.OpenDir(flags.cache)
+	store, err := disk.Open(flags.cache)
 	if err != nil {
 		return nil, usagef("%w", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiln-farm/kiln/builder/registry"
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/internal/userfile"
@@ -61,7 +62,7 @@ func runLock(ctx context.Context, env Env, o *buildOptions) error {
 			return err
 		}
 	}
-	store, err := cache.OpenDir(o.cache)
+	store, err := disk.Open(o.cache)
 	if err != nil {
 		return usagef("%w", err)
 	}
@@ -97,7 +98,7 @@ func runLock(ctx context.Context, env Env, o *buildOptions) error {
 }
 
 // lockHere asks registries itself.
-func lockHere(ctx context.Context, env Env, o *buildOptions, store *cache.Dir, bundle *kilnv1.ConfigBundle) (*kilnv1.Lock, error) {
+func lockHere(ctx context.Context, env Env, o *buildOptions, store *disk.Store, bundle *kilnv1.ConfigBundle) (*kilnv1.Lock, error) {
 	reg, err := registry.New(registry.Config{Store: store, Blobs: store, Log: env.quiet()})
 	if err != nil {
 		return nil, err
@@ -106,7 +107,7 @@ func lockHere(ctx context.Context, env Env, o *buildOptions, store *cache.Dir, b
 }
 
 // lockOnFarm has a builder ask, by a build of no formats: it ends when it knows what references mean.
-func lockOnFarm(ctx context.Context, env Env, o *buildOptions, store *cache.Dir, bundle *kilnv1.ConfigBundle) (*kilnv1.Lock, error) {
+func lockOnFarm(ctx context.Context, env Env, o *buildOptions, store *disk.Store, bundle *kilnv1.ConfigBundle) (*kilnv1.Lock, error) {
 	o.lock = "" // where the new one goes, and none to go by
 	spec, blobs, err := prepare(ctx, store, o, bundle)
 	if err != nil {

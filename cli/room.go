@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/coordinator/boots"
@@ -43,7 +44,7 @@ func openRooms(ctx context.Context, env Env, flags *farmFlags) (rooms, *history,
 		}
 		return farmRooms{h.farm}, h, nil
 	}
-	store, err := cache.OpenDir(flags.cache)
+	store, err := disk.Open(flags.cache)
 	if err != nil {
 		return nil, nil, usagef("%w", err)
 	}
@@ -86,7 +87,7 @@ func (r farmRooms) Boots(ctx context.Context, machine string, follow bool, on fu
 }
 
 // localRooms is a record in a cache directory, changed by one process at a time.
-type localRooms struct{ store *cache.Dir }
+type localRooms struct{ store *disk.Store }
 
 func (r *localRooms) Intent(ctx context.Context) (*kilnv1.Intent, error) {
 	in := &kilnv1.Intent{}

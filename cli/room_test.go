@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -148,7 +148,7 @@ func TestChangesAtOnceAllHappen(t *testing.T) {
 
 func TestBootsAreToldAsTextAndAsJSON(t *testing.T) {
 	w := newWorld(t)
-	store, err := cache.OpenDir(filepath.Join(w.dir, "cache"))
+	store, err := disk.Open(filepath.Join(w.dir, "cache"))
 	check(t, err)
 	room := &localRooms{store}
 	check(t, room.report(t.Context(), []*kilnv1.BootEvent{

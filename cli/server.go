@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/embedded"
 )
 
@@ -42,7 +42,7 @@ SIGTERM drains: no new steps begin, running ones end.`,
 			if cacheDir == "" {
 				cacheDir = filepath.Join(data, "cache")
 			}
-			store, err := cache.OpenDir(cacheDir)
+			store, err := disk.Open(cacheDir)
 			if err != nil {
 				return usagef("%w", err)
 			}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/image/uki"
@@ -74,7 +75,7 @@ func (s *signer) signature(ctx context.Context, digest [32]byte) ([]byte, error)
 
 // sign has the digests of the build's images made, signs them, and puts the signatures into spec. It returns the blobs
 // that the farm needs for that.
-func (s *signer) sign(ctx context.Context, f *farm.Farm, store *cache.Dir, spec *kilnv1.BuildSpec, blobs []cache.Digest, show string, env Env) ([]cache.Digest, error) {
+func (s *signer) sign(ctx context.Context, f *farm.Farm, store *disk.Store, spec *kilnv1.BuildSpec, blobs []cache.Digest, show string, env Env) ([]cache.Digest, error) {
 	if err := f.Blobs.Upload(ctx, store, blobs); err != nil {
 		return nil, err
 	}

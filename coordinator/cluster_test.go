@@ -14,7 +14,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/hashicorp/raft"
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/bus"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -45,7 +45,7 @@ func newCluster(t *testing.T, ids ...string) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := cache.OpenDir(t.TempDir())
+	dir, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/bus"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -26,7 +27,7 @@ import (
 // farm is a coordinator with a cache and a bus, for tests to play the builders and the clients of.
 type farm struct {
 	t      testing.TB
-	dir    *cache.Dir
+	dir    *disk.Store
 	nc     *nats.Conn
 	coord  *Coordinator
 	client kilnv1connect.FarmServiceClient
@@ -39,7 +40,7 @@ type farm struct {
 
 func newFarm(t testing.TB, dataDir string) *farm {
 	t.Helper()
-	dir, err := cache.OpenDir(t.TempDir())
+	dir, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

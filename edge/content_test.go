@@ -11,23 +11,24 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/disk"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // counted is a store whose records somebody counts.
 type counted struct {
-	*cache.Dir
+	*disk.Store
 	gets int
 }
 
 func (c *counted) Get(ctx context.Context, key cache.Key, offset, n int64) (io.ReadCloser, error) {
 	c.gets++
-	return c.Dir.Get(ctx, key, offset, n)
+	return c.Store.Get(ctx, key, offset, n)
 }
 
 func TestWhatAFileIsMadeOfIsLookedUpOnce(t *testing.T) {
 	f := newFixture(t, "")
-	store := &counted{Dir: f.store}
+	store := &counted{Store: f.store}
 	e, err := New(Config{Store: store, Blobs: f.store, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

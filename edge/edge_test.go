@@ -16,6 +16,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -24,7 +25,7 @@ const buildID = "0190c0de-0000-7000-8000-000000000001"
 
 // fixture is a cache with one finished build, hello: a kernel of one blob, an initrd of extents, a command line.
 type fixture struct {
-	store  *cache.Dir
+	store  *disk.Store
 	server *httptest.Server
 	initrd []byte
 	digest cache.Digest // of the initrd
@@ -32,7 +33,7 @@ type fixture struct {
 
 func newFixture(t testing.TB, cmdline string) *fixture {
 	t.Helper()
-	store, err := cache.OpenDir(t.TempDir())
+	store, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

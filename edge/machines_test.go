@@ -17,6 +17,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -27,7 +28,7 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 // roomOf is an edge with an intent, whose events are kept.
 type roomOf struct {
 	*Edge
-	store *cache.Dir
+	store *disk.Store
 	path  string
 
 	mu     sync.Mutex
@@ -42,7 +43,7 @@ const (
 
 func newRoomOf(t *testing.T) *roomOf {
 	t.Helper()
-	store, err := cache.OpenDir(t.TempDir())
+	store, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

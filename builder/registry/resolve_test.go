@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/step"
@@ -185,7 +186,7 @@ func TestALockIsWhatIsUsed(t *testing.T) {
 	check(t, err)
 	w.push("lab/web:1", indexOf(t, "amd64", "arm64"))
 
-	empty, err := cache.OpenDir(t.TempDir())
+	empty, err := disk.Open(t.TempDir())
 	check(t, err)
 	w.Registry, err = New(Config{Store: empty, Blobs: empty})
 	check(t, err)

@@ -23,7 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -32,7 +32,7 @@ import (
 type world struct {
 	t     *testing.T
 	host  string
-	store *cache.Dir
+	store *disk.Store
 	*Registry
 	handler http.Handler // the registry itself
 
@@ -58,7 +58,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(server.Close)
 	w.host = strings.TrimPrefix(server.URL, "http://")
 	var err error
-	w.store, err = cache.OpenDir(t.TempDir())
+	w.store, err = disk.Open(t.TempDir())
 	check(t, err)
 	w.Registry, err = New(Config{Store: w.store, Blobs: w.store, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	check(t, err)

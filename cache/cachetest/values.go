@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 )
 
 // Dir is an empty cache in a directory that the test removes.
-func Dir(t testing.TB) *cache.Dir {
+func Dir(t testing.TB) *disk.Store {
 	t.Helper()
-	d, err := cache.OpenDir(filepath.Join(t.TempDir(), "cache"))
+	d, err := disk.Open(filepath.Join(t.TempDir(), "cache"))
 	if err != nil {
 		t.Fatal(err)
 	}

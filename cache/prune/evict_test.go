@@ -10,14 +10,15 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 )
 
-func blobFile(d *cache.Dir, digest cache.Digest) string {
+func blobFile(d *disk.Store, digest cache.Digest) string {
 	return filepath.Join(d.Path(), cache.BlobKey(digest).String())
 }
 
 func TestTheLocalDiskStaysWithinItsLimit(t *testing.T) {
-	dir, err := cache.OpenDir(t.TempDir())
+	dir, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

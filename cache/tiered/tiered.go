@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/prune"
 	"github.com/kiln-farm/kiln/cache/s3"
 	"github.com/kiln-farm/kiln/cache/wrap"
@@ -47,7 +48,7 @@ type Config struct {
 type Cache struct {
 	cache.Store
 	cache.Blobs
-	local    *cache.Dir
+	local    *disk.Store
 	s3       *s3.Store      // nil without a URL
 	presence *wrap.Presence // nil unless asked for
 	cfg      Config
@@ -60,7 +61,7 @@ func Open(ctx context.Context, cfg Config) (*Cache, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	local, err := cache.OpenDir(cfg.Dir)
+	local, err := disk.Open(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +113,7 @@ func (s *Cache) Close() error {
 }
 
 // Local is the directory.
-func (s *Cache) Local() *cache.Dir { return s.local }
+func (s *Cache) Local() *disk.Store { return s.local }
 
 // BlobURL makes a URL by which a blob is read from the shared store itself, for a while; see DecodeStored.
 func (s *Cache) BlobURL(ctx context.Context, d cache.Digest, life time.Duration) (string, error) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,20 +20,20 @@ func TestSmallBlobsAreReadPastAFullDisk(t *testing.T) {
 		t.Skip("mounts a small disk; needs root")
 	}
 	ctx := context.Background()
-	disk := t.TempDir()
-	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=1m"); err != nil {
+	full := t.TempDir()
+	if err := unix.Mount("tmpfs", full, "tmpfs", 0, "size=1m"); err != nil {
 		t.Skipf("no disk of a bounded size can be mounted here: %v", err)
 	}
 	defer func() {
-		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
+		if err := unix.Unmount(full, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	}()
-	shared, err := cache.OpenDir(t.TempDir())
+	shared, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	local, err := cache.OpenDir(disk)
+	local, err := disk.Open(full)
 	if err != nil {
 		t.Fatal(err)
 	}

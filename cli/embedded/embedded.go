@@ -16,7 +16,7 @@ import (
 
 	"github.com/kiln-farm/kiln/builder"
 	"github.com/kiln-farm/kiln/builder/registry"
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/coordinator"
 	"github.com/kiln-farm/kiln/coordinator/nsupdate"
 	"github.com/kiln-farm/kiln/image/plan"
@@ -34,7 +34,7 @@ const (
 
 // Config of a farm in this process.
 type Config struct {
-	Cache   *cache.Dir
+	Cache   *disk.Store
 	DataDir string        // of the durable log; empty: everything but the cache is in memory
 	Builder bool          // with a builder inside
 	Grace   time.Duration // for running steps when the farm is closed; 0: the builder's default

@@ -7,14 +7,14 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"github.com/kiln-farm/kiln/proto/kiln/v1/kilnv1connect"
 )
 
 func start(t testing.TB) *Farm {
 	t.Helper()
-	store, err := cache.OpenDir(t.TempDir())
+	store, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

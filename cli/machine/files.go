@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/fat"
 	"github.com/kiln-farm/kiln/image/gpt"
@@ -20,7 +20,7 @@ var bootPaths = map[string]string{"amd64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI
 
 // WriteUKIDisk writes a disk from which UEFI boots the unified kernel image. Dir takes what it needs meanwhile.
 func WriteUKIDisk(ctx context.Context, path string, image *Image, dir string) error {
-	store, err := cache.OpenDir(filepath.Join(dir, "blobs"))
+	store, err := disk.Open(filepath.Join(dir, "blobs"))
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func WriteUKIDisk(ctx context.Context, path string, image *Image, dir string) er
 // WriteData writes a volume with a machine's metadata: where LinuxKit's metadata package looks for it, and as cloud-init's
 // NoCloud has it.
 func WriteData(ctx context.Context, path string, data []byte, dir string) error {
-	store, err := cache.OpenDir(filepath.Join(dir, "blobs"))
+	store, err := disk.Open(filepath.Join(dir, "blobs"))
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func WriteData(ctx context.Context, path string, data []byte, dir string) error 
 	return write(ctx, store, path, volume)
 }
 
-func write(ctx context.Context, store *cache.Dir, path string, l *extents.List) error {
+func write(ctx context.Context, store *disk.Store, path string, l *extents.List) error {
 	r, err := artifact.Open(ctx, store, l.Artifact())
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -281,11 +282,11 @@ func TestADamagedStoreIsSeen(t *testing.T) {
 	ctx := context.Background()
 	for _, c := range []struct {
 		name   string
-		damage func(t *testing.T, dir string, store *cache.Dir, blob cache.Digest, key cache.Digest)
+		damage func(t *testing.T, dir string, store *disk.Store, blob cache.Digest, key cache.Digest)
 		want   string // in the only fault; none when empty
 	}{
-		{"nothing is wrong", func(*testing.T, string, *cache.Dir, cache.Digest, cache.Digest) {}, ""},
-		{"a bit of a blob flipped", func(t *testing.T, dir string, _ *cache.Dir, blob, _ cache.Digest) {
+		{"nothing is wrong", func(*testing.T, string, *disk.Store, cache.Digest, cache.Digest) {}, ""},
+		{"a bit of a blob flipped", func(t *testing.T, dir string, _ *disk.Store, blob, _ cache.Digest) {
 			path := filepath.Join(dir, filepath.FromSlash(cache.BlobKey(blob).String()))
 			data, err := os.ReadFile(path)
 			if err == nil {
@@ -299,7 +300,7 @@ func TestADamagedStoreIsSeen(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "blob sha256:"},
-		{"a result is another", func(t *testing.T, _ string, store *cache.Dir, blob, key cache.Digest) {
+		{"a result is another", func(t *testing.T, _ string, store *disk.Store, blob, key cache.Digest) {
 			if err := store.Delete(ctx, cache.ResultKey(key)); err != nil {
 				t.Fatal(err)
 			}
@@ -363,9 +364,9 @@ func digestOf(t *testing.T, text string) cache.Digest {
 	return d
 }
 
-func openDir(t *testing.T, dir string) *cache.Dir {
+func openDir(t *testing.T, dir string) *disk.Store {
 	t.Helper()
-	d, err := cache.OpenDir(dir)
+	d, err := disk.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -18,7 +18,7 @@ var platforms = []string{"linux/amd64", "linux/arm64"}
 
 // library is the fixtures in a cache, and what their references mean.
 type library struct {
-	dir  *cache.Dir
+	dir  *disk.Store
 	lock *kilnv1.Lock
 }
 
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 
 // newLibrary stores fixtures in a cache in the directory root.
 func newLibrary(root string, fixtures []fixture) *library {
-	dir, err := cache.OpenDir(root)
+	dir, err := disk.Open(root)
 	must(err)
 	l := &library{dir: dir, lock: &kilnv1.Lock{}}
 	for _, f := range fixtures {

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/flat/flattest"
 	"github.com/kiln-farm/kiln/image/tree"
 )
 
 // flattened unpacks layers with Flatten.
-func flattened(t testing.TB, dir *cache.Dir, layers ...[]byte) ([]tree.Entry, error) {
+func flattened(t testing.TB, dir *disk.Store, layers ...[]byte) ([]tree.Entry, error) {
 	t.Helper()
 	var digests []cache.Digest
 	for _, b := range layers {
@@ -38,7 +39,7 @@ func flattened(t testing.TB, dir *cache.Dir, layers ...[]byte) ([]tree.Entry, er
 
 // unpacked is what unpacking the entries of a tree gives. Every name may come once, and no entry below anything but a
 // directory.
-func unpacked(t testing.TB, dir *cache.Dir, entries []tree.Entry) map[string]flattest.Thing {
+func unpacked(t testing.TB, dir *disk.Store, entries []tree.Entry) map[string]flattest.Thing {
 	t.Helper()
 	out := map[string]flattest.Thing{}
 	links := map[string]string{}
@@ -106,9 +107,9 @@ func unpacked(t testing.TB, dir *cache.Dir, entries []tree.Entry) map[string]fla
 	return flattest.FirstNames(out)
 }
 
-func newDir(t testing.TB) *cache.Dir {
+func newDir(t testing.TB) *disk.Store {
 	t.Helper()
-	dir, err := cache.OpenDir(t.TempDir())
+	dir, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

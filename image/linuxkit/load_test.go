@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 )
 
 func TestName(t *testing.T) {
@@ -35,9 +36,9 @@ func TestName(t *testing.T) {
 	}
 }
 
-func options(t *testing.T) (Options, *cache.Dir) {
+func options(t *testing.T) (Options, *disk.Store) {
 	t.Helper()
-	dir, err := cache.OpenDir(t.TempDir())
+	dir, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

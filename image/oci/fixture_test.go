@@ -14,11 +14,12 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 )
 
-func openDir(t testing.TB) *cache.Dir {
+func openDir(t testing.TB) *disk.Store {
 	t.Helper()
-	d, err := cache.OpenDir(filepath.Join(t.TempDir(), "cache"))
+	d, err := disk.Open(filepath.Join(t.TempDir(), "cache"))
 	if err != nil {
 		t.Fatal(err)
 	}

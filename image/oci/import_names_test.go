@@ -16,6 +16,7 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 )
 
@@ -82,11 +83,11 @@ func TestImportNames(t *testing.T) {
 		for as, want := range map[string]string{"": tt.own, lab: tt.as} {
 			dir := t.TempDir()
 			unpack(t, dir, tt.files)
-			for way, run := range map[string]func(*cache.Dir) ([]string, error){
-				"as an archive": func(d *cache.Dir) ([]string, error) {
+			for way, run := range map[string]func(*disk.Store) ([]string, error){
+				"as an archive": func(d *disk.Store) ([]string, error) {
 					return Import(context.Background(), d, d, bytes.NewReader(archiveOf(t, tt.files...)), as)
 				},
-				"as a directory": func(d *cache.Dir) ([]string, error) { return ImportDir(context.Background(), d, d, dir, as) },
+				"as a directory": func(d *disk.Store) ([]string, error) { return ImportDir(context.Background(), d, d, dir, as) },
 			} {
 				t.Run(tt.name+" "+way+" "+as, func(t *testing.T) {
 					d := openDir(t)

@@ -15,10 +15,11 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 )
 
-func wantLayer(t *testing.T, d *cache.Dir, reference, platform, want string) {
+func wantLayer(t *testing.T, d *disk.Store, reference, platform, want string) {
 	t.Helper()
 	image, err := ResolveName(context.Background(), d, d, reference, platform)
 	if err != nil {

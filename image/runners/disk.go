@@ -21,8 +21,8 @@ const (
 	stateName      = "state"
 )
 
-// disk lays partitions out. Its contents stay where they are.
-func disk(ctx context.Context, req *step.Request) (*step.Response, error) {
+// partitions lays out a disk. Its contents stay where they are.
+func partitions(ctx context.Context, req *step.Request) (*step.Response, error) {
 	var params step.DiskParams
 	if err := decode(req, &params); err != nil {
 		return nil, err

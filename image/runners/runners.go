@@ -24,7 +24,7 @@ func All() map[string]step.Runner {
 		step.SBOM:       runnerFunc(sbom),
 		step.Pick:       runnerFunc(pick),
 		step.UKI:        runnerFunc(unified),
-		step.Disk:       runnerFunc(disk),
+		step.Disk:       runnerFunc(partitions),
 		step.SquashPart: runnerFunc(squashPart),
 		step.FileSystem: runnerFunc(filesystem),
 		step.Verity:     runnerFunc(hashTree),

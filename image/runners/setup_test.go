@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/step"
 )
 
@@ -22,13 +23,13 @@ var epoch = time.Unix(1622548800, 0).UTC()
 // farm runs steps against a cache of their own.
 type farm struct {
 	t     testing.TB
-	blobs *cache.Dir
+	blobs *disk.Store
 	lines []string
 }
 
 func newFarm(t testing.TB) *farm {
 	t.Helper()
-	dir, err := cache.OpenDir(t.TempDir())
+	dir, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

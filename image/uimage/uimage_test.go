@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/step"
 )
@@ -24,7 +24,7 @@ var epoch = time.Unix(1492533000, 0)
 // wrap stores content in a cache, wraps it and reads the result.
 func wrap(t *testing.T, content []byte, h Header) []byte {
 	t.Helper()
-	blobs, err := cache.OpenDir(t.TempDir())
+	blobs, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,20 +17,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/extents"
 )
 
 // store is a cache of a test's own.
 type store struct {
 	t     testing.TB
-	blobs *cache.Dir
+	blobs *disk.Store
 }
 
 func newStore(t testing.TB) *store {
 	t.Helper()
-	dir, err := cache.OpenDir(t.TempDir())
+	dir, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,12 +17,13 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/extents"
 )
 
-func openCache(t testing.TB) *cache.Dir {
+func openCache(t testing.TB) *disk.Store {
 	t.Helper()
-	dir, err := cache.OpenDir(t.TempDir())
+	dir, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,21 +11,21 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/extents"
 )
 
 // Store is a cache directory for one test.
 type Store struct {
 	t   testing.TB
-	Dir *cache.Dir
+	Dir *disk.Store
 }
 
 // New opens an empty store.
 func New(t testing.TB) *Store {
 	t.Helper()
-	dir, err := cache.OpenDir(t.TempDir())
+	dir, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

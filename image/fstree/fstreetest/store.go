@@ -16,6 +16,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/fstree"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/image/tree"
@@ -32,7 +33,7 @@ type Store struct {
 
 // Blobs is a directory of blobs, and sparse files that were too large to be hashed.
 type Blobs struct {
-	*cache.Dir
+	*disk.Store
 	sparse map[cache.Digest]string // names of files
 }
 
@@ -40,7 +41,7 @@ type Blobs struct {
 func (b *Blobs) Open(ctx context.Context, d cache.Digest) (*cache.File, error) {
 	name, ok := b.sparse[d]
 	if !ok {
-		return b.Dir.Open(ctx, d)
+		return b.Store.Open(ctx, d)
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -78,7 +79,7 @@ func (s *Store) Sparse(size int64, at map[int64]string) cache.Digest {
 // New opens an empty Store.
 func New(t testing.TB) *Store {
 	t.Helper()
-	dir, err := cache.OpenDir(t.TempDir())
+	dir, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

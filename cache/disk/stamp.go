@@ -1,10 +1,12 @@
-package cache
+package disk
 
 import (
 	"encoding/binary"
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/kiln-farm/kiln/cache"
 )
 
 // A stamp is an extended attribute of a blob's file that says: these bytes were verified, at this time, since
@@ -90,7 +92,7 @@ func (id identity) sameFile(info fs.FileInfo) bool {
 }
 
 // stamped says whether the file's stamp, or this process's memory, vouches for f.
-func (d *Dir) stamped(f *os.File, digest Digest, id identity) bool {
+func (d *Store) stamped(f *os.File, digest cache.Digest, id identity) bool {
 	if s, ok := decodeStamp(readStamp(f)); ok && s.vouches(d.boot, id) {
 		return true
 	}
@@ -101,7 +103,7 @@ func (d *Dir) stamped(f *os.File, digest Digest, id identity) bool {
 }
 
 // stamp records that f's bytes were right while its inode was as id says.
-func (d *Dir) stamp(f *os.File, digest Digest, id identity) {
+func (d *Store) stamp(f *os.File, digest cache.Digest, id identity) {
 	s := stampRecord{boot: d.boot, size: id.size, mtime: id.mtime, time: time.Now().UnixNano()}
 	if d.boot != (bootID{}) && writeStamp(f, s.encode()) == nil {
 		return
@@ -119,7 +121,7 @@ const maxTrusted = 1 << 16
 
 // touch notes that the blob, whose bytes were right while its inode was as id says, was used: at most once a day.
 // It says whether it did, and then the blob has a new stamp.
-func (d *Dir) touch(f *os.File, digest Digest, id identity) bool {
+func (d *Store) touch(f *os.File, digest cache.Digest, id identity) bool {
 	if !dueForTouch(id) || os.Chtimes(f.Name(), time.Now(), time.Unix(0, id.mtime)) != nil {
 		return false // in a cache that we may only read, everything stays as it is
 	}

@@ -1,4 +1,4 @@
-package cache
+package disk
 
 import (
 	"bytes"
@@ -10,18 +10,20 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kiln-farm/kiln/cache"
 )
 
-func openDir(t testing.TB) *Dir {
+func openDir(t testing.TB) *Store {
 	t.Helper()
-	d, err := OpenDir(filepath.Join(t.TempDir(), "cache"))
+	d, err := Open(filepath.Join(t.TempDir(), "cache"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func putBlob(t testing.TB, blobs Blobs, data []byte) Digest {
+func putBlob(t testing.TB, blobs cache.Blobs, data []byte) cache.Digest {
 	t.Helper()
 	draft, err := blobs.Create(context.Background())
 	if err != nil {
@@ -32,13 +34,13 @@ func putBlob(t testing.TB, blobs Blobs, data []byte) Digest {
 		t.Fatal(err)
 	}
 	digest, size, err := draft.Commit()
-	if err != nil || digest != SumBytes(data) || size != int64(len(data)) {
-		t.Fatalf("commit: got %s, %d, %v; want %s, %d", digest, size, err, SumBytes(data), len(data))
+	if err != nil || digest != cache.SumBytes(data) || size != int64(len(data)) {
+		t.Fatalf("commit: got %s, %d, %v; want %s, %d", digest, size, err, cache.SumBytes(data), len(data))
 	}
 	return digest
 }
 
-func readBlob(t testing.TB, blobs Blobs, digest Digest) []byte {
+func readBlob(t testing.TB, blobs cache.Blobs, digest cache.Digest) []byte {
 	t.Helper()
 	f, err := blobs.Open(context.Background(), digest)
 	if err != nil {
@@ -86,11 +88,11 @@ func TestChangedBlobCountsAsAbsent(t *testing.T) {
 			d := openDir(t)
 			digest := putBlob(t, d, content)
 			tt.tamper(t, d.blobFile(digest))
-			missing, err := d.MissingBlobs(context.Background(), []Digest{digest})
+			missing, err := d.MissingBlobs(context.Background(), []cache.Digest{digest})
 			if err != nil || len(missing) != 1 {
 				t.Errorf("missing: got %v, %v; want the blob", missing, err)
 			}
-			if _, err := d.Open(context.Background(), digest); !errors.Is(err, ErrNotFound) {
+			if _, err := d.Open(context.Background(), digest); !errors.Is(err, cache.ErrNotFound) {
 				t.Errorf("open: got %v, want ErrNotFound", err)
 			}
 			if _, err := os.Stat(d.blobFile(digest)); !errors.Is(err, os.ErrNotExist) {
@@ -128,7 +130,7 @@ func TestCommitAsRefusesOtherBytes(t *testing.T) {
 	if _, err := draft.ReadFrom(strings.NewReader("one")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := draft.CommitAs(SumBytes([]byte("two"))); !errors.Is(err, ErrMismatch) {
+	if _, err := draft.CommitAs(cache.SumBytes([]byte("two"))); !errors.Is(err, cache.ErrMismatch) {
 		t.Errorf("got %v, want ErrMismatch", err)
 	}
 	left, err := os.ReadDir(filepath.Join(d.root, tmpDir))

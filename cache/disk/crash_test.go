@@ -1,11 +1,10 @@
-package cache
+package disk
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -14,6 +13,9 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 )
 
 // childDir names, in the environment, the cache that a child process of this test writes to until it is killed.
@@ -30,7 +32,7 @@ func TestMain(m *testing.M) {
 
 // writeForever puts blobs, some of them those of other children, and replaces records.
 func writeForever(dir string, seed uint64) error {
-	d, err := OpenDir(dir)
+	d, err := Open(dir)
 	if err != nil {
 		return err
 	}
@@ -49,7 +51,7 @@ func writeForever(dir string, seed uint64) error {
 			return err
 		}
 		record := bytes.Repeat([]byte{byte('a' + seed%26)}, 10_000)
-		if err := d.Put(ctx, NameKey(fmt.Sprint("n", i%3)), bytes.NewReader(record), -1, Replace); err != nil {
+		if err := d.Put(ctx, cache.NameKey(fmt.Sprint("n", i%3)), bytes.NewReader(record), -1, cache.Replace); err != nil {
 			return err
 		}
 		if i == 0 {
@@ -99,12 +101,12 @@ func TestKilledWritersLeaveOnlyWholeValues(t *testing.T) {
 		}
 	}
 
-	d, err := OpenDir(dir)
+	d, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	blobs, records := 0, 0
-	err = d.List(context.Background(), "", func(e Entry) error {
+	err = d.List(context.Background(), "", func(e cache.Entry) error {
 		file := d.file(e.Key)
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -112,7 +114,7 @@ func TestKilledWritersLeaveOnlyWholeValues(t *testing.T) {
 		}
 		if digest, ok := e.Key.Digest(); ok {
 			blobs++
-			if SumBytes(data) != digest {
+			if cache.SumBytes(data) != digest {
 				t.Errorf("%s holds other bytes", e.Key)
 			}
 			return nil
@@ -142,7 +144,7 @@ func TestKilledWritersLeaveOnlyWholeValues(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := OpenDir(dir); err != nil {
+	if _, err := Open(dir); err != nil {
 		t.Fatal(err)
 	}
 	if left, err = os.ReadDir(temps); err != nil || len(left) != 0 {
@@ -162,7 +164,7 @@ func TestSweepLeavesDraftsOfTheLiving(t *testing.T) {
 	if err := os.Chtimes(draft.file.Name(), old, old); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenDir(d.root); err != nil {
+	if _, err := Open(d.root); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := draft.Commit(); err != nil {
@@ -180,10 +182,10 @@ func TestRecordSpoiltByAPowerCutIsAbsent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := openDir(t)
-			key := NameKey("example.com/a:1")
+			key := cache.NameKey("example.com/a:1")
 			put := func(value string) {
 				t.Helper()
-				if err := d.Put(context.Background(), key, bytes.NewReader([]byte(value)), -1, IfAbsent); err != nil {
+				if err := d.Put(context.Background(), key, bytes.NewReader([]byte(value)), -1, cache.IfAbsent); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -195,10 +197,10 @@ func TestRecordSpoiltByAPowerCutIsAbsent(t *testing.T) {
 			if err := os.WriteFile(d.file(key), spoil(data), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := d.Get(context.Background(), key, 0, -1); !errors.Is(err, ErrNotFound) {
+			if _, err := d.Get(context.Background(), key, 0, -1); !errors.Is(err, cache.ErrNotFound) {
 				t.Errorf("get: %v, want ErrNotFound", err)
 			}
-			if missing, err := d.Missing(context.Background(), []Key{key}); err != nil || len(missing) != 1 {
+			if missing, err := d.Missing(context.Background(), []cache.Key{key}); err != nil || len(missing) != 1 {
 				t.Errorf("missing: %v, %v; want the key", missing, err)
 			}
 			put("new") // what is spoilt does not count as present

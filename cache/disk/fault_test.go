@@ -1,4 +1,4 @@
-package cache
+package disk
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/kiln-farm/kiln/cache"
 )
 
 func TestFullDiskIsASentenceAndLeavesNothing(t *testing.T) {
@@ -44,7 +46,7 @@ func TestFullDiskIsASentenceAndLeavesNothing(t *testing.T) {
 }
 
 func TestWriteErrorsAreSentences(t *testing.T) {
-	d := &Dir{root: "/c"}
+	d := &Store{root: "/c"}
 	for _, tt := range []struct {
 		errno syscall.Errno
 		want  string
@@ -60,12 +62,12 @@ func TestWriteErrorsAreSentences(t *testing.T) {
 	}
 }
 
-func TestOpenDirWhereAFileIs(t *testing.T) {
+func TestOpenWhereAFileIs(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := OpenDir(file)
+	_, err := Open(file)
 	if err == nil || !strings.Contains(err.Error(), "cache directory "+file+" cannot be made: not a directory") {
 		t.Errorf("got %v", err)
 	}
@@ -73,19 +75,19 @@ func TestOpenDirWhereAFileIs(t *testing.T) {
 
 func TestKeysNeverLeaveTheDirectory(t *testing.T) {
 	d := openDir(t)
-	for _, key := range []Key{
-		NameKey("../../etc/passwd"), NameKey("/etc/passwd"), NameKey("a//b/./.."), NameKey(""), RefKey("..", "../..", ".."),
-		BuildKey("../x", "\x00"), BlobKey(Digest{}), ResultKey(Digest{}),
+	for _, key := range []cache.Key{
+		cache.NameKey("../../etc/passwd"), cache.NameKey("/etc/passwd"), cache.NameKey("a//b/./.."), cache.NameKey(""), cache.RefKey("..", "../..", ".."),
+		cache.BuildKey("../x", "\x00"), cache.BlobKey(cache.Digest{}), cache.ResultKey(cache.Digest{}),
 	} {
 		if rel, err := filepath.Rel(d.root, d.file(key)); err != nil || !filepath.IsLocal(rel) {
 			t.Errorf("%s is at %s", key, d.file(key))
 		}
-		if again, err := ParseKey(key.String()); err != nil || again != key {
+		if again, err := cache.ParseKey(key.String()); err != nil || again != key {
 			t.Errorf("%q does not parse as itself: %v, %v", key, again, err)
 		}
 	}
 	for _, bad := range []string{"", ".", "..", "../a", "/a", "a/../b", "a//b", "a/"} {
-		if key, err := ParseKey(bad); err == nil {
+		if key, err := cache.ParseKey(bad); err == nil {
 			t.Errorf("%q is accepted as %v", bad, key)
 		}
 	}

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package cache
+package disk
 
 // putUnnamed needs O_TMPFILE.
 func putUnnamed(string, []byte) (ok bool, err error) { return false, nil }

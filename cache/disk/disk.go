@@ -1,10 +1,9 @@
-package cache
+package disk
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"io"
 	"io/fs"
 	"os"
@@ -12,24 +11,27 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 )
 
-// Dir is a cache in a directory: a Store and a Blobs. Many processes may use one directory at once, and any of
+// Store is a cache in a directory. Many processes may use one directory at once, and any of
 // them may be killed at any moment: a value is written to a file under tmp/ and renamed when it is whole.
 //
 // Nothing is synced to disk, since everything in a cache can be made again. Instead what a power cut may have
-// spoilt is found when it is read: blobs by their stamp (see stamp.go), records by their checksum (see record_file.go).
-type Dir struct {
+// spoilt is found when it is read: blobs by their stamp (see stamp.go), records by their checksum (see record.go).
+type Store struct {
 	root    string
 	boot    bootID
 	buffers sync.Pool // of *[]byte, draftBuffer long
 
 	mu      sync.Mutex
-	trusted map[Digest]identity // blobs verified by this process that could not be stamped
+	trusted map[cache.Digest]identity // blobs verified by this process that could not be stamped
 }
 
-// OpenDir opens the cache in the directory path, which it makes if need be, and sweeps what killed processes left there.
-func OpenDir(path string) (*Dir, error) {
+// Open opens the cache in the directory path, which it makes if need be, and sweeps what killed processes left there.
+func Open(path string) (*Store, error) {
 	root, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("cache directory %s: %w", path, err)
@@ -37,23 +39,23 @@ func OpenDir(path string) (*Dir, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, fmt.Errorf("cache directory %s cannot be made: %w; choose another one", root, reason(err))
 	}
-	d := &Dir{root: root, boot: currentBoot(), trusted: map[Digest]identity{}}
+	d := &Store{root: root, boot: currentBoot(), trusted: map[cache.Digest]identity{}}
 	d.buffers.New = func() any { b := make([]byte, draftBuffer); return &b }
 	d.sweep()
 	return d, nil
 }
 
 // Path is the directory.
-func (d *Dir) Path() string { return d.root }
+func (d *Store) Path() string { return d.root }
 
 // Get implements Store.
-func (d *Dir) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser, error) {
+func (d *Store) Get(ctx context.Context, key cache.Key, offset, n int64) (io.ReadCloser, error) {
 	if offset < 0 {
 		return nil, fmt.Errorf("read %s: negative offset %d", key, offset)
 	}
 	open := d.openRecord
 	if digest, ok := key.Digest(); ok {
-		open = func(ctx context.Context, _ Key) (*File, error) { return d.Open(ctx, digest) }
+		open = func(ctx context.Context, _ cache.Key) (*cache.File, error) { return d.Open(ctx, digest) }
 	}
 	f, err := open(ctx, key)
 	if err != nil {
@@ -63,13 +65,13 @@ func (d *Dir) Get(ctx context.Context, key Key, offset, n int64) (io.ReadCloser,
 }
 
 // Put implements Store.
-func (d *Dir) Put(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
+func (d *Store) Put(ctx context.Context, key cache.Key, r io.Reader, size int64, mode cache.PutMode) error {
 	digest, ok := key.Digest()
 	if !ok {
 		return d.putRecord(ctx, key, r, size, mode)
 	}
-	if mode == IfAbsent {
-		if missing, err := d.MissingBlobs(ctx, []Digest{digest}); err != nil || len(missing) == 0 {
+	if mode == cache.IfAbsent {
+		if missing, err := d.MissingBlobs(ctx, []cache.Digest{digest}); err != nil || len(missing) == 0 {
 			return err
 		}
 	}
@@ -86,10 +88,10 @@ func (d *Dir) Put(ctx context.Context, key Key, r io.Reader, size int64, mode Pu
 }
 
 // List implements Store.
-func (d *Dir) List(ctx context.Context, prefix string, f func(Entry) error) error {
+func (d *Store) List(ctx context.Context, prefix string, f func(cache.Entry) error) error {
 	start := d.root
 	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
-		if _, err := ParseKey(prefix[:i]); err != nil {
+		if _, err := cache.ParseKey(prefix[:i]); err != nil {
 			return err
 		}
 		start = filepath.Join(d.root, filepath.FromSlash(prefix[:i]))
@@ -127,13 +129,13 @@ func (d *Dir) List(ctx context.Context, prefix string, f func(Entry) error) erro
 				return nil // cut short by a power failure
 			}
 		}
-		return f(Entry{Key: key, Size: size, LastUse: lastUse(info)})
+		return f(cache.Entry{Key: key, Size: size, LastUse: lastUse(info)})
 	})
 	return err
 }
 
 // Delete implements Store.
-func (d *Dir) Delete(ctx context.Context, key Key) error {
+func (d *Store) Delete(ctx context.Context, key cache.Key) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -144,31 +146,31 @@ func (d *Dir) Delete(ctx context.Context, key Key) error {
 }
 
 // file is where key's value is.
-func (d *Dir) file(key Key) string {
+func (d *Store) file(key cache.Key) string {
 	if digest, ok := key.Digest(); ok {
 		return d.blobFile(digest)
 	}
 	return filepath.Join(d.root, filepath.FromSlash(key.String())) + recordfile.Suffix
 }
 
-func (d *Dir) blobFile(digest Digest) string {
-	return filepath.Join(d.root, filepath.FromSlash(BlobKey(digest).String()))
+func (d *Store) blobFile(digest cache.Digest) string {
+	return filepath.Join(d.root, filepath.FromSlash(cache.BlobKey(digest).String()))
 }
 
 // keyOf undoes file. Files that are no value of the cache are not ok.
-func (d *Dir) keyOf(file string) (key Key, ok bool) {
+func (d *Store) keyOf(file string) (key cache.Key, ok bool) {
 	rel, err := filepath.Rel(d.root, file)
 	if err != nil {
-		return Key{}, false
+		return cache.Key{}, false
 	}
 	name := filepath.ToSlash(rel)
 	record := strings.HasSuffix(name, recordfile.Suffix)
-	key, err = ParseKey(strings.TrimSuffix(name, recordfile.Suffix))
+	key, err = cache.ParseKey(strings.TrimSuffix(name, recordfile.Suffix))
 	if err != nil {
-		return Key{}, false
+		return cache.Key{}, false
 	}
 	digest, blob := key.Digest()
-	return key, record != blob && (!blob || BlobKey(digest) == key)
+	return key, record != blob && (!blob || cache.BlobKey(digest) == key)
 }
 
 // place moves a finished temporary file to where it belongs.
@@ -183,7 +185,7 @@ func place(move func(from, to string) error, from, to string) error {
 }
 
 // writeError makes a sentence of what the file system said about a write.
-func (d *Dir) writeError(what string, err error) error {
+func (d *Store) writeError(what string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%s: the disk of the cache directory %s is full: free some space (kiln cache prune) or choose another directory: %w", what, d.root, reason(err))

@@ -1,27 +1,29 @@
-package cache
+package disk
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 )
 
 // smallRecord is the size, in bytes, up to which a record is written in one piece.
 const smallRecord = 64 << 10
 
 // openRecord opens the value of a key that is no blob's, without the trailer and without a digest.
-func (d *Dir) openRecord(ctx context.Context, key Key) (*File, error) {
+func (d *Store) openRecord(ctx context.Context, key cache.Key) (*cache.File, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	f, err := os.Open(d.file(key))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", key, ErrNotFound)
+		return nil, fmt.Errorf("%s: %w", key, cache.ErrNotFound)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", key, err)
@@ -32,7 +34,7 @@ func (d *Dir) openRecord(ctx context.Context, key Key) (*File, error) {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	touchRecord(f)
-	return &File{File: f, Size: size}, nil
+	return &cache.File{File: f, Size: size}, nil
 }
 
 // checkRecord returns the size of f's value, or ErrNotFound when f is no whole record.
@@ -43,7 +45,7 @@ func checkRecord(f *os.File) (int64, error) {
 	}
 	size := info.Size() - recordfile.TrailerSize
 	if size < 0 {
-		return 0, fmt.Errorf("the record is cut short: %w", ErrNotFound)
+		return 0, fmt.Errorf("the record is cut short: %w", cache.ErrNotFound)
 	}
 	sum := recordfile.NewSum()
 	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, size)); err != nil {
@@ -54,16 +56,16 @@ func checkRecord(f *os.File) (int64, error) {
 		return 0, err
 	}
 	if got != [recordfile.TrailerSize]byte(recordfile.AppendTrailer(nil, sum.Sum32(), size)) {
-		return 0, fmt.Errorf("the record is damaged: %w", ErrNotFound)
+		return 0, fmt.Errorf("the record is damaged: %w", cache.ErrNotFound)
 	}
 	return size, nil
 }
 
-func (d *Dir) putRecord(ctx context.Context, key Key, r io.Reader, size int64, mode PutMode) error {
+func (d *Store) putRecord(ctx context.Context, key cache.Key, r io.Reader, size int64, mode cache.PutMode) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if mode == IfAbsent && size >= 0 && size <= smallRecord {
+	if mode == cache.IfAbsent && size >= 0 && size <= smallRecord {
 		data := make([]byte, size, size+recordfile.TrailerSize)
 		if _, err := io.ReadFull(r, data); err != nil {
 			return fmt.Errorf("store %s: %w", key, err)
@@ -91,7 +93,7 @@ func (d *Dir) putRecord(ctx context.Context, key Key, r io.Reader, size int64, m
 		return d.writeError("store "+key.String(), err)
 	}
 	move := os.Rename
-	if mode == IfAbsent {
+	if mode == cache.IfAbsent {
 		move = d.linkRecord
 	}
 	if err := place(move, f.Name(), d.file(key)); err != nil {
@@ -101,7 +103,7 @@ func (d *Dir) putRecord(ctx context.Context, key Key, r io.Reader, size int64, m
 }
 
 // linkRecord moves from to to unless a whole record is there.
-func (d *Dir) linkRecord(from, to string) error {
+func (d *Store) linkRecord(from, to string) error {
 	err := os.Link(from, to)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -1,4 +1,4 @@
-package cache
+package disk
 
 import (
 	"context"
@@ -10,13 +10,14 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/kiln-farm/kiln/cache"
 	"golang.org/x/sync/errgroup"
 )
 
 // Open implements Blobs. The blob's stamp is checked, and its bytes when the stamp does not vouch for them.
-func (d *Dir) Open(ctx context.Context, digest Digest) (*File, error) {
+func (d *Store) Open(ctx context.Context, digest cache.Digest) (*cache.File, error) {
 	if digest.IsZero() {
-		return nil, fmt.Errorf("open a blob without a digest: %w", ErrNotFound)
+		return nil, fmt.Errorf("open a blob without a digest: %w", cache.ErrNotFound)
 	}
 	for {
 		if err := ctx.Err(); err != nil {
@@ -24,14 +25,14 @@ func (d *Dir) Open(ctx context.Context, digest Digest) (*File, error) {
 		}
 		f, err := os.Open(d.blobFile(digest))
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("blob %s: %w", digest, ErrNotFound)
+			return nil, fmt.Errorf("blob %s: %w", digest, cache.ErrNotFound)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("open blob %s: %w", digest, err)
 		}
 		id, err := d.vouch(ctx, f, digest)
 		if err == nil {
-			return &File{File: f, Digest: digest, Size: id.size}, nil
+			return &cache.File{File: f, Digest: digest, Size: id.size}, nil
 		}
 		f.Close()
 		if !errors.Is(err, errReplaced) {
@@ -41,26 +42,26 @@ func (d *Dir) Open(ctx context.Context, digest Digest) (*File, error) {
 }
 
 // Missing implements Store. A blob that is not what it should be counts as missing.
-func (d *Dir) Missing(ctx context.Context, keys []Key) ([]Key, error) {
+func (d *Store) Missing(ctx context.Context, keys []cache.Key) ([]cache.Key, error) {
 	return absent(ctx, keys, d.present)
 }
 
 // present says whether key is there, whole and right.
-func (d *Dir) present(ctx context.Context, key Key) (bool, error) {
+func (d *Store) present(ctx context.Context, key cache.Key) (bool, error) {
 	if digest, ok := key.Digest(); ok {
 		return d.presentBlob(ctx, digest)
 	}
 	f, err := d.openRecord(ctx, key)
 	if err != nil {
-		return false, IgnoreNotFound(err)
+		return false, cache.IgnoreNotFound(err)
 	}
 	return true, f.Close()
 }
 
-func (d *Dir) presentBlob(ctx context.Context, digest Digest) (bool, error) {
+func (d *Store) presentBlob(ctx context.Context, digest cache.Digest) (bool, error) {
 	f, err := d.Open(ctx, digest)
 	if err != nil {
-		return false, IgnoreNotFound(err)
+		return false, cache.IgnoreNotFound(err)
 	}
 	return true, f.Close()
 }
@@ -93,7 +94,7 @@ var errReplaced = errors.New("replaced by another process")
 
 // vouch returns nil when f holds the bytes of digest, by its stamp or by reading it. A file that is wrong twice
 // is removed: ErrNotFound.
-func (d *Dir) vouch(ctx context.Context, f *os.File, digest Digest) (identity, error) {
+func (d *Store) vouch(ctx context.Context, f *os.File, digest cache.Digest) (identity, error) {
 	id, err := identify(f)
 	if err != nil {
 		return identity{}, fmt.Errorf("open blob %s: %w", digest, err)
@@ -121,30 +122,30 @@ func (d *Dir) vouch(ctx context.Context, f *os.File, digest Digest) (identity, e
 	if err := os.Remove(d.blobFile(digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return identity{}, d.writeError("remove spoilt blob "+digest.String(), err)
 	}
-	return identity{}, fmt.Errorf("blob %s: its file was changed or damaged and is removed: %w", digest, ErrNotFound)
+	return identity{}, fmt.Errorf("blob %s: its file was changed or damaged and is removed: %w", digest, cache.ErrNotFound)
 }
 
 // sumFile hashes all of f without moving its position.
-func sumFile(ctx context.Context, f *os.File) (Digest, error) {
+func sumFile(ctx context.Context, f *os.File) (cache.Digest, error) {
 	h := sha256.New()
 	buf := make([]byte, 256<<10)
 	for off := int64(0); ; {
 		if err := ctx.Err(); err != nil {
-			return Digest{}, err
+			return cache.Digest{}, err
 		}
 		n, err := f.ReadAt(buf, off)
 		h.Write(buf[:n])
 		off += int64(n)
 		if err == io.EOF {
-			return FromSum([sha256.Size]byte(h.Sum(nil))), nil
+			return cache.FromSum([sha256.Size]byte(h.Sum(nil))), nil
 		}
 		if err != nil {
-			return Digest{}, err
+			return cache.Digest{}, err
 		}
 	}
 }
 
 // MissingBlobs implements Blobs.
-func (d *Dir) MissingBlobs(ctx context.Context, digests []Digest) ([]Digest, error) {
+func (d *Store) MissingBlobs(ctx context.Context, digests []cache.Digest) ([]cache.Digest, error) {
 	return absent(ctx, digests, d.presentBlob)
 }

@@ -1,4 +1,4 @@
-package cache
+package disk
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"hash"
 	"io"
 	"os"
+
+	"github.com/kiln-farm/kiln/cache"
 )
 
 const (
@@ -19,7 +21,7 @@ const (
 // draft implements Draft: bytes are hashed and written to a temporary file in one pass.
 type draft struct {
 	ctx  context.Context
-	dir  *Dir
+	dir  *Store
 	file *os.File
 	hash hash.Hash
 	buf  *[]byte
@@ -32,7 +34,7 @@ type draft struct {
 var errDraftDone = errors.New("the draft is committed or aborted")
 
 // Create implements Blobs.
-func (d *Dir) Create(ctx context.Context) (Draft, error) {
+func (d *Store) Create(ctx context.Context) (cache.Draft, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -99,13 +101,13 @@ func (w *draft) ReadFrom(r io.Reader) (total int64, err error) {
 }
 
 // Commit implements Draft.
-func (w *draft) Commit() (Digest, int64, error) { return w.commit(Digest{}) }
+func (w *draft) Commit() (cache.Digest, int64, error) { return w.commit(cache.Digest{}) }
 
 // CommitAs implements Draft.
-func (w *draft) CommitAs(want Digest) (int64, error) {
+func (w *draft) CommitAs(want cache.Digest) (int64, error) {
 	if want.IsZero() {
 		w.Abort()
-		return 0, fmt.Errorf("store a blob as no digest: %w", ErrMismatch)
+		return 0, fmt.Errorf("store a blob as no digest: %w", cache.ErrMismatch)
 	}
 	_, size, err := w.commit(want)
 	return size, err
@@ -122,21 +124,21 @@ func (w *draft) Abort() {
 	w.dir.discard(w.file)
 }
 
-func (w *draft) commit(want Digest) (Digest, int64, error) {
+func (w *draft) commit(want cache.Digest) (cache.Digest, int64, error) {
 	if err := w.usable(); err != nil {
 		w.Abort()
-		return Digest{}, 0, err
+		return cache.Digest{}, 0, err
 	}
 	defer w.Abort()
 	if err := w.flush(); err != nil {
-		return Digest{}, 0, err
+		return cache.Digest{}, 0, err
 	}
-	digest := FromSum([sha256.Size]byte(w.hash.Sum(nil)))
+	digest := cache.FromSum([sha256.Size]byte(w.hash.Sum(nil)))
 	if !want.IsZero() && want != digest {
-		return Digest{}, 0, fmt.Errorf("%w: expected %s, got %s (%d bytes)", ErrMismatch, want, digest, w.size)
+		return cache.Digest{}, 0, fmt.Errorf("%w: expected %s, got %s (%d bytes)", cache.ErrMismatch, want, digest, w.size)
 	}
 	if err := w.dir.adopt(w.file, digest); err != nil {
-		return Digest{}, 0, w.dir.writeError("store blob "+digest.String(), err)
+		return cache.Digest{}, 0, w.dir.writeError("store blob "+digest.String(), err)
 	}
 	return digest, w.size, nil
 }
@@ -169,7 +171,7 @@ func (w *draft) emit(p []byte) error {
 }
 
 // adopt gives the finished temporary file f its blob's name, unless the blob is there already.
-func (d *Dir) adopt(f *os.File, digest Digest) error {
+func (d *Store) adopt(f *os.File, digest cache.Digest) error {
 	if old, err := os.Open(d.blobFile(digest)); err == nil {
 		id, err := identify(old)
 		good := err == nil && d.stamped(old, digest, id)

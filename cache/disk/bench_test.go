@@ -1,10 +1,12 @@
-package cache
+package disk
 
 import (
 	"bytes"
 	"context"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/kiln-farm/kiln/cache"
 )
 
 func noise(n int) []byte {
@@ -31,7 +33,7 @@ func BenchmarkPut25MiB(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StopTimer()
-		if err := d.Delete(context.Background(), BlobKey(digest)); err != nil {
+		if err := d.Delete(context.Background(), cache.BlobKey(digest)); err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()
@@ -42,7 +44,7 @@ func BenchmarkPutSmall(b *testing.B) {
 	d, data := openDir(b), noise(1000)
 	for i := range b.N {
 		data[0], data[1], data[2] = byte(i), byte(i>>8), byte(i>>16)
-		if err := d.Put(context.Background(), BlobKey(SumBytes(data)), bytes.NewReader(data), -1, IfAbsent); err != nil {
+		if err := d.Put(context.Background(), cache.BlobKey(cache.SumBytes(data)), bytes.NewReader(data), -1, cache.IfAbsent); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -50,7 +52,7 @@ func BenchmarkPutSmall(b *testing.B) {
 
 func BenchmarkMissingOfThousand(b *testing.B) {
 	d := openDir(b)
-	var digests []Digest
+	var digests []cache.Digest
 	for i := range 1000 {
 		digests = append(digests, putBlob(b, d, []byte{byte(i), byte(i >> 8)}))
 	}

@@ -1,4 +1,4 @@
-package cache
+package disk
 
 import (
 	"context"
@@ -16,7 +16,7 @@ const (
 )
 
 // temp makes a temporary file. It is locked while its owner lives, which is how a sweep tells that it is in use.
-func (d *Dir) temp() (*os.File, error) {
+func (d *Store) temp() (*os.File, error) {
 	dir := filepath.Join(d.root, tmpDir)
 	f, err := os.CreateTemp(dir, "draft-")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -32,7 +32,7 @@ func (d *Dir) temp() (*os.File, error) {
 }
 
 // Scratch implements Blobs.
-func (d *Dir) Scratch(ctx context.Context) (*os.File, error) {
+func (d *Store) Scratch(ctx context.Context) (*os.File, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -48,13 +48,13 @@ func (d *Dir) Scratch(ctx context.Context) (*os.File, error) {
 }
 
 // discard closes a temporary file and removes it if it still has its temporary name.
-func (d *Dir) discard(f *os.File) {
+func (d *Store) discard(f *os.File) {
 	_ = os.Remove(f.Name()) // gone when it was renamed
 	_ = f.Close()
 }
 
 // sweep removes temporary files of processes that died. It does what it can: whatever stays is swept another time.
-func (d *Dir) sweep() {
+func (d *Store) sweep() {
 	entries, err := os.ReadDir(filepath.Join(d.root, tmpDir))
 	if err != nil {
 		return
@@ -68,7 +68,7 @@ func (d *Dir) sweep() {
 	}
 }
 
-func (d *Dir) sweepFile(name string) {
+func (d *Store) sweepFile(name string) {
 	f, err := os.Open(name)
 	if err != nil {
 		return

@@ -1,4 +1,4 @@
-package cache
+package disk
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/kiln-farm/kiln/cache"
 )
 
 func TestStampVouches(t *testing.T) {
@@ -40,7 +42,7 @@ func TestStampVouches(t *testing.T) {
 }
 
 // isStamped says whether the blob would be used without hashing it.
-func isStamped(t *testing.T, d *Dir, digest Digest) bool {
+func isStamped(t *testing.T, d *Store, digest cache.Digest) bool {
 	t.Helper()
 	f, err := os.Open(d.blobFile(digest))
 	if err != nil {
@@ -74,7 +76,7 @@ func TestUseIsNotedOnceADay(t *testing.T) {
 	}
 	readBlob(t, d, digest)
 	var used time.Time
-	err = d.List(context.Background(), BlobPrefix, func(e Entry) error {
+	err = d.List(context.Background(), cache.BlobPrefix, func(e cache.Entry) error {
 		used = e.LastUse
 		return nil
 	})
@@ -96,7 +98,7 @@ func TestWithoutStampsMemoryVouches(t *testing.T) {
 		t.Error("a blob that was read is not remembered")
 	}
 	flip(t, d.blobFile(digest))
-	if missing, err := d.MissingBlobs(context.Background(), []Digest{digest}); err != nil || len(missing) != 1 {
+	if missing, err := d.MissingBlobs(context.Background(), []cache.Digest{digest}); err != nil || len(missing) != 1 {
 		t.Errorf("changed after it was remembered: got %v, %v; want it missing", missing, err)
 	}
 }
