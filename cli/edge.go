@@ -102,7 +102,7 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 		return err
 	}
 	events := edge.NewEvents(source.name, source.report, log)
-	e, err := edge.New(edge.Config{Store: source.store, Blobs: source.blobs, Log: log, Intents: intents, Events: events, Once: source.once, URL: f.url,
+	e, err := edge.New(edge.Config{Store: source.store, Blobs: source.blobs, Log: log, Intents: intents, Events: events, Once: source.once, URL: f.url, SessionsOnly: !f.pxe.metadataV1,
 		Fair: fair.Config{Bytes: inFlight, Transfers: f.transfers}})
 	if err != nil {
 		return err

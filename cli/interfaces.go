@@ -17,9 +17,10 @@ func interfaceAddress(name string) (net.IP, error) {
 	return networks[0].Addr().AsSlice(), nil
 }
 
-// interfaceNetworks are the IPv4 addresses of an interface, with their networks.
+// interfaceNetworks are the IPv4 addresses of an interface, with their networks, without those of the link alone, among which an
+// edge's metadata address is.
 func interfaceNetworks(name string) ([]netip.Prefix, error) {
-	return interfacePrefixes(name, netip.Addr.Is4)
+	return interfacePrefixes(name, func(a netip.Addr) bool { return a.Is4() && !a.IsLinkLocalUnicast() })
 }
 
 // interfaceNetworks6 are the IPv6 addresses of an interface with their prefixes, without those of the link alone.

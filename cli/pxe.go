@@ -26,7 +26,8 @@ type pxeFlags struct {
 	dhcp       string
 	loaders    []string
 	syslog     bool
-	metadata   string
+	metadata   string // address, "off", or empty
+	metadataV1 bool
 	bios       string
 	v6         pxe6Flags
 	probe      time.Duration
@@ -55,7 +56,8 @@ func (f *pxeFlags) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.probe, "probe", pool.DefaultProbe, "with --dhcp full: how long to wait for somebody who uses an address already, before it is offered first; 0: not at all")
 	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi, or with pxelinux.0, lpxelinux.0 and ldlinux.c32; repeatable (default: where distributions have them)")
 	flags.StringVar(&f.bios, "bios-loader", "", "what a BIOS boots: ipxe, pxelinux, or lpxelinux, which uses HTTP (default: the first of them that is there)")
-	flags.StringVar(&f.metadata, "metadata-address", "", "with --interface: also answer at port 80 of this address, as clouds do at 169.254.169.254; it must be an address of this host")
+	flags.StringVar(&f.metadata, "metadata-address", "", "with --interface: also answer at port 80 of this address, as clouds do, or off: not; one of the link alone is given to the interfaces while this edge serves (default with --dhcp full: 169.254.169.254, and 169.254.42.42 for Scaleway's programs)")
+	flags.BoolVar(&f.metadataV1, "metadata-v1", true, "give EC2's documents without a session token, too, as EC2 calls IMDSv1")
 	f.v6.add(flags)
 }
 

@@ -6,11 +6,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
-// TestProgramsMadeForCloudsAreConfigured: a client nobody here wrote gets an address and the way to 169.254.169.254, and reads
-// there who it is, as LinuxKit's metadata package does (pkg/metadata, provider aws).
+// TestProgramsMadeForCloudsAreConfigured: a client nobody here wrote gets an address and the way to 169.254.169.254, which the edge
+// gave itself, and reads there who it is, as LinuxKit's metadata package does (pkg/metadata, provider aws).
 func TestProgramsMadeForCloudsAreConfigured(t *testing.T) {
 	w := prepared(t)
 	r := newRoom(t)
@@ -30,8 +32,48 @@ func TestProgramsMadeForCloudsAreConfigured(t *testing.T) {
 	if out, err := w.run(t.Context(), w.kiln, "apply", "--cache", store, "-f", room); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	r.ip("addr add 169.254.169.254/32 dev br0")
-	r.start("machines boot here", w.kiln, "edge", "--cache", store, "--interface", "br0", "--dhcp", "full", "--metadata-address", "169.254.169.254")
+	// The other interface is another network's, as a VLAN's is. An edge that is killed leaves its address to the next one.
+	for _, c := range []string{"link add vlan5 type bridge", "addr add 10.78.0.1/24 dev vlan5", "link set vlan5 up"} {
+		r.ip(c)
+	}
+	given := func() string {
+		t.Helper()
+		out, err := exec.Command("ip", "-n", r.name, "-4", "-o", "address").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+		return string(out)
+	}
+	command := []string{w.kiln, "edge", "--cache", store, "--interface", "br0", "--interface", "vlan5", "--dhcp", "full"}
+	_, first := r.launch("machines boot here", command...)
+	if err := first.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got := given(); strings.Count(got, "inet 169.254.169.254/32") != 2 {
+		t.Fatalf("an edge that was killed leaves\n%s", got)
+	}
+	log, second := r.launch("machines boot here", command...)
+	if got := given(); strings.Count(got, "inet 169.254.169.254/32") != 2 || strings.Count(got, "inet 169.254.42.42/32") != 2 {
+		t.Errorf("the next edge has\n%s", got)
+	}
+	if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "machines are configured at the address of clouds") {
+		t.Errorf("it does not say so: %v\n%s", err, text)
+	}
+	defer func() {
+		if err := second.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		for range 500 {
+			if !strings.Contains(given(), "169.254") {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Errorf("an edge that has ended leaves\n%s", given())
+	}()
 
 	pc := r.name + "pc"
 	if out, err := exec.Command("ip", "netns", "add", pc).CombinedOutput(); err != nil {
@@ -69,6 +111,9 @@ while [ $# -gt 1 ]; do busybox ip route add "$1" via "$2" dev "$interface"; shif
 		if got := in(fmt.Sprintf("busybox wget -q -O - http://169.254.169.254%s", path)); got != want {
 			t.Errorf("%s: got %q, want %q", path, got, want)
 		}
+	}
+	if got := in("busybox wget -q -O - http://169.254.42.42/conf"); !strings.Contains(got, "\nHOSTNAME=web-1\n") {
+		t.Errorf("as Scaleway's: %q", got)
 	}
 	// A page in a browser that gave its own name this address is no machine.
 	refused := in("busybox wget -S -O - --header 'Host: evil.example' http://169.254.169.254/latest/meta-data/hostname 2>&1; true")

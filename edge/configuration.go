@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -24,25 +25,40 @@ func (e *Edge) configuration() http.Handler {
 		}
 		return []config.Key{key}
 	}}
-	h := &config.Handler{Find: finder.Find, Hosts: []string{"metaldata", hostOf(e.cfg.URL)}, Report: func(r config.Read) {
+	h := &config.Handler{Find: finder.Find, Hosts: append(config.CloudHosts(), hostOf(e.cfg.URL)), Report: func(r config.Read) {
+		if r.Machine == "" || r.Absent || r.Session && r.Err == nil {
+			return // nothing of the machine's was read
+		}
 		event := &kilnv1.BootEvent{Machine: r.Machine, Boot: r.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_CONFIG, Detail: r.What, Bytes: int64(r.Bytes), Address: r.From.Addr().String()}
 		if r.Err != nil {
 			event.Detail += ": " + r.Err.Error()
 		}
-		if r.Machine != "" {
-			e.tell(event)
-		}
+		e.tell(event)
 	}}
+	h.Sessions = &config.Sessions{Keys: finder.Keys, Now: e.now, Required: e.cfg.SessionsOnly}
 	if e.cfg.Once != nil {
 		h.Once = onceAmongAll{e.cfg.Once, e.cfg.Log}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !config.Serves(r.URL.Path) {
+		if !config.Serves(r.URL.Path) && r.URL.Path != "/" {
 			http.NotFound(w, r)
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// ServeMetadata serves on l, an address at which programs made for clouds ask, until ctx ends. What machines boot is there, too; the
+// begin of it all is not a page for people but the list of EC2's versions.
+func (e *Edge) ServeMetadata(ctx context.Context, l net.Listener) error {
+	configuration := e.configuration()
+	return e.serveOn(ctx, l, e.logged(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" {
+			configuration.ServeHTTP(w, r)
+			return
+		}
+		e.mux.ServeHTTP(w, r)
+	})))
 }
 
 // hostOf is the host of this edge's URL.

@@ -3,6 +3,8 @@ package edge
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -88,4 +90,82 @@ func TestSecretsAreReadOnceAtAllEdges(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", c.name, w.Code, w.Body, c.want)
 		}
 	}
+}
+
+// ask is a request of the machine of a room at an address that programs made for clouds ask.
+func (r *roomOf) ask(t *testing.T, at, method, path string, header map[string]string) (status int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, at+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range header {
+		req.Header.Set(k, v)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
+// At the metadata address EC2's tree begins where people are shown a page elsewhere, and what is optional and absent is no event.
+func TestTheMetadataAddress(t *testing.T) {
+	r := newRoomOf(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- r.ServeMetadata(ctx, l) }()
+	defer func() { stop(); <-served }()
+	at := "http://" + l.Addr().String()
+	token, _, err := r.token(netip.Addr{}, must(r.cfg.Intents.Index().Named("web")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := "/m/" + token
+	for _, c := range []struct {
+		method, path string
+		header       map[string]string
+		status       int
+		want         string
+	}{
+		{"GET", "/", nil, 403, "is of no machine that is booting here"}, // this test has no machine's address
+		{"GET", mine + "/", nil, 200, "2009-04-04\n"},
+		{"GET", mine + "/latest/meta-data/hostname", nil, 200, "web"},
+		{"GET", mine + "/nocloud/vendor-data", nil, 200, ""},
+		{"GET", mine + "/latest/meta-data/public-ipv4", nil, 404, "for this machine"},
+		{"PUT", mine + "/latest/api/token", map[string]string{"X-aws-ec2-metadata-token-ttl-seconds": "60"}, 200, ""},
+		{"PUT", "/latest/api/token", map[string]string{"X-aws-ec2-metadata-token-ttl-seconds": "60"}, 403, "is of no machine that is booting here"},
+		{"GET", "/healthz", nil, 200, "ok"},
+		{"GET", "/nothing", nil, 404, ""},
+	} {
+		if status, body := r.ask(t, at, c.method, c.path, c.header); status != c.status || !strings.Contains(body, c.want) {
+			t.Errorf("%s %s: %d %q, want %d and %q", c.method, c.path, status, body, c.status, c.want)
+		}
+	}
+	var told []string
+	for _, e := range r.happened() {
+		told = append(told, e.GetDetail())
+	}
+	if got, want := strings.Join(told, ", "), "/, /latest/meta-data/hostname"; got != want {
+		t.Errorf("the timeline has %q, want %q", got, want)
+	}
+	if w := r.get(t, "/", "10.0.0.21"); !strings.Contains(w.Body.String(), "<html") {
+		t.Errorf("elsewhere there is no page but %q", w.Body)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -39,6 +39,8 @@ type Config struct {
 	Events  *Events     // what machines do; nil: nobody is told
 	Once    config.Once // among all edges, for secrets; nil: none are given
 	URL     string      // of this edge, as machines reach it: "http://10.0.0.2:7380"
+	// SessionsOnly: EC2's documents are given with a session token only (IMDSv2).
+	SessionsOnly bool
 
 	Fair fair.Config // how what HTTP sends is shared out; zero: the defaults
 }
@@ -46,6 +48,7 @@ type Config struct {
 // Edge serves one cache.
 type Edge struct {
 	cfg     Config
+	mux     *http.ServeMux
 	handler http.Handler
 	others  *others
 	six     bool // machines reach it over IPv6 only
@@ -99,7 +102,7 @@ func New(cfg Config) (*Edge, error) {
 		e.machineRoutes(mux)
 		mux.Handle("/", e.configuration())
 	}
-	e.handler = e.logged(mux)
+	e.mux, e.handler = mux, e.logged(mux)
 	return e, nil
 }
 
@@ -107,8 +110,10 @@ func New(cfg Config) (*Edge, error) {
 func (e *Edge) Handler() http.Handler { return e.handler }
 
 // Serve serves on l until ctx ends, and then lets transfers under way end.
-func (e *Edge) Serve(ctx context.Context, l net.Listener) error {
-	server := &http.Server{Handler: e.handler, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader,
+func (e *Edge) Serve(ctx context.Context, l net.Listener) error { return e.serveOn(ctx, l, e.handler) }
+
+func (e *Edge) serveOn(ctx context.Context, l net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader,
 		ConnContext: withConn, ErrorLog: slog.NewLogLogger(e.cfg.Log.Handler(), slog.LevelDebug)}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(&conns.Listener{Listener: l}) }()

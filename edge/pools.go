@@ -39,6 +39,7 @@ func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *fleet.Boot) (dhcp
 		return dhcp.Plan{}, a.Later || a.Mine && boot == nil && c.Kind == dhcp.Plain
 	}
 	plan := dhcp.Plan{Mode: dhcp.Full, Lease: a.Lease, Authoritative: true, Options: a.Options, Refuse: a.Refuse}
+	plan.Lease.Routes = p.wayToMetadata(c, a.Lease.Address)
 	if p.Logs.IsValid() {
 		plan.Lease.Log = []netip.Addr{p.Logs}
 	}

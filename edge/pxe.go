@@ -35,11 +35,9 @@ type PXE struct {
 	Full bool
 	// Logs is where machines are told to log; the zero value: they are not told.
 	Logs netip.Addr
-	// Metadata is an address of this host at which machines ask for their configuration as in a cloud; machines are told the
-	// way there. The zero value: there is none.
-	Metadata netip.Addr
-	// Own are the addresses of this host on its machines' networks.
-	Own []netip.Prefix
+	// Metadata are addresses of this host at which machines ask for their configuration as in a cloud; machines are told the
+	// way there.
+	Metadata []netip.Addr
 	// Pool gives addresses to machines that have no fixed one; nil: the site's own server does.
 	Pool *pool.Pool
 	// Loaders are boot programs by their names ("undionly.kpxe"), as paths of this host.
@@ -105,7 +103,7 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 		return dhcp.Plan{Delay: wait}
 	}
 	plan := dhcp.Plan{Mode: dhcp.Proxy}
-	if lease, ok := p.lease(boot); ok && p.free(c, boot, lease) {
+	if lease, ok := p.lease(c, boot); ok && p.free(c, boot, lease) {
 		plan.Mode, plan.Lease, plan.Authoritative = dhcp.Full, lease, true
 		p.fill(c, &plan)
 		if c.Message == dhcpv4.MessageTypeRequest || c.Message == dhcpv4.MessageTypeInform {
@@ -140,7 +138,7 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 }
 
 // lease is the fixed address of a machine.
-func (p *PXE) lease(boot *fleet.Boot) (dhcp.Lease, bool) {
+func (p *PXE) lease(c dhcp.Client, boot *fleet.Boot) (dhcp.Lease, bool) {
 	address, err := fleet.Address(boot.Machine.GetAddress())
 	if err != nil || !p.Full {
 		return dhcp.Lease{}, false
@@ -152,7 +150,7 @@ func (p *PXE) lease(boot *fleet.Boot) (dhcp.Lease, bool) {
 	if router, err := netip.ParseAddr(boot.Machine.GetGateway()); err == nil {
 		lease.Router = router
 	}
-	lease.Routes = p.wayToMetadata(address)
+	lease.Routes = p.wayToMetadata(c, address)
 	for _, text := range boot.Machine.GetDns() {
 		if a, err := netip.ParseAddr(text); err == nil {
 			lease.DNS = append(lease.DNS, a)
@@ -161,15 +159,17 @@ func (p *PXE) lease(boot *fleet.Boot) (dhcp.Lease, bool) {
 	return lease, true
 }
 
-// wayToMetadata is a route to the metadata address, for a machine on a network of this host. Others have their routers.
-func (p *PXE) wayToMetadata(machine netip.Prefix) []dhcp.Route {
-	if !p.Metadata.IsValid() {
-		return nil
-	}
-	for _, own := range p.Own {
-		if own.Contains(machine.Addr()) {
-			return []dhcp.Route{{To: netip.PrefixFrom(p.Metadata, p.Metadata.BitLen()), Via: own.Addr()}}
+// wayToMetadata are routes to the metadata addresses, for a machine on a network of this host. Others have their routers.
+func (p *PXE) wayToMetadata(c dhcp.Client, machine netip.Prefix) []dhcp.Route {
+	for _, own := range c.Own {
+		if c.Gateway.IsValid() || !own.Contains(machine.Addr()) {
+			continue
 		}
+		var routes []dhcp.Route
+		for _, a := range p.Metadata {
+			routes = append(routes, dhcp.Route{To: netip.PrefixFrom(a, a.BitLen()), Via: own.Addr()})
+		}
+		return routes
 	}
 	return nil
 }

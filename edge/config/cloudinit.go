@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -12,7 +13,8 @@ import (
 )
 
 // nocloud is a document of cloud-init's NoCloud source with an http seed
-// (docs.cloud-init.io/en/latest/reference/datasources/nocloud.html). user-data and meta-data must be there, if empty.
+// (docs.cloud-init.io/en/latest/reference/datasources/nocloud.html). All four are always there, if empty: cloud-init asks ten times, a
+// second apart, for one that is not (util.read_seeded).
 func (r *Record) nocloud(path []string, secrets bool) (Content, error) {
 	if len(path) != 1 {
 		return Content{}, missing(path)
@@ -21,15 +23,11 @@ func (r *Record) nocloud(path []string, secrets bool) (Content, error) {
 	case "meta-data":
 		return r.nocloudMetaData(secrets)
 	case "user-data":
-		c, err := r.userData(secrets)
-		if isMissing(err) {
-			return Content{Type: plain}, nil
-		}
-		return c, err
+		return orEmpty(r.userData(secrets))
 	case "vendor-data":
-		return r.fill(fleet.VendorData, secrets)
+		return orEmpty(r.fill(fleet.VendorData, secrets))
 	case "network-config":
-		return r.fill(fleet.NetworkConfig, secrets)
+		return orEmpty(r.fill(fleet.NetworkConfig, secrets))
 	}
 	return Content{}, missing(path)
 }
@@ -83,26 +81,30 @@ func yamlMapping(text string) (out map[string]any, err error) {
 func (r *Record) openstack(path []string, secrets bool) (Content, error) {
 	switch {
 	case len(path) == 0:
-		return Content{Type: plain, Body: "latest"}, nil
-	case path[0] != "latest" || len(path) > 2:
+		return Content{Type: plain, Body: strings.Join(openstackVersions(), "\n")}, nil
+	case !slices.Contains(openstackVersions(), path[0]) || len(path) > 2:
 		return Content{}, missing(path)
 	case len(path) == 1:
-		return Content{Type: plain, Body: "meta_data.json\nuser_data\nvendor_data.json\nnetwork_data.json"}, nil
+		return Content{Type: plain, Body: "meta_data.json\nuser_data\nvendor_data.json\nvendor_data2.json\nnetwork_data.json"}, nil
 	}
 	switch path[1] {
 	case "meta_data.json":
 		return asJSON(r.openstackMetaData())
 	case "user_data":
-		return r.userData(secrets)
+		return orEmpty(r.userData(secrets))
 	case "vendor_data.json":
 		return r.openstackVendorData(secrets)
+	case "vendor_data2.json": // the vendor's other one, which comes from nobody here
+		return Content{Type: jsonType, Body: "{}", Absent: true}, nil
 	case "network_data.json":
-		if r.mac() == "" {
-			return Content{}, missing(path)
-		}
 		return asJSON(r.openstackNetwork())
 	}
 	return Content{}, missing(path)
+}
+
+// openstackVersions are the first parts of OpenStack's paths, the oldest first. All are the same tree.
+func openstackVersions() []string {
+	return []string{"2012-08-10", "2013-04-04", "2013-10-17", "2015-10-15", "2016-06-30", "2016-10-06", "2017-02-22", "2018-08-27", "2020-10-14", "latest"}
 }
 
 func (r *Record) openstackMetaData() any {
@@ -123,7 +125,7 @@ func (r *Record) openstackMetaData() any {
 	}
 	return map[string]any{
 		"uuid": r.uuid(), "name": r.Boot.Name(), "hostname": r.Boot.Hostname(), "launch_index": 0,
-		"availability_zone": r.Boot.Values[ValueAvailabilityZone], "keys": keys, "public_keys": public, "meta": labels,
+		"availability_zone": r.zone(), "keys": keys, "public_keys": public, "meta": labels,
 	}
 }
 
@@ -132,7 +134,7 @@ func (r *Record) openstackVendorData(secrets bool) (Content, error) {
 	c, err := r.fill(fleet.VendorData, secrets)
 	switch {
 	case isMissing(err):
-		return Content{Type: jsonType, Body: "{}"}, nil
+		return Content{Type: jsonType, Body: "{}", Absent: true}, nil
 	case err != nil:
 		return c, err
 	}
@@ -150,6 +152,9 @@ func (r *Record) openstackNetwork() any {
 	links, networks, services := []any{}, []any{}, []any{}
 	for i, mac := range r.Boot.MACs() {
 		links = append(links, map[string]any{"id": fmt.Sprintf("nic%d", i), "type": "phy", "ethernet_mac_address": mac})
+	}
+	if len(links) == 0 { // nobody knows its cards: its own configuration holds
+		return map[string]any{"links": links, "networks": networks, "services": services}
 	}
 	network := map[string]any{"id": "network0", "network_id": "network0", "link": "nic0", "type": "ipv4_dhcp"}
 	if p, err := fleet.Address(r.machine().GetAddress()); err == nil {

@@ -44,6 +44,8 @@ type Read struct {
 	Status  int
 	Bytes   int
 	Secrets bool  // the answer holds them, or the refusal is about them
+	Absent  bool  // there is none: nobody gave the machine what is optional, or it lacks what clients ask everybody for
+	Session bool  // it asked for a session, and read nothing
 	Err     error // why it was refused
 }
 
@@ -57,6 +59,8 @@ type Handler struct {
 	Once Once
 	// Report is told of every request; nil: nobody is. It must not block.
 	Report func(Read)
+	// Sessions are those of EC2; nil: there are none.
+	Sessions *Sessions
 	// Hosts are the names that fixed paths may be asked for by beside addresses, such as "metaldata"; nil: any. With them a page
 	// in a browser on the machine that renames its own host to this address learns nothing.
 	Hosts []string
@@ -76,22 +80,19 @@ func (r *Refusal) Unwrap() error { return r.Err }
 
 func refuse(status int, text string, err error) *Refusal { return &Refusal{status, text, err} }
 
-// ServeHTTP answers GET and HEAD.
+// ServeHTTP answers GET and HEAD, and PUT where sessions begin.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	read := Read{From: remote(r)}
-	c, err := h.answer(r, &read)
+	c, err := h.answer(w, r, &read)
 	if err != nil {
 		refusal := asRefusal(err)
-		read.Status, read.Err = refusal.Status, err
-		if refusal.Status == http.StatusMethodNotAllowed {
-			header.Set("Allow", "GET, HEAD")
-		}
+		read.Status, read.Err, read.Absent = refusal.Status, err, errors.As(err, &absent{})
 		http.Error(w, refusal.Text, refusal.Status)
 	} else {
-		read.Status, read.Bytes = http.StatusOK, len(c.Body)
+		read.Status, read.Bytes, read.Absent = http.StatusOK, len(c.Body), c.Absent
 		header.Set("Content-Type", c.Type)
 		header.Set("Content-Length", strconv.Itoa(len(c.Body)))
 		w.WriteHeader(http.StatusOK)
@@ -106,19 +107,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer makes the document, and fills in what is known of the request.
-func (h *Handler) answer(r *http.Request, read *Read) (Content, error) {
+// answer makes the document, and fills in what is known of the request. Of w it sets headers only.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, read *Read) (Content, error) {
 	token, parts, err := Split(r.URL.Path)
 	if err != nil {
 		read.What = Redact(r.URL.Path[:min(len(r.URL.Path), maxPath)])
 		return Content{}, err
 	}
-	read.What = "/" + strings.Join(parts, "/")
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return Content{}, refuse(http.StatusMethodNotAllowed, "configuration is only read; use GET", nil)
+	read.What, read.Session = "/"+strings.Join(parts, "/"), h.Sessions != nil && isSession(parts)
+	if err := method(w, r, read.Session); err != nil {
+		return Content{}, err
 	}
 	if token == "" {
 		if err := h.direct(r); err != nil {
+			return Content{}, err
+		}
+		if err := asGoogle(w, r, parts); err != nil {
 			return Content{}, err
 		}
 	}
@@ -129,6 +133,21 @@ func (h *Handler) answer(r *http.Request, read *Read) (Content, error) {
 	read.Machine, read.Boot, read.By = found.Record.Boot.Name(), found.Boot, found.By
 	if found.Access == None {
 		return Content{}, refuse(http.StatusForbidden, "this address is of no machine that is booting here; ask with the boot token, or boot again", nil)
+	}
+	if read.Session {
+		text, ttl, err := h.Sessions.begin(r, found.Record.Boot.Key())
+		if err == nil {
+			w.Header().Set(sessionTTLHeader, strconv.Itoa(ttl))
+		}
+		return Content{Type: plain, Body: text}, err
+	}
+	if isEC2(parts) || len(parts) == 0 {
+		if err := h.Sessions.check(r, found.Record.Boot.Key(), token != ""); err != nil {
+			return Content{}, err
+		}
+	}
+	if asHetzner(r, parts) {
+		parts = []string{"hetzner", "v1", "metadata", "public-keys"}
 	}
 	c, err := found.Record.Render(parts, found.Access == Secrets && h.Once != nil)
 	read.Secrets = c.Secrets || errors.Is(err, templates.ErrSecrets)
@@ -145,6 +164,42 @@ func (h *Handler) answer(r *http.Request, read *Read) (Content, error) {
 	return c, nil
 }
 
+// method refuses what a document or a session is not asked for by.
+func method(w http.ResponseWriter, r *http.Request, session bool) error {
+	switch {
+	case session && r.Method != http.MethodPut:
+		w.Header().Set("Allow", "PUT")
+		return refuse(http.StatusMethodNotAllowed, "a session begins with PUT", nil)
+	case !session && r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		return refuse(http.StatusMethodNotAllowed, "configuration is only read; use GET", nil)
+	}
+	return nil
+}
+
+// googleHeader is what Google's metadata server is asked with, and answers with: a page in a browser cannot send it
+// (cloud.google.com/compute/docs/metadata/querying-metadata).
+const googleHeader = "Metadata-Flavor"
+
+// asGoogle has documents as Google's given to whoever asks for them as there.
+func asGoogle(w http.ResponseWriter, r *http.Request, parts []string) error {
+	if len(parts) == 0 || parts[0] != "computeMetadata" {
+		return nil
+	}
+	w.Header().Set(googleHeader, "Google")
+	if r.Header.Get(googleHeader) != "Google" {
+		return refuse(http.StatusForbidden, "these documents are given with the header Metadata-Flavor: Google only", nil)
+	}
+	return nil
+}
+
+// asHetzner says whether it is LinuxKit that takes this for Hetzner: its provider of that name asks for the keys at EC2's path, and
+// wants the list of Hetzner's (linuxkit/linuxkit, pkg/metadata/provider_hetzner.go). EC2's clients say a name of their own, or
+// ask for the listing with its slash.
+func asHetzner(r *http.Request, parts []string) bool {
+	return strings.HasPrefix(r.UserAgent(), "Go-http-client/") && strings.Join(parts, "/") == "latest/meta-data/public-keys" && !strings.HasSuffix(r.URL.Path, "/")
+}
+
 // direct refuses requests without a token that came through someone else or for another name: there the source address is
 // not the machine's, or not its will.
 func (h *Handler) direct(r *http.Request) error {
@@ -154,6 +209,9 @@ func (h *Handler) direct(r *http.Request) error {
 		}
 	}
 	host := r.Host
+	if host == "" && !r.ProtoAtLeast(1, 1) { // as LinuxKit asks for Scaleway's user data; browsers have no such version
+		return nil
+	}
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

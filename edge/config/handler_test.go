@@ -62,13 +62,15 @@ func newEdge(in *kilnv1.Intent) *edge {
 		},
 		Now: func() time.Time { return time.Unix(1000, 0) },
 	}
-	e.Handler = Handler{Find: finder.Find, Once: &e.once, Report: func(r Read) { e.reads = append(e.reads, r) }, Hosts: []string{"169.254.169.254", "metaldata"}}
+	e.Handler = Handler{Find: finder.Find, Once: &e.once, Report: func(r Read) { e.reads = append(e.reads, r) }, Hosts: []string{"169.254.169.254", "metaldata", "metadata.google.internal"},
+		Sessions: &Sessions{Keys: finder.Keys, Now: finder.Now}}
 	return e
 }
 
 type request struct {
 	method, path, from, host string
 	header                   map[string]string
+	old                      bool // HTTP/1.0
 }
 
 func (e *edge) do(q request) *httptest.ResponseRecorder {
@@ -81,6 +83,9 @@ func (e *edge) do(q request) *httptest.ResponseRecorder {
 	r.Host = q.host
 	for k, v := range q.header {
 		r.Header.Set(k, v)
+	}
+	if q.old {
+		r.Proto, r.ProtoMinor = "HTTP/1.0", 0
 	}
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, r)
@@ -140,7 +145,25 @@ func TestRequests(t *testing.T) {
 		{"a path of many parts", request{path: "/latest/a/b/c/d/e/f/g/h", from: web1, host: "metaldata"}, 404, "too many parts", Read{What: "/latest/a/b/c/d/e/f/g/h"}},
 		{"a path that is no path", request{path: "*", from: web1, host: "metaldata"}, 404, "", Read{What: "*"}},
 		{"POST", request{method: "POST", path: good + "/kv", from: away}, 405, "use GET", Read{What: "/kv"}},
-		{"EC2's PUT for a session", request{method: "PUT", path: "/latest/api/token", from: web1, host: "169.254.169.254"}, 405, "use GET", Read{What: "/latest/api/token"}},
+		{"PUT for a session without a time", request{method: "PUT", path: "/latest/api/token", from: web1, host: "169.254.169.254"}, 400, "from 1 to 21600",
+			Read{Machine: "web-1", By: ByAddress, What: "/latest/api/token", Session: true}},
+		{"PUT for a session that is too long", request{method: "PUT", path: "/latest/api/token", from: web1, host: "169.254.169.254", header: map[string]string{sessionTTLHeader: "21601"}}, 400, "from 1 to 21600",
+			Read{Machine: "web-1", By: ByAddress, What: "/latest/api/token", Session: true}},
+		{"PUT for a session through a proxy", request{method: "PUT", path: "/latest/api/token", from: web1, host: "169.254.169.254", header: map[string]string{sessionTTLHeader: "60", "X-Forwarded-For": "10.0.0.6"}}, 403, "through a proxy",
+			Read{What: "/latest/api/token", Session: true}},
+		{"PUT for a session of nobody", request{method: "PUT", path: "/latest/api/token", from: away, host: "169.254.169.254", header: map[string]string{sessionTTLHeader: "60"}}, 403, "is of no machine that is booting here",
+			Read{What: "/latest/api/token", Session: true}},
+		{"GET for a session", request{path: "/latest/api/token", from: web1, host: "169.254.169.254"}, 405, "begins with PUT", Read{What: "/latest/api/token", Session: true}},
+		{"PUT for a document", request{method: "PUT", path: "/latest/user-data", from: web1, host: "169.254.169.254"}, 405, "use GET", Read{What: "/latest/user-data"}},
+		{"HTTP/1.0 without a host", request{path: "/user_data/cloud-init", from: stranger, old: true}, 200, "", Read{Machine: "unknown-525400000066", By: ByAddress, What: "/user_data/cloud-init", Absent: true}},
+		{"HTTP/1.1 without a host", request{path: "/user_data/cloud-init", from: stranger}, 403, "under this name", Read{What: "/user_data/cloud-init"}},
+		{"Google's documents as anybody's", request{path: "/computeMetadata/v1/instance/hostname", from: web1, host: "metadata.google.internal"}, 403, "Metadata-Flavor", Read{What: "/computeMetadata/v1/instance/hostname"}},
+		{"Google's documents", request{path: "/computeMetadata/v1/instance/hostname", from: web1, host: "metadata.google.internal", header: map[string]string{"Metadata-Flavor": "Google"}}, 200, "web-1.example",
+			Read{Machine: "web-1", By: ByAddress, What: "/computeMetadata/v1/instance/hostname", Bytes: 13}},
+		{"what clients ask everybody for", request{path: "/latest/meta-data/public-ipv4", from: stranger, host: "169.254.169.254"}, 404, "for this machine",
+			Read{Machine: "unknown-525400000066", By: ByAddress, What: "/latest/meta-data/public-ipv4", Absent: true}},
+		{"an optional document that nobody gave", request{path: "/nocloud/vendor-data", from: stranger, host: "169.254.169.254"}, 200, "",
+			Read{Machine: "unknown-525400000066", By: ByAddress, What: "/nocloud/vendor-data", Absent: true}},
 		{"HEAD", request{method: "HEAD", path: good + "/kv", from: away}, 200, "", Read{Machine: "web-1", By: ByToken, What: "/kv"}},
 		{"secrets without a token", request{path: "/nocloud/vendor-data", from: web1, host: "metaldata"}, 403, "given once in a boot, to a machine that is confirmed",
 			Read{Machine: "web-1", By: ByAddress, What: "/nocloud/vendor-data", Secrets: true}},

@@ -16,6 +16,7 @@ import (
 const (
 	ValuePublicIPv4       = "public_ipv4"
 	ValueAvailabilityZone = "availability_zone"
+	ValueRegion           = "region"
 	ValueInstanceType     = "instance_type"
 )
 
@@ -35,6 +36,15 @@ type Content struct {
 	Body    string
 	Kind    string // of the template that it was made of; empty: of none
 	Secrets bool   // the template used secrets
+	Absent  bool   // it is empty, since nobody gave the machine one
+}
+
+// orEmpty is an optional document: where there is no template for it, it is empty.
+func orEmpty(c Content, err error) (Content, error) {
+	if isMissing(err) {
+		return Content{Type: plain, Absent: true}, nil
+	}
+	return c, err
 }
 
 func (r *Record) machine() *kilnv1.Machine { return r.Boot.Machine }

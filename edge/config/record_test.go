@@ -25,7 +25,7 @@ func room() *kilnv1.Intent {
 		TokenKey: []byte(strings.Repeat("k", 32)),
 		Machines: []*kilnv1.Machine{
 			{Name: "web-1", Macs: []string{"52:54:00:00:00:01", "52:54:00:00:00:11"}, Uuid: "4c4c4544-0042-3510-8056-b4c04f4a3232", Hostname: "web-1.example",
-				Labels: map[string]string{"role": "web", "rack": "a"}, Address: "10.0.0.5/24", Gateway: "10.0.0.1", Dns: []string{"10.0.0.1", "10.0.0.2"},
+				Labels: map[string]string{"role": "web", "rack": "a", "region": "lab", "host-id": "rack-a-5"}, Address: "10.0.0.5/24", Gateway: "10.0.0.1", Dns: []string{"10.0.0.1", "10.0.0.2"},
 				SshKeys: []string{annKey}, Confirmed: true,
 				Values: map[string]string{"port": "8080", "public_ipv4": "192.0.2.5", "availability_zone": "room-1", "instance_type": "r640",
 					"evil": "{{.Secrets.password}}\nx=1"},
@@ -76,6 +76,15 @@ func documents() []string {
 		"get/meta/machine-id", "get/meta/machine-type", "get/meta/authorized-keys", "get/user", "nocloud/user-data", "nocloud/meta-data", "nocloud/vendor-data",
 		"nocloud/network-config", "openstack", "openstack/latest", "openstack/latest/meta_data.json", "openstack/latest/user_data", "openstack/latest/vendor_data.json",
 		"openstack/latest/network_data.json", "ignition", "kv", "linuxkit",
+		"latest/dynamic/instance-identity", "latest/dynamic/instance-identity/document", "latest/meta-data/placement/region", "latest/meta-data/placement/host-id",
+		"latest/meta-data/network/interfaces/macs/52:54:00:00:00:01", "latest/meta-data/network/interfaces/macs/52:54:00:00:00:01/local-ipv4s", "2021-03-23", "1.0/meta-data/instance-id",
+		"latest/meta-data/public-hostname", "openstack/2018-08-27/vendor_data2.json",
+		"computeMetadata", "computeMetadata/v1", "computeMetadata/v1/instance", "computeMetadata/v1/instance/hostname", "computeMetadata/v1/instance/zone",
+		"computeMetadata/v1/instance/attributes", "computeMetadata/v1/instance/attributes/user-data", "computeMetadata/v1/project/attributes/ssh-keys",
+		"hetzner/v1/metadata/public-keys", "hetzner/v1/userdata", "conf", "user_data", "user_data/cloud-init",
+		"v1", "v1/hostname", "v1/interfaces/0/ipv4/address", "v1/interfaces/1/ipv4/address", "v1/interfaces/1/ipv4/netmask", "v1/region/regioncode", "v1/instanceid", "v1/public-keys",
+		"metadata", "userdata", "metadata/v1", "metadata/v1/hostname", "metadata/v1/interfaces/public/0/ipv4/address", "metadata/v1/interfaces/private/0/ipv4/address",
+		"metadata/v1/region", "metadata/v1/id", "metadata/v1/public-keys", "metadata/v1/user-data", "metadata/v1/vendor-data", "get", "get/meta",
 	}
 }
 
@@ -97,6 +106,9 @@ func TestGolden(t *testing.T) {
 					continue
 				}
 				b.WriteString(" (" + got.Type)
+				if got.Absent {
+					b.WriteString(", absent")
+				}
 				if got.Secrets {
 					b.WriteString(", secrets in " + got.Kind)
 				}

@@ -45,7 +45,8 @@ func Split(path string) (token string, parts []string, err error) {
 // Serves says whether a fixed path, without a token, is one of the documents here: for whoever has other paths as well.
 func Serves(path string) bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	return slices.Contains(versions(), first) || slices.Contains([]string{"m", "get", "nocloud", "openstack", "ignition", "kv", "linuxkit"}, first)
+	return first == "m" || isEC2([]string{first}) || slices.Contains([]string{"nocloud", "openstack", "ignition", "kv", "linuxkit"}, first) ||
+		slices.ContainsFunc(clouds(), func(c cloud) bool { return c.under == first })
 }
 
 // Render makes one of a machine's documents. secrets says whether templates may use the machine's; the error is ErrNotFound,
@@ -55,11 +56,14 @@ func (r *Record) Render(parts []string, secrets bool) (Content, error) {
 		return Content{Type: plain, Body: strings.Join(versions(), "\n")}, nil
 	}
 	first, rest := parts[0], parts[1:]
+	for _, c := range clouds() {
+		if c.under == first {
+			return c.document(r, rest, secrets)
+		}
+	}
 	switch {
-	case slices.Contains(versions(), first):
+	case isEC2(parts):
 		return r.ec2(rest, secrets)
-	case first == "get":
-		return r.metaldata(rest, secrets)
 	case first == "nocloud":
 		return r.nocloud(rest, secrets)
 	case first == "openstack":

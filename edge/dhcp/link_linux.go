@@ -100,7 +100,7 @@ func (e *ethernet) addresses() []netip.Prefix {
 	}
 	e.own = nil
 	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLinkLocalUnicast() { // no machine is told to ask the metadata address for a lease
 			e.own = append(e.own, p)
 		}
 	}
