@@ -35,7 +35,13 @@ type others struct {
 	told         []string   // what was told last
 	gone         []goneEdge // what was told before
 	made         time.Time  // when the lists were
-	made4, made6 []string   // for scripts, without those with addresses of IPv6, or of IPv4
+	made4, made6 edgeLists  // without those with addresses of IPv6, or of IPv4
+}
+
+// edgeLists are the edges that machines reach over a family.
+type edgeLists struct {
+	scripts []string // that scripts name
+	order   []string // that share machines out among them, in no order
 }
 
 type goneEdge struct {
@@ -87,14 +93,14 @@ func (o *others) all(now time.Time, since time.Duration) []string {
 	return all
 }
 
-// list is for scripts: those that machines reach over a family. Callers do not change it. It is asked for with every packet, and made
-// once a second.
-func (o *others) list(now time.Time, family int) []string {
+// lists are those of a family. Callers do not change them. They are asked for with every packet, and made once a second.
+func (o *others) lists(now time.Time, family int) edgeLists {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if age := now.Sub(o.made); age < 0 || age > time.Second {
-		all := o.all(now, othersKept)
-		o.made, o.made4, o.made6 = now, without(all, 6), without(all, 4)
+	if age := now.Sub(o.made); age < 0 || age >= time.Second {
+		all, living := o.all(now, othersKept), o.all(now, othersRanked)
+		o.made = now
+		o.made4, o.made6 = edgeLists{without(all, 6), without(living, 6)}, edgeLists{without(all, 4), without(living, 4)}
 	}
 	if family == 6 {
 		return o.made6
@@ -102,9 +108,8 @@ func (o *others) list(now time.Time, family int) []string {
 	return o.made4
 }
 
-// living is for the order in which edges answer.
-func (o *others) living(now time.Time) []string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.all(now, othersRanked)
-}
+// list is for scripts: those that machines reach over a family.
+func (o *others) list(now time.Time, family int) []string { return o.lists(now, family).scripts }
+
+// living are those that share out among them which of them answers a machine first: all that is answered goes by this list.
+func (o *others) living(now time.Time, family int) []string { return o.lists(now, family).order }

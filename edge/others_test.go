@@ -34,7 +34,7 @@ func TestOtherEdgesAreNotForgottenAtOnce(t *testing.T) {
 			if got := o.list(now, 4); !slices.Equal(got, s.list) {
 				t.Errorf("scripts name %q, want %q", got, s.list)
 			}
-			if got := o.living(now); !slices.Equal(got, s.living) {
+			if got := o.living(now, 4); !slices.Equal(got, s.living) {
 				t.Errorf("living are %q, want %q", got, s.living)
 			}
 		})
@@ -59,7 +59,7 @@ func TestAnEdgeThatStartsAnewKnowsTheOthers(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(r.path), othersFile), make([]byte, mostOfFile+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := openOthers(intents, quiet).living(time.Now()); got != nil {
+	if got := openOthers(intents, quiet).living(time.Now(), 4); got != nil {
 		t.Errorf("a file that is no list gives %d edges", len(got))
 	}
 }
@@ -69,7 +69,7 @@ func TestEdgesAgreeWhoAnswersWhileTheLeaderChanges(t *testing.T) {
 	o.set([]string{"http://a", "http://b"}, now)
 	o.set([]string{"http://b"}, now)
 	for after, want := range map[time.Duration]int{0: 2, othersRanked: 2, othersRanked + time.Second: 1} {
-		if got := len(o.living(now.Add(after))); got != want {
+		if got := len(o.living(now.Add(after), 4)); got != want {
 			t.Errorf("%s after an edge went %d count, want %d", after, got, want)
 		}
 	}

@@ -14,12 +14,11 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-// pooled is what a client in a subnet with pools is told; false when there is nothing to say of addresses.
-func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *fleet.Boot) (dhcp.Plan, bool) {
+// pooled is what a client in a subnet with pools is told when its turn is so; false when there is nothing to say of addresses.
+func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *fleet.Boot, wait time.Duration, answer bool) (dhcp.Plan, bool) {
 	if p.Pool == nil || !p.Full || c.Ingress.Port == dhcp.BootPort { // there it asks for a file only
 		return dhcp.Plan{}, false
 	}
-	wait, answer := p.turn(c, p.Edge.urls())
 	if !answer {
 		return dhcp.Plan{}, false
 	}
@@ -50,11 +49,11 @@ func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *fleet.Boot) (dhcp
 }
 
 // turn says when this edge answers: at once when the client means it, and otherwise in the order of the edges.
-func (p *PXE) turn(c dhcp.Client, edges []string) (wait time.Duration, answer bool) {
+func (p *PXE) turn(c dhcp.Client) (wait time.Duration, answer bool) {
 	if c.Late || c.Message == dhcpv4.MessageTypeRelease || c.Message == dhcpv4.MessageTypeDecline || c.ServerID.IsValid() || c.Direct() {
 		return 0, true
 	}
-	return dhcp.Wait(dhcp.Rank(c.MAC, edges, p.Edge.cfg.URL), c.Waited())
+	return dhcp.Wait(dhcp.Rank(c.MAC, p.Edge.others.living(p.Edge.now(), 4), p.Edge.cfg.URL), c.Waited())
 }
 
 // free says whether a machine may have its fixed address where it is now. One that another client still has is given when that
@@ -81,8 +80,16 @@ func (p *PXE) fill(c dhcp.Client, plan *dhcp.Plan) {
 	}
 }
 
-// Edges is how many edges machines may ask here, this one among them.
-func (p *PXE) Edges() int { return len(p.Edge.urls()) }
+// Edges is how many edges answer machines here, this one among them.
+func (p *PXE) Edges() int {
+	n := 1
+	for _, u := range p.Edge.others.living(p.Edge.now(), 4) {
+		if u != p.Edge.cfg.URL {
+			n++
+		}
+	}
+	return n
+}
 
 // Tell reports what people should know of a client of a pool.
 func (p *PXE) Tell(mac, what string) {

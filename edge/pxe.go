@@ -85,8 +85,9 @@ func ReadLoaders(dirs ...string) (map[string]string, error) {
 func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 	mac := c.MAC.String()
 	boot, err := p.Edge.cfg.Intents.Index().Resolve(fleet.Identity{MAC: mac, UUID: c.SystemUUID()})
+	wait, answer := p.turn(c)
 	if boot == nil { // nobody described it, and there is nothing for such machines
-		plan, ok := p.pooled(ctx, c, nil)
+		plan, ok := p.pooled(ctx, c, nil, wait, answer)
 		if plan.Delay == 0 && (!ok || c.Kind != dhcp.Plain) {
 			p.tell(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
 		}
@@ -95,7 +96,6 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 	if c.Kind != dhcp.Plain { // also where another edge answers: the machine may ask this one later
 		p.Edge.windows.open(mac, p.Edge.now().Add(bootWindow))
 	}
-	wait, answer := p.turn(c, without(p.Edge.others.living(p.Edge.now()), 6))
 	if !answer && !c.ServerID.IsValid() && c.Message == dhcpv4.MessageTypeDiscover {
 		return dhcp.Plan{}
 	}
@@ -109,7 +109,7 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 		if c.Message == dhcpv4.MessageTypeRequest || c.Message == dhcpv4.MessageTypeInform {
 			p.Edge.bindings.see(mac, lease.Address, p.Edge.now().Add(bootWindow))
 		}
-	} else if pooled, ok := p.pooled(ctx, c, boot); ok {
+	} else if pooled, ok := p.pooled(ctx, c, boot, wait, answer); ok {
 		plan = pooled
 		if plan.Delay > 0 {
 			return plan

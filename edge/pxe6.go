@@ -117,7 +117,7 @@ func (p *PXE6) turn(c dhcp6.Client) (dhcp6.Plan, bool) {
 	if who == nil {
 		who = net.HardwareAddr(c.DUID)
 	}
-	rank := dhcp.Rank(who, without(p.Edge.others.living(p.Edge.now()), 4), p.URL)
+	rank := dhcp.Rank(who, p.Edge.others.living(p.Edge.now(), 6), p.URL)
 	wait, answer := dhcp.Wait(rank, c.Waited())
 	plan := dhcp6.Plan{Delay: wait}
 	if rank == 0 {
