@@ -10,6 +10,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/fair"
+	"github.com/kiln-farm/kiln/edge/intent"
 )
 
 type edgeFlags struct {
@@ -97,7 +98,7 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 		return err
 	}
 	f.pxe.pools = source.pools
-	intents, err := edge.OpenIntents(source.file, log)
+	intents, err := intent.Open(source.file, log)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/config"
+	"github.com/kiln-farm/kiln/edge/intent"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -48,7 +49,7 @@ func (f *edgeFlags) local(env Env, log *slog.Logger) (intentSource, error) {
 			defer mu.Unlock()
 			return watch.Stopped(time.Now().UnixMilli())
 		},
-		follow: func(ctx context.Context, intents *edge.Intents, _ func([]string)) {
+		follow: func(ctx context.Context, intents *intent.Store, _ func([]string)) {
 			ticker := time.NewTicker(localPoll)
 			defer ticker.Stop()
 			for {

@@ -15,8 +15,8 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/node"
-	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/config"
+	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -32,7 +32,7 @@ type intentSource struct {
 	// stopped are boots that went no further; nil: somebody else watches for them.
 	stopped func() []*kilnv1.BootEvent
 	pools   *farmPool // that binds addresses; nil: there is no farm
-	follow  func(ctx context.Context, intents *edge.Intents, others func([]string))
+	follow  func(ctx context.Context, intents *intent.Store, others func([]string))
 }
 
 // member is the farm that the edge is part of.
@@ -75,7 +75,7 @@ func (f *edgeFlags) member(ctx context.Context, env Env, log *slog.Logger, clean
 				return err
 			})
 		},
-		follow: func(ctx context.Context, intents *edge.Intents, others func([]string)) {
+		follow: func(ctx context.Context, intents *intent.Store, others func([]string)) {
 			followIntent(ctx, dial, &kilnv1.WatchIntentRequest{Edge: m.id, Url: f.url, Url6: f.url6}, intents, others, log)
 		},
 	}, nil
@@ -177,7 +177,7 @@ const (
 )
 
 // followIntent takes every new intent, over as many connections as it takes.
-func followIntent(ctx context.Context, dial func() (*farm.Farm, error), self *kilnv1.WatchIntentRequest, intents *edge.Intents, others func([]string), log *slog.Logger) {
+func followIntent(ctx context.Context, dial func() (*farm.Farm, error), self *kilnv1.WatchIntentRequest, intents *intent.Store, others func([]string), log *slog.Logger) {
 	wait := intentFirst
 	for ctx.Err() == nil {
 		err := watchIntent(ctx, dial, self, intents, func(urls []string) {
@@ -196,7 +196,7 @@ func followIntent(ctx context.Context, dial func() (*farm.Farm, error), self *ki
 	}
 }
 
-func watchIntent(ctx context.Context, dial func() (*farm.Farm, error), self *kilnv1.WatchIntentRequest, intents *edge.Intents, others func([]string)) error {
+func watchIntent(ctx context.Context, dial func() (*farm.Farm, error), self *kilnv1.WatchIntentRequest, intents *intent.Store, others func([]string)) error {
 	client, err := dial()
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/edge"
+	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -170,7 +171,7 @@ func (f *farmPool) watch(ctx context.Context, p *pool.Pool, direct bool, heard f
 }
 
 // pool makes what gives addresses out of pools, of either family; nil when this edge does not.
-func (f *pxeFlags) pool(ctx context.Context, pxe *edge.PXE, intents *edge.Intents, log *slog.Logger, clean *closers) *pool.Pool {
+func (f *pxeFlags) pool(ctx context.Context, pxe *edge.PXE, intents *intent.Store, log *slog.Logger, clean *closers) *pool.Pool {
 	if f.dhcp != "full" && f.v6.dhcp != "full" {
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
 	"github.com/kiln-farm/kiln/edge/syslog"
 	"github.com/kiln-farm/kiln/edge/tftp"
@@ -97,7 +98,7 @@ func (f *pxeFlags) address(listen string) (string, error) {
 var loaderDirs = []string{"/usr/lib/ipxe", "/usr/share/ipxe", "/usr/lib/ipxe/qemu", "/usr/lib/PXELINUX", "/usr/lib/syslinux/modules/bios", "/usr/share/syslinux"}
 
 // serve answers firmware until the end. What cannot begin is told at once.
-func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *edge.Intents, log *slog.Logger, clean *closers) error {
+func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Store, log *slog.Logger, clean *closers) error {
 	if len(f.interfaces) == 0 {
 		return nil
 	}

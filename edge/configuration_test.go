@@ -39,7 +39,7 @@ func (o *farmOnce) Take(_ context.Context, machine string, boot config.BootID, w
 // secretive gives the machine of a room a secret, and has its edge ask once.
 func (r *roomOf) secretive(t *testing.T, once config.Once) {
 	t.Helper()
-	in := proto.CloneOf(r.cfg.Intents.now.Load().intent)
+	in := proto.CloneOf(r.cfg.Intents.Now())
 	in.Revision++
 	in.Machines[0].Confirmed = true
 	in.Machines[0].Secrets = map[string]string{"password": "hunter2"}

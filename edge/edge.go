@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/conns"
 	"github.com/kiln-farm/kiln/edge/fair"
+	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/edge/peers"
 	"github.com/kiln-farm/kiln/edge/recent"
 )
 
@@ -35,7 +38,7 @@ type Config struct {
 	Log   *slog.Logger
 
 	// What follows is for machines that somebody described; without Intents the edge serves builds only.
-	Intents *Intents
+	Intents *intent.Store
 	Events  *Events     // what machines do; nil: nobody is told
 	Once    config.Once // among all edges, for secrets; nil: none are given
 	URL     string      // of this edge, as machines reach it: "http://10.0.0.2:7380"
@@ -50,7 +53,7 @@ type Edge struct {
 	cfg     Config
 	mux     *http.ServeMux
 	handler http.Handler
-	others  *others
+	others  *peers.Peers
 	six     bool // machines reach it over IPv6 only
 	begun   time.Time
 	blobs   cache.Blobs // as machines ask for them
@@ -73,7 +76,7 @@ type Edge struct {
 
 // SetOthers tells of the other edges, at which a boot may go on.
 func (e *Edge) SetOthers(urls []string) {
-	if e.others.set(urls, e.now()) {
+	if e.others.Set(urls, e.now()) {
 		e.cfg.Log.Info("the edges of this room", "edges", urls)
 	}
 }
@@ -86,7 +89,7 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	e := &Edge{cfg: cfg, others: openOthers(cfg.Intents, cfg.Log), six: familyOf(cfg.URL) == 6, begun: time.Now(), queue: fair.New(cfg.Fair)}
+	e := &Edge{cfg: cfg, others: openPeers(cfg.Intents, cfg.Log), six: peers.Family(cfg.URL) == 6, begun: time.Now(), queue: fair.New(cfg.Fair)}
 	e.blobs = watchedBlobs{cfg.Blobs, e}
 	e.texts = recent.New[cache.Digest, *artifact.Artifact](keptTexts, keptFor, e.now)
 	e.plans = recent.New[string, *artifact.Artifact](keptTexts, keptFor, e.now)
@@ -104,6 +107,14 @@ func New(cfg Config) (*Edge, error) {
 	}
 	e.mux, e.handler = mux, e.logged(mux)
 	return e, nil
+}
+
+// openPeers reads which edges there were, beside the intent.
+func openPeers(intents *intent.Store, log *slog.Logger) *peers.Peers {
+	if intents == nil || intents.Path() == "" {
+		return peers.Open("", log)
+	}
+	return peers.Open(filepath.Join(filepath.Dir(intents.Path()), peers.File), log)
 }
 
 // Handler serves the edge's paths.

@@ -2,12 +2,14 @@ package edge
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kiln-farm/kiln/edge/intent"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -28,7 +30,7 @@ func (r *roomOf) filesOfScript(t *testing.T) []string {
 
 // changed is the room's intent with a change.
 func (r *roomOf) changed(change func(*kilnv1.Intent)) {
-	in := proto.CloneOf(r.cfg.Intents.now.Load().intent)
+	in := proto.CloneOf(r.cfg.Intents.Now())
 	in.Revision++
 	change(in)
 	r.cfg.Intents.Set(in)
@@ -78,11 +80,28 @@ func TestABootEndsWithTheFilesThatItBeganWith(t *testing.T) {
 
 func TestFormerFilesOfAReleaseAreServedForAsLongAsABoot(t *testing.T) {
 	r := newRoomOf(t)
-	digest := r.cfg.Intents.now.Load().intent.GetReleases()[0].GetPlatforms()["linux/amd64"].GetKernel().GetDigest()
+	digest := r.cfg.Intents.Now().GetReleases()[0].GetPlatforms()["linux/amd64"].GetKernel().GetDigest()
 	r.changed(func(in *kilnv1.Intent) { in.Releases[0].Platforms["linux/amd64"].Kernel = nil })
-	for after, want := range map[time.Duration]bool{time.Second: true, bootWindow - time.Minute: true, bootWindow + time.Minute: false} {
+	for after, want := range map[time.Duration]bool{time.Second: true, intent.BootTime - time.Minute: true, intent.BootTime + time.Minute: false} {
 		if _, got := r.cfg.Intents.File(digest, time.Now().Add(after)); got != want {
 			t.Errorf("after %s the file is there: %t, want %t", after, got, want)
 		}
+	}
+}
+
+// After a power cut the farm may be the last to come back.
+func TestAnEdgeThatStartsAnewKnowsTheOthers(t *testing.T) {
+	r := newRoomOf(t)
+	r.SetOthers([]string{"http://10.0.0.2:7380"})
+	intents, err := intent.Open(r.path, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := New(Config{Store: r.store, Blobs: r.store, Log: quiet, Intents: intents, URL: "http://10.0.0.1:7380"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := again.urls(), []string{"http://10.0.0.1:7380", "http://10.0.0.2:7380"}; !slices.Equal(got, want) {
+		t.Errorf("after a restart scripts name %q, want %q", got, want)
 	}
 }

@@ -11,13 +11,11 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/edge/config"
+	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/internal/ipxe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
-
-// bootWindow is how long a boot may take: its token holds as long, and without one its address is believed as long.
-const bootWindow = 30 * time.Minute
 
 // machineRoutes are the paths by which machines boot.
 func (e *Edge) machineRoutes(mux *http.ServeMux) {
@@ -121,7 +119,7 @@ func (e *Edge) token(source netip.Addr, boot *fleet.Boot) (token, id string, err
 	if err != nil {
 		return "", "", err
 	}
-	t := config.Token{Machine: boot.Key(), Expires: e.now().Add(bootWindow)}
+	t := config.Token{Machine: boot.Key(), Expires: e.now().Add(intent.BootTime)}
 	t.Public = !config.Seen(e.given, source, boot.MACs())
 	if _, err := rand.Read(t.Boot[:]); err != nil {
 		return "", "", err
@@ -164,7 +162,7 @@ func (e *Edge) machineFile(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "no release has this file any more; boot the machine again")
 		return
 	}
-	ref, begun := held.ref, time.Now()
+	ref, begun := held.Ref, time.Now()
 	went := e.release(w, ofMachine(r, boot.Name()), ref)
 	if !went.whole || r.Method == http.MethodHead {
 		return
@@ -187,12 +185,12 @@ func (s sent) forEdge() string {
 }
 
 // fileEvent is that a machine has a file of its release.
-func fileEvent(boot *fleet.Boot, t config.Token, held releaseFile) *kilnv1.BootEvent {
-	event := &kilnv1.BootEvent{Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_INITRD, File: held.ref.GetDigest()}
+func fileEvent(boot *fleet.Boot, t config.Token, held intent.File) *kilnv1.BootEvent {
+	event := &kilnv1.BootEvent{Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_INITRD, File: held.Ref.GetDigest()}
 	if macs := boot.MACs(); len(macs) > 0 {
 		event.Mac = macs[0]
 	}
-	if held.kernel {
+	if held.Kernel {
 		event.Stage = kilnv1.BootStage_BOOT_STAGE_KERNEL
 	}
 	return event
@@ -268,7 +266,6 @@ func (e *Edge) urls() []string {
 }
 
 const (
-	maxEdges    = 4    // that a script names
 	mostCmdline = 2000 // bytes: kernels take 2047 (COMMAND_LINE_SIZE), and a boot loader may add some
 )
 

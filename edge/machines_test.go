@@ -19,6 +19,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -63,7 +64,7 @@ func newRoomOf(t *testing.T) *roomOf {
 		}
 		return &kilnv1.FileRef{Digest: d.String(), Size: size}
 	}
-	intents, err := OpenIntents(r.path, quiet)
+	intents, err := intent.Open(r.path, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,14 +340,14 @@ func TestFilesByTFTP(t *testing.T) {
 // An edge that starts where nobody else is boots machines from what it saw last.
 func TestAnEdgeKeepsWhatItSaw(t *testing.T) {
 	r := newRoomOf(t)
-	again, err := OpenIntents(r.path, quiet)
+	again, err := intent.Open(r.path, quiet)
 	if err != nil || again.Revision() != 1 || len(again.Key()) != 32 {
 		t.Fatalf("revision %d, %v", again.Revision(), err)
 	}
 	if err := os.WriteFile(r.path, []byte("not an intent"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if damaged, err := OpenIntents(r.path, quiet); err != nil || damaged.Revision() != 0 {
+	if damaged, err := intent.Open(r.path, quiet); err != nil || damaged.Revision() != 0 {
 		t.Errorf("a damaged one: revision %d, %v", damaged.Revision(), err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/edge/config"
+	"github.com/kiln-farm/kiln/edge/intent"
 )
 
 // arpTable is where Linux tells which hardware address a neighbour has (proc_net(5)). It is of this process's network namespace.
@@ -82,7 +83,7 @@ func (e *Edge) fetched(mac string, by netip.Addr) {
 		return
 	}
 	if has, _, ok := neighbour(string(table), by); ok && has == mac {
-		e.windows.open(mac, e.now().Add(bootWindow))
+		e.windows.open(mac, e.now().Add(intent.BootTime))
 	}
 }
 

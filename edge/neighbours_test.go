@@ -10,6 +10,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/kiln-farm/kiln/edge/config"
+	"github.com/kiln-farm/kiln/edge/intent"
 )
 
 func TestNeighbour(t *testing.T) {
@@ -81,7 +82,7 @@ func TestNobodyIsBesideWhoDidNotBoot(t *testing.T) {
 		t.Errorf("a stranger is answered with %d", w.Code)
 	}
 	// What is known of an address that the edge did not give is never enough for secrets.
-	r.windows.open(known, r.now().Add(bootWindow))
+	r.windows.open(known, r.now().Add(intent.BootTime))
 	if config.Seen(r.given, netip.MustParseAddr("192.0.2.1"), []string{known}) {
 		t.Error("an address counts as given that was not")
 	}

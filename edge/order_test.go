@@ -39,7 +39,7 @@ func withPools(t *testing.T, urls []string) (*roomOf, *PXE, *PXE6) {
 	t.Helper()
 	r, p6 := newRoom6(t)
 	r.cfg.URL, p6.URL = urls[ipv4], urls[ipv6]
-	in := proto.CloneOf(r.cfg.Intents.now.Load().intent)
+	in := proto.CloneOf(r.cfg.Intents.Now())
 	in.Subnets = []*kilnv1.Subnet{
 		{Name: "a", Prefix: "10.0.0.0/16", Pools: []*kilnv1.AddressRange{{From: "10.0.1.0", To: "10.0.4.255"}}},
 		{Name: "b", Prefix: "fd77::/64", Pools: []*kilnv1.AddressRange{{From: "fd77::1:0", To: "fd77::1:ffff"}}},
@@ -88,8 +88,8 @@ func answersOf(t *testing.T, p *PXE, p6 *PXE6, clients int) (now, later, never [
 func TestTheOnlyEdgeThatLivesAnswersAtOnce(t *testing.T) {
 	all := edgesOf(3)
 	r, p, p6 := withPools(t, all[:2])
-	r.others.set(all, time.Now().Add(-2*time.Minute))
-	r.others.set(all[:2], time.Now().Add(-time.Minute))
+	r.others.Set(all, time.Now().Add(-2*time.Minute))
+	r.others.Set(all[:2], time.Now().Add(-time.Minute))
 	now, later, never := answersOf(t, p, p6, 300)
 	if now != [2]int{300, 300} {
 		t.Errorf("of 300 clients (IPv4, IPv6) are answered at once %d, after a wait %d, not at all %d", now, later, never)

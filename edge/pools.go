@@ -10,6 +10,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -43,7 +44,7 @@ func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *fleet.Boot, wait 
 		plan.Lease.Log = []netip.Addr{p.Logs}
 	}
 	if a.Bound && !c.Gateway.IsValid() && slices.ContainsFunc(c.Own, func(own netip.Prefix) bool { return own.Contains(a.Lease.Address.Addr()) }) {
-		p.Edge.bindings.see(c.MAC.String(), a.Lease.Address, p.Edge.now().Add(bootWindow))
+		p.Edge.bindings.see(c.MAC.String(), a.Lease.Address, p.Edge.now().Add(intent.BootTime))
 	}
 	return plan, true
 }
@@ -53,7 +54,7 @@ func (p *PXE) turn(c dhcp.Client) (wait time.Duration, answer bool) {
 	if c.Late || c.Message == dhcpv4.MessageTypeRelease || c.Message == dhcpv4.MessageTypeDecline || c.ServerID.IsValid() || c.Direct() {
 		return 0, true
 	}
-	return dhcp.Wait(dhcp.Rank(c.MAC, p.Edge.others.living(p.Edge.now(), 4), p.Edge.cfg.URL), c.Waited())
+	return dhcp.Wait(dhcp.Rank(c.MAC, p.Edge.others.Order(p.Edge.now(), 4), p.Edge.cfg.URL), c.Waited())
 }
 
 // free says whether a machine may have its fixed address where it is now. One that another client still has is given when that
@@ -83,7 +84,7 @@ func (p *PXE) fill(c dhcp.Client, plan *dhcp.Plan) {
 // Edges is how many edges answer machines here, this one among them.
 func (p *PXE) Edges() int {
 	n := 1
-	for _, u := range p.Edge.others.living(p.Edge.now(), 4) {
+	for _, u := range p.Edge.others.Order(p.Edge.now(), 4) {
 		if u != p.Edge.cfg.URL {
 			n++
 		}

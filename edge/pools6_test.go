@@ -53,7 +53,7 @@ func TestAddressesOfPoolsOverIPv6(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r, p := newRoom6(t)
 			p.Pool = pool.New(pool.Config{Edge: "e1", Farm: &oneFarm{bound: map[string]string{}}, Log: quiet})
-			in := proto.CloneOf(r.cfg.Intents.now.Load().intent)
+			in := proto.CloneOf(r.cfg.Intents.Now())
 			in.Subnets = []*kilnv1.Subnet{{Name: "a", Prefix: "fd77::/64", Dns: []string{"fd77::54"}, Pools: []*kilnv1.AddressRange{{From: pooled, To: pooled}}}}
 			if c.change != nil {
 				c.change(in, p)
@@ -91,7 +91,7 @@ func TestAMachineHasOneAddressOfIPv6(t *testing.T) {
 	r, p := newRoom6(t)
 	farm := &oneFarm{bound: map[string]string{}}
 	p.Pool = pool.New(pool.Config{Edge: "e1", Farm: farm, Log: quiet})
-	in := proto.CloneOf(r.cfg.Intents.now.Load().intent)
+	in := proto.CloneOf(r.cfg.Intents.Now())
 	in.Subnets = []*kilnv1.Subnet{{Name: "a", Prefix: "fd77::/64", Pools: []*kilnv1.AddressRange{{From: "fd77::1000", To: "fd77::ffff"}}}}
 	in.Machines = append(in.Machines, &kilnv1.Machine{Name: "pc", Macs: []string{stranger}, Uuid: "00112233-4455-6677-8899-aabbccddeeff"})
 	in.Machines[2].Uuid = ""

@@ -87,7 +87,7 @@ func TestAddressesOfPools(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRoomOf(t)
 			p := &PXE{Edge: r.Edge, Full: true, Loaders: loaders, Pool: pool.New(pool.Config{Edge: "e1", Farm: &oneFarm{bound: map[string]string{}}, Log: quiet})}
-			in := proto.CloneOf(r.cfg.Intents.now.Load().intent)
+			in := proto.CloneOf(r.cfg.Intents.Now())
 			in.Subnets = []*kilnv1.Subnet{{Name: "a", Prefix: "10.0.0.0/24", Gateway: "10.0.0.253", Dns: []string{"10.0.0.53"}, Pools: []*kilnv1.AddressRange{{From: "10.0.0.100", To: "10.0.0.100"}}}}
 			packet := client(t, c.mac, c.message, c.options...)
 			packet.Own = []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}

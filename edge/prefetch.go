@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/edge/intent"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -35,7 +36,7 @@ func (p *prefetcher) set(in *kilnv1.Intent) {
 	for _, r := range in.GetReleases() {
 		for _, f := range r.GetPlatforms() {
 			if used[r.GetName()] {
-				wanted = append(wanted, filesOf(f)...)
+				wanted = append(wanted, intent.FilesOf(f)...)
 			}
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
 	"github.com/kiln-farm/kiln/edge/tftp"
 	"github.com/kiln-farm/kiln/fleet"
@@ -94,7 +95,7 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 		return plan
 	}
 	if c.Kind != dhcp.Plain { // also where another edge answers: the machine may ask this one later
-		p.Edge.windows.open(mac, p.Edge.now().Add(bootWindow))
+		p.Edge.windows.open(mac, p.Edge.now().Add(intent.BootTime))
 	}
 	if !answer && !c.ServerID.IsValid() && c.Message == dhcpv4.MessageTypeDiscover {
 		return dhcp.Plan{}
@@ -107,7 +108,7 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 		plan.Mode, plan.Lease, plan.Authoritative = dhcp.Full, lease, true
 		p.fill(c, &plan)
 		if c.Message == dhcpv4.MessageTypeRequest || c.Message == dhcpv4.MessageTypeInform {
-			p.Edge.bindings.see(mac, lease.Address, p.Edge.now().Add(bootWindow))
+			p.Edge.bindings.see(mac, lease.Address, p.Edge.now().Add(intent.BootTime))
 		}
 	} else if pooled, ok := p.pooled(ctx, c, boot, wait, answer); ok {
 		plan = pooled

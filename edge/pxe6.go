@@ -7,14 +7,14 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/dhcp6"
+	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/edge/peers"
 	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -48,7 +48,7 @@ func (p *PXE6) Decide(ctx context.Context, c dhcp6.Client) dhcp6.Plan {
 		return plan
 	}
 	if c.Kind != dhcp.Plain && c.MAC != nil { // also where another edge answers: the machine may ask this one later
-		p.Edge.windows.open(c.MAC.String(), p.Edge.now().Add(bootWindow))
+		p.Edge.windows.open(c.MAC.String(), p.Edge.now().Add(intent.BootTime))
 	}
 	plan, answer := p.turn(c)
 	if !answer {
@@ -117,7 +117,7 @@ func (p *PXE6) turn(c dhcp6.Client) (dhcp6.Plan, bool) {
 	if who == nil {
 		who = net.HardwareAddr(c.DUID)
 	}
-	rank := dhcp.Rank(who, p.Edge.others.living(p.Edge.now(), 6), p.URL)
+	rank := dhcp.Rank(who, p.Edge.others.Order(p.Edge.now(), 6), p.URL)
 	wait, answer := dhcp.Wait(rank, c.Waited())
 	plan := dhcp6.Plan{Delay: wait}
 	if rank == 0 {
@@ -166,7 +166,7 @@ func (p *PXE6) bootURL(c dhcp6.Client, boot *fleet.Boot) (string, error) {
 
 // baseAt is the edge's URL at a place. Whoever gave it a name knows what that means over IPv6.
 func (p *PXE6) baseAt(at Place) string {
-	if familyOf(p.Edge.cfg.URL) == 0 {
+	if peers.Family(p.Edge.cfg.URL) == 0 {
 		return p.Edge.cfg.URL
 	}
 	return at.HTTP
@@ -203,40 +203,11 @@ func (p *PXE6) tell6(c dhcp6.Client, boot *fleet.Boot, stage kilnv1.BootStage, d
 	p.Edge.cfg.Events.Add(event)
 }
 
-// familyOf is 4 or 6 when a URL has an address in it, and 0 when it has a name, which may mean both.
-func familyOf(base string) int {
-	u, err := url.Parse(base)
-	if err != nil {
-		return 0
-	}
-	a, err := netip.ParseAddr(u.Hostname())
-	switch {
-	case err != nil:
-		return 0
-	case a.Unmap().Is4():
-		return 4
-	}
-	return 6
-}
-
 // urls6 are those of the edges that machines reach over IPv6, own first.
 func (e *Edge) urls6(own string) []string { return e.urlsOf(own, 6) }
 
 // urlsOf are own and others that machines reach over a family.
-func (e *Edge) urlsOf(own string, family int) []string {
-	urls := []string{own}
-	for _, u := range e.others.list(e.now(), family) {
-		if u != own && len(urls) < maxEdges {
-			urls = append(urls, u)
-		}
-	}
-	return urls
-}
-
-// without are the URLs that have no address of a family.
-func without(urls []string, family int) []string {
-	return slices.DeleteFunc(slices.Clone(urls), func(u string) bool { return familyOf(u) == family })
-}
+func (e *Edge) urlsOf(own string, family int) []string { return e.others.URLs(own, family, e.now()) }
 
 // urlsFor are the edges that whoever asks can reach, this one first: over IPv6 by the address that was asked.
 func (e *Edge) urlsFor(r *http.Request) []string {
@@ -246,7 +217,7 @@ func (e *Edge) urlsFor(r *http.Request) []string {
 	}
 	own := e.cfg.URL
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if asked, err := netip.ParseAddrPort(fmt.Sprint(local)); err == nil && familyOf(own) == 4 && asked.Addr().Is6() && !asked.Addr().IsLinkLocalUnicast() {
+	if asked, err := netip.ParseAddrPort(fmt.Sprint(local)); err == nil && peers.Family(own) == 4 && asked.Addr().Is6() && !asked.Addr().IsLinkLocalUnicast() {
 		own = "http://" + asked.String()
 	}
 	return e.urls6(own)

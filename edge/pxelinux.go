@@ -128,7 +128,7 @@ func (p *PXE) openFile(ctx context.Context, a asked) (tftp.File, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s of no release: %w", a.digest, fs.ErrNotExist)
 	}
-	whole, err := p.Edge.file(ctx, held.ref)
+	whole, err := p.Edge.file(ctx, held.Ref)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func dashed(mac string) string { return strings.ReplaceAll(mac, ":", "-") }
 
 // change gives the edge another intent.
 func (r *roomOf) change(f func(*kilnv1.Intent)) {
-	in := r.cfg.Intents.now.Load().intent
+	in := r.cfg.Intents.Now()
 	f(in)
 	in.Revision++
 	r.cfg.Intents.Set(in)

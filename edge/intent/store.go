@@ -1,4 +1,4 @@
-package edge
+package intent
 
 import (
 	"errors"
@@ -17,9 +17,12 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-// Intents holds the last intent that an edge saw, in memory and on its disk: machines that are known boot from it when
+// BootTime is how long a boot may take: its token holds as long, and without one its address is believed as long.
+const BootTime = 30 * time.Minute
+
+// Store holds the last intent that an edge saw, in memory and on its disk: machines that are known boot from it when
 // nobody else is there, also after a restart.
-type Intents struct {
+type Store struct {
 	path string // empty: in memory only
 	log  *slog.Logger
 	now  atomic.Pointer[seen]
@@ -31,20 +34,20 @@ type Intents struct {
 type seen struct {
 	intent *kilnv1.Intent
 	index  *fleet.Index
-	files  map[string]releaseFile // of all releases, by digest
+	files  map[string]File // of all releases, by digest
 }
 
-// releaseFile is a file that machines may ask for.
-type releaseFile struct {
-	ref     *kilnv1.FileRef
+// File is a file of a release that machines may ask for.
+type File struct {
+	Ref     *kilnv1.FileRef
 	release string
-	kernel  bool
+	Kernel  bool
 	until   time.Time // not zero: its release has other files now, and machines that began with this one end with it
 }
 
-// OpenIntents reads what an edge saw last. A file that is damaged is as good as none: a new one comes.
-func OpenIntents(path string, log *slog.Logger) (*Intents, error) {
-	i := &Intents{path: path, log: log}
+// Open reads what an edge saw last. A file that is damaged is as good as none: a new one comes.
+func Open(path string, log *slog.Logger) (*Store, error) {
+	i := &Store{path: path, log: log}
 	in := &kilnv1.Intent{}
 	if path != "" {
 		data, err := os.ReadFile(path)
@@ -65,13 +68,13 @@ func OpenIntents(path string, log *slog.Logger) (*Intents, error) {
 
 // look makes the next view. before is nil for the first.
 func look(in *kilnv1.Intent, before *seen, now time.Time) *seen {
-	s := &seen{intent: in, index: fleet.NewIndex(in), files: map[string]releaseFile{}}
+	s := &seen{intent: in, index: fleet.NewIndex(in), files: map[string]File{}}
 	releases := map[string]bool{}
 	for _, r := range in.GetReleases() {
 		releases[r.GetName()] = true
 		for _, f := range r.GetPlatforms() {
-			for _, ref := range filesOf(f) {
-				s.files[ref.GetDigest()] = releaseFile{ref: ref, release: r.GetName(), kernel: ref == f.GetKernel()}
+			for _, ref := range FilesOf(f) {
+				s.files[ref.GetDigest()] = File{Ref: ref, release: r.GetName(), Kernel: ref == f.GetKernel()}
 			}
 		}
 	}
@@ -83,15 +86,15 @@ func look(in *kilnv1.Intent, before *seen, now time.Time) *seen {
 			continue // a release that was removed is not to be had any more
 		}
 		if f.until.IsZero() {
-			f.until = now.Add(bootWindow)
+			f.until = now.Add(BootTime)
 		}
 		s.files[digest] = f
 	}
 	return s
 }
 
-// filesOf are all files of a release for one platform.
-func filesOf(f *kilnv1.ReleaseFiles) []*kilnv1.FileRef {
+// FilesOf are all files of a release for one platform.
+func FilesOf(f *kilnv1.ReleaseFiles) []*kilnv1.FileRef {
 	var all []*kilnv1.FileRef
 	for _, ref := range append([]*kilnv1.FileRef{f.GetKernel(), f.GetUki()}, f.GetInitrds()...) {
 		if ref.GetDigest() != "" {
@@ -101,24 +104,30 @@ func filesOf(f *kilnv1.ReleaseFiles) []*kilnv1.FileRef {
 	return all
 }
 
+// Path is where the intent is kept; empty: in memory only.
+func (i *Store) Path() string { return i.path }
+
+// Now is the intent that is held. It must not be changed.
+func (i *Store) Now() *kilnv1.Intent { return i.now.Load().intent }
+
 // Revision of the intent that is held; 0 before the first.
-func (i *Intents) Revision() uint64 { return i.now.Load().intent.GetRevision() }
+func (i *Store) Revision() uint64 { return i.now.Load().intent.GetRevision() }
 
 // Index finds machines in it.
-func (i *Intents) Index() *fleet.Index { return i.now.Load().index }
+func (i *Store) Index() *fleet.Index { return i.now.Load().index }
 
 // Key is what boot tokens are made with; nil before the first intent.
-func (i *Intents) Key() []byte { return i.now.Load().intent.GetTokenKey() }
+func (i *Store) Key() []byte { return i.now.Load().intent.GetTokenKey() }
 
 // File is a release's file of that digest. A release that was changed has its former files, too, for as long as a boot that
 // began with them may take.
-func (i *Intents) File(digest string, now time.Time) (releaseFile, bool) {
+func (i *Store) File(digest string, now time.Time) (File, bool) {
 	f, ok := i.now.Load().files[digest]
 	return f, ok && (f.until.IsZero() || now.Before(f.until))
 }
 
 // OnChange has f called with every new intent, and with the one that is held.
-func (i *Intents) OnChange(f func(*kilnv1.Intent)) {
+func (i *Store) OnChange(f func(*kilnv1.Intent)) {
 	i.mu.Lock()
 	i.changed = append(i.changed, f)
 	i.mu.Unlock()
@@ -127,7 +136,7 @@ func (i *Intents) OnChange(f func(*kilnv1.Intent)) {
 
 // Set takes a newer intent. It is on disk before machines boot from it; where the disk takes nothing, they boot from it
 // nevertheless.
-func (i *Intents) Set(in *kilnv1.Intent) {
+func (i *Store) Set(in *kilnv1.Intent) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.path != "" {
