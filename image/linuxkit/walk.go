@@ -12,7 +12,7 @@ import (
 // value is a part of a document after its grammar was checked: what the rules need, with places.
 type value struct {
 	line   int
-	text   string // a scalar as written
+	text   string // a scalar as written; of !!binary its bytes
 	number bool   // the scalar is a number, not a string
 	list   []*value
 	fields map[string]*value
@@ -107,14 +107,14 @@ func (w *walker) scalar(node *yaml.Node, s *shape, v *value) bool {
 	isInt := v.number && node.Decode(&n) == nil && n == math.Trunc(n)
 	switch s.kind {
 	case text:
-		return tag == "!!str" || tag == "!!timestamp" && node.Style&yaml.TaggedStyle == 0
+		return tag == "!!str" || tag == "!!timestamp" && node.Style&yaml.TaggedStyle == 0 || tag == "!!binary" && node.Decode(&v.text) == nil
 	case boolean:
 		var b bool
 		return tag == "!!bool" && node.Decode(&b) == nil
 	case integer:
 		return isInt && n >= s.low && n <= s.high
 	default: // identifier
-		return tag == "!!str" || isInt && n >= 0 && n <= math.MaxUint32
+		return tag == "!!str" || isInt && n >= 0 && n <= math.MaxUint32 || tag == "!!binary" && node.Decode(&v.text) == nil
 	}
 }
 

@@ -46,6 +46,8 @@ func found(node *yaml.Node) string {
 		return "the boolean " + node.Value
 	case "!!int", "!!float":
 		return "the number " + node.Value
+	case "!!binary":
+		return "something that is not base64"
 	case "!!str":
 		return "the string " + quoteShort(node.Value)
 	}
@@ -58,6 +60,8 @@ func (s *shape) remedy(node *yaml.Node, where string) string {
 		return "give it a value or leave the key out"
 	}
 	switch {
+	case node.ShortTag() == "!!binary":
+		return "write base64, or the text itself without !!binary"
 	case s.kind == text && node.Kind == yaml.ScalarNode && strings.HasSuffix(key, "]"):
 		return fmt.Sprintf("put it in quotes: %q", node.Value)
 	case s.kind == text && node.Kind == yaml.ScalarNode:
