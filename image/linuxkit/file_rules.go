@@ -21,22 +21,24 @@ func (r *rules) fileEntry(f *value, where string) {
 	r.body(f, where)
 }
 
-// filePath keeps files below the root: one leading slash is LinuxKit's habit, anything else must be clean.
+// filePath keeps files below the root. What LinuxKit takes and stays there is taken.
 func (r *rules) filePath(f *value, where string) {
 	v := f.get("path")
 	if v.str() == "" {
 		r.complain(f, "%s has no path; add one, such as \"path: etc/motd\"", where)
 		return
 	}
-	name := strings.TrimPrefix(v.str(), "/")
-	clean := path.Clean(name)
+	name, inside := FileName(v.str())
+	directory, clean := f.get("directory").isTrue(), CleanName(name)
 	switch {
-	case clean == ".." || strings.HasPrefix(clean, "../") || strings.Contains("/"+name+"/", "/../"):
+	case !inside:
 		r.complain(v, "%s.path %s leaves the root filesystem; write it without \"..\"", where, quoteShort(v.str()))
-	case name == "" || name == "." || strings.ContainsRune(name, 0):
+	case strings.ContainsRune(name, 0), !directory && clean == ".":
 		r.complain(v, "%s.path %s names no file; write it like \"etc/motd\"", where, quoteShort(v.str()))
-	case strings.HasPrefix(name, "/") || clean != name:
-		r.complain(v, "%s.path %s is not a clean path; write %q", where, quoteShort(v.str()), strings.TrimPrefix(clean, "/"))
+	case !directory && path.Base(name) == "." && !strings.HasSuffix(name, "/"):
+		r.complain(v, "%s.path %s names a directory; write %q, or add \"directory: true\"", where, quoteShort(v.str()), clean)
+	case !directory && f.get("symlink").str() == "" && strings.HasSuffix(name, "/") && (f.get("contents").str() != "" || f.get("metadata").str() != ""):
+		r.complain(v, "%s.path %s ends in a slash, as directories do, but the file holds something; write %q", where, quoteShort(v.str()), clean)
 	}
 }
 

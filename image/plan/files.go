@@ -62,7 +62,10 @@ func (t *fileTree) add(index int, f moby.File) error {
 	if err != nil {
 		return step.Failf("file %s: %w; write a number or a container's name as gid", f.Path, err)
 	}
-	name := strings.TrimPrefix(f.Path, "/")
+	name, ok := linuxkit.FileName(f.Path)
+	if !ok {
+		return step.Failf("file %s leaves the root filesystem; write its path without \"..\"", f.Path)
+	}
 	e := tree.Entry{
 		Name: name, Type: tar.TypeReg, Mode: mode, UID: int(uid), GID: int(gid), ModTime: pt.DefaultTime,
 		PAX: map[string]string{
@@ -70,14 +73,14 @@ func (t *fileTree) add(index int, f moby.File) error {
 			moby.PaxRecordLinuxkitLocation: fmt.Sprintf("files[%d]", index),
 		},
 	}
-	for i, c := range name {
-		if c != '/' || t.added[name[:i]] {
+	for _, dir := range linuxkit.Parents(name) {
+		if t.added[dir] {
 			continue
 		}
 		parent := e
-		parent.Name, parent.Type, parent.Mode = name[:i], tar.TypeDir, dirMode
+		parent.Name, parent.Type, parent.Mode = dir, tar.TypeDir, dirMode
 		t.entries = append(t.entries, parent)
-		t.added[parent.Name] = true
+		t.added[dir] = true
 	}
 	t.added[name] = true
 	switch {
@@ -85,6 +88,10 @@ func (t *fileTree) add(index int, f moby.File) error {
 		e.Type = tar.TypeDir
 	case f.Symlink != "":
 		e.Type, e.Linkname = tar.TypeSymlink, f.Symlink
+	case strings.HasSuffix(name, "/"): // archive/tar, as LinuxKit uses it, takes that for a directory
+		if e.Type = tar.TypeDir; body.Size > 0 {
+			return step.Failf("file %s: its path ends in a slash, as directories' do, but it holds something; leave the slash out", f.Path)
+		}
 	default:
 		e.Body = body
 	}

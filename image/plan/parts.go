@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/image/tree"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -47,7 +48,8 @@ func (p *planner) image() (*image, error) {
 // filesReachContainers says that a file is put among the containers, so that every part may be written over.
 func (p *planner) filesReachContainers() bool {
 	for _, f := range p.m.Files {
-		if first, _, _ := strings.Cut(strings.TrimPrefix(f.Path, "/"), "/"); first == "containers" {
+		name, _ := linuxkit.FileName(f.Path)
+		if first, _, _ := strings.Cut(linuxkit.CleanName(name), "/"); first == "containers" {
 			return true
 		}
 	}

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"archive/tar"
 	"bufio"
 	"encoding/binary"
 	"errors"
@@ -49,7 +50,7 @@ func (t *Writer) Append(e *Entry) error {
 	if len(e.Body.Inline) > maxInline {
 		return fmt.Errorf("entry %q: %d bytes inline, at most %d are allowed", e.Name, len(e.Body.Inline), maxInline)
 	}
-	if err := checkName(e.Name); err != nil {
+	if err := checkName(e); err != nil {
 		return fmt.Errorf("tree: %w", err)
 	}
 	for _, s := range []string{e.Name, e.Linkname, e.Uname, e.Gname} {
@@ -212,19 +213,20 @@ func (t *Reader) entry() (*Entry, error) {
 		e.Body = Body{Blob: t.blobs[number-1], Offset: int64(offset), Size: int64(size)}
 	}
 	if d.err == nil {
-		d.err = checkName(e.Name)
+		d.err = checkName(e)
 	}
 	return e, d.err
 }
 
-// checkName refuses names that would leave the root of what the tree is unpacked to. Writers never make one.
-func checkName(name string) error {
-	if name == "" || name[0] == '/' || strings.ContainsRune(name, 0) {
-		return fmt.Errorf("an entry named %q", name)
+// checkName refuses names that would leave the root of what the tree is unpacked to. Writers never make one. A leading slash
+// says nothing, wherever trees are unpacked, and a directory without a name is the root: LinuxKit's tars have both.
+func checkName(e *Entry) error {
+	if e.Name == "" && e.Type != tar.TypeDir || strings.ContainsRune(e.Name, 0) {
+		return fmt.Errorf("an entry named %q", e.Name)
 	}
-	for element := range strings.SplitSeq(name, "/") {
+	for element := range strings.SplitSeq(e.Name, "/") {
 		if element == ".." {
-			return fmt.Errorf("an entry named %q", name)
+			return fmt.Errorf("an entry named %q", e.Name)
 		}
 	}
 	return nil

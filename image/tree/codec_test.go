@@ -96,7 +96,6 @@ func TestWriterRefusesWhatNoReaderTakes(t *testing.T) {
 	}{
 		{"no name", Entry{}},
 		{"a name that climbs out", Entry{Name: "a/../../b"}},
-		{"an absolute name", Entry{Name: "/a"}},
 		{"a name with a NUL", Entry{Name: "a\x00b"}},
 		{"a name beyond all measure", Entry{Name: strings.Repeat("a", maxString+1)}},
 		{"a large inline body", Entry{Name: "a", Body: Body{Inline: make([]byte, maxInline+1)}}},
