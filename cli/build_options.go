@@ -55,7 +55,12 @@ func (f *buildFlags) options(ctx context.Context, env Env, args []string) (*buil
 		o.checkFarm,
 		func() error { return o.setDisk(env, &f.disk) },
 		func() error { return o.setPush(f.push) },
-		func() (err error) { o.signer, err = newSigner(ctx, &f.sign); return err },
+		func() (err error) {
+			if !f.dryRun { // which reads no files but the YAML
+				o.signer, err = newSigner(ctx, &f.sign)
+			}
+			return err
+		},
 	} {
 		if err := check(); err != nil {
 			return nil, err

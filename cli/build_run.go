@@ -36,19 +36,23 @@ const (
 
 func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 	begun := time.Now()
-	store, err := disk.Open(o.cache)
-	if err != nil {
-		return usagef("%w", err)
-	}
-	bundle, err := linuxkit.Load(ctx, o.files, linuxkit.Options{Blobs: store, Stdin: env.Stdin, Home: env.Getenv("HOME"), HTTP: http.DefaultClient})
+	config, err := linuxkit.Load(ctx, o.files, linuxkit.Options{Stdin: env.Stdin, HTTP: http.DefaultClient})
 	if err != nil {
 		return err
 	}
+	bundle := config.Bundle
 	if o.dryRun {
 		yaml, err := linuxkit.MergedYAML(bundle)
 		if err == nil {
 			_, err = env.Stdout.Write(yaml)
 		}
+		return err
+	}
+	store, err := disk.Open(o.cache)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	if err := config.Gather(ctx, linuxkit.SourceOptions{Blobs: store, Home: env.Getenv("HOME")}); err != nil {
 		return err
 	}
 	files := newFiles(env.Stdout, o)

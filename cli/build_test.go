@@ -91,6 +91,19 @@ func TestDryRunPrintsTheMergedYAMLAndBuildsNothing(t *testing.T) {
 	}
 }
 
+func TestWhatPrintsOrLocksReadsNoSources(t *testing.T) {
+	w := newWorld(t)
+	w.write("x.yml", "init:\n  - lab/init:1\nfiles:\n  - {path: etc/a, source: not-here}\n")
+	got := w.build("--dry-run", "--lock", "nor-here", "--sign-key", "nor-here", "--sign-cert", "nor-here", "x.yml").ok(t)
+	if !strings.HasSuffix(got.stdout, "volumes: []\n\n") { // an empty line at the end, as LinuxKit has it
+		t.Errorf("got %q", got.stdout)
+	}
+	if _, err := os.Stat(".cache"); err == nil {
+		t.Error("a dry run has made a cache")
+	}
+	w.run("lock", "--arch", "amd64", "--mirror", w.registry, "x.yml").ok(t)
+}
+
 func TestALockedBuildUsesTheImagesOfTheLock(t *testing.T) {
 	w := newWorld(t)
 	w.run("lock", "--arch", "amd64", "--mirror", w.registry, "hello.yml").ok(t)

@@ -66,10 +66,11 @@ func runLock(ctx context.Context, env Env, o *buildOptions) error {
 	if err != nil {
 		return usagef("%w", err)
 	}
-	bundle, err := linuxkit.Load(ctx, o.files, linuxkit.Options{Blobs: store, Stdin: env.Stdin, Home: env.Getenv("HOME"), HTTP: http.DefaultClient})
+	config, err := linuxkit.Load(ctx, o.files, linuxkit.Options{Stdin: env.Stdin, HTTP: http.DefaultClient})
 	if err != nil {
 		return err
 	}
+	bundle := config.Bundle // what files hold says nothing of images
 	var lock *kilnv1.Lock
 	if o.farm != "" {
 		lock, err = lockOnFarm(ctx, env, o, store, bundle)

@@ -68,11 +68,14 @@ func (k *kiln) plan(t testing.TB, config *kilnv1.ConfigBundle, spec *kilnv1.Buil
 // load reads a case as the command line does, from its directory.
 func (k *kiln) load(t testing.TB, home string, args ...string) *kilnv1.ConfigBundle {
 	t.Helper()
-	config, err := linuxkit.Load(context.Background(), args, linuxkit.Options{Blobs: k.dir, Home: home})
+	config, err := linuxkit.Load(context.Background(), args, linuxkit.Options{})
+	if err == nil {
+		err = config.Gather(context.Background(), linuxkit.SourceOptions{Blobs: k.dir, Home: home})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return config
+	return config.Bundle
 }
 
 // inline is a configuration of one document.

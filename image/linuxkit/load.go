@@ -7,15 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"gopkg.in/yaml.v3"
-
-	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -31,9 +27,7 @@ const (
 
 // Options are what Load takes from the process around it.
 type Options struct {
-	Blobs cache.Blobs  // where the sources of files: entries go
 	Stdin io.Reader    // for the argument "-"
-	Home  string       // for sources that start with "~/"
 	HTTP  *http.Client // for URLs; nil: a client of its own
 }
 
@@ -50,9 +44,16 @@ func Name(args []string) string {
 	return strings.TrimSuffix(name, path.Ext(name))
 }
 
-// Load reads the documents that args name (paths, URLs, "-" once), checks them, and stores the files they refer to.
-func Load(ctx context.Context, args []string, opts Options) (*kilnv1.ConfigBundle, error) {
-	bundle := &kilnv1.ConfigBundle{}
+// Config is a checked configuration.
+type Config struct {
+	Bundle  *kilnv1.ConfigBundle
+	sources []source // of files: entries, in the order of the documents
+}
+
+// Load reads the documents that args name (paths, URLs, "-" once) and checks them. The files that they refer to need not
+// be there: Gather reads those.
+func Load(ctx context.Context, args []string, opts Options) (*Config, error) {
+	c := &Config{Bundle: &kilnv1.ConfigBundle{}}
 	stdin := false
 	for _, arg := range args {
 		if arg == "-" && stdin {
@@ -63,17 +64,20 @@ func Load(ctx context.Context, args []string, opts Options) (*kilnv1.ConfigBundl
 		if err != nil {
 			return nil, err
 		}
-		bundle.Documents = append(bundle.Documents, doc)
+		c.Bundle.Documents = append(c.Bundle.Documents, doc)
 	}
-	if err := Check(bundle.Documents); err != nil {
+	if err := Check(c.Bundle.Documents); err != nil {
 		return nil, err
 	}
-	sources, err := gather(ctx, bundle.Documents, opts)
-	if err != nil {
-		return nil, err
+	for _, doc := range c.Bundle.Documents {
+		sources, err := sourcesOf(doc)
+		if err != nil {
+			return nil, err
+		}
+		c.sources = append(c.sources, sources...)
 	}
-	bundle.Sources = sources
-	return bundle, nil
+	asLinuxKitReads(args, c.Bundle.Documents)
+	return c, nil
 }
 
 func isURL(arg string) bool {
@@ -144,94 +148,4 @@ func reason(err error) string {
 		err = pathErr.Err
 	}
 	return err.Error()
-}
-
-// gather stores the source of every files: entry, each path once.
-func gather(ctx context.Context, docs []*kilnv1.Document, opts Options) ([]*kilnv1.FileSource, error) {
-	var sources []*kilnv1.FileSource
-	known := map[string]*kilnv1.FileSource{}
-	for _, doc := range docs {
-		files, err := sourcesOf(doc)
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range files {
-			src, ok := known[f.Source]
-			if !ok {
-				if src, err = store(ctx, f.Source, opts); err != nil && !errors.Is(err, errAbsent) {
-					return nil, problemAt(doc.GetName(), f.line, fmt.Sprintf("source %q cannot be read: %s", f.Source, reason(err)))
-				}
-				known[f.Source] = src
-				sources = append(sources, src)
-			}
-			if src.GetDigest() == "" && !f.Optional {
-				return nil, problemAt(doc.GetName(), f.line, fmt.Sprintf(
-					"source %q does not exist (paths are relative to the directory you run kiln in); create it, or add \"optional: true\"", f.Source))
-			}
-		}
-	}
-	return sources, nil
-}
-
-// errAbsent: the source cannot be stat'ed, which an optional file may be.
-var errAbsent = errors.New("no such file")
-
-func store(ctx context.Context, source string, opts Options) (*kilnv1.FileSource, error) {
-	out := &kilnv1.FileSource{Path: source}
-	name := source
-	if strings.HasPrefix(name, "~/") {
-		name = filepath.Join(opts.Home, name[2:])
-	}
-	if _, err := os.Stat(name); err != nil {
-		return out, errAbsent
-	}
-	f, err := userfile.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	draft, err := opts.Blobs.Create(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer draft.Abort()
-	if _, err := draft.ReadFrom(f); err != nil {
-		return nil, err
-	}
-	digest, size, err := draft.Commit()
-	if err != nil {
-		return nil, err
-	}
-	out.Digest, out.Size = digest.String(), size
-	return out, nil
-}
-
-// fileSource is what Load needs to know of a files: entry.
-type fileSource struct {
-	Source   string
-	Optional bool
-	line     int
-}
-
-func sourcesOf(doc *kilnv1.Document) ([]fileSource, error) {
-	var root struct {
-		Files []yaml.Node `yaml:"files"`
-	}
-	if err := yaml.Unmarshal(doc.GetYaml(), &root); err != nil {
-		return nil, syntaxProblem(doc.GetName(), err)
-	}
-	files := make([]fileSource, 0, len(root.Files))
-	for _, node := range root.Files {
-		var f struct {
-			Source   string
-			Optional bool
-		}
-		if err := node.Decode(&f); err != nil {
-			return nil, syntaxProblem(doc.GetName(), err)
-		}
-		if f.Source != "" {
-			files = append(files, fileSource{f.Source, f.Optional, lineOf(&node, "source")})
-		}
-	}
-	return files, nil
 }

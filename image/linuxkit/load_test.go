@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
@@ -42,7 +43,7 @@ func options(t *testing.T) (Options, *disk.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{Blobs: dir, Home: t.TempDir(), Stdin: strings.NewReader("init: [stdin]\n")}, dir
+	return Options{Stdin: strings.NewReader("init: [stdin]\n")}, dir
 }
 
 func write(t *testing.T, name, text string) string {
@@ -57,12 +58,17 @@ func TestLoadStoresTheSourcesOfFiles(t *testing.T) {
 	opts, dir := options(t)
 	t.Chdir(t.TempDir())
 	write(t, "motd", "hello")
-	write(t, filepath.Join(opts.Home, "key"), "secret")
+	home := t.TempDir()
+	write(t, filepath.Join(home, "key"), "secret")
 	write(t, "a.yml", "files:\n  - {path: etc/motd, source: motd}\n  - {path: etc/motd2, source: motd}\n  - {path: k, source: ~/key}\n  - {path: n, source: none, optional: true}\n")
-	bundle, err := Load(context.Background(), []string{"a.yml", "-"}, opts)
+	config, err := Load(context.Background(), []string{"a.yml", "-"}, opts)
+	if err == nil {
+		err = config.Gather(context.Background(), SourceOptions{Blobs: dir, Home: home})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	bundle := config.Bundle
 	if got := len(bundle.GetDocuments()); got != 2 {
 		t.Fatalf("got %d documents, want 2", got)
 	}
@@ -105,9 +111,9 @@ func TestLoadFetchesURLs(t *testing.T) {
 	}))
 	defer server.Close()
 	opts, _ := options(t)
-	bundle, err := Load(context.Background(), []string{server.URL + "/x.yml"}, opts)
-	if err != nil || string(bundle.GetDocuments()[0].GetYaml()) != "init: [web]\n" {
-		t.Errorf("got %v, %v", bundle, err)
+	config, err := Load(context.Background(), []string{server.URL + "/x.yml"}, opts)
+	if err != nil || string(config.Bundle.GetDocuments()[0].GetYaml()) != "init: [web]\n" {
+		t.Errorf("got %v, %v", config, err)
 	}
 	_, err = Load(context.Background(), []string{server.URL + "/y.yml"}, opts)
 	if want := server.URL + "/y.yml: cannot be read: the server answers 404 Not Found"; err == nil || err.Error() != want {
@@ -116,9 +122,14 @@ func TestLoadFetchesURLs(t *testing.T) {
 }
 
 func TestLoadRefuses(t *testing.T) {
-	opts, _ := options(t)
+	opts, dir := options(t)
 	t.Chdir(t.TempDir())
 	write(t, "gone.yml", "init: [a]\nfiles:\n  - path: x\n    source: gone\n")
+	write(t, "more.yml", "files:\n  - {path: y, source: also-gone}\n  - {path: z, source: gone.yml}\n  - {path: p, source: pipe}\n")
+	write(t, "folded.yml", "files:\n  - path: m\n    contents: >+\n      a\n\n\n  - path: x\n    source: gone\n")
+	if err := syscall.Mkfifo("pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
 	write(t, "dir.yml", "files:\n  - path: x\n    source: .\n")
 	write(t, "huge.yml", strings.Repeat("# x\n", maxDocument/4+1))
 	for _, c := range []struct {
@@ -131,11 +142,20 @@ func TestLoadRefuses(t *testing.T) {
 		{"no document", nil, "kiln: no YAML file was given; name at least one, such as \"kiln build hello.yml\""},
 		{"a document too large", []string{"huge.yml"}, "huge.yml: is larger than 4 MiB: is this a LinuxKit YAML?"},
 		{"a missing source", []string{"gone.yml"}, "gone.yml:4: source \"gone\" does not exist (paths are relative to the directory you run kiln in); create it, or add \"optional: true\""},
+		{"all missing sources at once", []string{"gone.yml", "more.yml"}, strings.Join([]string{
+			"gone.yml:4: source \"gone\" does not exist (paths are relative to the directory you run kiln in); create it, or add \"optional: true\"",
+			"more.yml:2: source \"also-gone\" does not exist (paths are relative to the directory you run kiln in); create it, or add \"optional: true\"",
+			"more.yml:4: source \"pipe\" cannot be read: it is a named pipe, and only regular files are read; name a file with its contents",
+		}, "\n")},
+		{"a missing source behind a text that LinuxKit writes anew", []string{"folded.yml"}, "folded.yml:8: source \"gone\" does not exist (paths are relative to the directory you run kiln in); create it, or add \"optional: true\""},
 		{"a source that is a directory", []string{"dir.yml"}, "dir.yml:3: source \".\" cannot be read: it is a directory"},
 		{"standard input twice", []string{"-", "-"}, "-: standard input can be read once only: name \"-\" once"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Load(context.Background(), c.args, opts)
+			config, err := Load(context.Background(), c.args, opts)
+			if err == nil {
+				err = config.Gather(context.Background(), SourceOptions{Blobs: dir})
+			}
 			if err == nil || err.Error() != c.want {
 				t.Errorf("got  %v\nwant %s", err, c.want)
 			}

@@ -49,7 +49,7 @@ func parse(doc *kilnv1.Document) (m moby.Moby, err error) {
 	return m, nil
 }
 
-// MergedYAML is what a dry run prints.
+// MergedYAML is what a dry run prints: LinuxKit's has an empty line at its end.
 func MergedYAML(bundle *kilnv1.ConfigBundle) ([]byte, error) {
 	m, err := Merge(bundle)
 	if err != nil {
@@ -59,7 +59,7 @@ func MergedYAML(bundle *kilnv1.ConfigBundle) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the merged configuration: %w", err)
 	}
-	return text, nil
+	return append(text, '\n'), nil
 }
 
 // Reference is an image that a configuration needs.

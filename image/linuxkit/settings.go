@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strconv"
 	"strings"
 
-	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"gopkg.in/yaml.v3"
+
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // settingsKey is the one section that LinuxKit does not know. It says how outputs are made of the image, never what
@@ -132,10 +134,33 @@ func withoutSettings(text []byte) ([]byte, error) {
 	}
 	root := doc.Content[0]
 	for i := 0; i+1 < len(root.Content); i += 2 {
-		if root.Content[i].Value == settingsKey {
-			root.Content = append(root.Content[:i:i], root.Content[i+2:]...)
-			return yaml.Marshal(&doc)
+		if root.Content[i].Value != settingsKey {
+			continue
 		}
+		begin, end := root.Content[i].Line, 0 // 0: to the end
+		root.Content = append(root.Content[:i:i], root.Content[i+2:]...)
+		if i < len(root.Content) {
+			end = root.Content[i].Line
+		}
+		return cutLines(text, begin, end, &doc)
 	}
 	return text, nil
+}
+
+// cutLines takes lines out of a text, which leaves want. Where that cannot be done, because other keys are on these lines,
+// want is written anew, though that changes what some texts say (asLinuxKitReads).
+func cutLines(text []byte, begin, end int, want *yaml.Node) ([]byte, error) {
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	if end == 0 {
+		end = len(lines) + 1
+	}
+	if begin < end && end <= len(lines)+1 {
+		cut := bytes.Join(append(lines[:begin-1:begin-1], lines[end-1:]...), nil)
+		var expected any
+		got, err := meaning(cut)
+		if err == nil && want.Decode(&expected) == nil && reflect.DeepEqual(got, expected) {
+			return cut, nil
+		}
+	}
+	return yaml.Marshal(want)
 }
