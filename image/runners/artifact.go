@@ -9,7 +9,6 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
-	"github.com/kiln-farm/kiln/image/compress"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
 )
@@ -26,50 +25,11 @@ func assemble(ctx context.Context, req *step.Request) (*step.Response, error) {
 		return nil, err
 	}
 	b := &assembly{ctx: ctx, req: req}
-	switch params.Format {
-	case "tar":
-		for _, d := range numbered(req, "segment") {
-			b.artifact(d)
-		}
-		b.add(artifact.Extent{Length: tarEnd})
-	case "initrd":
-		b.initrd(params.Compress)
-	case "text":
-		b.inline([]byte(params.Text))
-	case "file":
-		b.artifact(req.Input("file"))
-	case "tar-kernel-initrd":
-		b.member("kernel", req.Input("kernel"))
-		b.member("initrd.img", req.Input("initrd"))
-		if params.Text != "" {
-			b.header("cmdline", int64(len(params.Text)))
-			b.inline([]byte(params.Text))
-			b.padTar()
-		}
-		b.member("ucode.cpio", req.Input("microcode"))
-		b.add(artifact.Extent{Length: tarEnd})
-	case "lines":
-		for _, d := range numbered(req, "line") {
-			b.blob(d)
-		}
-	case "ipxe":
-		script, err := bootScript(params.Name, params.Text)
-		if err != nil {
-			return nil, err
-		}
-		b.inline([]byte(script))
-	case "oci":
-		b.ociLayout(params.Text)
-	case "rpi3":
-		if params.Root == nil {
-			return nil, fmt.Errorf("a step for a Raspberry Pi 3 lacks its kernel's place")
-		}
-		b.rpi3Tar(params.Text, *params.Root)
-	case "qcow2", "vhd", "dynamic-vhd", "vmdk", "gcp":
-		b.wrapped(params.Format)
-	default:
+	put, known := formats()[params.Format]
+	if !known {
 		return nil, fmt.Errorf("unknown format %q of an artifact", params.Format)
 	}
+	put(b, &params)
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -143,30 +103,6 @@ func (b *assembly) blob(d cache.Digest) {
 	}
 	defer f.Close()
 	b.add(artifact.Extent{Blob: d, Length: f.Size})
-}
-
-// initrd is the microcode as it is (the kernel looks for it uncompressed, before everything else), the parts, and a
-// compressed trailer.
-func (b *assembly) initrd(compression string) {
-	if d := b.req.Input("microcode"); !d.IsZero() {
-		b.artifact(d)
-		b.add(artifact.Extent{Length: (4 - b.out.Size%4) % 4})
-	}
-	for _, d := range numbered(b.req, "part") {
-		b.blob(d)
-	}
-	var trailer bytes.Buffer
-	w, err := compress.NewWriter(compression, &trailer)
-	if err == nil {
-		_, err = w.Write(part.Trailer())
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil && b.err == nil {
-		b.err = err
-	}
-	b.inline(trailer.Bytes())
 }
 
 // member adds a tar member, when there is one and it is not empty.

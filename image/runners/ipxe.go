@@ -7,6 +7,15 @@ import (
 	"github.com/kiln-farm/kiln/internal/ipxe"
 )
 
+func (b *assembly) ipxe(params *step.ArtifactParams) {
+	script, err := bootScript(params.Name, params.Text)
+	if err != nil {
+		b.err = err
+		return
+	}
+	b.inline([]byte(script))
+}
+
 // bootScript is an iPXE script that boots the kernel and the initrd from beside itself.
 func bootScript(name, cmdline string) (string, error) {
 	args, err := ipxe.Arguments(cmdline)

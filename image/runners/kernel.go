@@ -2,10 +2,7 @@ package runners
 
 import (
 	"context"
-	"crypto/sha256"
 
-	"github.com/kiln-farm/kiln/cache"
-	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/image/tree"
@@ -37,28 +34,4 @@ func kernel(ctx context.Context, req *step.Request) (*step.Response, error) {
 		err = add("microcode", microcode)
 	}
 	return out, err
-}
-
-// ofBody is a body as an artifact.
-func ofBody(b tree.Body) *artifact.Artifact {
-	a := &artifact.Artifact{Size: b.Size}
-	if b.Size > 0 {
-		a.Extents = []artifact.Extent{{Length: b.Size, Blob: b.Blob, Offset: b.Offset, Inline: b.Inline}}
-	}
-	return a
-}
-
-// sum reads the artifact once and sets its digest.
-func sum(ctx context.Context, blobs cache.Blobs, a *artifact.Artifact) error {
-	r, err := artifact.Open(ctx, blobs, a)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	h := sha256.New()
-	if _, err := r.WriteTo(h); err != nil {
-		return err
-	}
-	a.Digest = cache.FromSum([sha256.Size]byte(h.Sum(nil)))
-	return nil
 }

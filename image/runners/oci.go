@@ -27,7 +27,8 @@ const (
 
 // ociLayout writes an OCI image layout (OCI image-spec, image-layout.md) in a tar: an image with the boot files as its one
 // layer, and the SBOM as an artifact that refers to it.
-func (b *assembly) ociLayout(platform string) {
+func (b *assembly) ociLayout(params *step.ArtifactParams) {
+	platform := params.Text
 	plain := b.described("layer")
 	layer := b.zipped(plain)
 	if b.err != nil {

@@ -3,6 +3,7 @@ package runners
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"io"
 	"path"
 	"slices"
@@ -38,7 +39,12 @@ bootm ${loadaddr} ${ramdisk_addr_r} ${fdt_addr_r}
 `
 
 // rpi3Tar is a tar of the files for a Raspberry Pi 3's card.
-func (b *assembly) rpi3Tar(cmdline string, root step.Root) {
+func (b *assembly) rpi3Tar(params *step.ArtifactParams) {
+	if params.Root == nil {
+		b.err = errors.New("a step for a Raspberry Pi 3 lacks its kernel's place")
+		return
+	}
+	cmdline, root := params.Text, *params.Root
 	kernel, initrd := b.described("kernel"), b.described("initrd")
 	if b.err != nil {
 		return

@@ -98,7 +98,8 @@ func (w *sliceWriter) Write(p []byte) (int, error) {
 }
 
 // wrapped is the artifact of a format that wrap knows.
-func (b *assembly) wrapped(format string) {
+func (b *assembly) wrapped(params *step.ArtifactParams) {
+	format := params.Format
 	if b.err != nil {
 		return
 	}

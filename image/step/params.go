@@ -72,7 +72,7 @@ type ArtifactParams struct {
 	// of size 0 or not given, and "part/0"..), "text" (no input), "file" (input "file", an artifact description), or
 	// "tar-kernel-initrd" (inputs "kernel", "initrd", "microcode", each an artifact description that may be absent).
 	// Disks in other clothes, of the input "file": "qcow2", "vhd", "dynamic-vhd", "vmdk", "gcp". "lines": inputs
-	// "line/0".., blobs, one after the other. "rpi3" and "oci": see their files in image/runners.
+	// "line/0".., blobs, one after the other. "rpi3" and "oci": see their files in image/assemble.
 	Format   string `json:"format"`
 	Root     *Root  `json:"root,omitempty"`     // "rpi3": of the kernel
 	Name     string `json:"name,omitempty"`     // "ipxe": of the build, which the files' names begin with

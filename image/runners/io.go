@@ -1,0 +1,133 @@
+package runners
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/image/part"
+	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/tree"
+)
+
+func decode(req *step.Request, params any) error {
+	if err := json.Unmarshal(req.Params, params); err != nil {
+		return fmt.Errorf("parameters of a step of kind %s: %w", req.Kind, err)
+	}
+	return nil
+}
+
+// numbered are the inputs PREFIX/0, PREFIX/1, ... up to the first that is not there.
+func numbered(req *step.Request, prefix string) []cache.Digest {
+	var out []cache.Digest
+	for i := 0; ; i++ {
+		d := req.Input(fmt.Sprintf("%s/%d", prefix, i))
+		if d.IsZero() {
+			return out
+		}
+		out = append(out, d)
+	}
+}
+
+// trees are the inputs of a step with a Root: one "tree", or several by number.
+func trees(req *step.Request) []cache.Digest {
+	if d := req.Input("tree"); !d.IsZero() {
+		return []cache.Digest{d}
+	}
+	return numbered(req, "tree")
+}
+
+// put stores b as a blob.
+func put(ctx context.Context, blobs cache.Blobs, name string, b []byte) (step.Output, error) {
+	draft, err := blobs.Create(ctx)
+	if err != nil {
+		return step.Output{}, err
+	}
+	defer draft.Abort()
+	if _, err := draft.Write(b); err != nil {
+		return step.Output{}, err
+	}
+	d, size, err := draft.Commit()
+	return step.Output{Name: name, Digest: d, Size: size}, err
+}
+
+// putArtifact stores an artifact's description as the output name; references are the blobs it is made of.
+func putArtifact(ctx context.Context, blobs cache.Blobs, name string, a *artifact.Artifact) (step.Output, []cache.Digest, error) {
+	encoded, err := artifact.Encode(a)
+	if err != nil {
+		return step.Output{}, nil, err
+	}
+	out, err := put(ctx, blobs, name, encoded)
+	return out, references(a), err
+}
+
+func references(a *artifact.Artifact) []cache.Digest {
+	seen := map[cache.Digest]bool{}
+	var out []cache.Digest
+	for _, e := range a.Extents {
+		if !e.Blob.IsZero() && !seen[e.Blob] {
+			seen[e.Blob] = true
+			out = append(out, e.Blob)
+		}
+	}
+	return out
+}
+
+// maxDescription bounds an artifact description: 2 million extents and more.
+const maxDescription = 64 << 20
+
+// getArtifact reads an artifact description.
+func getArtifact(ctx context.Context, blobs cache.Blobs, d cache.Digest) (*artifact.Artifact, error) {
+	b, err := get(ctx, blobs, d, maxDescription)
+	if err != nil {
+		return nil, err
+	}
+	a, err := artifact.Decode(b)
+	if err != nil {
+		return nil, fmt.Errorf("artifact %s: %w", d, err)
+	}
+	return a, nil
+}
+
+// get reads a small blob whole.
+func get(ctx context.Context, blobs cache.Blobs, d cache.Digest, limit int64) ([]byte, error) {
+	f, err := part.Open(ctx, blobs, d)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if f.Size > limit {
+		return nil, fmt.Errorf("blob %s has %d bytes, more than the %d allowed here", d, f.Size, limit)
+	}
+	b := make([]byte, f.Size)
+	_, err = io.ReadFull(f, b)
+	return b, err
+}
+
+// ofBody is a body as an artifact.
+func ofBody(b tree.Body) *artifact.Artifact {
+	a := &artifact.Artifact{Size: b.Size}
+	if b.Size > 0 {
+		a.Extents = []artifact.Extent{{Length: b.Size, Blob: b.Blob, Offset: b.Offset, Inline: b.Inline}}
+	}
+	return a
+}
+
+// sum reads the artifact once and sets its digest.
+func sum(ctx context.Context, blobs cache.Blobs, a *artifact.Artifact) error {
+	r, err := artifact.Open(ctx, blobs, a)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	h := sha256.New()
+	if _, err := r.WriteTo(h); err != nil {
+		return err
+	}
+	a.Digest = cache.FromSum([sha256.Size]byte(h.Sum(nil)))
+	return nil
+}
