@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/kiln-farm/kiln/cache"
@@ -38,23 +37,6 @@ func assemble(ctx context.Context, req *step.Request) (*step.Response, error) {
 	}
 	out, refs, err := putArtifact(ctx, req.Blobs, "artifact", &b.out)
 	return &step.Response{Outputs: []step.Output{out}, References: refs}, err
-}
-
-// missing names the blob that is not in the cache, when that is what the error is about.
-func missing(err error, a *artifact.Artifact, req *step.Request) error {
-	var absent *cache.AbsentError
-	if errors.As(err, &absent) {
-		return &step.MissingBlob{Digest: absent.Digest}
-	}
-	var failure *step.Failure
-	if errors.As(err, &failure) {
-		return err
-	}
-	gone, listErr := req.Blobs.MissingBlobs(context.Background(), references(a))
-	if listErr == nil && len(gone) > 0 {
-		return &step.MissingBlob{Digest: gone[0]}
-	}
-	return err
 }
 
 // assembly gathers extents; the first error sticks.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/image/gpt"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/image/tree"
@@ -130,4 +132,31 @@ func sum(ctx context.Context, blobs cache.Blobs, a *artifact.Artifact) error {
 	}
 	a.Digest = cache.FromSum([sha256.Size]byte(h.Sum(nil)))
 	return nil
+}
+
+// missing names the blob that is not in the cache, when that is what the error is about.
+func missing(err error, a *artifact.Artifact, req *step.Request) error {
+	var absent *cache.AbsentError
+	if errors.As(err, &absent) {
+		return &step.MissingBlob{Digest: absent.Digest}
+	}
+	var failure *step.Failure
+	if errors.As(err, &failure) {
+		return err
+	}
+	gone, listErr := req.Blobs.MissingBlobs(context.Background(), references(a))
+	if listErr == nil && len(gone) > 0 {
+		return &step.MissingBlob{Digest: gone[0]}
+	}
+	return err
+}
+
+// identity is an id that comes from what a file is made of.
+func identity(label string, req *step.Request) [16]byte {
+	var parts [][]byte
+	for _, in := range req.Inputs {
+		sum := in.Digest.Sum()
+		parts = append(parts, []byte(in.Name), sum[:])
+	}
+	return gpt.UUID(label, append(parts, req.Params)...)
 }

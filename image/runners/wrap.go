@@ -8,7 +8,6 @@ import (
 
 	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/extents"
-	"github.com/kiln-farm/kiln/image/gpt"
 	"github.com/kiln-farm/kiln/image/gzipped"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/qcow2"
@@ -63,16 +62,6 @@ func read(ctx context.Context, req *step.Request, l *extents.List, f func(contex
 		return nil, missing(err, l.Artifact(), req)
 	}
 	return out, nil
-}
-
-// identity is an id that comes from what a file is made of.
-func identity(label string, req *step.Request) [16]byte {
-	var parts [][]byte
-	for _, in := range req.Inputs {
-		sum := in.Digest.Sum()
-		parts = append(parts, []byte(in.Name), sum[:])
-	}
-	return gpt.UUID(label, append(parts, req.Params)...)
 }
 
 // member is a tar of one file, in the GNU format that Google's cloud asks for.
