@@ -10,6 +10,7 @@ import (
 	"github.com/kiln-farm/kiln/image/gpt"
 	"github.com/kiln-farm/kiln/image/mbr"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 	"github.com/kiln-farm/kiln/image/syslinux"
 )
 
@@ -24,7 +25,7 @@ const (
 // partitions lays out a disk. Its contents stay where they are.
 func partitions(ctx context.Context, req *step.Request) (*step.Response, error) {
 	var params step.DiskParams
-	if err := decode(req, &params); err != nil {
+	if err := stepio.Decode(req, &params); err != nil {
 		return nil, err
 	}
 	if params.State%mib != 0 {
@@ -43,7 +44,7 @@ func partitions(ctx context.Context, req *step.Request) (*step.Response, error) 
 	if err != nil {
 		return nil, err
 	}
-	return outputList(ctx, req, "disk", list)
+	return stepio.OutputList(ctx, req, "disk", list)
 }
 
 // efiBoot is where UEFI looks for what to boot on a medium (UEFI specification, 3.5.1.1).
@@ -51,7 +52,7 @@ var efiBoot = map[string]string{"amd64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI/B
 
 // systemPartition is a FAT volume with the program that UEFI boots.
 func systemPartition(req *step.Request, arch string, uki *extents.List, hidden int64) (*extents.List, error) {
-	id := identity("esp", req)
+	id := stepio.Identity("esp", req)
 	image, err := fat.Build([]fat.File{{Path: efiBoot[arch], Content: uki}}, fat.Options{
 		Label: bootLabel, VolumeID: binary.BigEndian.Uint32(id[:]), Hidden: uint32(hidden / fat.Sector),
 	})
@@ -62,7 +63,7 @@ func systemPartition(req *step.Request, arch string, uki *extents.List, hidden i
 }
 
 func efiDisk(ctx context.Context, req *step.Request, params step.DiskParams) (*extents.List, error) {
-	in, err := contents(ctx, req, "uki")
+	in, err := stepio.Contents(ctx, req, "uki")
 	if err != nil {
 		return nil, err
 	}
@@ -85,18 +86,18 @@ func efiDisk(ctx context.Context, req *step.Request, params step.DiskParams) (*e
 }
 
 func id(req *step.Request) []byte {
-	id := identity("", req)
+	id := stepio.Identity("", req)
 	return id[:]
 }
 
 // verityPartitions are named after the root hash: its first half is the id of the root partition, its second that of the
 // dm-verity tree (Discoverable Partitions Specification).
 func verityPartitions(ctx context.Context, req *step.Request, arch string) ([]gpt.Partition, error) {
-	in, err := contents(ctx, req, "root", "hash")
+	in, err := stepio.Contents(ctx, req, "root", "hash")
 	if err != nil {
 		return nil, err
 	}
-	hash, err := text(ctx, req, "roothash")
+	hash, err := stepio.Text(ctx, req, "roothash")
 	if err != nil {
 		return nil, err
 	}
@@ -113,19 +114,19 @@ func verityPartitions(ctx context.Context, req *step.Request, arch string) ([]gp
 
 // biosDisk boots by SYSLINUX from a FAT partition.
 func biosDisk(ctx context.Context, req *step.Request, params step.DiskParams) (*extents.List, error) {
-	in, err := contents(ctx, req, "kernel", "initrd", "ldlinux.sys", "ldlinux.bss", "ldlinux.c32", "mbr")
+	in, err := stepio.Contents(ctx, req, "kernel", "initrd", "ldlinux.sys", "ldlinux.bss", "ldlinux.c32", "mbr")
 	if err != nil {
 		return nil, err
 	}
-	sys, err := bytesOf(ctx, req, in["ldlinux.sys"])
+	sys, err := stepio.BytesOf(ctx, req, in["ldlinux.sys"])
 	if err != nil {
 		return nil, err
 	}
-	sector, err := bytesOf(ctx, req, in["ldlinux.bss"])
+	sector, err := stepio.BytesOf(ctx, req, in["ldlinux.bss"])
 	if err != nil {
 		return nil, err
 	}
-	code, err := bytesOf(ctx, req, in["mbr"])
+	code, err := stepio.BytesOf(ctx, req, in["mbr"])
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +134,7 @@ func biosDisk(ctx context.Context, req *step.Request, params step.DiskParams) (*
 	if err != nil {
 		return nil, err
 	}
-	disk := identity("disk", req)
+	disk := stepio.Identity("disk", req)
 	volume, err := syslinux.Build([]fat.File{
 		{Path: "ldlinux.c32", Content: in["ldlinux.c32"]},
 		{Path: "syslinux.cfg", Content: extents.Bytes([]byte(bootConfig("/kernel", "/initrd.img", params.Cmdline)))},

@@ -8,12 +8,13 @@ import (
 	"github.com/kiln-farm/kiln/image/fstree"
 	"github.com/kiln-farm/kiln/image/squashfs"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 )
 
 // filesystem makes one read-only file system of all parts of a root. Files stay where they are.
 func filesystem(ctx context.Context, req *step.Request) (*step.Response, error) {
 	var params step.FileSystemParams
-	if err := decode(req, &params); err != nil {
+	if err := stepio.Decode(req, &params); err != nil {
 		return nil, err
 	}
 	parts, err := partsOf(req, &params)
@@ -25,7 +26,7 @@ func filesystem(ctx context.Context, req *step.Request) (*step.Response, error) 
 		if err != nil {
 			return nil, err
 		}
-		return outputList(ctx, req, "image", list)
+		return stepio.OutputList(ctx, req, "image", list)
 	}
 	root, err := fstree.Build(ctx, req.Blobs, parts, fstree.Options{OmitBoot: !params.KeepBoot})
 	if err != nil {
@@ -48,5 +49,5 @@ func filesystem(ctx context.Context, req *step.Request) (*step.Response, error) 
 	if err != nil {
 		return nil, err
 	}
-	return outputList(ctx, req, "image", list)
+	return stepio.OutputList(ctx, req, "image", list)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/image/flat"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 	"github.com/kiln-farm/kiln/image/tree"
 )
 
@@ -17,7 +18,7 @@ func flatten(ctx context.Context, req *step.Request) (*step.Response, error) {
 	}
 	defer index.Abort()
 	w := tree.NewWriter(index)
-	bodies, size, err := flat.Flatten(ctx, req.Blobs, numbered(req, "layer"), flat.DefaultLimits, w.Append)
+	bodies, size, err := flat.Flatten(ctx, req.Blobs, stepio.Numbered(req, "layer"), flat.DefaultLimits, w.Append)
 	if err != nil {
 		return nil, err
 	}

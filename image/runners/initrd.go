@@ -9,6 +9,7 @@ import (
 	"github.com/kiln-farm/kiln/image/compress"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 )
 
 // maxOmit bounds the list of names that a part leaves out.
@@ -16,12 +17,12 @@ const maxOmit = 16 << 20
 
 func initrdPart(ctx context.Context, req *step.Request) (*step.Response, error) {
 	var params step.InitrdPartParams
-	if err := decode(req, &params); err != nil {
+	if err := stepio.Decode(req, &params); err != nil {
 		return nil, err
 	}
 	omit := map[string]bool{}
 	if d := req.Input("omit"); !d.IsZero() {
-		list, err := get(ctx, req.Blobs, d, maxOmit)
+		list, err := stepio.Get(ctx, req.Blobs, d, maxOmit)
 		if err != nil {
 			return nil, err
 		}
@@ -39,7 +40,7 @@ func initrdPart(ctx context.Context, req *step.Request) (*step.Response, error) 
 		return nil, &step.Failure{Err: err}
 	}
 	w := bufio.NewWriterSize(z, 64<<10)
-	err = part.Archive(ctx, req.Blobs, params.Root, trees(req), omit, seed(req), w, req.Log)
+	err = part.Archive(ctx, req.Blobs, params.Root, stepio.Trees(req), omit, seed(req), w, req.Log)
 	if err == nil {
 		err = w.Flush()
 	}

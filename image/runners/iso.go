@@ -9,6 +9,7 @@ import (
 	"github.com/kiln-farm/kiln/image/fstree"
 	"github.com/kiln-farm/kiln/image/iso9660"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 )
 
 const (
@@ -21,12 +22,12 @@ const (
 
 // iso is the root, which may be nil, with what it boots by: ISOLINUX, or a UKI in a small FAT volume.
 func iso(ctx context.Context, req *step.Request, params *step.FileSystemParams, root *fstree.Node) (*extents.List, error) {
-	id := identity("iso", req)
+	id := stepio.Identity("iso", req)
 	opts := iso9660.Options{VolumeID: volumeID, DiskID: binary.BigEndian.Uint32(id[:])}
 	if err := isolinux(ctx, req, params, &opts); err != nil {
 		return nil, err
 	}
-	uki, err := content(ctx, req, "uki")
+	uki, err := stepio.Content(ctx, req, "uki")
 	if err != nil {
 		return nil, err
 	}
@@ -45,19 +46,19 @@ func isolinux(ctx context.Context, req *step.Request, params *step.FileSystemPar
 	if req.Input("isolinux.bin").IsZero() {
 		return nil
 	}
-	in, err := contents(ctx, req, "isolinux.bin", "ldlinux.c32", "mbr")
+	in, err := stepio.Contents(ctx, req, "isolinux.bin", "ldlinux.c32", "mbr")
 	if err != nil {
 		return err
 	}
-	image, err := bytesOf(ctx, req, in["isolinux.bin"])
+	image, err := stepio.BytesOf(ctx, req, in["isolinux.bin"])
 	if err != nil {
 		return err
 	}
-	code, err := bytesOf(ctx, req, in["mbr"])
+	code, err := stepio.BytesOf(ctx, req, in["mbr"])
 	if err != nil {
 		return err
 	}
-	initrd, err := content(ctx, req, "initrd")
+	initrd, err := stepio.Content(ctx, req, "initrd")
 	if err != nil {
 		return err
 	}

@@ -5,12 +5,13 @@ import (
 
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 	"github.com/kiln-farm/kiln/image/tree"
 )
 
 func kernel(ctx context.Context, req *step.Request) (*step.Response, error) {
 	var params step.KernelParams
-	if err := decode(req, &params); err != nil {
+	if err := stepio.Decode(req, &params); err != nil {
 		return nil, err
 	}
 	image, microcode, err := part.Kernel(ctx, req.Blobs, params, req.Input("tree"))
@@ -19,11 +20,11 @@ func kernel(ctx context.Context, req *step.Request) (*step.Response, error) {
 	}
 	out := &step.Response{}
 	add := func(name string, body tree.Body) error {
-		a := ofBody(body)
-		if err := sum(ctx, req.Blobs, a); err != nil {
+		a := stepio.OfBody(body)
+		if err := stepio.Sum(ctx, req.Blobs, a); err != nil {
 			return err
 		}
-		o, refs, err := putArtifact(ctx, req.Blobs, name, a)
+		o, refs, err := stepio.PutArtifact(ctx, req.Blobs, name, a)
 		out.Outputs, out.References = append(out.Outputs, o), append(out.References, refs...)
 		return err
 	}

@@ -7,13 +7,14 @@ import (
 
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 	"github.com/kiln-farm/kiln/image/tree"
 )
 
 // pick finds files of an image.
 func pick(ctx context.Context, req *step.Request) (*step.Response, error) {
 	var params step.PickParams
-	if err := decode(req, &params); err != nil {
+	if err := stepio.Decode(req, &params); err != nil {
 		return nil, err
 	}
 	found := map[string]tree.Body{}
@@ -48,7 +49,7 @@ func pick(ctx context.Context, req *step.Request) (*step.Response, error) {
 		if !ok {
 			return nil, step.Failf("the image %s has no %s: it should be at %s; name an image that has it with --boot", params.Image, f.What, strings.Join(f.Paths, " or "))
 		}
-		o, refs, err := putArtifact(ctx, req.Blobs, f.Output, ofBody(body))
+		o, refs, err := stepio.PutArtifact(ctx, req.Blobs, f.Output, stepio.OfBody(body))
 		if err != nil {
 			return nil, err
 		}

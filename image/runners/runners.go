@@ -3,6 +3,7 @@ package runners
 import (
 	"context"
 
+	"github.com/kiln-farm/kiln/image/assemble"
 	"github.com/kiln-farm/kiln/image/step"
 )
 
@@ -14,7 +15,7 @@ func All() map[string]step.Runner {
 		step.InitrdPart: runnerFunc(initrdPart),
 		step.Overlap:    runnerFunc(overlap),
 		step.Kernel:     runnerFunc(kernel),
-		step.Artifact:   runnerFunc(assemble),
+		step.Artifact:   runnerFunc(assemble.Run),
 		step.SBOM:       runnerFunc(sbom),
 		step.Pick:       runnerFunc(pick),
 		step.UKI:        runnerFunc(unified),

@@ -13,6 +13,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 	"github.com/kiln-farm/kiln/image/tree"
 )
 
@@ -47,7 +48,7 @@ var spdxLists = []struct{ name, path string }{
 // inputs and the time is that of all made-up entries, so that the same images give the same document.
 func sbom(ctx context.Context, req *step.Request) (*step.Response, error) {
 	var params step.SBOMParams
-	if err := decode(req, &params); err != nil {
+	if err := stepio.Decode(req, &params); err != nil {
 		return nil, err
 	}
 	draft, err := req.Blobs.Create(ctx)
@@ -85,7 +86,7 @@ func sbom(ctx context.Context, req *step.Request) (*step.Response, error) {
 func mergeLists(ctx context.Context, req *step.Request, params step.SBOMParams, w *bufio.Writer) error {
 	for _, list := range spdxLists {
 		n := 0
-		for i, d := range numbered(req, "sbom") {
+		for i, d := range stepio.Numbered(req, "sbom") {
 			prefix := ""
 			if i < len(params.Prefixes) {
 				prefix = params.Prefixes[i]

@@ -5,17 +5,18 @@ import (
 
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 )
 
 func segment(ctx context.Context, req *step.Request) (*step.Response, error) {
 	var params step.SegmentParams
-	if err := decode(req, &params); err != nil {
+	if err := stepio.Decode(req, &params); err != nil {
 		return nil, err
 	}
-	a, err := part.Segment(ctx, req.Blobs, params, trees(req))
+	a, err := part.Segment(ctx, req.Blobs, params, stepio.Trees(req))
 	if err != nil {
 		return nil, err
 	}
-	out, refs, err := putArtifact(ctx, req.Blobs, "segment", a)
+	out, refs, err := stepio.PutArtifact(ctx, req.Blobs, "segment", a)
 	return &step.Response{Outputs: []step.Output{out}, References: refs}, err
 }

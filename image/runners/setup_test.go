@@ -16,6 +16,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 )
 
 var epoch = time.Unix(1622548800, 0).UTC()
@@ -38,7 +39,7 @@ func newFarm(t testing.TB) *farm {
 
 func (f *farm) put(b []byte) cache.Digest {
 	f.t.Helper()
-	o, err := put(context.Background(), f.blobs, "", b)
+	o, err := stepio.Put(context.Background(), f.blobs, "", b)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func (f *farm) put(b []byte) cache.Digest {
 
 func (f *farm) get(d cache.Digest) []byte {
 	f.t.Helper()
-	b, err := get(context.Background(), f.blobs, d, 1<<30)
+	b, err := stepio.Get(context.Background(), f.blobs, d, 1<<30)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func inputs(name string, digests ...cache.Digest) []step.Input {
 // bytes are the contents of an artifact, whose size and digest are checked.
 func (f *farm) bytes(description cache.Digest) []byte {
 	f.t.Helper()
-	a, err := getArtifact(context.Background(), f.blobs, description)
+	a, err := stepio.GetArtifact(context.Background(), f.blobs, description)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -8,15 +8,16 @@ import (
 	"github.com/kiln-farm/kiln/image/fstree"
 	"github.com/kiln-farm/kiln/image/squashfs"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 )
 
 // squashPart compresses the files of one part. It leaves out what is below boot/, which is beside such an image.
 func squashPart(ctx context.Context, req *step.Request) (*step.Response, error) {
 	var params step.SquashPartParams
-	if err := decode(req, &params); err != nil {
+	if err := stepio.Decode(req, &params); err != nil {
 		return nil, err
 	}
-	made, err := squashfs.Compress(ctx, req.Blobs, fstree.Part{Root: params.Root, Trees: trees(req)}, fstree.Options{OmitBoot: true}, squashfs.Compression(params.Compress))
+	made, err := squashfs.Compress(ctx, req.Blobs, fstree.Part{Root: params.Root, Trees: stepio.Trees(req)}, fstree.Options{OmitBoot: true}, squashfs.Compression(params.Compress))
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func partsOf(req *step.Request, params *step.FileSystemParams) ([]fstree.Part, e
 		}
 		if d := req.Input(name); !d.IsZero() {
 			parts[i].Trees = []cache.Digest{d}
-		} else if parts[i].Trees = numbered(req, name); len(parts[i].Trees) == 0 {
+		} else if parts[i].Trees = stepio.Numbered(req, name); len(parts[i].Trees) == 0 {
 			return nil, step.Failf("a file system lacks the tree of part %d; coordinators and builders are of different releases", i)
 		}
 	}

@@ -6,29 +6,30 @@ import (
 
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 	"github.com/kiln-farm/kiln/image/uki"
 )
 
 // unified makes a unified kernel image, and says what is to be signed of it. When signatures are given, one must fit.
 func unified(ctx context.Context, req *step.Request) (*step.Response, error) {
 	var params step.UKIParams
-	if err := decode(req, &params); err != nil {
+	if err := stepio.Decode(req, &params); err != nil {
 		return nil, err
 	}
 	list, err := layUKI(ctx, req, params)
 	if err != nil {
 		return nil, err
 	}
-	r, err := reader(ctx, req, list)
+	r, err := stepio.Reader(ctx, req, list)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
 	digest, err := uki.AuthenticodeDigest(ctx, list, r)
 	if err != nil {
-		return nil, missing(err, list.Artifact(), req)
+		return nil, stepio.Missing(err, list.Artifact(), req)
 	}
-	line, err := put(ctx, req.Blobs, "authenticode", []byte(hex.EncodeToString(digest[:])+"  "+params.Label+"\n"))
+	line, err := stepio.Put(ctx, req.Blobs, "authenticode", []byte(hex.EncodeToString(digest[:])+"  "+params.Label+"\n"))
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func unified(ctx context.Context, req *step.Request) (*step.Response, error) {
 			return nil, err
 		}
 	}
-	out, err := outputList(ctx, req, "uki", list)
+	out, err := stepio.OutputList(ctx, req, "uki", list)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +51,7 @@ func unified(ctx context.Context, req *step.Request) (*step.Response, error) {
 }
 
 func layUKI(ctx context.Context, req *step.Request, params step.UKIParams) (*extents.List, error) {
-	in, err := contents(ctx, req, "stub", "kernel")
+	in, err := stepio.Contents(ctx, req, "stub", "kernel")
 	if err != nil {
 		return nil, err
 	}
@@ -58,23 +59,23 @@ func layUKI(ctx context.Context, req *step.Request, params step.UKIParams) (*ext
 	if !ok {
 		return nil, step.Failf("there are no unified kernel images for %s; choose another format", params.Arch)
 	}
-	stub, err := bytesOf(ctx, req, in["stub"])
+	stub, err := stepio.BytesOf(ctx, req, in["stub"])
 	if err != nil {
 		return nil, err
 	}
-	kernel, err := reader(ctx, req, in["kernel"])
+	kernel, err := stepio.Reader(ctx, req, in["kernel"])
 	if err != nil {
 		return nil, err
 	}
 	defer kernel.Close()
 	if err := uki.Check(kernel, in["kernel"].Size(), machine); err != nil {
-		return nil, missing(err, in["kernel"].Artifact(), req)
+		return nil, stepio.Missing(err, in["kernel"].Artifact(), req)
 	}
-	initrd, err := content(ctx, req, "initrd")
+	initrd, err := stepio.Content(ctx, req, "initrd")
 	if err != nil {
 		return nil, err
 	}
-	hash, err := text(ctx, req, "roothash")
+	hash, err := stepio.Text(ctx, req, "roothash")
 	if err != nil {
 		return nil, err
 	}
@@ -90,9 +91,9 @@ func layUKI(ctx context.Context, req *step.Request, params step.UKIParams) (*ext
 
 // fitting is the signature over that digest among those that were given; nil when none was.
 func fitting(ctx context.Context, req *step.Request, digest [32]byte) ([]byte, error) {
-	given := numbered(req, "signature")
+	given := stepio.Numbered(req, "signature")
 	for _, d := range given {
-		signature, err := get(ctx, req.Blobs, d, maxBootFile)
+		signature, err := stepio.Get(ctx, req.Blobs, d, stepio.MaxBootFile)
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package runners
+package assemble
 
 import (
 	"net/url"

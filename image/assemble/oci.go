@@ -1,4 +1,4 @@
-package runners
+package assemble
 
 import (
 	"archive/tar"
@@ -16,6 +16,7 @@ import (
 	"github.com/kiln-farm/kiln/image/gzipped"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 	"github.com/kiln-farm/kiln/image/tree"
 )
 
@@ -82,8 +83,8 @@ func (b *assembly) zipped(a *artifact.Artifact) *artifact.Artifact {
 		return nil
 	}
 	out := list.Artifact()
-	if err := sum(b.ctx, b.req.Blobs, out); err != nil {
-		b.err = missing(err, out, b.req)
+	if err := stepio.Sum(b.ctx, b.req.Blobs, out); err != nil {
+		b.err = stepio.Missing(err, out, b.req)
 	}
 	return out
 }
@@ -111,9 +112,9 @@ func (b *assembly) sbom(subject imagespec.Descriptor) []ociBlob {
 		b.err = err
 		return nil
 	}
-	a := ofBody(body)
-	if err := sum(b.ctx, b.req.Blobs, a); err != nil {
-		b.err = missing(err, a, b.req)
+	a := stepio.OfBody(body)
+	if err := stepio.Sum(b.ctx, b.req.Blobs, a); err != nil {
+		b.err = stepio.Missing(err, a, b.req)
 		return nil
 	}
 	document := ociBlob{imagespec.Descriptor{MediaType: sbomArtifact, Digest: digestOf(a.Digest), Size: a.Size}, extents.Of(a)}
@@ -147,7 +148,7 @@ func (b *assembly) described(name string) *artifact.Artifact {
 		b.err = step.Failf("a step of kind %s lacks its input %q; coordinators and builders are of different releases", b.req.Kind, name)
 		return nil
 	}
-	a, err := getArtifact(b.ctx, b.req.Blobs, d)
+	a, err := stepio.GetArtifact(b.ctx, b.req.Blobs, d)
 	if err != nil {
 		b.err = err
 	}

@@ -1,4 +1,4 @@
-package runners
+package stepio
 
 import (
 	"context"
@@ -16,15 +16,16 @@ import (
 	"github.com/kiln-farm/kiln/image/tree"
 )
 
-func decode(req *step.Request, params any) error {
+// Decode reads the parameters of a step.
+func Decode(req *step.Request, params any) error {
 	if err := json.Unmarshal(req.Params, params); err != nil {
 		return fmt.Errorf("parameters of a step of kind %s: %w", req.Kind, err)
 	}
 	return nil
 }
 
-// numbered are the inputs PREFIX/0, PREFIX/1, ... up to the first that is not there.
-func numbered(req *step.Request, prefix string) []cache.Digest {
+// Numbered are the inputs PREFIX/0, PREFIX/1, ... up to the first that is not there.
+func Numbered(req *step.Request, prefix string) []cache.Digest {
 	var out []cache.Digest
 	for i := 0; ; i++ {
 		d := req.Input(fmt.Sprintf("%s/%d", prefix, i))
@@ -35,16 +36,16 @@ func numbered(req *step.Request, prefix string) []cache.Digest {
 	}
 }
 
-// trees are the inputs of a step with a Root: one "tree", or several by number.
-func trees(req *step.Request) []cache.Digest {
+// Trees are the inputs of a step with a Root: one "tree", or several by number.
+func Trees(req *step.Request) []cache.Digest {
 	if d := req.Input("tree"); !d.IsZero() {
 		return []cache.Digest{d}
 	}
-	return numbered(req, "tree")
+	return Numbered(req, "tree")
 }
 
-// put stores b as a blob.
-func put(ctx context.Context, blobs cache.Blobs, name string, b []byte) (step.Output, error) {
+// Put stores b as a blob.
+func Put(ctx context.Context, blobs cache.Blobs, name string, b []byte) (step.Output, error) {
 	draft, err := blobs.Create(ctx)
 	if err != nil {
 		return step.Output{}, err
@@ -57,13 +58,13 @@ func put(ctx context.Context, blobs cache.Blobs, name string, b []byte) (step.Ou
 	return step.Output{Name: name, Digest: d, Size: size}, err
 }
 
-// putArtifact stores an artifact's description as the output name; references are the blobs it is made of.
-func putArtifact(ctx context.Context, blobs cache.Blobs, name string, a *artifact.Artifact) (step.Output, []cache.Digest, error) {
+// PutArtifact stores an artifact's description as the output name; references are the blobs it is made of.
+func PutArtifact(ctx context.Context, blobs cache.Blobs, name string, a *artifact.Artifact) (step.Output, []cache.Digest, error) {
 	encoded, err := artifact.Encode(a)
 	if err != nil {
 		return step.Output{}, nil, err
 	}
-	out, err := put(ctx, blobs, name, encoded)
+	out, err := Put(ctx, blobs, name, encoded)
 	return out, references(a), err
 }
 
@@ -82,9 +83,9 @@ func references(a *artifact.Artifact) []cache.Digest {
 // maxDescription bounds an artifact description: 2 million extents and more.
 const maxDescription = 64 << 20
 
-// getArtifact reads an artifact description.
-func getArtifact(ctx context.Context, blobs cache.Blobs, d cache.Digest) (*artifact.Artifact, error) {
-	b, err := get(ctx, blobs, d, maxDescription)
+// GetArtifact reads an artifact description.
+func GetArtifact(ctx context.Context, blobs cache.Blobs, d cache.Digest) (*artifact.Artifact, error) {
+	b, err := Get(ctx, blobs, d, maxDescription)
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +96,8 @@ func getArtifact(ctx context.Context, blobs cache.Blobs, d cache.Digest) (*artif
 	return a, nil
 }
 
-// get reads a small blob whole.
-func get(ctx context.Context, blobs cache.Blobs, d cache.Digest, limit int64) ([]byte, error) {
+// Get reads a small blob whole.
+func Get(ctx context.Context, blobs cache.Blobs, d cache.Digest, limit int64) ([]byte, error) {
 	f, err := part.Open(ctx, blobs, d)
 	if err != nil {
 		return nil, err
@@ -110,8 +111,8 @@ func get(ctx context.Context, blobs cache.Blobs, d cache.Digest, limit int64) ([
 	return b, err
 }
 
-// ofBody is a body as an artifact.
-func ofBody(b tree.Body) *artifact.Artifact {
+// OfBody is a body as an artifact.
+func OfBody(b tree.Body) *artifact.Artifact {
 	a := &artifact.Artifact{Size: b.Size}
 	if b.Size > 0 {
 		a.Extents = []artifact.Extent{{Length: b.Size, Blob: b.Blob, Offset: b.Offset, Inline: b.Inline}}
@@ -119,8 +120,8 @@ func ofBody(b tree.Body) *artifact.Artifact {
 	return a
 }
 
-// sum reads the artifact once and sets its digest.
-func sum(ctx context.Context, blobs cache.Blobs, a *artifact.Artifact) error {
+// Sum reads the artifact once and sets its digest.
+func Sum(ctx context.Context, blobs cache.Blobs, a *artifact.Artifact) error {
 	r, err := artifact.Open(ctx, blobs, a)
 	if err != nil {
 		return err
@@ -134,8 +135,8 @@ func sum(ctx context.Context, blobs cache.Blobs, a *artifact.Artifact) error {
 	return nil
 }
 
-// missing names the blob that is not in the cache, when that is what the error is about.
-func missing(err error, a *artifact.Artifact, req *step.Request) error {
+// Missing names the blob that is not in the cache, when that is what the error is about.
+func Missing(err error, a *artifact.Artifact, req *step.Request) error {
 	var absent *cache.AbsentError
 	if errors.As(err, &absent) {
 		return &step.MissingBlob{Digest: absent.Digest}
@@ -151,8 +152,8 @@ func missing(err error, a *artifact.Artifact, req *step.Request) error {
 	return err
 }
 
-// identity is an id that comes from what a file is made of.
-func identity(label string, req *step.Request) [16]byte {
+// Identity is an id that comes from what a file is made of.
+func Identity(label string, req *step.Request) [16]byte {
 	var parts [][]byte
 	for _, in := range req.Inputs {
 		sum := in.Digest.Sum()

@@ -1,4 +1,4 @@
-package runners
+package assemble
 
 import (
 	"archive/tar"
@@ -12,6 +12,7 @@ import (
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/qcow2"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 	"github.com/kiln-farm/kiln/image/vhd"
 	"github.com/kiln-farm/kiln/image/vmdk"
 )
@@ -25,15 +26,15 @@ func wrap(format string) func(context.Context, *step.Request, *extents.List) (*e
 		}
 	case "vhd":
 		return func(_ context.Context, req *step.Request, disk *extents.List) (*extents.List, error) {
-			return vhd.Fixed(disk, identity("vhd", req))
+			return vhd.Fixed(disk, stepio.Identity("vhd", req))
 		}
 	case "dynamic-vhd":
 		return func(_ context.Context, req *step.Request, disk *extents.List) (*extents.List, error) {
-			return vhd.Dynamic(disk, identity("dynamic-vhd", req))
+			return vhd.Dynamic(disk, stepio.Identity("dynamic-vhd", req))
 		}
 	case "vmdk":
 		return func(ctx context.Context, req *step.Request, disk *extents.List) (*extents.List, error) {
-			id := identity("vmdk", req)
+			id := stepio.Identity("vmdk", req)
 			return read(ctx, req, disk, func(ctx context.Context, disk *extents.List, data io.ReaderAt) (*extents.List, error) {
 				return vmdk.Stream(ctx, disk, data, vmdk.Options{CID: binary.BigEndian.Uint32(id[:])})
 			})
@@ -52,14 +53,14 @@ func wrap(format string) func(context.Context, *step.Request, *extents.List) (*e
 
 // read gives f what it needs to read the list's bytes.
 func read(ctx context.Context, req *step.Request, l *extents.List, f func(context.Context, *extents.List, io.ReaderAt) (*extents.List, error)) (*extents.List, error) {
-	r, err := reader(ctx, req, l)
+	r, err := stepio.Reader(ctx, req, l)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
 	out, err := f(ctx, l, r)
 	if err != nil {
-		return nil, missing(err, l.Artifact(), req)
+		return nil, stepio.Missing(err, l.Artifact(), req)
 	}
 	return out, nil
 }
@@ -92,7 +93,7 @@ func (b *assembly) wrapped(params *step.ArtifactParams) {
 	if b.err != nil {
 		return
 	}
-	disk, err := content(b.ctx, b.req, "file")
+	disk, err := stepio.Content(b.ctx, b.req, "file")
 	if err != nil {
 		b.err = err
 		return

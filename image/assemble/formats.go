@@ -1,4 +1,4 @@
-package runners
+package assemble
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"github.com/kiln-farm/kiln/image/compress"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 )
 
 // formats says how the file of each format (step.ArtifactParams) is put together: what is more than a few lines is in a
@@ -31,7 +32,7 @@ func formats() map[string]func(*assembly, *step.ArtifactParams) {
 }
 
 func (b *assembly) tar(*step.ArtifactParams) {
-	for _, d := range numbered(b.req, "segment") {
+	for _, d := range stepio.Numbered(b.req, "segment") {
 		b.artifact(d)
 	}
 	b.add(artifact.Extent{Length: tarEnd})
@@ -42,7 +43,7 @@ func (b *assembly) text(params *step.ArtifactParams) { b.inline([]byte(params.Te
 func (b *assembly) file(*step.ArtifactParams) { b.artifact(b.req.Input("file")) }
 
 func (b *assembly) lines(*step.ArtifactParams) {
-	for _, d := range numbered(b.req, "line") {
+	for _, d := range stepio.Numbered(b.req, "line") {
 		b.blob(d)
 	}
 }
@@ -66,7 +67,7 @@ func (b *assembly) initrd(params *step.ArtifactParams) {
 		b.artifact(d)
 		b.add(artifact.Extent{Length: (4 - b.out.Size%4) % 4})
 	}
-	for _, d := range numbered(b.req, "part") {
+	for _, d := range stepio.Numbered(b.req, "part") {
 		b.blob(d)
 	}
 	var trailer bytes.Buffer

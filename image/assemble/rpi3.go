@@ -1,4 +1,4 @@
-package runners
+package assemble
 
 import (
 	"archive/tar"
@@ -14,6 +14,7 @@ import (
 	"github.com/kiln-farm/kiln/image/extents"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 	"github.com/kiln-farm/kiln/image/tree"
 	"github.com/kiln-farm/kiln/image/uimage"
 )
@@ -100,7 +101,7 @@ func (b *assembly) treeBlobs(root step.Root, files map[string]*extents.List) {
 	b.err = part.Walk(b.ctx, b.req.Blobs, root, []cache.Digest{b.req.Input("kernel-tree")}, func(e *tree.Entry) error {
 		base := path.Base(e.Name)
 		if e.Type == tar.TypeReg && strings.HasPrefix(base, "bcm2837-rpi-3-b") && strings.HasSuffix(base, ".dtb") {
-			files["dtb/broadcom/"+base] = extents.Of(ofBody(e.Body))
+			files["dtb/broadcom/"+base] = extents.Of(stepio.OfBody(e.Body))
 		}
 		return nil
 	})
@@ -114,7 +115,7 @@ func (b *assembly) treeFiles(input string, pick func(name string) (string, bool)
 	b.err = part.Each(b.ctx, b.req.Blobs, b.req.Input(input), func(e *tree.Entry) error {
 		to, ok := pick(path.Clean(strings.TrimPrefix(e.Name, "./")))
 		if ok && e.Type == tar.TypeReg {
-			files[to] = extents.Of(ofBody(e.Body))
+			files[to] = extents.Of(stepio.OfBody(e.Body))
 		}
 		return nil
 	})
@@ -130,7 +131,7 @@ func (b *assembly) magic(kernel *artifact.Artifact) bool {
 	defer r.Close()
 	var head [2]byte
 	if _, err := r.ReadAt(head[:], 0); err != nil {
-		b.err = missing(err, kernel, b.req)
+		b.err = stepio.Missing(err, kernel, b.req)
 		return false
 	}
 	return head == [2]byte{0x1f, 0x8b}

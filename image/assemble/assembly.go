@@ -1,4 +1,4 @@
-package runners
+package assemble
 
 import (
 	"archive/tar"
@@ -10,6 +10,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/image/stepio"
 )
 
 const (
@@ -17,10 +18,10 @@ const (
 	tarEnd   = 2 * tarBlock // POSIX.1-2017 pax: two blocks of zeros end an archive
 )
 
-// assemble puts an output file together out of what other steps made, by extents.
-func assemble(ctx context.Context, req *step.Request) (*step.Response, error) {
+// Run puts an output file together out of what other steps made, by extents.
+func Run(ctx context.Context, req *step.Request) (*step.Response, error) {
 	var params step.ArtifactParams
-	if err := decode(req, &params); err != nil {
+	if err := stepio.Decode(req, &params); err != nil {
 		return nil, err
 	}
 	b := &assembly{ctx: ctx, req: req}
@@ -32,10 +33,10 @@ func assemble(ctx context.Context, req *step.Request) (*step.Response, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
-	if err := sum(ctx, req.Blobs, &b.out); err != nil {
-		return nil, missing(err, &b.out, req)
+	if err := stepio.Sum(ctx, req.Blobs, &b.out); err != nil {
+		return nil, stepio.Missing(err, &b.out, req)
 	}
-	out, refs, err := putArtifact(ctx, req.Blobs, "artifact", &b.out)
+	out, refs, err := stepio.PutArtifact(ctx, req.Blobs, "artifact", &b.out)
 	return &step.Response{Outputs: []step.Output{out}, References: refs}, err
 }
 
@@ -64,7 +65,7 @@ func (b *assembly) artifact(d cache.Digest) *artifact.Artifact {
 	if b.err != nil {
 		return nil
 	}
-	a, err := getArtifact(b.ctx, b.req.Blobs, d)
+	a, err := stepio.GetArtifact(b.ctx, b.req.Blobs, d)
 	if err != nil {
 		b.err = err
 		return nil
@@ -92,7 +93,7 @@ func (b *assembly) member(name string, d cache.Digest) {
 	if d.IsZero() || b.err != nil {
 		return
 	}
-	a, err := getArtifact(b.ctx, b.req.Blobs, d)
+	a, err := stepio.GetArtifact(b.ctx, b.req.Blobs, d)
 	if err != nil {
 		b.err = err
 		return
