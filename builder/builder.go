@@ -39,7 +39,8 @@ const (
 
 // Fetcher brings a blob into the cache from where a source says it is, with the mirrors and the logins of a build.
 type Fetcher interface {
-	Fetch(ctx context.Context, source *kilnv1.Source, build *kilnv1.BuildSpec) error
+	// Log hears what the fetch waits for.
+	Fetch(ctx context.Context, source *kilnv1.Source, build *kilnv1.BuildSpec, log func(string)) error
 }
 
 // Config of a builder.

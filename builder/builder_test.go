@@ -138,7 +138,7 @@ func TestAKindOfAnotherVersionIsNotRun(t *testing.T) {
 // fetcher is a Fetcher in a function.
 type fetcher func(ctx context.Context, source *kilnv1.Source) error
 
-func (f fetcher) Fetch(ctx context.Context, source *kilnv1.Source, _ *kilnv1.BuildSpec) error {
+func (f fetcher) Fetch(ctx context.Context, source *kilnv1.Source, _ *kilnv1.BuildSpec, _ func(string)) error {
 	return f(ctx, source)
 }
 

@@ -102,14 +102,14 @@ func (b *Builder) run(ctx context.Context, lease *kilnv1.Lease, log *stepLog) (r
 		}
 		req.Inputs = append(req.Inputs, step.Input{Name: in.GetName(), Digest: d})
 	}
-	if err := b.fetch(ctx, lease, req.Inputs); err != nil {
+	if err := b.fetch(ctx, lease, req.Inputs, log.line); err != nil {
 		return nil, err
 	}
 	return runner.Run(ctx, req)
 }
 
 // fetch brings inputs that are not in the cache from their sources; one without a source is missing.
-func (b *Builder) fetch(ctx context.Context, lease *kilnv1.Lease, inputs []step.Input) error {
+func (b *Builder) fetch(ctx context.Context, lease *kilnv1.Lease, inputs []step.Input, log func(string)) error {
 	digests := make([]cache.Digest, len(inputs))
 	for i := range inputs {
 		digests[i] = inputs[i].Digest
@@ -130,7 +130,7 @@ func (b *Builder) fetch(ctx context.Context, lease *kilnv1.Lease, inputs []step.
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(fetchLimit)
 	for _, d := range missing {
-		group.Go(func() error { return b.cfg.Fetcher.Fetch(ctx, sources[d.String()], lease.GetBuild()) })
+		group.Go(func() error { return b.cfg.Fetcher.Fetch(ctx, sources[d.String()], lease.GetBuild(), log) })
 	}
 	return group.Wait()
 }

@@ -104,7 +104,8 @@ func lockHere(ctx context.Context, env Env, o *buildOptions, store *disk.Store, 
 	if err != nil {
 		return nil, err
 	}
-	return reg.Lock(ctx, bundle, &kilnv1.BuildSpec{Team: o.team, Platforms: o.platforms(), Options: o.shape, Mirrors: o.mirrors})
+	return reg.Lock(ctx, bundle, &kilnv1.BuildSpec{Team: o.team, Platforms: o.platforms(), Options: o.shape, Mirrors: o.mirrors},
+		func(line string) { fmt.Fprintln(env.Stderr, progress.Clean(line)) })
 }
 
 // lockOnFarm has a builder ask, by a build of no formats: it ends when it knows what references mean.

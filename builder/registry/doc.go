@@ -4,9 +4,10 @@
 // before; what a registry says now. What a registry says is stored under refs/ for the team, with manifests and configs as
 // blobs. Layers are fetched when a step needs them.
 //
-// Where teams share a builder, each has its own logins and mirrors (Config.Teams).
+// Where teams share a builder, each has its own logins and mirrors (Config.Teams). How a registry is talked to, on bad days as well,
+// is in pull; where logins are kept, in logins; registries of all manners for tests, in regtest.
 //
 // Everything that comes from a registry is checked against its digest while it arrives. Credentials come from docker's
-// configuration and its helpers, proxies from the environment, private authorities from SSL_CERT_FILE and
-// /etc/docker/certs.d; none of them ever gets into a record, a key or a log.
+// configuration and its helpers, proxies from the environment, private authorities and client certificates from SSL_CERT_FILE and
+// the certs.d directories of docker and containerd; none of them ever gets into a record, a key or a log.
 package registry

@@ -46,7 +46,7 @@ func TestALayerThatIsNotItsDigestIsRefused(t *testing.T) {
 		rw.Write(make([]byte, source.GetSize()))
 		return true
 	})
-	err := w.Fetch(context.Background(), source, nil)
+	err := w.Fetch(context.Background(), source, nil, quiet)
 	wantSentence(t, err, w.host, "digest", "lab/web:1")
 	var failure *step.Failure
 	if !errors.As(err, &failure) {
@@ -84,7 +84,7 @@ func TestALayerThatEndsEarlyIsFetchedAgain(t *testing.T) {
 		rw.Write([]byte("half"))
 		panic(http.ErrAbortHandler) // cuts the connection
 	})
-	check(t, w.Fetch(context.Background(), source, nil))
+	check(t, w.Fetch(context.Background(), source, nil, quiet))
 	w.wantBlobs(source.GetDigest())
 }
 
@@ -99,7 +99,7 @@ func TestAFetchEndsWithItsContext(t *testing.T) {
 		<-r.Context().Done()
 		return true
 	})
-	if err := w.Fetch(ctx, source, nil); !errors.Is(err, context.Canceled) {
+	if err := w.Fetch(ctx, source, nil, quiet); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want that it was canceled", err)
 	}
 	w.wantNothing(source)
@@ -117,14 +117,14 @@ func TestFetchesOfOneBlobAreOne(t *testing.T) {
 	})
 	errs := make(chan error)
 	for range 4 {
-		go func() { errs <- w.Fetch(context.Background(), source, nil) }()
+		go func() { errs <- w.Fetch(context.Background(), source, nil, quiet) }()
 	}
 	<-arrived
 	close(release)
 	for range 4 {
 		check(t, <-errs)
 	}
-	check(t, w.Fetch(context.Background(), source, nil)) // it is there
+	check(t, w.Fetch(context.Background(), source, nil, quiet)) // it is there
 	if n := w.asked("GET /v2/lab/web/blobs/" + source.GetDigest()); n != 1 {
 		t.Errorf("it was fetched %d times", n)
 	}
@@ -145,9 +145,9 @@ func TestAFetchThatOneCallerGivesUpGoesOnForTheOthers(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	first, second := make(chan error, 1), make(chan error, 1)
-	go func() { first <- w.Fetch(ctx, source, nil) }()
+	go func() { first <- w.Fetch(ctx, source, nil, quiet) }()
 	<-arrived
-	go func() { second <- w.Fetch(context.Background(), source, nil) }()
+	go func() { second <- w.Fetch(context.Background(), source, nil, quiet) }()
 	cancel()
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Errorf("the first got %v", err)

@@ -87,7 +87,7 @@ func (r *Registry) small(ctx context.Context, src *source, d imagespec.Descripto
 	if d.Size > maxManifest {
 		return nil, step.Failf("config of image %s has %d bytes, more than the %d allowed", reference, d.Size, maxManifest)
 	}
-	if err := retry(ctx, func() error { return r.fetch(ctx, src, want, reference) }); err != nil {
+	if err := r.fetch(ctx, src, want, d.Size, reference); err != nil {
 		return nil, err
 	}
 	return r.blob(ctx, string(d.Digest))

@@ -14,6 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kiln-farm/kiln/builder/registry/pull"
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/image/linuxkit"
@@ -34,6 +35,14 @@ type Request struct {
 	Pull       bool // ask the registry even when it was asked before
 	Mirrors    map[string]string
 	Locked     *kilnv1.Lock // nil: not locked
+	Log        func(string) // hears what is waited for; nil: nobody does
+}
+
+func (r *Request) log() func(string) {
+	if r.Log == nil {
+		return func(string) {}
+	}
+	return r.Log
 }
 
 // Resolve resolves every reference for every platform.
@@ -78,15 +87,8 @@ func (r *Registry) resolve(ctx context.Context, req Request, ref linuxkit.Refere
 	if err != nil {
 		return nil, err
 	}
-	var target *document
-	err = retry(ctx, func() error {
-		desc, err := src.puller.Get(ctx, src.ref)
-		if err != nil {
-			return r.fault(err, src, ref.Name)
-		}
-		target, err = r.store(ctx, src, desc.Manifest, cache.SumBytes(desc.Manifest).String(), desc.Digest.String(), ref.Name)
-		return err
-	})
+	ctx = pull.Visit(ctx, req.log())
+	target, err := r.ask(ctx, src, src.ref.Identifier(), subject{reference: ref.Name})
 	if err != nil {
 		return nil, err
 	}
@@ -190,6 +192,7 @@ func (r *Registry) restore(ctx context.Context, req Request, ref linuxkit.Refere
 	if err != nil {
 		return err
 	}
+	ctx = pull.Visit(ctx, req.log())
 	if ref.AllPlatforms && image.GetIndex() != "" {
 		index, err := r.manifest(ctx, src, image.GetIndex(), ref.Name)
 		if err != nil {
@@ -215,15 +218,8 @@ type document struct {
 	src       *source // nil: it is in the cache with all that belongs to it
 }
 
-// store keeps a document that a registry sent, checked against the digest that it was asked for or claimed.
-func (r *Registry) store(ctx context.Context, src *source, raw []byte, got, want, reference string) (*document, error) {
-	if got != want {
-		d, _ := cache.ParseDigest(want)
-		return nil, lied(cache.ErrMismatch, src.host, d, reference)
-	}
-	if len(raw) > maxManifest {
-		return nil, step.Failf("registry %s sent a manifest of %d bytes for %s, more than the %d allowed", src.host, len(raw), reference, maxManifest)
-	}
+// store keeps a document that a registry sent.
+func (r *Registry) store(ctx context.Context, src *source, raw []byte, digest string) (*document, error) {
 	draft, err := r.cfg.Blobs.Create(ctx)
 	if err != nil {
 		return nil, err
@@ -235,7 +231,7 @@ func (r *Registry) store(ctx context.Context, src *source, raw []byte, got, want
 	if _, _, err := draft.Commit(); err != nil {
 		return nil, err
 	}
-	return &document{digest: got, raw: raw, src: src}, nil
+	return &document{digest: digest, raw: raw, src: src}, nil
 }
 
 // manifest is a manifest or index by digest, from the cache or the registry.
@@ -245,16 +241,26 @@ func (r *Registry) manifest(ctx context.Context, src *source, digest, reference 
 	} else if src == nil {
 		return nil, step.Failf("image %s: %w; import or make it again", reference, err)
 	}
-	var doc *document
-	err := retry(ctx, func() error {
-		desc, err := src.puller.Get(ctx, src.ref.Context().Digest(digest))
-		if err != nil {
-			return r.fault(err, src, reference)
-		}
-		doc, err = r.store(ctx, src, desc.Manifest, cache.SumBytes(desc.Manifest).String(), digest, reference)
-		return err
-	})
-	return doc, err
+	return r.ask(ctx, src, digest, subject{reference, "manifest " + digest})
+}
+
+// ask asks a registry for a manifest or an index, by tag or digest, and keeps it.
+func (r *Registry) ask(ctx context.Context, src *source, identifier string, of subject) (*document, error) {
+	raw, called, err := src.repo.Manifest(ctx, identifier, maxManifest)
+	if errors.Is(err, pull.ErrTooLong) {
+		return nil, step.Failf("registry %s sent a manifest of more than %d bytes for %s, which is not allowed", src.host, maxManifest, of.reference)
+	}
+	if err != nil {
+		return nil, r.fault(err, src, of)
+	}
+	got := cache.SumBytes(raw).String()
+	if strings.HasPrefix(identifier, "sha256:") && got != identifier {
+		return nil, lied(src.host, identifier, of.reference)
+	}
+	if !json.Valid(raw) { // a page of a proxy, most likely
+		return nil, step.Failf("registry %s sent no manifest for %s: it is not valid JSON (Content-Type %.100q); check the name and the network, or name a mirror with --mirror", src.host, of.reference, called)
+	}
+	return r.store(ctx, src, raw, got)
 }
 
 // blob reads a small blob of the cache whole.

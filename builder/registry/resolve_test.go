@@ -272,7 +272,7 @@ func TestAMirrorStandsForItsRegistry(t *testing.T) {
 		t.Errorf("the mirror shows in the lock: %v", image)
 	}
 	layer := image.GetLayers()[0]
-	check(t, w.Fetch(context.Background(), &kilnv1.Source{Digest: layer.GetDigest(), Reference: image.GetReference(), Size: layer.GetSize()}, &kilnv1.BuildSpec{Mirrors: req.Mirrors}))
+	check(t, w.Fetch(context.Background(), &kilnv1.Source{Digest: layer.GetDigest(), Reference: image.GetReference(), Size: layer.GetSize()}, &kilnv1.BuildSpec{Mirrors: req.Mirrors}, quiet))
 	w.wantBlobs(layer.GetDigest())
 }
 
@@ -349,5 +349,5 @@ func TestADialThatTimesOutIsExplained(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("the test is not about %v", err)
 	}
-	wantSentence(t, explain(err, "registry.example", "registry.example/a:1"), "registry.example cannot be reached", "timeout")
+	wantSentence(t, explain(err, "registry.example", subject{reference: "registry.example/a:1"}, time.Minute), "registry.example cannot be reached", "timeout")
 }

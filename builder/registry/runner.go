@@ -19,7 +19,7 @@ func (r *Registry) Run(ctx context.Context, req *step.Request) (*step.Response, 
 	if err := r.message(ctx, spec.GetConfig(), &bundle); err != nil {
 		return nil, err
 	}
-	lock, err := r.Lock(ctx, &bundle, spec)
+	lock, err := r.Lock(ctx, &bundle, spec, req.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -42,14 +42,14 @@ func (r *Registry) Run(ctx context.Context, req *step.Request) (*step.Response, 
 	return &step.Response{Outputs: []step.Output{{Name: "lock", Digest: d, Size: size}}}, err
 }
 
-// Lock resolves all references of a configuration as a build of that spec would.
-func (r *Registry) Lock(ctx context.Context, bundle *kilnv1.ConfigBundle, spec *kilnv1.BuildSpec) (*kilnv1.Lock, error) {
+// Lock resolves all references of a configuration as a build of that spec would. Log hears what it waits for.
+func (r *Registry) Lock(ctx context.Context, bundle *kilnv1.ConfigBundle, spec *kilnv1.BuildSpec, log func(string)) (*kilnv1.Lock, error) {
 	refs, err := plan.References(bundle, spec)
 	if err != nil {
 		return nil, err
 	}
 	req := Request{References: refs, Platforms: spec.GetPlatforms(), Team: spec.GetTeam(),
-		Pull: spec.GetOptions().GetPull(), Mirrors: spec.GetMirrors()}
+		Pull: spec.GetOptions().GetPull(), Mirrors: spec.GetMirrors(), Log: log}
 	if spec.GetLock() != "" {
 		req.Locked = &kilnv1.Lock{}
 		if err := r.message(ctx, spec.GetLock(), req.Locked); err != nil {

@@ -8,13 +8,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"sync"
 
-	"github.com/docker/cli/cli/config"
-	"github.com/docker/cli/cli/config/types"
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
-
+	"github.com/kiln-farm/kiln/builder/registry/logins"
 	"github.com/kiln-farm/kiln/image/step"
 )
 
@@ -69,47 +64,9 @@ func (t teams) mirrors(team string, own map[string]string) (map[string]string, e
 }
 
 // keychain finds the logins of a team.
-func (t teams) keychain(team string) authn.Keychain {
+func (t teams) keychain(team string) *logins.Keychain {
 	if t.dir == "" {
-		return authn.DefaultKeychain
+		return logins.Docker()
 	}
-	return &teamKeychain{teams: t, team: team}
-}
-
-type teamKeychain struct {
-	teams teams
-	team  string
-	mu    sync.Mutex // docker's configuration is not made for several at a time
-}
-
-// Resolve implements authn.Keychain.
-func (k *teamKeychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	dir, err := k.teams.place(k.team)
-	if err != nil || dir == "" {
-		return authn.Anonymous, err
-	}
-	if _, err := os.Stat(filepath.Join(dir, config.ConfigFileName)); errors.Is(err, fs.ErrNotExist) {
-		return authn.Anonymous, nil
-	}
-	logins, err := config.Load(dir)
-	if err != nil {
-		return nil, step.Failf("the logins of team %s cannot be read: %w", k.team, err)
-	}
-	for _, key := range []string{target.String(), target.RegistryStr()} {
-		if key == name.DefaultRegistry {
-			key = authn.DefaultAuthKey
-		}
-		login, err := logins.GetAuthConfig(key)
-		if err != nil {
-			return nil, step.Failf("the login of team %s for %s cannot be read: %w", k.team, target.RegistryStr(), err)
-		}
-		login.ServerAddress = "" // it is set in any case
-		if login != (types.AuthConfig{}) {
-			return authn.FromConfig(authn.AuthConfig{Username: login.Username, Password: login.Password, Auth: login.Auth,
-				IdentityToken: login.IdentityToken, RegistryToken: login.RegistryToken}), nil
-		}
-	}
-	return authn.Anonymous, nil
+	return logins.In("team "+team, func() (string, error) { return t.place(team) })
 }

@@ -5,7 +5,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
 
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -55,7 +58,7 @@ func TestEachTeamHasItsOwnLogins(t *testing.T) {
 		}
 		layer := lock.GetImages()[0].GetLayers()[0]
 		source := &kilnv1.Source{Digest: layer.GetDigest(), Reference: req.References[0].Name, Size: layer.GetSize()}
-		if err := w.Fetch(context.Background(), source, &kilnv1.BuildSpec{Team: c.team}); err != nil {
+		if err := w.Fetch(context.Background(), source, &kilnv1.BuildSpec{Team: c.team}, quiet); err != nil {
 			t.Errorf("team %s: fetch: %v", c.team, err)
 		}
 	}
@@ -95,4 +98,32 @@ func TestATeamsMirrorsStandBehindThoseOfTheBuild(t *testing.T) {
 	req.Pull = true
 	_, err := w.Resolve(context.Background(), req)
 	wantSentence(t, err, "the mirrors of team web", "cannot be read")
+}
+
+func TestAMirrorIsAURL(t *testing.T) {
+	for mirror, want := range map[string]string{"ftp://mirror.example": "neither http nor https", "https://": "names no host", "https://Mirror Example": "", "https://mirror.example/with?x=1": "cannot be the beginning"} {
+		w := newWorld(t)
+		w.teams = teams{t.TempDir()}
+		w.teamFile("web/mirrors.json", `{"docker.io": "`+mirror+`"}`)
+		req := w.request("lab/web:1", "linux/amd64")
+		req.Team = "web"
+		req.References[0].Name = "docker.io/lab/web:1"
+		_, err := w.Resolve(context.Background(), req)
+		wantSentence(t, err, mirror, want, "write it as a URL, such as https://mirror.example.com")
+	}
+	digest := "@sha256:" + strings.Repeat("0", 64)
+	for _, c := range []struct{ ref, mirror, want, scheme string }{
+		{"docker.io/library/alpine:3", "http://mirror:5000", "mirror:5000/library/alpine:3", "http"},
+		{"docker.io/library/alpine:3", "https://mirror/", "mirror/library/alpine:3", "https"},
+		{"docker.io/library/alpine" + digest, "http://127.0.0.1:5000", "127.0.0.1:5000/library/alpine" + digest, "http"},
+		{"quay.io/team/web:1", "https://lab.example/quay/proxy", "lab.example/quay/proxy/team/web:1", "https"},
+		{"quay.io/team/web:1", "lab.example:5000", "lab.example:5000/team/web:1", ""},
+	} {
+		ref, err := name.ParseReference(c.ref)
+		check(t, err)
+		got, scheme, err := mirrored(ref, c.mirror)
+		if err != nil || got.Name() != c.want || scheme != c.scheme {
+			t.Errorf("%s at %s: got %v %q, %v; want %s %q", c.ref, c.mirror, got, scheme, err, c.want, c.scheme)
+		}
+	}
 }
