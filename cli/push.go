@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -22,6 +21,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/kiln-farm/kiln/builder/registry/logins"
+	"github.com/kiln-farm/kiln/builder/registry/pull"
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
@@ -61,7 +62,8 @@ func (o *buildOptions) pushImages(ctx context.Context, stderr io.Writer) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	with := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithUserAgent("kiln")}
+	with := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(logins.Docker()),
+		remote.WithTransport(pull.NewTransport()), remote.WithUserAgent("kiln")}
 	var index v1.ImageIndex = empty.Index
 	var one v1.Image
 	n := 0
