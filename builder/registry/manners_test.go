@@ -18,6 +18,7 @@ import (
 	"github.com/kiln-farm/kiln/builder/registry/pull"
 	"github.com/kiln-farm/kiln/builder/registry/regtest"
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/retry"
@@ -30,7 +31,7 @@ const layerSize = 300 << 10
 type days struct {
 	t     *testing.T
 	at    *regtest.Registry
-	store *cache.Dir
+	store *disk.Store
 	*Registry
 
 	mu    sync.Mutex
@@ -52,7 +53,7 @@ func (d *days) client(stall time.Duration) {
 	d.t.Setenv("DOCKER_CONFIG", d.t.TempDir()) // no logins of whoever runs the test
 	d.now = time.Now()
 	var err error
-	d.store, err = cache.OpenDir(d.t.TempDir())
+	d.store, err = disk.Open(d.t.TempDir())
 	check(d.t, err)
 	d.Registry, err = New(Config{Store: d.store, Blobs: d.store, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Pull: pull.Config{
 		Stall: stall, Retry: retry.Policy{First: time.Millisecond, Tries: 4}, Certs: []string{},
@@ -386,7 +387,7 @@ func elsewhere(r *regtest.Registry) string {
 	return strings.Replace(r.URL, "127.0.0.1", "localhost", 1)
 }
 
-func tempFiles(t *testing.T, store *cache.Dir) (n int) {
+func tempFiles(t *testing.T, store *disk.Store) (n int) {
 	t.Helper()
 	check(t, filepath.WalkDir(store.Path(), func(path string, entry os.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() && strings.Contains(strings.TrimPrefix(path, store.Path()), "tmp") {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kiln-farm/kiln/builder/registry/logins"
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // teams are the logins and mirrors of the teams that share a builder:
@@ -22,6 +23,9 @@ import (
 // that has no files there pulls what is public. Files are read when they are needed, so that a change needs no
 // restart.
 type teams struct{ dir string }
+
+// maxMirrors bounds a team's list of mirrors, in bytes.
+const maxMirrors = 1 << 20
 
 // place is the directory of a team; empty when it has none. The team's name comes from a client, so it is compared
 // with what is there and never becomes part of a path.
@@ -48,7 +52,7 @@ func (t teams) mirrors(team string, own map[string]string) (map[string]string, e
 		return own, err
 	}
 	path := filepath.Join(dir, "mirrors.json")
-	text, err := os.ReadFile(path)
+	text, err := userfile.ReadFile(path, maxMirrors)
 	if errors.Is(err, fs.ErrNotExist) {
 		return own, nil
 	}

@@ -40,8 +40,6 @@ var ours = map[string]string{
 	"files.go":       "writes new files in a directory of its own",
 	"unpack.go":      "writes new files in a directory of its own",
 	"run.go":         "/dev/kvm, /proc and a new disk",
-	"transport.go":   "certificates of registries, which docker's own library names",
-	"teams.go":       "logins of teams, in the form and by the library of docker",
 }
 
 func TestUsersFilesAreOpenedHere(t *testing.T) {

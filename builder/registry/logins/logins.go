@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/docker/cli/cli/config"
@@ -24,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // maxFile bounds a file with logins, in bytes.
@@ -122,7 +122,7 @@ func (k *Keychain) login(ctx context.Context, file *configfile.ConfigFile, path,
 
 // load reads a file with logins; an empty one when it is not there.
 func (k *Keychain) load(path string) (*configfile.ConfigFile, error) {
-	text, err := read(path)
+	text, err := userfile.ReadFile(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &configfile.ConfigFile{}, nil
 	}
@@ -142,27 +142,6 @@ func (k *Keychain) fail(path string, err error) error {
 		err = file.Err
 	}
 	return step.Failf("the logins of %s in %s cannot be read: %w; mend the file, or move it away", k.owner, path, err)
-}
-
-// read reads a file, which is not to be a pipe that somebody may or may not write to.
-func read(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a file")
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = fmt.Errorf("it has more than %d bytes", maxFile)
-	}
-	return text, err
 }
 
 // place says where in the text the fault is.

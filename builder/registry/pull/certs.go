@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 const (
@@ -154,24 +156,24 @@ func tlsConfig(files []string) (*tls.Config, error) {
 		base := strings.TrimSuffix(file, filepath.Ext(file))
 		switch filepath.Ext(file) {
 		case ".crt":
-			text, err := os.ReadFile(file)
+			text, err := read(file)
 			if err != nil {
-				return nil, unreadable(file, err)
+				return nil, err
 			}
 			if !pool.AppendCertsFromPEM(text) {
 				return nil, &CertificateError{file, errors.New("has no certificate in PEM form")}
 			}
 		case ".cert":
-			if err := there(base + ".key"); err != nil {
+			if there(base+".key") != nil {
 				return nil, &CertificateError{file, fmt.Errorf("is a client certificate without its key %s (an authority's is called .crt)", base+".key")}
 			}
-			pair, err := tls.LoadX509KeyPair(file, base+".key")
+			pair, err := readPair(file, base+".key")
 			if err != nil {
-				return nil, &CertificateError{file, fmt.Errorf("and %s are no certificate with its key: %w", base+".key", err)}
+				return nil, err
 			}
 			config.Certificates = append(config.Certificates, pair)
 		case ".key":
-			if err := there(base + ".cert"); err != nil {
+			if there(base+".cert") != nil {
 				return nil, &CertificateError{file, fmt.Errorf("is a key without its client certificate %s", base+".cert")}
 			}
 		}
@@ -179,15 +181,38 @@ func tlsConfig(files []string) (*tls.Config, error) {
 	return config, nil
 }
 
-func there(path string) error {
-	_, err := os.Stat(path)
-	return err
-}
+// maxCertificate bounds a file, in bytes: a bundle of all public authorities has a quarter of a MiB.
+const maxCertificate = 4 << 20
 
-func unreadable(path string, err error) error {
+func read(path string) ([]byte, error) {
+	text, err := userfile.ReadFile(path, maxCertificate)
 	var file *os.PathError
 	if errors.As(err, &file) {
 		err = file.Err
 	}
-	return &CertificateError{path, fmt.Errorf("cannot be read: %w", err)}
+	if err != nil {
+		return nil, &CertificateError{path, fmt.Errorf("cannot be read: %w", err)}
+	}
+	return text, nil
+}
+
+func readPair(cert, key string) (none tls.Certificate, err error) {
+	certText, err := read(cert)
+	if err != nil {
+		return none, err
+	}
+	keyText, err := read(key)
+	if err != nil {
+		return none, err
+	}
+	pair, err := tls.X509KeyPair(certText, keyText)
+	if err != nil {
+		return none, &CertificateError{cert, fmt.Errorf("and %s are no certificate with its key: %w", key, err)}
+	}
+	return pair, nil
+}
+
+func there(path string) error {
+	_, err := os.Stat(path)
+	return err
 }

@@ -14,6 +14,8 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"math/rand"
 	"net/http"
 	"net/http/httptest"
@@ -101,6 +103,7 @@ func NewTLS(t testing.TB, size int, change func(*httptest.Server), manners ...Ma
 	r.make(t, size)
 	r.server = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
 	r.server.EnableHTTP2 = true
+	r.server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if change != nil {
 		change(r.server)
 	}
