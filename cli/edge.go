@@ -11,6 +11,7 @@ import (
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/fair"
 	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/edge/timeline"
 )
 
 type edgeFlags struct {
@@ -102,7 +103,7 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	events := edge.NewEvents(source.name, source.report, log)
+	events := timeline.New(source.name, source.report, log)
 	e, err := edge.New(edge.Config{Store: source.store, Blobs: source.blobs, Log: log, Intents: intents, Events: events, Once: source.once, URL: f.url, SessionsOnly: !f.pxe.metadataV1,
 		Fair: fair.Config{Bytes: inFlight, Transfers: f.transfers}})
 	if err != nil {

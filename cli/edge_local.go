@@ -13,9 +13,9 @@ import (
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
-	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/edge/timeline"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -127,7 +127,7 @@ func (r *localRooms) Take(ctx context.Context, machine string, boot config.BootI
 // stoppedPoll is how often an edge of one host looks for boots that went no further.
 const stoppedPoll = 5 * time.Second
 
-func tellStopped(ctx context.Context, stopped func() []*kilnv1.BootEvent, events *edge.Events) {
+func tellStopped(ctx context.Context, stopped func() []*kilnv1.BootEvent, events *timeline.Reporter) {
 	ticker := time.NewTicker(stoppedPoll)
 	defer ticker.Stop()
 	for {

@@ -18,7 +18,7 @@ const takeWait = 8 * time.Second
 
 // configuration answers machines that ask for what they are to be.
 func (e *Edge) configuration() http.Handler {
-	finder := &config.Finder{Index: e.cfg.Intents.Index, Bound: e.bound, Now: e.now, Keys: func() []config.Key {
+	finder := &config.Finder{Index: e.cfg.Intents.Index, Bound: e.seen.Bound, Now: e.now, Keys: func() []config.Key {
 		key, err := config.ParseKey(e.cfg.Intents.Key())
 		if err != nil {
 			return nil

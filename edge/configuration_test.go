@@ -51,7 +51,7 @@ func (r *roomOf) secretive(t *testing.T, once config.Once) {
 	}
 	r.Edge = e
 	r.cfg.Intents.Set(in)
-	r.bindings.see(known, netip.MustParsePrefix("10.0.0.21/24"), time.Now().Add(time.Hour))
+	r.seen.Gave(known, netip.MustParsePrefix("10.0.0.21/24"), time.Now().Add(time.Hour))
 }
 
 func TestSecretsAreReadOnceAtAllEdges(t *testing.T) {

@@ -22,6 +22,8 @@ import (
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/peers"
 	"github.com/kiln-farm/kiln/edge/recent"
+	"github.com/kiln-farm/kiln/edge/seen"
+	"github.com/kiln-farm/kiln/edge/timeline"
 )
 
 const (
@@ -39,9 +41,9 @@ type Config struct {
 
 	// What follows is for machines that somebody described; without Intents the edge serves builds only.
 	Intents *intent.Store
-	Events  *Events     // what machines do; nil: nobody is told
-	Once    config.Once // among all edges, for secrets; nil: none are given
-	URL     string      // of this edge, as machines reach it: "http://10.0.0.2:7380"
+	Events  *timeline.Reporter // what machines do; nil: nobody is told
+	Once    config.Once        // among all edges, for secrets; nil: none are given
+	URL     string             // of this edge, as machines reach it: "http://10.0.0.2:7380"
 	// SessionsOnly: EC2's documents are given with a session token only (IMDSv2).
 	SessionsOnly bool
 
@@ -69,9 +71,7 @@ type Edge struct {
 
 	pxe atomic.Pointer[PXE] // nil: firmware finds the edge by other means
 
-	bindings bindings
-	heard    heard
-	windows  windows
+	seen seen.Machines
 }
 
 // SetOthers tells of the other edges, at which a boot may go on.

@@ -15,9 +15,9 @@ func (e *Edge) Logged(from netip.Addr, m syslog.Message, dropped int) {
 	if dropped > 0 {
 		event.Detail = fmt.Sprintf("(%d lines came too fast and are lost) %s", dropped, event.Detail)
 	}
-	if last := e.heard.of(from); last != nil {
+	if last := e.seen.Last(from); last != nil {
 		event.Machine, event.Mac, event.Boot = last.GetMachine(), last.GetMac(), last.GetBoot()
-	} else if b, ok := e.bound(from); ok {
+	} else if b, ok := e.seen.Bound(from); ok {
 		event.Mac = b.MAC
 		if boot, _ := e.cfg.Intents.Index().Resolve(fleet.Identity{MAC: b.MAC}); boot != nil {
 			event.Machine = boot.Machine.GetName()
@@ -30,6 +30,6 @@ func (e *Edge) Logged(from netip.Addr, m syslog.Message, dropped int) {
 
 // tell reports what a machine did.
 func (e *Edge) tell(event *kilnv1.BootEvent) {
-	e.heard.note(event)
+	e.seen.Note(event)
 	e.cfg.Events.Add(event)
 }

@@ -120,7 +120,7 @@ func (e *Edge) token(source netip.Addr, boot *fleet.Boot) (token, id string, err
 		return "", "", err
 	}
 	t := config.Token{Machine: boot.Key(), Expires: e.now().Add(intent.BootTime)}
-	t.Public = !config.Seen(e.given, source, boot.MACs())
+	t.Public = !config.Seen(e.seen.Given, source, boot.MACs())
 	if _, err := rand.Read(t.Boot[:]); err != nil {
 		return "", "", err
 	}
@@ -222,7 +222,7 @@ func (e *Edge) machineUKI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if source, err := netip.ParseAddr(addressOf(r)); err == nil {
-		e.fetched(mac, source)
+		e.seen.Fetched(mac, source, e.now().Add(intent.BootTime))
 	}
 	if went := e.release(w, r, files.GetUki()); went.whole && r.Method != http.MethodHead {
 		event.Bytes, event.Detail = files.GetUki().GetSize(), "release "+boot.Release.GetName()+went.forEdge()

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -11,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -20,6 +20,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/edge/timeline"
 	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -32,8 +33,13 @@ type roomOf struct {
 	store *disk.Store
 	path  string
 
-	mu     sync.Mutex
 	events []*kilnv1.BootEvent
+}
+
+// tell takes what the edge tells, as a farm does.
+func (r *roomOf) tell(_ context.Context, events []*kilnv1.BootEvent) error {
+	r.events = append(r.events, events...)
+	return nil
 }
 
 const (
@@ -68,7 +74,7 @@ func newRoomOf(t *testing.T) *roomOf {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Edge, err = New(Config{Store: store, Blobs: store, Log: quiet, Intents: intents, Events: NewEvents("e1", nil, quiet), URL: "http://10.0.0.1:7380"}); err != nil {
+	if r.Edge, err = New(Config{Store: store, Blobs: store, Log: quiet, Intents: intents, Events: timeline.New("e1", r.tell, quiet), URL: "http://10.0.0.1:7380"}); err != nil {
 		t.Fatal(err)
 	}
 	intents.Set(&kilnv1.Intent{
@@ -97,11 +103,11 @@ func (r *roomOf) get(t *testing.T, path, from string) *httptest.ResponseRecorder
 
 // happened takes the events so far.
 func (r *roomOf) happened() []*kilnv1.BootEvent {
-	e := r.cfg.Events
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	all := e.held
-	e.held = nil
+	ended, end := context.WithCancel(context.Background())
+	end()
+	r.cfg.Events.Run(ended) // tells what there is, once
+	all := r.events
+	r.events = nil
 	return all
 }
 

@@ -1,20 +1,16 @@
 package edge
 
 import (
-	"context"
 	"strings"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/kiln-farm/kiln/internal/meter"
-	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // What an edge counts. Machines are not told apart here: their timelines do that.
 var (
 	meters    = meter.Of("edge")
-	stages    = meters.Counter("kiln.edge.boot.events", "{event}", "What machines did, by stage")
 	httpTime  = meters.Seconds("kiln.edge.http.duration", "Time of HTTP requests, by the first part of their path and status")
 	httpBytes = meters.Counter("kiln.edge.http.bytes", "By", "Bytes of bodies sent over HTTP")
 	httpNow   = meters.UpDown("kiln.edge.http.active", "{request}", "HTTP requests under way")
@@ -22,7 +18,6 @@ var (
 	httpNo    = meters.Counter("kiln.edge.http.refused", "{transfer}", "Transfers over HTTP that were too many: clients were told to ask again, by what was full")
 	tftpTime  = meters.Seconds("kiln.edge.tftp.duration", "Time of TFTP transfers, by how they ended")
 	tftpBytes = meters.Counter("kiln.edge.tftp.bytes", "By", "Bytes sent over TFTP")
-	lost      = meters.Counter("kiln.edge.events.lost", "{event}", "Events that nobody could be told for too long")
 )
 
 // Measure registers what there is now, until stop is called.
@@ -35,10 +30,6 @@ func (e *Edge) Measure() (stop func()) {
 	})
 	strain := e.measureStrain()
 	return func() { revision(); held(); strain() }
-}
-
-func countEvent(e *kilnv1.BootEvent) {
-	stages.Add(context.Background(), 1, metric.WithAttributes(attribute.String("stage", strings.ToLower(strings.TrimPrefix(e.GetStage().String(), "BOOT_STAGE_")))))
 }
 
 // kindOf is the first part of a path that this edge knows; metrics must not grow with what strangers ask for.

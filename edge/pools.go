@@ -44,7 +44,7 @@ func (p *PXE) pooled(ctx context.Context, c dhcp.Client, boot *fleet.Boot, wait 
 		plan.Lease.Log = []netip.Addr{p.Logs}
 	}
 	if a.Bound && !c.Gateway.IsValid() && slices.ContainsFunc(c.Own, func(own netip.Prefix) bool { return own.Contains(a.Lease.Address.Addr()) }) {
-		p.Edge.bindings.see(c.MAC.String(), a.Lease.Address, p.Edge.now().Add(intent.BootTime))
+		p.Edge.seen.Gave(c.MAC.String(), a.Lease.Address, p.Edge.now().Add(intent.BootTime))
 	}
 	return plan, true
 }

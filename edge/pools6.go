@@ -35,7 +35,7 @@ func (p *PXE6) lease6(c dhcp6.Client, boot *fleet.Boot, plan *dhcp6.Plan) bool {
 	plan.Lease = dhcp6.Lease{Address: own.Addr(), Preferred: leaseTime, Valid: 2 * leaseTime} // longer than all edges are likely to be away
 	// What comes through a relay is not this edge's own to see.
 	if c.Binds(plan.Rapid) && !c.Relayed && c.MAC != nil {
-		p.Edge.bindings.see(c.MAC.String(), own, p.Edge.now().Add(intent.BootTime))
+		p.Edge.seen.Gave(c.MAC.String(), own, p.Edge.now().Add(intent.BootTime))
 	}
 	return true
 }
@@ -86,7 +86,7 @@ func (p *PXE6) pooled6(ctx context.Context, c dhcp6.Client, boot *fleet.Boot) (p
 	if given := a.Plan.Lease.Address; a.Bound && !c.Relayed && c.MAC != nil {
 		for _, n := range link.Networks {
 			if n.Contains(given) {
-				p.Edge.bindings.see(c.MAC.String(), netip.PrefixFrom(given, n.Bits()), p.Edge.now().Add(intent.BootTime))
+				p.Edge.seen.Gave(c.MAC.String(), netip.PrefixFrom(given, n.Bits()), p.Edge.now().Add(intent.BootTime))
 			}
 		}
 	}

@@ -72,7 +72,7 @@ func TestAddressesOfPoolsOverIPv6(t *testing.T) {
 			if plan.Mode == dhcp6.Stateful && (len(plan.DNS) != 1 || len(plan.OnLink) == 0) {
 				t.Errorf("got the name servers %s, and the networks %s of the link", plan.DNS, plan.OnLink)
 			}
-			if _, seen := r.bound(plan.Lease.Address); seen != c.seen {
+			if _, seen := r.seen.Bound(plan.Lease.Address); seen != c.seen {
 				t.Errorf("the edge saw the address being given: got %v, want %v", seen, c.seen)
 			}
 			var details []string

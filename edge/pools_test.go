@@ -114,7 +114,7 @@ func TestAddressesOfPools(t *testing.T) {
 			if plan.Mode == dhcp.Full && plan.Refuse == "" && (len(plan.Lease.DNS) != 1 || plan.Lease.Router.As4()[3] < 253) {
 				t.Errorf("got the router %s and the name servers %s", plan.Lease.Router, plan.Lease.DNS)
 			}
-			if _, seen := r.bound(plan.Lease.Address.Addr()); seen != c.seen {
+			if _, seen := r.seen.Bound(plan.Lease.Address.Addr()); seen != c.seen {
 				t.Errorf("the edge saw the address being given: got %v, want %v", seen, c.seen)
 			}
 			var details []string

@@ -95,7 +95,7 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 		return plan
 	}
 	if c.Kind != dhcp.Plain { // also where another edge answers: the machine may ask this one later
-		p.Edge.windows.open(mac, p.Edge.now().Add(intent.BootTime))
+		p.Edge.seen.Boots(mac, p.Edge.now().Add(intent.BootTime))
 	}
 	if !answer && !c.ServerID.IsValid() && c.Message == dhcpv4.MessageTypeDiscover {
 		return dhcp.Plan{}
@@ -108,7 +108,7 @@ func (p *PXE) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
 		plan.Mode, plan.Lease, plan.Authoritative = dhcp.Full, lease, true
 		p.fill(c, &plan)
 		if c.Message == dhcpv4.MessageTypeRequest || c.Message == dhcpv4.MessageTypeInform {
-			p.Edge.bindings.see(mac, lease.Address, p.Edge.now().Add(intent.BootTime))
+			p.Edge.seen.Gave(mac, lease.Address, p.Edge.now().Add(intent.BootTime))
 		}
 	} else if pooled, ok := p.pooled(ctx, c, boot, wait, answer); ok {
 		plan = pooled
@@ -293,7 +293,7 @@ func (p *PXE) Open(ctx context.Context, client netip.AddrPort, name string) (tft
 	if err != nil {
 		return nil, err
 	}
-	p.Edge.fetched(mac, client.Addr().Unmap())
+	p.Edge.seen.Fetched(mac, client.Addr().Unmap(), p.Edge.now().Add(intent.BootTime))
 	return artifact.Open(ctx, p.Edge.blobs, a)
 }
 
@@ -338,7 +338,7 @@ func (p *PXE) Sent(t tftp.Transfer) {
 		p.Edge.tell(event)
 		return
 	}
-	if b, ok := p.Edge.bound(t.Client.Addr()); ok {
+	if b, ok := p.Edge.seen.Bound(t.Client.Addr()); ok {
 		event.Mac = b.MAC
 	} else if _, mac, ok := ukiName(t.Name); ok {
 		event.Mac = mac

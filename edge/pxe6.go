@@ -48,7 +48,7 @@ func (p *PXE6) Decide(ctx context.Context, c dhcp6.Client) dhcp6.Plan {
 		return plan
 	}
 	if c.Kind != dhcp.Plain && c.MAC != nil { // also where another edge answers: the machine may ask this one later
-		p.Edge.windows.open(c.MAC.String(), p.Edge.now().Add(intent.BootTime))
+		p.Edge.seen.Boots(c.MAC.String(), p.Edge.now().Add(intent.BootTime))
 	}
 	plan, answer := p.turn(c)
 	if !answer {

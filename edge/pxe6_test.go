@@ -175,7 +175,7 @@ func TestAddressesOfIPv6AreBound(t *testing.T) {
 	} {
 		r, p := newRoom6(t)
 		p.Decide(t.Context(), client6(t, known, c.link, c.message, c.options...))
-		b, ok := r.bound(netip.MustParseAddr(web6))
+		b, ok := r.seen.Bound(netip.MustParseAddr(web6))
 		if ok != c.want || ok && (b.MAC != known || b.Address.String() != web6+"/64") {
 			t.Errorf("%s: got %v %v, want %v", c.name, ok, b, c.want)
 		}

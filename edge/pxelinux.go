@@ -139,7 +139,7 @@ func (p *PXE) openFile(ctx context.Context, a asked) (tftp.File, error) {
 func (p *PXE) config(client netip.Addr, a asked) (string, bool) {
 	index := p.Edge.cfg.Intents.Index()
 	if a.address {
-		b, ok := p.Edge.bound(client)
+		b, ok := p.Edge.seen.Bound(client)
 		if !ok {
 			return "", false
 		}

@@ -50,7 +50,7 @@ func TestNamesThatPXELINUXAsksFor(t *testing.T) {
 	r.change(func(in *kilnv1.Intent) {
 		in.Machines = append(in.Machines, &kilnv1.Machine{Name: "by-uuid", Uuid: uuid, Labels: map[string]string{"role": "web"}})
 	})
-	r.bindings.see(known, netip.MustParsePrefix("10.0.0.21/24"), r.now().Add(time.Hour))
+	r.seen.Gave(known, netip.MustParsePrefix("10.0.0.21/24"), r.now().Add(time.Hour))
 	p := &PXE{Edge: r.Edge}
 	for _, c := range []struct{ name, file, from, want string }{
 		{"its MAC", "pxelinux.cfg/01-" + dashed(known), "10.0.0.5", "Kiln: web boots v1"},
@@ -136,7 +136,7 @@ func TestTheConfigurationOfPXELINUX(t *testing.T) {
 // A token in a configuration is as public as one in a script: it depends on who was seen to have the address.
 func TestTokensForPXELINUX(t *testing.T) {
 	r := newRoomOf(t)
-	r.bindings.see(known, netip.MustParsePrefix("10.0.0.21/24"), r.now().Add(time.Hour))
+	r.seen.Gave(known, netip.MustParsePrefix("10.0.0.21/24"), r.now().Add(time.Hour))
 	p := &PXE{Edge: r.Edge}
 	for from, want := range map[string]bool{"10.0.0.21": false, "10.0.0.22": true} {
 		told := byTFTP(t, p, "pxelinux.cfg/01-"+dashed(known), from)

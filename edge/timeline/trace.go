@@ -1,4 +1,4 @@
-package edge
+package timeline
 
 import (
 	"context"

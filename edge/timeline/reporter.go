@@ -1,4 +1,4 @@
-package edge
+package timeline
 
 import (
 	"context"
@@ -16,8 +16,8 @@ const (
 	tellWait   = 5 * time.Second
 )
 
-// Events tells the farm what machines do. What cannot be told now is told later; a boot never waits for it.
-type Events struct {
+// Reporter tells the farm what machines do. What cannot be told now is told later; a boot never waits for it.
+type Reporter struct {
 	edge string
 	send func(ctx context.Context, events []*kilnv1.BootEvent) error
 	log  *slog.Logger
@@ -27,13 +27,13 @@ type Events struct {
 	dropped int
 }
 
-// NewEvents makes one. Send is called by one goroutine at a time.
-func NewEvents(edge string, send func(ctx context.Context, events []*kilnv1.BootEvent) error, log *slog.Logger) *Events {
-	return &Events{edge: edge, send: send, log: log}
+// New makes one. Send is called by one goroutine at a time.
+func New(edge string, send func(ctx context.Context, events []*kilnv1.BootEvent) error, log *slog.Logger) *Reporter {
+	return &Reporter{edge: edge, send: send, log: log}
 }
 
 // Add takes an event. The oldest go when there are too many.
-func (e *Events) Add(event *kilnv1.BootEvent) {
+func (e *Reporter) Add(event *kilnv1.BootEvent) {
 	if e == nil {
 		return
 	}
@@ -53,7 +53,7 @@ func (e *Events) Add(event *kilnv1.BootEvent) {
 }
 
 // Held is how many events wait to be told.
-func (e *Events) Held() int {
+func (e *Reporter) Held() int {
 	if e == nil {
 		return 0
 	}
@@ -63,7 +63,7 @@ func (e *Events) Held() int {
 }
 
 // Run tells events until ctx ends, and then what is left, once.
-func (e *Events) Run(ctx context.Context) {
+func (e *Reporter) Run(ctx context.Context) {
 	ticker := time.NewTicker(reportWait)
 	defer ticker.Stop()
 	failing := false
@@ -92,7 +92,7 @@ func (e *Events) Run(ctx context.Context) {
 }
 
 // take returns the oldest events.
-func (e *Events) take() []*kilnv1.BootEvent {
+func (e *Reporter) take() []*kilnv1.BootEvent {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.dropped > 0 {
@@ -107,7 +107,7 @@ func (e *Events) take() []*kilnv1.BootEvent {
 }
 
 // putBack holds events that could not be told before those that came since.
-func (e *Events) putBack(events []*kilnv1.BootEvent) {
+func (e *Reporter) putBack(events []*kilnv1.BootEvent) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.held = append(events, e.held...)
@@ -117,7 +117,7 @@ func (e *Events) putBack(events []*kilnv1.BootEvent) {
 	}
 }
 
-func (e *Events) tell(ctx context.Context, events []*kilnv1.BootEvent) error {
+func (e *Reporter) tell(ctx context.Context, events []*kilnv1.BootEvent) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellWait)
 	defer cancel()
 	return e.send(ctx, events)

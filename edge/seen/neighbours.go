@@ -1,4 +1,4 @@
-package edge
+package seen
 
 import (
 	"net"
@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/edge/config"
-	"github.com/kiln-farm/kiln/edge/intent"
 )
 
 // arpTable is where Linux tells which hardware address a neighbour has (proc_net(5)). It is of this process's network namespace.
@@ -76,20 +75,20 @@ func (w *windows) of(mac string) (time.Time, bool) {
 	return until, ok
 }
 
-// fetched notes that a machine boots when the one that fetched its unified kernel image has its MAC.
-func (e *Edge) fetched(mac string, by netip.Addr) {
+// Fetched notes that a machine boots when the one that fetched its unified kernel image has its MAC.
+func (m *Machines) Fetched(mac string, by netip.Addr, until time.Time) {
 	table, err := os.ReadFile(arpTable)
 	if err != nil {
 		return
 	}
 	if has, _, ok := neighbour(string(table), by); ok && has == mac {
-		e.windows.open(mac, e.now().Add(intent.BootTime))
+		m.windows.open(mac, until)
 	}
 }
 
 // beside is a machine that has its address from another server: the MAC that answers for the address at this moment, when the
 // firmware of that MAC was heard here. It is enough for what is public, and never for secrets, as nobody gave the address here.
-func (e *Edge) beside(a netip.Addr) (config.Binding, bool) {
+func (m *Machines) beside(a netip.Addr) (config.Binding, bool) {
 	if !a.Is4() {
 		return config.Binding{}, false
 	}
@@ -101,7 +100,7 @@ func (e *Edge) beside(a netip.Addr) (config.Binding, bool) {
 	if !ok {
 		return config.Binding{}, false
 	}
-	until, booting := e.windows.of(mac)
+	until, booting := m.windows.of(mac)
 	address, near := onLink(device, a)
 	if !booting || !near {
 		return config.Binding{}, false

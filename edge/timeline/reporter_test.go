@@ -1,9 +1,10 @@
-package edge
+package timeline
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -13,14 +14,14 @@ import (
 func TestEventsAreHeldWhileNobodyListens(t *testing.T) {
 	var told []*kilnv1.BootEvent
 	away, most := true, 0
-	e := NewEvents("e1", func(_ context.Context, events []*kilnv1.BootEvent) error {
+	e := New("e1", func(_ context.Context, events []*kilnv1.BootEvent) error {
 		most = max(most, len(events))
 		if away {
 			return errors.New("away")
 		}
 		told = append(told, events...)
 		return nil
-	}, quiet)
+	}, slog.New(slog.DiscardHandler))
 	const extra = 123
 	for i := range maxHeld {
 		e.Add(&kilnv1.BootEvent{Detail: fmt.Sprint(i)})
