@@ -3,6 +3,8 @@ package fleet
 import (
 	"fmt"
 	"strings"
+
+	"github.com/kiln-farm/kiln/internal/nearest"
 )
 
 // join lists words as people do: "a, b and c".
@@ -18,14 +20,9 @@ const maxListed = 16
 
 // suggest says which of the known words was likely meant, which there are, or otherwise what to do.
 func suggest(word string, known []string, otherwise string) string {
-	best, distance := "", len(word)/2+1
-	for _, k := range known {
-		if len(known) > 1000 {
-			break // of so many, any word is near some
-		}
-		if d := edits(strings.ToLower(word), strings.ToLower(k)); d < distance {
-			best, distance = k, d
-		}
+	best := ""
+	if len(known) <= 1000 { // of more, any word is near some
+		best = nearest.To(word, known)
 	}
 	switch {
 	case best != "":
@@ -34,31 +31,4 @@ func suggest(word string, known []string, otherwise string) string {
 		return "there are " + join(known)
 	}
 	return otherwise
-}
-
-// edits is the number of single-byte changes that make b of a, two swapped neighbours counting as one (optimal string
-// alignment).
-func edits(a, b string) int {
-	const longest = 64
-	a, b = a[:min(len(a), longest)], b[:min(len(b), longest)]
-	before, row := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		next := make([]int, len(b)+1)
-		next[0] = i + 1
-		for j := range len(b) {
-			if a[i] == b[j] {
-				next[j+1] = row[j]
-			} else {
-				next[j+1] = 1 + min(row[j], row[j+1], next[j])
-			}
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				next[j+1] = min(next[j+1], before[j-1]+1)
-			}
-		}
-		before, row = row, next
-	}
-	return row[len(b)]
 }

@@ -62,7 +62,7 @@ func Compile(text string) (*Template, error) {
 	}
 	parsed, err := template.New(name).Option("missingkey=error").Funcs(declared()).Parse(text)
 	if err != nil {
-		return nil, sentence(err)
+		return nil, sentence(err, nil)
 	}
 	if n := len(parsed.Templates()); n > maxDefined {
 		return nil, &Error{Text: fmt.Sprintf("it defines %d templates, more than %d; use fewer", n, maxDefined)}
@@ -82,23 +82,26 @@ func Compile(text string) (*Template, error) {
 // place finds the line in an error of text/template: `template: t:3:5: executing "t" at <.Values.x>: …`.
 var place = regexp.MustCompile(`^template: ` + name + `:(\d+)(?::\d+)?: (?:executing (?:"(?:[^"\\]|\\.)*") )?(?s:(.*))$`)
 
-func sentence(err error) *Error {
+// started finds the line where an action begins that does not end.
+var started = regexp.MustCompile(`^(unclosed action) started at ` + name + `:(\d+)(?::\d+)?$`)
+
+func sentence(err error, data *Data) *Error {
 	out := &Error{Text: strings.TrimPrefix(err.Error(), "template: "), err: err}
 	if m := place.FindStringSubmatch(err.Error()); m != nil {
 		out.Line, _ = strconv.Atoi(m[1])
 		out.Text = m[2]
+	}
+	if m := started.FindStringSubmatch(out.Text); m != nil { // the parser is at the end of it all by then
+		out.Line, _ = strconv.Atoi(m[2])
+		out.Text = m[1] + "; close it with }}"
 	}
 	for _, known := range []error{ErrSecrets, errTooMuch} {
 		if errors.Is(err, known) {
 			out.Text = known.Error()
 		}
 	}
-	if missing.MatchString(err.Error()) {
-		if strings.Contains(out.Text, ".Secrets") {
-			out.Text += "; give the machine that secret"
-		} else {
-			out.Text += "; give the machine or its group that value, or write default \"…\" (index .Values \"…\")"
-		}
+	if data != nil {
+		out.Text = unknownName(out.Text, data)
 	}
 	return out
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -26,7 +25,7 @@ func (t *Template) execute(data Data, now func() time.Time) (Output, error) {
 	}
 	set, err := t.parsed.Clone()
 	if err != nil {
-		return Output{}, sentence(err)
+		return Output{}, sentence(err, nil)
 	}
 	var out limited
 	err = set.Funcs(newBudget(now).functions()).Execute(&out, data)
@@ -34,19 +33,16 @@ func (t *Template) execute(data Data, now func() time.Time) (Output, error) {
 	if err == nil {
 		return Output{Text: out.text.String(), Secrets: used}, nil
 	}
-	problem := sentence(err)
+	problem := sentence(err, &data)
 	if errors.Is(err, errOutput) {
 		problem.Text = errOutput.Error()
 	}
-	if used && !errors.Is(err, errOutput) && !errors.Is(err, errTooMuch) && !missing.MatchString(err.Error()) {
+	if used && !errors.Is(err, errOutput) && !errors.Is(err, errTooMuch) && !missing.MatchString(err.Error()) && !noField.MatchString(err.Error()) {
 		// What text/template says may show a part of a value.
 		problem.Text, problem.err = "it failed after it used secrets, so that the reason is not shown; fill it with other values to see it", nil
 	}
 	return Output{Secrets: used}, problem
 }
-
-// missing is text/template's error for a name that is not there: it has nothing in it but the template's own text.
-var missing = regexp.MustCompile(`: map has no entry for key "[A-Za-z0-9_]+"$`)
 
 var errOutput = fmt.Errorf("the template writes more than %d bytes; put large files into the image", MaxOutput)
 

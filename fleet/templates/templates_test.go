@@ -84,7 +84,13 @@ func TestTemplatesThatDoNotCompileGetASentence(t *testing.T) {
 func TestTemplatesThatFailGetASentence(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"a value that is not there", "a\n{{.Values.nmae}}", `line 2: at <.Values.nmae>: map has no entry for key "nmae"; give the machine or its group that value, or write default "…" (index .Values "…")`},
-		{"a field that is not there", "{{.Machine.Nmae}}", `can't evaluate field Nmae in type templates.Machine`},
+		{"a field that is not there", "{{.Machine.Nmae}}", `line 1: .Machine.Nmae: there is no field Nmae; did you mean Name?`},
+		{"a field that is written otherwise", "a\n\n{{.Machine.Mac}}", `line 3: .Machine.Mac: there is no field Mac; did you mean MAC?`},
+		{"a field that is near none", "{{.Machine.Serial}}", "there is no field Serial; there are Address, DNS, "},
+		{"a field of the whole", "{{.Hostname}}", "there is no field Hostname; there are Groups, Machine, Release, Secrets, Values"},
+		{"a field of a loop's text", "{{range .Groups}}{{.Name}}{{end}}", "there is no Name in it, since it is no machine but a text"},
+		{"a value that is misspelt", "{{.Values.prot}}", `did you mean port? Otherwise give the machine or its group that value`},
+		{"a label that is misspelt", "{{.Machine.Labels.rol}}", `did you mean role? Otherwise give the machine that label`},
 		{"a loop over a number", "{{range 100000000000}}{{end}}", "line 1: " + errTooMuch.Error()},
 		{"a loop in a loop", "{{range 100000}}{{range 100000}}{{end}}{{end}}", errTooMuch.Error()},
 		{"templates that double", doubling(40), errTooMuch.Error()},
