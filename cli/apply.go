@@ -93,7 +93,7 @@ func runApply(ctx context.Context, env Env, f *applyFlags) error {
 	if err != nil {
 		return err
 	}
-	next, err := f.read(ctx, now, builds)
+	next, parsed, err := f.read(ctx, now, builds)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func runApply(ctx context.Context, env Env, f *applyFlags) error {
 	if proto.Equal(change, &kilnv1.RoomCommand{Base: change.GetBase()}) {
 		return nil
 	}
-	if faults := newFaults(now, next); len(faults) > 0 {
+	if faults := newFaults(now, next, parsed); len(faults) > 0 {
 		return usagef("%s", strings.Join(faults, "\n"))
 	}
 	problems, err := room.Change(ctx, change, f.dryRun)
@@ -114,17 +114,36 @@ func runApply(ctx context.Context, env Env, f *applyFlags) error {
 	return err
 }
 
-// newFaults are templates that cannot be filled for a machine and were not broken before.
-func newFaults(now, next *kilnv1.Intent) []string {
-	known := config.Faults(now)
-	return slices.DeleteFunc(config.Faults(next), func(fault string) bool { return slices.Contains(known, fault) })
+// newFaults are templates that cannot be filled for a machine and were not broken before, with the line that is wrong where the files
+// have it.
+func newFaults(now, next *kilnv1.Intent, parsed *fleet.Parsed) []string {
+	known := map[string]bool{}
+	for _, f := range config.Faults(now) {
+		known[f.String()] = true
+	}
+	var out []string
+	for _, f := range config.Faults(next) {
+		if known[f.String()] {
+			continue
+		}
+		text := f.String()
+		var fault *config.Fault
+		if errors.As(f.Err, &fault) {
+			kind, name, _ := strings.Cut(fault.From, " ")
+			if file, line, ok := parsed.Within(kind, name, "templates."+fault.Kind, f.Err); ok {
+				text = fmt.Sprintf("%s:%d: %s", file, line, text)
+			}
+		}
+		out = append(out, text)
+	}
+	return out
 }
 
 // read is the intent as the files would have it.
-func (f *applyFlags) read(ctx context.Context, now *kilnv1.Intent, builds *history) (*kilnv1.Intent, error) {
+func (f *applyFlags) read(ctx context.Context, now *kilnv1.Intent, builds *history) (*kilnv1.Intent, *fleet.Parsed, error) {
 	folder, files, err := readIntent(ctx, f.file)
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, nil, usagef("%w", err)
 	}
 	var releases []string
 	for _, r := range now.GetReleases() {
@@ -132,21 +151,21 @@ func (f *applyFlags) read(ctx context.Context, now *kilnv1.Intent, builds *histo
 	}
 	parsed, faults := fleet.Parse(files, fleet.Options{FS: folder, Releases: releases})
 	if len(faults) > 0 {
-		return nil, usagef("%w", fleet.Faults(faults))
+		return nil, nil, usagef("%w", fleet.Faults(faults))
 	}
 	if err := fillReleases(ctx, builds, parsed, folder, f.dryRun); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if f.prune {
 		parsed.Intent.Revision, parsed.Intent.TokenKey = now.GetRevision(), now.GetTokenKey()
-		return parsed.Intent, nil
+		return parsed.Intent, parsed, nil
 	}
 	next := proto.CloneOf(now)
 	next.Machines = put(next.Machines, parsed.Intent.Machines)
 	next.Groups = put(next.Groups, parsed.Intent.Groups)
 	next.Releases = put(next.Releases, parsed.Intent.Releases)
 	next.Subnets = put(next.Subnets, parsed.Intent.Subnets)
-	return next, nil
+	return next, parsed, nil
 }
 
 // put replaces those of one name, and adds the others.

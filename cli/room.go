@@ -114,7 +114,7 @@ func (r *localRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun b
 		return nil, usagef("%wsomebody else changed what machines boot meanwhile: look at kiln diff and apply again", errStale)
 	}
 	next := state.ChangedIntent(now, c)
-	if problems := fleet.Check(next).Sentences(); len(problems) > 0 || dryRun {
+	if problems := fleet.CheckChange(now, next).Sentences(); len(problems) > 0 || dryRun {
 		return problems, nil
 	}
 	if len(next.TokenKey) == 0 {

@@ -106,7 +106,12 @@ func TestWhatIsWrongWithARoomChangesNothing(t *testing.T) {
 			{"a group without its release", "groups:\n  - {name: g, release: v9}\n", "bad.yml:2: "},
 			{"a template that does not compile", "groups:\n  - name: g\n    release: v1\n    templates: {user-data: \"{{ .Machine.Name\"}\n", "bad.yml:4: "},
 			{"a value that the machine lacks", "groups:\n  - {name: web, selector: {role: web}, release: v1, templates: {user-data: \"{{ .Values.colour }}\"}}\n",
-				"machine web-1: template user-data of group web: "},
+				"bad.yml:2: machine web-1: template user-data of group web: line 1: "},
+			{"a field that no machine has", "groups:\n  - name: web\n    selector: {role: web}\n    release: v1\n    templates:\n      user-data: |\n        name: {{ .Machine.Name }}\n        mac: {{ .Machine.Mac }}\n",
+				"bad.yml:8: machine web-1: template user-data of group web: line 2: .Machine.Mac: there is no field Mac; did you mean MAC?"},
+			{"a command line that is too long with that of the release", "groups:\n  - {name: web, selector: {role: web}, release: v1, cmdline: \"" + strings.Repeat("x", 1990) + "\"}\n",
+				"machine web-1: the kernel's command line has 2"},
+			{"a command line that no machine fills", "groups:\n  - {name: web, selector: {role: web}, release: v1, cmdline: \"id={{ .Machine.Mac }}\"}\n", "group web: its cmdline, for machine web-1: line 1: .Machine.Mac: "},
 			{"a build that is not there", "releases:\n  - {name: v9, build: nothing}\n", `there is no build called "nothing"`},
 			{"no YAML", "machines: [", "bad.yml:"},
 		} {

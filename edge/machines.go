@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,13 +84,17 @@ func (e *Edge) bootOf(r *http.Request, boot *fleet.Boot, arch string, event *kil
 	if err != nil {
 		return "", err
 	}
+	line, err := boot.Cmdline(files, e.knownAddress(boot, source))
+	if err != nil {
+		return "", err
+	}
 	event.Boot, event.Files, event.Detail = id, filesNamed(files), "release "+boot.Release.GetName()
 	if boot.Once {
 		event.Once = boot.Release.GetName()
 		event.Detail += " (once)"
 	}
 	return machineScript(scriptFor{
-		name: boot.Name(), release: boot.Release.GetName(), files: files, cmdline: boot.Cmdline(files), token: token, edges: e.urlsFor(r),
+		name: boot.Name(), release: boot.Release.GetName(), files: files, cmdline: line, token: token, edges: e.urlsFor(r),
 	})
 }
 
@@ -100,6 +105,15 @@ func filesNamed(f *kilnv1.ReleaseFiles) uint32 {
 		initrds[ref.GetDigest()] = true
 	}
 	return uint32(1 + len(initrds))
+}
+
+// knownAddress is what this edge knows to be the machine's address, when it asks from there.
+func (e *Edge) knownAddress(boot *fleet.Boot, source netip.Addr) netip.Prefix {
+	b, ok := e.bound(source.Unmap())
+	if !ok || !b.Address.Addr().Is4() || !slices.Contains(boot.MACs(), b.MAC) {
+		return netip.Prefix{}
+	}
+	return b.Address
 }
 
 // ipxeArch is an architecture of iPXE's ${buildarch} as Go calls it.
@@ -265,10 +279,6 @@ func (e *Edge) urls() []string {
 	return e.urlsOf(e.cfg.URL, 4)
 }
 
-const (
-	mostCmdline = 2000 // bytes: kernels take 2047 (COMMAND_LINE_SIZE), and a boot loader may add some
-)
-
 func writeScript(w http.ResponseWriter, script string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
@@ -287,18 +297,9 @@ type scriptFor struct {
 // machineScript boots a kernel and initrds. An edge may die at any moment: what it did not give, and all after that, comes
 // from the next one, and when there is none the machine starts anew.
 func machineScript(s scriptFor) (string, error) {
-	initrds := ""
-	for i := range s.files.GetInitrds() {
-		initrds += fmt.Sprintf(" initrd=initrd%d", i)
-	}
-	// There can be one seed only; all others of the configuration are to be tried in this order.
-	line := s.cmdline + " ds=nocloud;s=" + s.edges[0] + "/m/" + s.token + "/nocloud/"
-	for i, e := range s.edges {
-		word := " kiln.config=" + e + "/m/" + s.token
-		if i > 0 && len(initrds)+len(line)+len(word) > mostCmdline {
-			break
-		}
-		line += word
+	line, err := fleet.KernelLine(s.cmdline, s.token, s.edges, fleet.InitrdWords(s.files))
+	if err != nil {
+		return "", err
 	}
 	args, err := ipxe.Arguments(line)
 	if err != nil {
@@ -317,7 +318,7 @@ func machineScript(s scriptFor) (string, error) {
 			}
 			fmt.Fprintf(&b, ":edge%d_%d\n%s || goto %s\n", n, file, command, next)
 		}
-		fetch(0, "kernel "+patience+" --name kernel "+edge+path(s.files.GetKernel())+initrds+args)
+		fetch(0, "kernel "+patience+" --name kernel "+edge+path(s.files.GetKernel())+args)
 		for i, ref := range s.files.GetInitrds() {
 			fetch(i+1, fmt.Sprintf("initrd %s --name initrd%d %s", patience, i, edge+path(ref)))
 		}

@@ -117,7 +117,7 @@ func TestTheScriptOfAMachine(t *testing.T) {
 	script := r.get(t, "/boot.ipxe?mac="+known+"&arch=x86_64", "10.0.0.21").Body.String()
 	for _, want := range []string{
 		"#!ipxe\n", "Kiln: web boots v1", ":edge0_0\nkernel --timeout 15000 --name kernel http://10.0.0.1:7380/files/", "|| goto edge1_0\n", ":edge1_0\nkernel --timeout 15000 --name kernel http://10.0.0.2:7380/files/",
-		"initrd --timeout 15000 --name initrd0 http://10.0.0.1", "|| goto edge1_1\n", ":edge1_2\ninitrd --timeout 15000 --name initrd1 http://10.0.0.2", "initrd=initrd0 initrd=initrd1 console=ttyS0 group=1 ds=nocloud;s=http://10.0.0.1:7380/m/",
+		"initrd --timeout 15000 --name initrd0 http://10.0.0.1", "|| goto edge1_1\n", ":edge1_2\ninitrd --timeout 15000 --name initrd1 http://10.0.0.2", " initrd=initrd0 initrd=initrd1 console=ttyS0 group=1 || goto", " ds=nocloud;s=http://10.0.0.1:7380/m/",
 		" kiln.config=http://10.0.0.1:7380/m/", " kiln.config=http://10.0.0.2:7380/m/", "|| goto again", "chain --replace --timeout 15000 ${filename}", "boot || goto again",
 	} {
 		if !strings.Contains(script, want) {
@@ -150,7 +150,7 @@ func TestTheScriptOfAMachine(t *testing.T) {
 
 func TestALongCommandLineKeepsRoomForOneEdge(t *testing.T) {
 	kernel := &kilnv1.FileRef{Digest: "sha256:" + strings.Repeat("0", 64)}
-	for length, want := range map[int]int{100: 3, 1500: 2, 1900: 1, 3000: 1} {
+	for length, want := range map[int]int{100: 3, 1500: 2, 1600: 1} {
 		script, err := machineScript(scriptFor{name: "web", release: "v1", files: &kilnv1.ReleaseFiles{Kernel: kernel}, cmdline: strings.Repeat("x", length),
 			token: strings.Repeat("t", 120), edges: []string{"http://10.0.0.1:7380", "http://10.0.0.2:7380", "http://10.0.0.3:7380"}})
 		if err != nil {
@@ -158,11 +158,16 @@ func TestALongCommandLineKeepsRoomForOneEdge(t *testing.T) {
 		}
 		line, _, _ := strings.Cut(script[strings.Index(script, "kernel "):], "\n")
 		if got := strings.Count(line, "kiln.config="); got != want {
-			t.Errorf("behind %d bytes the configuration is named at %d edges, want %d", length, got, want)
+			t.Errorf("with %d bytes the configuration is named at %d edges, want %d", length, got, want)
 		}
-		if length < mostCmdline && !strings.Contains(line, "ds=nocloud;s=http://10.0.0.1:7380/") {
-			t.Errorf("behind %d bytes there is no seed for cloud-init", length)
+		if !strings.Contains(line, strings.Repeat("0", 64)+" kiln.config=http://10.0.0.1:7380/") || !strings.Contains(line, " ds=nocloud;s=http://10.0.0.1:7380/") {
+			t.Errorf("with %d bytes the configuration does not stand first:\n%s", length, line)
 		}
+	}
+	// A kernel would cut it, and nobody would know why the machine has no configuration.
+	_, err := machineScript(scriptFor{name: "web", release: "v1", files: &kilnv1.ReleaseFiles{Kernel: kernel}, cmdline: strings.Repeat("x", 1800), token: strings.Repeat("t", 120), edges: []string{"http://10.0.0.1:7380"}})
+	if err == nil || !strings.Contains(err.Error(), "has 2122 bytes with the address of its configuration and its token, more than the 2000") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -191,13 +191,17 @@ func (p *PXE) configOf(client netip.Addr, boot *fleet.Boot, a asked, event *kiln
 	if err != nil {
 		return "", err
 	}
+	line, err := boot.Cmdline(files, p.Edge.knownAddress(boot, client))
+	if err != nil {
+		return "", err
+	}
 	event.Boot, event.Files, event.Detail = id, filesNamed(files), "release "+boot.Release.GetName()+" by PXELINUX"
 	if boot.Once {
 		event.Once = boot.Release.GetName()
 		event.Detail += " (once)"
 	}
 	return pxelinuxConfig(scriptFor{
-		name: boot.Name(), release: boot.Release.GetName(), files: files, cmdline: boot.Cmdline(files), token: token, edges: p.Edge.urls(),
+		name: boot.Name(), release: boot.Release.GetName(), files: files, cmdline: line, token: token, edges: p.Edge.urls(),
 	}, a.http)
 }
 
@@ -216,8 +220,11 @@ func pxelinuxConfig(s scriptFor, http bool) (string, error) {
 		at := func(ref *kilnv1.FileRef) string {
 			return place.files + "/" + filesDir + s.token + "/" + strings.TrimPrefix(ref.GetDigest(), "sha256:")
 		}
-		base := place.url + "/m/" + s.token
-		label, err := pxelinuxLabel(s, at, s.cmdline+" kiln.config="+base+" ds=nocloud;s="+base+"/nocloud/")
+		line, err := fleet.KernelLine(s.cmdline, s.token, []string{place.url}, "")
+		if err != nil {
+			return "", err
+		}
+		label, err := pxelinuxLabel(s, at, line)
 		if err != nil {
 			return "", err
 		}

@@ -93,7 +93,7 @@ func TestTheConfigurationOfPXELINUX(t *testing.T) {
 	label := func(n, at, url string) string {
 		url += "/m/TOKEN"
 		at += "/files/TOKEN/"
-		return "LABEL kiln" + n + "\nLINUX " + at + hex("the kernel") + "\nINITRD " + at + hex("first") + "," + at + hex("second") + "\nAPPEND console=ttyS0 group=1 kiln.config=" + url + " ds=nocloud;s=" + url + "/nocloud/\n"
+		return "LABEL kiln" + n + "\nLINUX " + at + hex("the kernel") + "\nINITRD " + at + hex("first") + "," + at + hex("second") + "\nAPPEND kiln.config=" + url + " ds=nocloud;s=" + url + "/nocloud/ console=ttyS0 group=1\n"
 	}
 	const first, second = "http://10.0.0.1:7380", "http://10.0.0.2:7380"
 	head := "DEFAULT kiln0\nPROMPT 0\nTIMEOUT 30\nSAY Kiln: web boots v1\nONERROR kiln1\nONTIMEOUT kiln2\n"
@@ -169,7 +169,7 @@ func TestNothingAddsLinesToAConfiguration(t *testing.T) {
 		{"another line's end", scriptFor{files: files, cmdline: "quiet\rLABEL evil", token: "t"}, "control character"},
 		{"an initrd of the command line beside others", scriptFor{files: files, cmdline: "initrd=x", token: "t"}, ""},
 		{"an initrd of the command line alone", scriptFor{files: bare, cmdline: "initrd=x", token: "t"}, "names an initrd="},
-		{"a command line that is too long", scriptFor{files: files, cmdline: strings.Repeat("x", 1950), token: "t"}, "a command line of 2"},
+		{"a command line that is too long", scriptFor{files: files, cmdline: strings.Repeat("x", 1700), token: strings.Repeat("t", 80)}, "a command line of 2"},
 		{"names that are too long", scriptFor{name: "n", files: files, token: strings.Repeat("t", 250)}, "shorter name"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

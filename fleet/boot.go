@@ -50,7 +50,7 @@ type Boot struct {
 	Values    map[string]string // never nil
 	Templates map[string]Text   // by kind; never nil
 
-	cmdline string
+	cmdlines []cmdline // of groups, the one that decides last, and then the machine's
 }
 
 // Text is a template and whose it is.
@@ -140,7 +140,6 @@ func (x *Index) boot(m *kilnv1.Machine, id Identity, by string) (*Boot, error) {
 		groups = x.selecting(m.GetLabels())
 		b.add("machine "+m.GetName(), m.GetSshKeys(), m.GetValues(), m.GetTemplates())
 	}
-	var lines []string
 	named, from, way := "", "", ""
 	for _, g := range groups {
 		b.Groups = append(b.Groups, g.GetName())
@@ -151,12 +150,11 @@ func (x *Index) boot(m *kilnv1.Machine, id Identity, by string) (*Boot, error) {
 		if way == "" {
 			way = g.GetBoot()
 		}
-		if g.GetCmdline() != "" {
-			lines = append(lines, g.GetCmdline())
-		}
+		b.cmdlines = append(b.cmdlines, cmdline{g.GetCmdline(), "group " + g.GetName(), g.GetCmdlineReplaces()})
 	}
-	slices.Reverse(lines) // of two arguments of one name a kernel takes the last
-	b.cmdline, b.UKI = strings.Join(lines, " "), way == BootUKI
+	slices.Reverse(b.cmdlines) // of two arguments of one name a kernel takes the last
+	b.cmdlines = append(b.cmdlines, cmdline{m.GetCmdline(), "machine " + m.GetName(), m.GetCmdlineReplaces()})
+	b.UKI = way == BootUKI
 	return b, x.choose(b, named, from)
 }
 
@@ -250,9 +248,4 @@ func (b *Boot) Files(arch string) (*kilnv1.ReleaseFiles, error) {
 		return nil, fmt.Errorf("%w: release %s has no files; make it again", ErrNoRelease, b.Release.GetName())
 	}
 	return nil, fmt.Errorf("%w: release %s has no files for linux/%s; it has %s", ErrNoRelease, b.Release.GetName(), arch, join(has))
-}
-
-// Cmdline is the kernel's command line: the release's, then those of the groups, the one that decides last.
-func (b *Boot) Cmdline(f *kilnv1.ReleaseFiles) string {
-	return strings.TrimSpace(strings.TrimSpace(f.GetCmdline()) + " " + b.cmdline)
 }

@@ -11,16 +11,29 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/kiln-farm/kiln/fleet/templates"
-	"github.com/kiln-farm/kiln/internal/ipxe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // Check tells everything that is wrong with an intent. An intent without problems is safe to boot from.
 func Check(in *kilnv1.Intent) Problems { return check(in, nil, false) }
 
+// CheckChange is Check of what an intent becomes, less what was wrong with it before: a rule that is newer than an intent stops no
+// change but those that break it.
+func CheckChange(now, next *kilnv1.Intent) Problems {
+	problems := Check(next)
+	if len(problems) == 0 {
+		return nil
+	}
+	known := map[string]bool{}
+	for _, s := range Check(now).Sentences() {
+		known[s] = true
+	}
+	return slices.DeleteFunc(problems, func(p Problem) bool { return known[p.String()] })
+}
+
 // check with draft lets releases lack what an upload or a build will give them, and knows releases that are elsewhere.
 func check(in *kilnv1.Intent, releases []string, draft bool) Problems {
-	c := &checker{in: in, draft: draft, releases: map[string]bool{}, texts: map[string]error{}, keys: map[string]error{}}
+	c := &checker{in: in, draft: draft, releases: map[string]bool{}, texts: map[string]compiled{}, keys: map[string]error{}}
 	for _, r := range releases {
 		c.releases[r] = true
 	}
@@ -39,6 +52,9 @@ func check(in *kilnv1.Intent, releases []string, draft bool) Problems {
 	for i, r := range in.GetReleases() {
 		c.at(KindRelease, i, r.GetName()).release(r, names)
 	}
+	if len(c.problems) == 0 { // what is wrong with a part would only be told again
+		c.lines()
+	}
 	c.subnets()
 	if n := len(in.GetTokenKey()); n != 0 && n != 32 {
 		c.object = Problem{Kind: kindIntent}
@@ -47,11 +63,17 @@ func check(in *kilnv1.Intent, releases []string, draft bool) Problems {
 	return c.problems
 }
 
+// compiled is a template, or why it is none.
+type compiled struct {
+	template *templates.Template
+	err      error
+}
+
 type checker struct {
 	in       *kilnv1.Intent
 	draft    bool
 	releases map[string]bool
-	texts    map[string]error // what compiling a template said: machines share them
+	texts    map[string]compiled
 	keys     map[string]error // likewise of lines of authorized_keys
 	object   Problem          // whose fields are checked
 	problems Problems
@@ -67,6 +89,15 @@ func (c *checker) complain(field, format string, args ...any) {
 		p := c.object
 		p.Field, p.Text = field, fmt.Sprintf(format, args...)
 		c.problems = append(c.problems, p)
+	}
+}
+
+// complainOf complains about what is wrong within a template.
+func (c *checker) complainOf(field string, err error, format string, args ...any) {
+	before := len(c.problems)
+	c.complain(field, format, args...)
+	if len(c.problems) > before {
+		c.problems[before].err = err
 	}
 }
 
@@ -125,6 +156,7 @@ func (c *checker) machines() {
 		c.shared(m.GetSshKeys(), m.GetValues(), m.GetTemplates())
 		c.named("secrets", m.GetSecrets())
 		c.knows("boot_once", m.GetBootOnce())
+		c.cmdline("cmdline", m.GetCmdline())
 	}
 }
 
@@ -173,13 +205,8 @@ func (c *checker) shared(keys []string, values, texts map[string]string) {
 			c.complain("templates", "there is no template %s; there are %s", quote(kind), join(Kinds()))
 			continue
 		}
-		err, known := c.texts[texts[kind]]
-		if !known {
-			_, err = templates.Compile(texts[kind])
-			c.texts[texts[kind]] = err
-		}
-		if err != nil {
-			c.complain("templates."+kind, "its template %s does not compile: %s", kind, err)
+		if _, err := c.compile(texts[kind]); err != nil {
+			c.complainOf("templates."+kind, err, "its template %s does not compile: %s", kind, err)
 		}
 	}
 }
@@ -258,7 +285,7 @@ func (c *checker) groups() {
 		}
 		c.labels("selector", g.GetSelector())
 		c.knows("release", g.GetRelease())
-		c.cmdline(g.GetCmdline())
+		c.cmdline("cmdline", g.GetCmdline())
 		c.way(g)
 		c.shared(g.GetSshKeys(), g.GetValues(), g.GetTemplates())
 	}
@@ -283,11 +310,26 @@ func (c *checker) way(g *kilnv1.Group) {
 	}
 }
 
-func (c *checker) cmdline(s string) {
-	if c.must("cmdline", cmdline(s)) {
-		_, err := ipxe.Arguments(s)
-		c.must("cmdline", err)
+// cmdline checks what somebody says of the command line. A template is filled for each machine later.
+func (c *checker) cmdline(field, s string) {
+	if isTemplate(s) {
+		_, err := c.compile(s)
+		if err != nil {
+			c.complainOf(field, err, "its cmdline does not compile: %s", err)
+		}
+		return
 	}
+	c.must(field, checkCmdline(s))
+}
+
+// compile compiles each text once: machines share them.
+func (c *checker) compile(text string) (*templates.Template, error) {
+	known, ok := c.texts[text]
+	if !ok {
+		known.template, known.err = templates.Compile(text)
+		c.texts[text] = known
+	}
+	return known.template, known.err
 }
 
 // decided complains about two groups of equal priority that select one machine, once for each two.

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/kiln-farm/kiln/cache"
-	"github.com/kiln-farm/kiln/internal/ipxe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -20,6 +19,7 @@ func (c *checker) release(r *kilnv1.Release, names map[string]bool) {
 		}
 		names[r.GetName()] = true
 	}
+	c.cmdline("cmdline", r.GetCmdline())
 	if len(r.GetPlatforms()) == 0 && !(c.draft && r.GetBuild() != "") {
 		c.complain("platforms", "it has no files; name a build, or a kernel for each platform")
 	}
@@ -38,9 +38,10 @@ func (c *checker) release(r *kilnv1.Release, names map[string]bool) {
 		if len(f.GetInitrds()) > maxInitrds {
 			c.complain(field, "it has %d initrds for %s, more than %d; put them into one file", len(f.GetInitrds()), p, maxInitrds)
 		}
-		if c.must(field, cmdline(f.GetCmdline())) && f.GetKernel() != nil {
-			_, err := ipxe.Arguments(f.GetCmdline())
-			c.must(field, err)
+		if r.GetBuild() != "" || f.GetKernel() == nil { // no template
+			c.must(field, plainCmdline(f))
+		} else {
+			c.cmdline(field, f.GetCmdline())
 		}
 		c.file(field, "kernel", f.GetKernel())
 		c.file(field, "unified kernel image", f.GetUki())
@@ -48,6 +49,15 @@ func (c *checker) release(r *kilnv1.Release, names map[string]bool) {
 			c.file(field, fmt.Sprintf("initrd %d", i+1), initrd)
 		}
 	}
+}
+
+// plainCmdline checks the command line that a build made. That of a unified kernel image is in it already, and meets no iPXE.
+func plainCmdline(f *kilnv1.ReleaseFiles) error {
+	err := checkCmdline(f.GetCmdline())
+	if f.GetKernel() == nil && len(f.GetCmdline()) <= maxCmdline {
+		return nil
+	}
+	return err
 }
 
 func (c *checker) file(field, what string, f *kilnv1.FileRef) {

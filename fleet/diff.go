@@ -143,13 +143,24 @@ func machineFields(m *kilnv1.Machine) []field {
 	out = append(out, mapped("values", m.GetValues(), false)...)
 	out = append(out, mapped("templates", m.GetTemplates(), false)...)
 	out = append(out, mapped("secrets", m.GetSecrets(), true)...)
-	return append(out, flag("confirmed", m.GetConfirmed()), flag("local_disk", m.GetLocalDisk()), field{name: "boot_once", value: m.GetBootOnce()})
+	return append(out, flag("confirmed", m.GetConfirmed()), flag("local_disk", m.GetLocalDisk()), field{name: "boot_once", value: m.GetBootOnce()},
+		cmdlineField(m.GetCmdline(), m.GetCmdlineReplaces()))
+}
+
+func cmdlineField(text string, replaces bool) field {
+	if !replaces {
+		return field{name: "cmdline", value: text}
+	}
+	if text == "" {
+		text = `""`
+	}
+	return field{name: "cmdline.replace", value: text}
 }
 
 func groupFields(g *kilnv1.Group) []field {
 	out := mapped("selector", g.GetSelector(), false)
 	out = append(out, field{name: "priority", value: strconv.Itoa(int(g.GetPriority()))}, field{name: "release", value: g.GetRelease()},
-		field{name: "cmdline", value: g.GetCmdline()})
+		cmdlineField(g.GetCmdline(), g.GetCmdlineReplaces()))
 	out = append(out, keys(g.GetSshKeys())...)
 	out = append(out, mapped("values", g.GetValues(), false)...)
 	out = append(out, mapped("templates", g.GetTemplates(), false)...)
@@ -157,7 +168,7 @@ func groupFields(g *kilnv1.Group) []field {
 }
 
 func releaseFields(r *kilnv1.Release) []field {
-	out := []field{{name: "build", value: r.GetBuild()}}
+	out := []field{{name: "build", value: r.GetBuild()}, cmdlineField(r.GetCmdline(), r.GetCmdlineReplaces())}
 	for _, p := range slices.Sorted(maps.Keys(r.GetPlatforms())) {
 		f := r.GetPlatforms()[p]
 		out = append(out, field{name: p + ".kernel", value: file(f.GetKernel())})

@@ -3,6 +3,7 @@ package fleet
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -220,7 +221,9 @@ func TestResolve(t *testing.T) {
 			}
 			cmdline := ""
 			if f, err := b.Files("amd64"); err == nil {
-				cmdline = b.Cmdline(f)
+				if cmdline, err = b.Cmdline(f, netip.Prefix{}); err != nil {
+					t.Fatal(err)
+				}
 			}
 			got := []string{b.Name(), b.By, b.Release.GetName(), b.ReleaseFrom, strings.Join(b.Groups, " "), cmdline, strings.Join(keys, " "), b.Values["zone"],
 				b.Templates[UserData].From, b.Templates[VendorData].From}

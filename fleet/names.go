@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -31,7 +30,6 @@ const (
 	maxName     = 64 // of a host in Linux (sethostname(2)), and for the rest long enough
 	maxLabel    = 63
 	maxValue    = 64 << 10
-	maxCmdline  = 2047 // COMMAND_LINE_SIZE of x86 and arm64, less the NUL
 	maxKeyLine  = 16 << 10
 	maxSelector = 32
 	maxGroups   = 5000 // which for every machine are looked through
@@ -177,24 +175,6 @@ func platform(s string) error {
 	os, arch, ok := strings.Cut(s, "/")
 	if !ok || os != "linux" || arch == "" || len(arch) > 16 || !only(arch, "") || strings.ToLower(arch) != arch {
 		return fmt.Errorf("%s is not a platform; write it like \"linux/amd64\"", quote(s))
-	}
-	return nil
-}
-
-func cmdline(s string) error {
-	if len(s) > maxCmdline {
-		return fmt.Errorf("the command line has %d bytes, more than the %d that a kernel takes; shorten it", len(s), maxCmdline)
-	}
-	for _, c := range s {
-		if c < ' ' || c == 0x7f {
-			return errors.New("the command line holds a control character; write it on one line, with spaces")
-		}
-	}
-	for word := range strings.FieldsSeq(s) {
-		// iPXE begins another command after the one and a comment with the other (its command_terminator).
-		if word == ";" || word[0] == '#' {
-			return fmt.Errorf("the command line holds the word %s, which iPXE takes for its own; change it", quote(word))
-		}
 	}
 	return nil
 }

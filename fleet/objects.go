@@ -95,6 +95,7 @@ func (r *reader) machine(m *kilnv1.Machine) map[string]take {
 		"confirmed":  r.flag(&m.Confirmed),
 		"local_disk": r.flag(&m.LocalDisk),
 		"boot_once":  r.text(&m.BootOnce),
+		"cmdline":    r.cmdline(&m.Cmdline, &m.CmdlineReplaces),
 	}
 }
 
@@ -114,7 +115,7 @@ func (r *reader) group(g *kilnv1.Group) map[string]take {
 		"selector":  r.mapping(&g.Selector, "selector", false, 0),
 		"priority":  r.number(&g.Priority),
 		"release":   r.text(&g.Release),
-		"cmdline":   r.text(&g.Cmdline),
+		"cmdline":   r.cmdline(&g.Cmdline, &g.CmdlineReplaces),
 		"ssh_keys":  r.texts(&g.SshKeys, "ssh_keys", asWritten),
 		"values":    r.mapping(&g.Values, "values", true, maxValue),
 		"templates": r.mapping(&g.Templates, "templates", true, templates.MaxText),
@@ -123,10 +124,31 @@ func (r *reader) group(g *kilnv1.Group) map[string]take {
 	}
 }
 
+// cmdline reads a text that is put behind what others say, or {replace: TEXT}, which is put in its place.
+func (r *reader) cmdline(text *string, replaces *bool) take {
+	return func(node *yaml.Node, where string) {
+		if node.Kind != yaml.MappingNode {
+			r.text(text)(node, where)
+			r.textAt(node, "cmdline")
+			return
+		}
+		kind := r.kind
+		r.kind = "" // its key is no field of its own
+		r.object(node, where, map[string]take{"replace": func(node *yaml.Node, where string) {
+			*replaces = true
+			r.text(text)(node, where)
+			r.kind = kind
+			r.textAt(node, "cmdline")
+		}})
+		r.kind = kind
+	}
+}
+
 func (r *reader) release(v *kilnv1.Release) map[string]take {
 	return map[string]take{
-		"name":  r.text(&v.Name),
-		"build": r.text(&v.Build),
+		"name":    r.text(&v.Name),
+		"build":   r.text(&v.Build),
+		"cmdline": r.cmdline(&v.Cmdline, &v.CmdlineReplaces),
 		"platforms": func(node *yaml.Node, where string) {
 			r.pairs(node, where, func(key, value *yaml.Node) {
 				r.at(key, "platforms."+key.Value)

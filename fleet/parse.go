@@ -15,6 +15,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/kiln-farm/kiln/fleet/templates"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -68,6 +69,27 @@ type Parsed struct {
 	Intent *kilnv1.Intent
 	// Uploads are the files of releases. Whoever has stored one fills its Ref.
 	Uploads []Upload
+
+	reader *reader
+}
+
+// Within says where a fault of a template is that belongs to an object: the file, which may be the template's own, and the line in it.
+// The kind is KindMachine, KindGroup or KindRelease; the field is "templates.user-data" or "cmdline".
+func (p *Parsed) Within(kind, name, field string, fault error) (file string, line int, ok bool) {
+	index := -1
+	switch in := p.Intent; kind {
+	case KindMachine:
+		index = slices.IndexFunc(in.GetMachines(), func(m *kilnv1.Machine) bool { return m.GetName() == name })
+	case KindGroup:
+		index = slices.IndexFunc(in.GetGroups(), func(g *kilnv1.Group) bool { return g.GetName() == name })
+	case KindRelease:
+		index = slices.IndexFunc(in.GetReleases(), func(r *kilnv1.Release) bool { return r.GetName() == name })
+	}
+	if index < 0 {
+		return "", 0, false
+	}
+	at, ok := p.reader.within(kind, index, field, fault)
+	return at.file, at.line, ok
 }
 
 // Upload is a file of a release: what it is, and its path in the folder.
@@ -99,19 +121,30 @@ type Upload struct {
 //	  - {name: rack-a, prefix: 10.0.0.0/24, pools: [10.0.0.100-10.0.0.199], gateway: 10.0.0.1, options: {26: 9000}}
 //
 // The other keys are those of Machine, Group, Release and Subnet (kiln/v1). Values, secrets and templates are texts or
-// {file: PATH}; a PATH is relative to the file that it stands in. A file may hold several YAML documents.
+// {file: PATH}; a PATH is relative to the file that it stands in. A file may hold several YAML documents. One that another names as a
+// text, and that describes nothing, is that text only.
 func Parse(files []File, opts Options) (*Parsed, []Located) {
-	r := &reader{opts: opts, out: &Parsed{Intent: &kilnv1.Intent{}}, places: map[place]mark{}}
+	r := &reader{opts: opts, out: &Parsed{Intent: &kilnv1.Intent{}}, places: map[place]mark{}, bodies: map[place]mark{}}
+	r.out.reader = r
 	if len(files) > maxFiles {
 		return r.out, []Located{{File: files[maxFiles].Name, Text: fmt.Sprintf("there are %d files, more than %d; put them into fewer", len(files), maxFiles)}}
 	}
+	var named map[string]bool
+	if len(files) > 1 {
+		named = namedTexts(files)
+	}
 	for _, f := range files {
-		r.read(f)
+		if !named[f.Name] || describes(f) {
+			r.read(f)
+		}
 	}
 	r.finish()
 	if len(r.faults) == 0 { // what is not read would only be missed
 		for _, p := range check(r.out.Intent, opts.Releases, true) {
 			at := r.find(p)
+			if line, ok := r.within(p.Kind, p.Index, p.Field, p.err); ok {
+				at = line
+			}
 			r.faults = append(r.faults, Located{File: at.file, Line: at.line, Text: p.String()})
 		}
 	}
@@ -199,6 +232,17 @@ func (r *reader) find(p Problem) mark {
 			field = ""
 		}
 	}
+}
+
+// within is where a fault of a template is.
+func (r *reader) within(kind string, index int, field string, fault error) (mark, bool) {
+	var e *templates.Error
+	at, ok := r.bodies[place{kind, index, field}]
+	if !ok || !errors.As(fault, &e) {
+		return mark{}, false
+	}
+	at.line += max(e.Line, 1) - 1
+	return at, true
 }
 
 // yamlLine finds the line in an error of yaml.v3: "yaml: line 3: did not find expected key".

@@ -131,7 +131,7 @@ func TestBadFilesGetASentence(t *testing.T) {
 		{"an unknown section", "machnes: []\n", `m.yml:1: unknown key "machnes" in the file; did you mean "machines"?`},
 		{"an unknown key", head + "    adress: x\n", `m.yml:4: unknown key "adress" in machines[0]; did you mean "address"?`},
 		{"an IPv6 address, found where it stands", head + "    address6: fd00::5\n", `m.yml:4: machine a: "fd00::5" is not an IPv6 address with its prefix; write it like "fd00::5/64"`},
-		{"an unknown key near none", "releases:\n  - name: a\n    build: b\n    xyzzyplugh: 1\n", `m.yml:4: unknown key "xyzzyplugh" in releases[0]; there are build, name and platforms`},
+		{"an unknown key near none", "releases:\n  - name: a\n    build: b\n    xyzzyplugh: 1\n", `m.yml:4: unknown key "xyzzyplugh" in releases[0]; there are build, cmdline, name and platforms`},
 		{"a key twice", head + "    name: b\n", `m.yml:4: the key "name" is there twice in machines[0]; keep one`},
 		{"a list that is none", "machines: a\n", `m.yml:1: machines must be a list, not a text; start each item with "- "`},
 		{"a file that is a list", "- a\n", `m.yml:1: the file must be a mapping, not a list; write its keys below it, indented`},

@@ -24,6 +24,8 @@ type Problem struct {
 	Name  string // may be empty: that is a fault, too
 	Field string // as in the YAML: "macs", "values.port"
 	Text  string // one sentence
+
+	err error // of the template that it is about: a *templates.Error, or nil
 }
 
 func (p Problem) String() string {

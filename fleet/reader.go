@@ -23,6 +23,7 @@ type reader struct {
 	opts   Options
 	out    *Parsed
 	places map[place]mark
+	bodies map[place]mark // where the first line of a template is
 	faults []Located
 	file   string
 	visits int
@@ -197,12 +198,15 @@ func (r *reader) mapping(into *map[string]string, field string, files bool, limi
 			var s string
 			ok := false
 			if files && value.Kind == yaml.MappingNode {
-				s, ok = r.fromFile(value, where, limit)
+				name := ""
+				s, name, ok = r.fromFile(value, where, limit)
 				if field != "templates" {
 					s = strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r")
 				}
+				r.bodies[place{r.kind, r.index, field + "." + key.Value}] = mark{name, 1}
 			} else {
 				s, ok = r.scalar(value, where)
+				r.textAt(value, field+"."+key.Value)
 			}
 			if !ok {
 				return
@@ -215,8 +219,17 @@ func (r *reader) mapping(into *map[string]string, field string, files bool, limi
 	}
 }
 
-func (r *reader) fromFile(node *yaml.Node, where string, limit int64) (string, bool) {
-	name := ""
+// textAt notes where the text of a field begins: behind the indicator of a block, its lines are those of the file (YAML 1.2 §8.1).
+func (r *reader) textAt(node *yaml.Node, field string) {
+	line := node.Line
+	if node.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
+		line++
+	}
+	r.bodies[place{r.kind, r.index, field}] = mark{r.file, line}
+}
+
+// fromFile is the text of a file that is named, and the file.
+func (r *reader) fromFile(node *yaml.Node, where string, limit int64) (text, name string, ok bool) {
 	r.pairs(node, where, func(key, value *yaml.Node) {
 		if key.Value != "file" {
 			r.complain(key.Line, "unknown key %s in %s; write a text, or \"file: PATH\"", quote(key.Value), where)
@@ -225,18 +238,18 @@ func (r *reader) fromFile(node *yaml.Node, where string, limit int64) (string, b
 		name, _ = r.path(value, where+".file")
 	})
 	if name == "" {
-		return "", false
+		return "", "", false
 	}
 	if r.opts.FS == nil {
 		r.complain(node.Line, "%s names a file, and files are not read here; write the text itself", where)
-		return "", false
+		return "", "", false
 	}
 	data, err := readFile(r.opts.FS, name, limit)
 	if err != nil {
 		r.complain(node.Line, "%s names the file %s, which cannot be read: %s; paths are relative to the folder of %s", where, quote(name), err, quote(r.file))
-		return "", false
+		return "", "", false
 	}
-	return string(data), true
+	return string(data), name, true
 }
 
 // path is a path in the folder: what leaves it is refused, and what links leave it for is the fs.FS's to refuse (os.Root).

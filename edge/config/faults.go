@@ -7,32 +7,39 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
+// TemplateFault is a template that cannot be filled.
+type TemplateFault struct {
+	Machine string // the first that has it
+	More    int    // others that have it, too
+	Err     error  // mostly a *Fault
+}
+
+func (f TemplateFault) String() string {
+	if f.More > 0 {
+		return fmt.Sprintf("machine %s and %d more: %s", f.Machine, f.More, f.Err)
+	}
+	return fmt.Sprintf("machine %s: %s", f.Machine, f.Err)
+}
+
 // Faults fills the templates of every machine of an intent as if it booted now, and says what fails, each fault once and in
 // the order of the machines: what fleet.Check cannot see, such as a value that one machine of a group lacks. It takes about
 // a second for ten thousand machines.
-func Faults(in *kilnv1.Intent) []string {
+func Faults(in *kilnv1.Intent) []TemplateFault {
 	index := fleet.NewIndex(in)
-	var order []string
-	machines := map[string]int{} // by fault
-	first := map[string]string{}
+	var out []TemplateFault
+	places := map[string]int{} // by text
 	for _, m := range in.GetMachines() {
 		boot, _ := index.Named(m.GetName()) // without a release it has a configuration nevertheless
 		if boot == nil {
 			continue
 		}
 		for _, err := range (&Record{Boot: boot}).faults() {
-			text := err.Error()
-			if machines[text]++; machines[text] == 1 {
-				order = append(order, text)
-				first[text] = m.GetName()
+			if at, ok := places[err.Error()]; ok {
+				out[at].More++
+				continue
 			}
-		}
-	}
-	out := make([]string, len(order))
-	for i, text := range order {
-		out[i] = fmt.Sprintf("machine %s: %s", first[text], text)
-		if n := machines[text] - 1; n > 0 {
-			out[i] = fmt.Sprintf("machine %s and %d more: %s", first[text], n, text)
+			places[err.Error()] = len(out)
+			out = append(out, TemplateFault{Machine: m.GetName(), Err: err})
 		}
 	}
 	return out

@@ -25,7 +25,11 @@ func TestFaultsAreSeenBeforeMachinesBoot(t *testing.T) {
 		`machine kit-1 and 2 more: template ignition of group kit: its ignition.version is "", not 3.x; make it with a newer butane`,
 		"machine kit-1 and 1 more: " + value,
 	}
-	if got := Faults(in); !slices.Equal(got, want) {
+	var got []string
+	for _, f := range Faults(in) {
+		got = append(got, f.String())
+	}
+	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

@@ -1,11 +1,9 @@
 package config
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/fleet/templates"
@@ -49,29 +47,11 @@ func orEmpty(c Content, err error) (Content, error) {
 
 func (r *Record) machine() *kilnv1.Machine { return r.Boot.Machine }
 
-// id is the instance's id. cloud-init does its work again when it changes, so it is the machine's and not the boot's.
-func (r *Record) id() string { return "kiln-" + strings.ReplaceAll(r.Boot.Key(), ":", "-") }
+func (r *Record) id() string { return r.Boot.InstanceID() }
 
-// uuid is the machine's, or otherwise one of version 8 made of its id (RFC 9562 §5.8).
-func (r *Record) uuid() string {
-	if u := r.machine().GetUuid(); u != "" {
-		return u
-	}
-	if u := r.Boot.Identity.UUID; u != "" {
-		return u
-	}
-	b := sha256.Sum256([]byte("kiln machine\x00" + r.id()))
-	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
-}
+func (r *Record) uuid() string { return r.Boot.SystemUUID() }
 
-// address is the machine's fixed address, or the one that it has now; invalid: not known.
-func (r *Record) address() netip.Prefix {
-	if p, err := fleet.Address(r.machine().GetAddress()); err == nil {
-		return p
-	}
-	return r.Address
-}
+func (r *Record) address() netip.Prefix { return r.Boot.Address(r.Address) }
 
 // ip is the address alone; "": not known.
 func (r *Record) ip() string {
@@ -88,31 +68,6 @@ func (r *Record) mac() string {
 	return ""
 }
 
-// data is what the machine's templates may say.
-func (r *Record) data() templates.Data {
-	m := templates.Machine{
-		Name: r.Boot.Name(), Hostname: r.Boot.Hostname(), ID: r.id(), UUID: r.uuid(), MAC: r.mac(), MACs: r.Boot.MACs(),
-		Labels: r.machine().GetLabels(), Address: r.ip(), Gateway: r.machine().GetGateway(), DNS: r.machine().GetDns(), SSHKeys: r.Boot.SSHKeys,
-	}
-	if p := r.address(); p.IsValid() {
-		m.Prefix = fmt.Sprint(p.Bits())
-	}
-	// JSON of a nil slice or map is null, which whoever reads it may not expect.
-	if m.MACs == nil {
-		m.MACs = []string{}
-	}
-	if m.DNS == nil {
-		m.DNS = []string{}
-	}
-	if m.SSHKeys == nil {
-		m.SSHKeys = []string{}
-	}
-	if m.Labels == nil {
-		m.Labels = map[string]string{}
-	}
-	return templates.Data{Machine: m, Values: r.Boot.Values, Release: r.Boot.Release.GetName(), Groups: r.Boot.Groups}
-}
-
 // fill fills the machine's template of a kind. With ErrNotFound there is none.
 func (r *Record) fill(kind string, secrets bool) (Content, error) {
 	text, ok := r.Boot.Templates[kind]
@@ -123,7 +78,7 @@ func (r *Record) fill(kind string, secrets bool) (Content, error) {
 	if err != nil {
 		return Content{}, &Fault{Kind: kind, From: text.From, Err: err}
 	}
-	data := r.data()
+	data := r.Boot.Data(r.Address)
 	if secrets {
 		data = data.WithSecrets(r.machine().GetSecrets())
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kiln-farm/kiln/fleet"
 )
 
 func testKey() Key { return Key([]byte(strings.Repeat("k", 32))) }
@@ -147,4 +149,13 @@ func FuzzToken(f *testing.F) {
 			t.Errorf("%q has another text, %q", text, again)
 		}
 	})
+}
+
+// Command lines are checked for their length before there are tokens.
+func TestTheLengthOfATokenIsKnownBefore(t *testing.T) {
+	for _, key := range []string{"a", "web-1", "52:54:00:12:34:56", strings.Repeat("x", 64)} {
+		if got, want := len(Sign(testKey(), Token{Machine: key, Expires: time.Unix(2000, 0)})), fleet.TokenLength(key); got != want {
+			t.Errorf("the token of %s has %d bytes, and %d are counted", key, got, want)
+		}
+	}
 }
