@@ -215,13 +215,18 @@ func (t *ReadThrough) MissingBlobs(ctx context.Context, digests []cache.Digest) 
 			keys = append(keys, cache.BlobKey(d))
 		}
 	}
-	absent, err := t.shared.Missing(ctx, keys)
+	gone, err := t.shared.Missing(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(missing, func(d cache.Digest) bool {
-		return !d.IsZero() && !slices.Contains(absent, cache.BlobKey(d))
-	}), nil
+	absent := make(map[cache.Digest]bool, len(gone)+1)
+	absent[cache.Digest{}] = true
+	for _, key := range gone {
+		if d, ok := key.Digest(); ok {
+			absent[d] = true
+		}
+	}
+	return slices.DeleteFunc(missing, func(d cache.Digest) bool { return !absent[d] }), nil
 }
 
 // Get implements Store.
