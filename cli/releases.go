@@ -53,18 +53,17 @@ func newRelease(env Env) *cobra.Command {
 		}
 		w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "RELEASE\tPLATFORMS\tBUILD\tGROUPS")
+		groups := map[string][]string{} // that boot a release
+		for _, g := range in.GetGroups() {
+			groups[g.GetRelease()] = append(groups[g.GetRelease()], g.GetName())
+		}
 		for _, r := range in.GetReleases() {
-			var platforms, groups []string
+			var platforms []string
 			for p := range r.GetPlatforms() {
 				platforms = append(platforms, p)
 			}
 			slices.Sort(platforms)
-			for _, g := range in.GetGroups() {
-				if g.GetRelease() == r.GetName() {
-					groups = append(groups, g.GetName())
-				}
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", progress.Clean(r.GetName()), strings.Join(platforms, ","), r.GetBuild(), progress.Clean(strings.Join(groups, ",")))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", progress.Clean(r.GetName()), strings.Join(platforms, ","), r.GetBuild(), progress.Clean(strings.Join(groups[r.GetName()], ",")))
 		}
 		return w.Flush()
 	}))

@@ -23,7 +23,7 @@ Look it through first: what was not taken over is in the comments at its top, wi
 		Example: "  kiln subnet import /etc/dnsmasq.conf > subnets.yml\n  kiln diff -f subnets.yml && kiln apply -f subnets.yml",
 		Args:    between(1, -1, "a configuration file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o := &oldConfig{names: map[string]bool{}, byMAC: map[string]*kilnv1.Machine{}}
+			o := newOldConfig()
 			for _, name := range args {
 				file, kind, err := readOld(cmd.Context(), name)
 				if err != nil {
@@ -50,11 +50,16 @@ Look it through first: what was not taken over is in the comments at its top, wi
 type oldConfig struct {
 	file     string // that is read
 	subnets  []*kilnv1.Subnet
+	byPrefix map[netip.Prefix]*kilnv1.Subnet
 	machines []*kilnv1.Machine
 	names    map[string]bool
 	byMAC    map[string]*kilnv1.Machine
 	waiting  []oldReservation // until all subnets are known
 	remarks  []remark
+}
+
+func newOldConfig() *oldConfig {
+	return &oldConfig{byPrefix: map[netip.Prefix]*kilnv1.Subnet{}, names: map[string]bool{}, byMAC: map[string]*kilnv1.Machine{}}
 }
 
 type oldReservation struct {
@@ -80,12 +85,11 @@ func (o *oldConfig) add(f *leasefile.File) {
 
 func (o *oldConfig) subnet(in leasefile.Subnet) {
 	prefix := in.Prefix.Masked()
-	i := slices.IndexFunc(o.subnets, func(s *kilnv1.Subnet) bool { return s.GetPrefix() == prefix.String() })
-	if i < 0 {
-		i = len(o.subnets)
-		o.subnets = append(o.subnets, &kilnv1.Subnet{Name: "net-" + strings.NewReplacer("/", "-", ":", "-").Replace(prefix.String()), Prefix: prefix.String()})
+	s := o.byPrefix[prefix]
+	if s == nil {
+		s = &kilnv1.Subnet{Name: "net-" + strings.NewReplacer("/", "-", ":", "-").Replace(prefix.String()), Prefix: prefix.String()}
+		o.byPrefix[prefix], o.subnets = s, append(o.subnets, s)
 	}
-	s := o.subnets[i]
 	for _, r := range in.Ranges {
 		s.Pools = append(s.Pools, &kilnv1.AddressRange{From: r.From.String(), To: r.To.String()})
 	}
@@ -193,12 +197,12 @@ func (o *oldConfig) name(text, mac string) string {
 	return name
 }
 
-// keepServers excludes from pools what the subnet's machines are told of, unless it is a machine's.
-func (o *oldConfig) keepServers(s *kilnv1.Subnet) {
+// keepServers excludes from pools what the subnet's machines are told of, unless it is a machine's fixed address.
+func keepServers(s *kilnv1.Subnet, fixed map[string]bool) {
 	pooled := fleet.PooledOf(s)
 	for _, text := range slices.Concat([]string{s.GetGateway()}, s.GetDns(), s.GetNtp()) {
 		a, err := netip.ParseAddr(text)
-		if err != nil || !pooled.Has(a) || slices.ContainsFunc(o.machines, func(m *kilnv1.Machine) bool { return fixedAddress(m) == text }) {
+		if err != nil || !pooled.Has(a) || fixed[text] {
 			continue
 		}
 		s.Exclude = append(s.Exclude, &kilnv1.AddressRange{From: text, To: text})
@@ -212,8 +216,12 @@ func (o *oldConfig) yaml() ([]byte, error) {
 	for _, r := range o.waiting {
 		o.reservation(r, networks)
 	}
+	fixed := map[string]bool{}
+	for _, m := range o.machines {
+		fixed[fixedAddress(m)] = true
+	}
 	for _, s := range o.subnets {
-		o.keepServers(s)
+		keepServers(s, fixed)
 	}
 	var out bytes.Buffer
 	out.WriteString("# Made by kiln subnet import. Look it through, then: kiln diff -f THIS, and kiln apply -f THIS.\n")

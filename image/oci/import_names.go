@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -97,8 +98,10 @@ func (a *archive) renamed(ctx context.Context, all []found, as string) ([]named,
 		chosen = all
 	}
 	var images []named
+	known := map[digest.Digest]bool{}
 	for _, f := range chosen {
-		if !slices.ContainsFunc(images, func(n named) bool { return n.descriptor.Digest == f.descriptor.Digest }) {
+		if !known[f.descriptor.Digest] {
+			known[f.descriptor.Digest] = true
 			images = append(images, named{reference, f.descriptor})
 		}
 	}

@@ -30,12 +30,13 @@ type layout struct {
 	entries []tree.Entry
 	bodies  []input
 	sources []*kilnv1.Source
+	named   map[cache.Digest]bool // blobs that bodies have
 }
 
 // layoutPart is an image stored as a layout: its manifests of the platforms asked for (all when there are none), what
 // they name, and the index whole.
 func (p *planner) layoutPart(ref, prefix string, platforms []string, location, label string) (part, error) {
-	l := &layout{planner: p, ref: ref, prefix: prefix}
+	l := &layout{planner: p, ref: ref, prefix: prefix, named: map[cache.Digest]bool{}}
 	if err := l.write(platforms); err != nil {
 		return part{}, err
 	}
@@ -129,7 +130,8 @@ func (l *layout) blob(desc imagespec.Descriptor) error {
 	e := l.entry("blobs/sha256/"+digest.Hex(), tar.TypeReg, 0o644)
 	e.Body = tree.Body{Size: desc.Size, Blob: digest}
 	l.entries = append(l.entries, e)
-	if !slices.ContainsFunc(l.bodies, func(in input) bool { return in.blob == digest }) {
+	if !l.named[digest] {
+		l.named[digest] = true
 		l.bodies = append(l.bodies, blobInput(fmt.Sprintf("body/%d", len(l.bodies)), digest))
 		l.sources = append(l.sources, &kilnv1.Source{Digest: digest.String(), Reference: l.ref, Size: desc.Size})
 	}
