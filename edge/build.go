@@ -100,7 +100,7 @@ func (e *Edge) described(ctx context.Context, o *kilnv1.BuildOutput) (*artifact.
 	if err != nil {
 		return nil, d, err
 	}
-	a, _, err := e.description(ctx, d)
+	a, _, err := e.files.Describe(ctx, d)
 	return a, d, err
 }
 
@@ -114,12 +114,5 @@ func (e *Edge) text(ctx context.Context, o *kilnv1.BuildOutput) (string, error) 
 	if a.Size > most {
 		return "", fmt.Errorf("%s has %d bytes, more than the %d of a command line", o.GetFile(), a.Size, most)
 	}
-	reader, err := artifact.Open(ctx, e.blobs, a)
-	if err != nil {
-		return "", err
-	}
-	defer reader.Close()
-	var b strings.Builder
-	_, err = reader.WriteTo(&b)
-	return b.String(), err
+	return e.files.Text(ctx, a)
 }

@@ -98,7 +98,7 @@ func TestADescriptionIsNotTakenForWhatItDescribes(t *testing.T) {
 	}
 	ref := &kilnv1.FileRef{Digest: f.digest.String(), Size: 3, Artifact: f.blob(t, text).String()}
 	for range 2 {
-		if a, err := e.file(t.Context(), ref); err != nil || a.Digest != f.digest {
+		if a, err := e.files.Release(t.Context(), ref); err != nil || a.Digest != f.digest {
 			t.Fatalf("got %+v, %v", a, err)
 		}
 	}

@@ -14,14 +14,13 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/kiln-farm/kiln/cache"
-	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/edge/bottleneck"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/conns"
+	"github.com/kiln-farm/kiln/edge/content"
 	"github.com/kiln-farm/kiln/edge/fair"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/peers"
-	"github.com/kiln-farm/kiln/edge/recent"
 	"github.com/kiln-farm/kiln/edge/seen"
 	"github.com/kiln-farm/kiln/edge/timeline"
 )
@@ -57,14 +56,9 @@ type Edge struct {
 	handler http.Handler
 	others  *peers.Peers
 	six     bool // machines reach it over IPv6 only
-	begun   time.Time
-	blobs   cache.Blobs // as machines ask for them
+	files   *content.Files
 	queue   *fair.Queue // of transfers over HTTP
-	fills   bottleneck.Waits
-	texts   *recent.Memory[cache.Digest, *artifact.Artifact] // nil: there is no such artifact
-	plans   *recent.Memory[string, *artifact.Artifact]       // of releases' files
-	files   *recent.Memory[cache.Digest, held]
-	strain  atomic.Pointer[strained]
+	watcher *bottleneck.Watcher
 
 	refused    atomic.Uint64 // transfers
 	complained atomic.Int64  // when it was said last that transfers are refused, Unix ns
@@ -89,11 +83,8 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	e := &Edge{cfg: cfg, others: openPeers(cfg.Intents, cfg.Log), six: peers.Family(cfg.URL) == 6, begun: time.Now(), queue: fair.New(cfg.Fair)}
-	e.blobs = watchedBlobs{cfg.Blobs, e}
-	e.texts = recent.New[cache.Digest, *artifact.Artifact](keptTexts, keptFor, e.now)
-	e.plans = recent.New[string, *artifact.Artifact](keptTexts, keptFor, e.now)
-	e.files = recent.New[cache.Digest, held](keptFiles, keptFor, e.now)
+	e := &Edge{cfg: cfg, others: openPeers(cfg.Intents, cfg.Log), six: peers.Family(cfg.URL) == 6, queue: fair.New(cfg.Fair),
+		files: content.New(cfg.Store, cfg.Blobs), watcher: bottleneck.NewWatcher(cfg.Log)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", e.index)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
@@ -116,6 +107,9 @@ func openPeers(intents *intent.Store, log *slog.Logger) *peers.Peers {
 	}
 	return peers.Open(filepath.Join(filepath.Dir(intents.Path()), peers.File), log)
 }
+
+// Prefetch fetches the files of releases that machines are to boot until ctx ends.
+func (e *Edge) Prefetch(ctx context.Context) { e.files.Prefetch(ctx, e.cfg.Intents, e.cfg.Log) }
 
 // Handler serves the edge's paths.
 func (e *Edge) Handler() http.Handler { return e.handler }

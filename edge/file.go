@@ -12,6 +12,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/edge/config"
+	"github.com/kiln-farm/kiln/edge/content"
 )
 
 // artifact serves bytes by their digest: an output, or a blob.
@@ -21,7 +22,7 @@ func (e *Edge) artifact(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err.Error()+"; it looks like sha256:<64 digits>")
 		return
 	}
-	reader, err := e.contentOf(r.Context(), d)
+	reader, err := e.files.Open(r.Context(), d)
 	if err != nil {
 		e.absent(w, r, err, d.String())
 		return
@@ -51,7 +52,7 @@ type sent struct {
 
 // serve answers with an artifact.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *artifact.Artifact, d cache.Digest) sent {
-	reader, err := e.open(r.Context(), a)
+	reader, err := e.files.OpenArtifact(r.Context(), a)
 	if err != nil {
 		e.absent(w, r, err, d.String())
 		return sent{}
@@ -62,7 +63,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *artifact.Artifac
 
 // send answers with the bytes of a file, or the range of them that was asked for (RFC 9110 §13, §14). A request for
 // several ranges gets the whole, as it may.
-func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader content, d cache.Digest) sent {
+func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader content.File, d cache.Digest) sent {
 	size := reader.Size()
 	etag := `"` + d.String() + `"`
 	h := w.Header()

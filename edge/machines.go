@@ -212,7 +212,7 @@ func fileEvent(boot *fleet.Boot, t config.Token, held intent.File) *kilnv1.BootE
 
 // release serves a file of a release.
 func (e *Edge) release(w http.ResponseWriter, r *http.Request, ref *kilnv1.FileRef) sent {
-	a, err := e.file(r.Context(), ref)
+	a, err := e.files.Release(r.Context(), ref)
 	if err != nil {
 		e.absent(w, r, err, ref.GetDigest())
 		return sent{}

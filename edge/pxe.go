@@ -17,7 +17,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/intent"
@@ -289,12 +288,12 @@ func (p *PXE) Open(ctx context.Context, client netip.AddrPort, name string) (tft
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w: %w", name, fs.ErrNotExist, err)
 	}
-	a, err := p.Edge.file(ctx, files.GetUki())
+	image, err := p.Edge.files.OpenRelease(ctx, files.GetUki())
 	if err != nil {
 		return nil, err
 	}
 	p.Edge.seen.Fetched(mac, client.Addr().Unmap(), p.Edge.now().Add(intent.BootTime))
-	return artifact.Open(ctx, p.Edge.blobs, a)
+	return image, nil
 }
 
 // ukiName reads the name of a unified kernel image. Its architecture is that of the firmware: a release may be for several.

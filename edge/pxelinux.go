@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/kiln-farm/kiln/cache"
-	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/tftp"
 	"github.com/kiln-farm/kiln/fleet"
@@ -128,11 +127,11 @@ func (p *PXE) openFile(ctx context.Context, a asked) (tftp.File, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s of no release: %w", a.digest, fs.ErrNotExist)
 	}
-	whole, err := p.Edge.file(ctx, held.Ref)
+	file, err := p.Edge.files.OpenRelease(ctx, held.Ref)
 	if err != nil {
 		return nil, err
 	}
-	return artifact.Open(ctx, p.Edge.blobs, whole)
+	return file, nil
 }
 
 // config is the configuration for whoever asks. It is the same decision as that of the iPXE script.

@@ -1,4 +1,4 @@
-package edge
+package content
 
 import (
 	"context"
@@ -13,15 +13,15 @@ import (
 // maxDescription bounds the description of a file, in bytes.
 const maxDescription = artifact.MaxEncoding
 
-// file is a release's file as an artifact.
-func (e *Edge) file(ctx context.Context, ref *kilnv1.FileRef) (*artifact.Artifact, error) {
+// Release is a release's file as an artifact.
+func (f *Files) Release(ctx context.Context, ref *kilnv1.FileRef) (*artifact.Artifact, error) {
 	key := ref.GetArtifact() + " " + ref.GetDigest()
-	if a, ok := e.plans.Get(key); ok {
+	if a, ok := f.plans.Get(key); ok {
 		return a, nil
 	}
-	a, err := readFile(ctx, e.blobs, ref)
+	a, err := readFile(ctx, f.blobs, ref)
 	if err == nil && ref.GetArtifact() != "" {
-		e.plans.Put(key, a, weigh(a))
+		f.plans.Put(key, a, weigh(a))
 	}
 	return a, err
 }
@@ -60,4 +60,13 @@ func readFile(ctx context.Context, blobs cache.Blobs, ref *kilnv1.FileRef) (*art
 		return nil, fmt.Errorf("the description %s is of %s, not of %s", description, a.Digest, want)
 	}
 	return a, nil
+}
+
+// OpenRelease opens a release's file.
+func (f *Files) OpenRelease(ctx context.Context, ref *kilnv1.FileRef) (*artifact.Reader, error) {
+	a, err := f.Release(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return artifact.Open(ctx, f.blobs, a)
 }

@@ -1,7 +1,8 @@
-package edge
+package content
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -16,8 +17,9 @@ const prefetchAgain = 5 * time.Second
 // prefetcher fetches the files of releases that machines are to boot before they ask, so that a release costs one
 // reading of the shared cache however many they are.
 type prefetcher struct {
-	edge *Edge
-	wake chan struct{}
+	files *Files
+	log   *slog.Logger
+	wake  chan struct{}
 
 	mu     sync.Mutex // guards wanted
 	wanted []*kilnv1.FileRef
@@ -62,7 +64,7 @@ func (p *prefetcher) run(ctx context.Context) {
 		here := 0
 		for _, ref := range wanted {
 			if err := p.fetch(ctx, ref); err != nil && ctx.Err() == nil {
-				p.edge.cfg.Log.Warn("a file of a release could not be fetched yet", "file", ref.GetDigest(), "error", err)
+				p.log.Warn("a file of a release could not be fetched yet", "file", ref.GetDigest(), "error", err)
 				time.AfterFunc(prefetchAgain, func() {
 					select {
 					case p.wake <- struct{}{}:
@@ -74,14 +76,14 @@ func (p *prefetcher) run(ctx context.Context) {
 			here++
 		}
 		if here == len(wanted) && here > 0 && ctx.Err() == nil {
-			p.edge.cfg.Log.Info("all files that machines are to boot are here", "files", here)
+			p.log.Info("all files that machines are to boot are here", "files", here)
 		}
 	}
 }
 
 // fetch brings all blobs of a file here.
 func (p *prefetcher) fetch(ctx context.Context, ref *kilnv1.FileRef) error {
-	a, err := readFile(ctx, p.edge.cfg.Blobs, ref)
+	a, err := readFile(ctx, p.files.here, ref)
 	if err != nil {
 		return err
 	}
@@ -91,7 +93,7 @@ func (p *prefetcher) fetch(ctx context.Context, ref *kilnv1.FileRef) error {
 			continue
 		}
 		seen[e.Blob] = true
-		f, err := p.edge.cfg.Blobs.Open(ctx, e.Blob)
+		f, err := p.files.here.Open(ctx, e.Blob)
 		if err != nil {
 			return err
 		}
@@ -100,9 +102,9 @@ func (p *prefetcher) fetch(ctx context.Context, ref *kilnv1.FileRef) error {
 	return nil
 }
 
-// Prefetch fetches the files of releases until ctx ends.
-func (e *Edge) Prefetch(ctx context.Context) {
-	p := &prefetcher{edge: e, wake: make(chan struct{}, 1)}
-	e.cfg.Intents.OnChange(p.set)
+// Prefetch fetches the files of releases that machines are to boot until ctx ends.
+func (f *Files) Prefetch(ctx context.Context, intents *intent.Store, log *slog.Logger) {
+	p := &prefetcher{files: f, log: log, wake: make(chan struct{}, 1)}
+	intents.OnChange(p.set)
 	p.run(ctx)
 }
