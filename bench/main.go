@@ -44,15 +44,23 @@ func main() {
 	flag.StringVar(&o.linuxkit, "linuxkit", "", "a linuxkit to measure beside it")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each case")
 	flag.IntVar(&o.size, "size", 25, "MiB of each of the twelve images")
-	only := flag.String("only", "", "comma list of builds, scheduler, farm, failover, history, s3, formats, edge (or edge-tftp, edge-http, edge-fair, edge-room), dhcp; empty for all")
+	only := flag.String("only", "", "comma list of builds, files, scheduler, farm, failover, history, s3, formats, edge (or edge-tftp, edge-http, edge-fair, edge-room), dhcp; empty for all")
 	jsonFile := flag.String("json", "", "write the tables to this file, too")
 	work := flag.String("worker", "", "be a builder of the bench (bench runs itself so)")
 	flag.IntVar(&o.kills, "kills", 100, "kills of the leader")
 	flag.IntVar(&o.finished, "finished", 100_000, "finished builds before the coordinators' memory is looked at")
 	images := flag.String("images", "", "only write the images into this directory (bench runs itself so: a process's peak memory counts for its children)")
+	small := flag.String("small-files", "", "only write the image of many files into this directory (as -images)")
 	flag.Parse()
 	if *work != "" {
 		if err := runWorker(*work); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if *small != "" {
+		if err := writeSmallFiles(*small); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}
@@ -90,6 +98,7 @@ func run(ctx context.Context, o options, only, jsonFile string) error {
 		measure func(context.Context, options) ([]table, error)
 	}{
 		{"builds", measureBuilds},
+		{"files", measureFiles},
 		{"scheduler", measureScheduler},
 		{"farm", measureFarm},
 		{"failover", measureFailover},
