@@ -109,7 +109,7 @@ func filesNamed(f *kilnv1.ReleaseFiles) uint32 {
 
 // knownAddress is what this edge knows to be the machine's address, when it asks from there.
 func (e *Edge) knownAddress(boot *fleet.Boot, source netip.Addr) netip.Prefix {
-	b, ok := e.bound(source.Unmap())
+	b, ok := e.seen.Bound(source.Unmap())
 	if !ok || !b.Address.Addr().Is4() || !slices.Contains(boot.MACs(), b.MAC) {
 		return netip.Prefix{}
 	}
