@@ -10,6 +10,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/cache/record"
+	"github.com/kiln-farm/kiln/edge/transfer"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -73,7 +74,7 @@ func archOf(o *kilnv1.BuildOutput) string {
 func (e *Edge) buildFile(w http.ResponseWriter, r *http.Request) {
 	b, err := e.findBuild(r.Context(), r.PathValue("team"), r.PathValue("build"))
 	if err != nil {
-		e.absent(w, r, err, "build "+r.PathValue("build"))
+		e.sender.Absent(w, r, err, "build "+r.PathValue("build"))
 		return
 	}
 	o := output(b, r.PathValue("arch"), r.PathValue("file"))
@@ -82,12 +83,12 @@ func (e *Edge) buildFile(w http.ResponseWriter, r *http.Request) {
 		for _, o := range b.GetOutputs() {
 			has = append(has, archOf(o)+"/"+b.GetSpec().GetName()+o.GetFile())
 		}
-		fail(w, http.StatusNotFound, "the build has no such file; it has "+strings.Join(has, ", "))
+		transfer.Fail(w, http.StatusNotFound, "the build has no such file; it has "+strings.Join(has, ", "))
 		return
 	}
 	a, d, err := e.described(r.Context(), o)
 	if err != nil {
-		e.absent(w, r, err, r.PathValue("file"))
+		e.sender.Absent(w, r, err, r.PathValue("file"))
 		return
 	}
 	w.Header().Set("Cache-Control", "no-cache")
@@ -115,4 +116,32 @@ func (e *Edge) text(ctx context.Context, o *kilnv1.BuildOutput) (string, error) 
 		return "", fmt.Errorf("%s has %d bytes, more than the %d of a command line", o.GetFile(), a.Size, most)
 	}
 	return e.files.Text(ctx, a)
+}
+
+// artifact serves bytes by their digest: an output, or a blob.
+func (e *Edge) artifact(w http.ResponseWriter, r *http.Request) {
+	d, err := cache.ParseDigest(r.PathValue("digest"))
+	if err != nil {
+		transfer.Fail(w, http.StatusBadRequest, err.Error()+"; it looks like sha256:<64 digits>")
+		return
+	}
+	reader, err := e.files.Open(r.Context(), d)
+	if err != nil {
+		e.sender.Absent(w, r, err, d.String())
+		return
+	}
+	defer reader.Close()
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	e.sender.Send(w, r, reader, d)
+}
+
+// serve answers with an artifact.
+func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *artifact.Artifact, d cache.Digest) transfer.Sent {
+	reader, err := e.files.OpenArtifact(r.Context(), a)
+	if err != nil {
+		e.sender.Absent(w, r, err, d.String())
+		return transfer.Sent{}
+	}
+	defer reader.Close()
+	return e.sender.Send(w, r, reader, d)
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/kiln-farm/kiln/edge/peers"
 	"github.com/kiln-farm/kiln/edge/seen"
 	"github.com/kiln-farm/kiln/edge/timeline"
+	"github.com/kiln-farm/kiln/edge/transfer"
 )
 
 const (
@@ -57,11 +58,8 @@ type Edge struct {
 	others  *peers.Peers
 	six     bool // machines reach it over IPv6 only
 	files   *content.Files
-	queue   *fair.Queue // of transfers over HTTP
+	sender  *transfer.Sender
 	watcher *bottleneck.Watcher
-
-	refused    atomic.Uint64 // transfers
-	complained atomic.Int64  // when it was said last that transfers are refused, Unix ns
 
 	pxe atomic.Pointer[PXE] // nil: firmware finds the edge by other means
 
@@ -83,7 +81,7 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	e := &Edge{cfg: cfg, others: openPeers(cfg.Intents, cfg.Log), six: peers.Family(cfg.URL) == 6, queue: fair.New(cfg.Fair),
+	e := &Edge{cfg: cfg, others: openPeers(cfg.Intents, cfg.Log), six: peers.Family(cfg.URL) == 6, sender: transfer.New(cfg.Fair, cfg.Log),
 		files: content.New(cfg.Store, cfg.Blobs), watcher: bottleneck.NewWatcher(cfg.Log)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", e.index)
@@ -119,7 +117,7 @@ func (e *Edge) Serve(ctx context.Context, l net.Listener) error { return e.serve
 
 func (e *Edge) serveOn(ctx context.Context, l net.Listener, handler http.Handler) error {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader,
-		ConnContext: withConn, ErrorLog: slog.NewLogLogger(e.cfg.Log.Handler(), slog.LevelDebug)}
+		ConnContext: transfer.WithConn, ErrorLog: slog.NewLogLogger(e.cfg.Log.Handler(), slog.LevelDebug)}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(&conns.Listener{Listener: l}) }()
 	select {
@@ -168,9 +166,3 @@ func (s *statusWriter) WriteHeader(status int) {
 
 // Unwrap gives the writer beneath (http.ResponseController).
 func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
-
-// fail answers with one sentence.
-func fail(w http.ResponseWriter, status int, sentence string) {
-	w.Header().Set("Cache-Control", "no-store")
-	http.Error(w, sentence, status)
-}

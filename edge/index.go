@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache/record"
+	"github.com/kiln-farm/kiln/edge/transfer"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -40,12 +41,12 @@ type listedFile struct {
 func (e *Edge) index(w http.ResponseWriter, r *http.Request) {
 	team := team(r)
 	if len(team) > longestPart {
-		fail(w, http.StatusNotFound, "there is no team of that name")
+		transfer.Fail(w, http.StatusNotFound, "there is no team of that name")
 		return
 	}
 	records, err := record.ListBuilds(r.Context(), e.cfg.Store, team, listed)
 	if err != nil {
-		e.absent(w, r, err, "the list of builds")
+		e.sender.Absent(w, r, err, "the list of builds")
 		return
 	}
 	builds := []listedBuild{}
@@ -63,7 +64,7 @@ func (e *Edge) index(w http.ResponseWriter, r *http.Request) {
 	}
 	page, err := template.New("index").Parse(indexHTML)
 	if err != nil {
-		e.absent(w, r, err, "the page")
+		e.sender.Absent(w, r, err, "the page")
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

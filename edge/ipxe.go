@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/kiln-farm/kiln/edge/transfer"
 	"github.com/kiln-farm/kiln/internal/ipxe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -14,13 +15,13 @@ import (
 func (e *Edge) bootAny(w http.ResponseWriter, r *http.Request) {
 	name, ok := strings.CutSuffix(r.PathValue("script"), ".ipxe")
 	if !ok {
-		fail(w, http.StatusNotFound, "a boot script is called BUILD.ipxe")
+		transfer.Fail(w, http.StatusNotFound, "a boot script is called BUILD.ipxe")
 		return
 	}
 	team := team(r)
 	b, err := e.findBuild(r.Context(), team, name)
 	if err != nil {
-		e.absent(w, r, err, "build "+name)
+		e.sender.Absent(w, r, err, "build "+name)
 		return
 	}
 	script(w, chooser(b, team))
@@ -30,30 +31,30 @@ func (e *Edge) bootAny(w http.ResponseWriter, r *http.Request) {
 func (e *Edge) bootArch(w http.ResponseWriter, r *http.Request) {
 	arch, ok := strings.CutSuffix(r.PathValue("script"), ".ipxe")
 	if !ok {
-		fail(w, http.StatusNotFound, "a boot script is called ARCH.ipxe")
+		transfer.Fail(w, http.StatusNotFound, "a boot script is called ARCH.ipxe")
 		return
 	}
 	b, err := e.findBuild(r.Context(), team(r), r.PathValue("build"))
 	if err != nil {
-		e.absent(w, r, err, "build "+r.PathValue("build"))
+		e.sender.Absent(w, r, err, "build "+r.PathValue("build"))
 		return
 	}
 	name := b.GetSpec().GetName()
 	kernel, initrd := output(b, arch, name+"-kernel"), output(b, arch, name+"-initrd.img")
 	if kernel == nil || initrd == nil {
-		fail(w, http.StatusNotFound, fmt.Sprintf("the build has no kernel and initrd for %s; build it with --format kernel+initrd --arch %s", arch, arch))
+		transfer.Fail(w, http.StatusNotFound, fmt.Sprintf("the build has no kernel and initrd for %s; build it with --format kernel+initrd --arch %s", arch, arch))
 		return
 	}
 	cmdline := ""
 	if o := output(b, arch, name+"-cmdline"); o != nil {
 		if cmdline, err = e.text(r.Context(), o); err != nil {
-			e.absent(w, r, err, name+"-cmdline")
+			e.sender.Absent(w, r, err, name+"-cmdline")
 			return
 		}
 	}
 	text, err := bootScript(name, b.GetSpec().GetId(), kernel.GetDigest(), initrd.GetDigest(), cmdline)
 	if err != nil {
-		fail(w, http.StatusUnprocessableEntity, err.Error())
+		transfer.Fail(w, http.StatusUnprocessableEntity, err.Error())
 		return
 	}
 	script(w, text)

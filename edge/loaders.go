@@ -2,10 +2,10 @@ package edge
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"net/http"
 
+	"github.com/kiln-farm/kiln/edge/transfer"
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
@@ -13,7 +13,7 @@ import (
 func (e *Edge) machineLoader(w http.ResponseWriter, r *http.Request) {
 	pxe, name := e.pxe.Load(), r.PathValue("name")
 	if pxe == nil || pxe.Loaders[name] == "" {
-		fail(w, http.StatusNotFound, "there is no such boot program here")
+		transfer.Fail(w, http.StatusNotFound, "there is no such boot program here")
 		return
 	}
 	f, err := userfile.Open(pxe.Loaders[name])
@@ -23,38 +23,14 @@ func (e *Edge) machineLoader(w http.ResponseWriter, r *http.Request) {
 		if errors.Is(err, fs.ErrNotExist) {
 			status = http.StatusNotFound
 		}
-		fail(w, status, "the boot program cannot be read here; this edge's log says why")
+		transfer.Fail(w, status, "the boot program cannot be read here; this edge's log says why")
 		return
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		fail(w, http.StatusInternalServerError, "the boot program cannot be read here")
+		transfer.Fail(w, http.StatusInternalServerError, "the boot program cannot be read here")
 		return
 	}
-	if r.Method != http.MethodHead {
-		t, ok := e.begin(w, r, info.Size())
-		if !ok {
-			return
-		}
-		if t != nil {
-			defer func() { httpWait.Record(r.Context(), t.close().Seconds()) }()
-			w = inTurns{w, t}
-		}
-	}
-	http.ServeContent(w, r, name, info.ModTime(), f)
+	e.sender.Stream(w, r, name, info.ModTime(), info.Size(), f)
 }
-
-// inTurns has a body written in turns.
-type inTurns struct {
-	http.ResponseWriter
-	turns *turns
-}
-
-func (w inTurns) Write(p []byte) (int, error) { return w.turns.Write(p) }
-
-// ReadFrom implements io.ReaderFrom.
-func (w inTurns) ReadFrom(src io.Reader) (int64, error) { return w.turns.ReadFrom(src) }
-
-// Unwrap gives the writer beneath (http.ResponseController).
-func (w inTurns) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/edge/fair"
+	"github.com/kiln-farm/kiln/edge/transfer"
 )
 
 func TestBootProgramsAreSentInTurns(t *testing.T) {
@@ -25,9 +26,9 @@ func TestBootProgramsAreSentInTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	loaders["gone.efi"] = filepath.Join(dir, "gone.efi")
-	r.queue = fair.New(fair.Config{Transfers: 1})
+	r.sender = transfer.New(fair.Config{Transfers: 1}, quiet)
 	r.ServeLoaders(&PXE{Edge: r.Edge, Loaders: loaders})
-	other, err := r.queue.Enter("10.9.9.9", "")
+	other, err := r.sender.Queue().Enter("10.9.9.9", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func TestBootProgramsAreSentInTurns(t *testing.T) {
 		if retry := w.Header().Get("Retry-After"); (retry != "") != (c.status == http.StatusServiceUnavailable) {
 			t.Errorf("%s: got Retry-After %q", c.name, retry)
 		}
-		if n := r.queue.Counts().Transfers; left && n != 0 {
+		if n := r.sender.Queue().Counts().Transfers; left && n != 0 {
 			t.Errorf("%s: %d transfers are left", c.name, n)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/edge/transfer"
 	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/internal/ipxe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -164,7 +165,7 @@ func (e *Edge) now() time.Time { return time.Now() }
 func (e *Edge) machineFile(w http.ResponseWriter, r *http.Request) {
 	boot, t, err := e.whose(r.PathValue("token"))
 	if err != nil {
-		fail(w, http.StatusForbidden, err.Error())
+		transfer.Fail(w, http.StatusForbidden, err.Error())
 		return
 	}
 	digest := r.PathValue("digest")
@@ -173,17 +174,17 @@ func (e *Edge) machineFile(w http.ResponseWriter, r *http.Request) {
 	}
 	held, ok := e.cfg.Intents.File(digest, e.now())
 	if !ok {
-		fail(w, http.StatusNotFound, "no release has this file any more; boot the machine again")
+		transfer.Fail(w, http.StatusNotFound, "no release has this file any more; boot the machine again")
 		return
 	}
 	ref, begun := held.Ref, time.Now()
-	went := e.release(w, ofMachine(r, boot.Name()), ref)
-	if !went.whole || r.Method == http.MethodHead {
+	went := e.release(w, transfer.OfMachine(r, boot.Name()), ref)
+	if !went.Whole || r.Method == http.MethodHead {
 		return
 	}
 	event := fileEvent(boot, t, held)
 	event.Address, event.Bytes, event.DurationMs = addressOf(r), ref.GetSize(), time.Since(begun).Milliseconds()
-	event.Detail = fmt.Sprintf("%d bytes in %d ms", event.Bytes, event.DurationMs) + went.forEdge()
+	event.Detail = fmt.Sprintf("%d bytes in %d ms", event.Bytes, event.DurationMs) + forEdge(went)
 	e.tell(event)
 }
 
@@ -191,11 +192,11 @@ func (e *Edge) machineFile(w http.ResponseWriter, r *http.Request) {
 const toldWait = time.Second
 
 // forEdge is for how long a machine waited because of this edge, as its timeline tells it.
-func (s sent) forEdge() string {
-	if s.waited < toldWait {
+func forEdge(s transfer.Sent) string {
+	if s.Waited < toldWait {
 		return ""
 	}
-	return fmt.Sprintf(", %d ms of them waiting for other machines at this edge", s.waited.Milliseconds())
+	return fmt.Sprintf(", %d ms of them waiting for other machines at this edge", s.Waited.Milliseconds())
 }
 
 // fileEvent is that a machine has a file of its release.
@@ -211,11 +212,11 @@ func fileEvent(boot *fleet.Boot, t config.Token, held intent.File) *kilnv1.BootE
 }
 
 // release serves a file of a release.
-func (e *Edge) release(w http.ResponseWriter, r *http.Request, ref *kilnv1.FileRef) sent {
+func (e *Edge) release(w http.ResponseWriter, r *http.Request, ref *kilnv1.FileRef) transfer.Sent {
 	a, err := e.files.Release(r.Context(), ref)
 	if err != nil {
-		e.absent(w, r, err, ref.GetDigest())
-		return sent{}
+		e.sender.Absent(w, r, err, ref.GetDigest())
+		return transfer.Sent{}
 	}
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	return e.serve(w, r, a, a.Digest)
@@ -232,14 +233,14 @@ func (e *Edge) machineUKI(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		event.Stage, event.Detail = kilnv1.BootStage_BOOT_STAGE_FAILED, err.Error()
 		e.tell(event)
-		fail(w, http.StatusNotFound, err.Error())
+		transfer.Fail(w, http.StatusNotFound, err.Error())
 		return
 	}
 	if source, err := netip.ParseAddr(addressOf(r)); err == nil {
 		e.seen.Fetched(mac, source, e.now().Add(intent.BootTime))
 	}
-	if went := e.release(w, r, files.GetUki()); went.whole && r.Method != http.MethodHead {
-		event.Bytes, event.Detail = files.GetUki().GetSize(), "release "+boot.Release.GetName()+went.forEdge()
+	if went := e.release(w, r, files.GetUki()); went.Whole && r.Method != http.MethodHead {
+		event.Bytes, event.Detail = files.GetUki().GetSize(), "release "+boot.Release.GetName()+forEdge(went)
 		e.tell(event)
 	}
 }
@@ -264,7 +265,7 @@ func (e *Edge) ukiOf(id fleet.Identity, arch string) (*fleet.Boot, *kilnv1.Relea
 func (e *Edge) machineUp(w http.ResponseWriter, r *http.Request) {
 	boot, t, err := e.whose(r.PathValue("token"))
 	if err != nil {
-		fail(w, http.StatusForbidden, err.Error())
+		transfer.Fail(w, http.StatusForbidden, err.Error())
 		return
 	}
 	e.tell(&kilnv1.BootEvent{Machine: boot.Machine.GetName(), Boot: t.Boot.String(), Stage: kilnv1.BootStage_BOOT_STAGE_UP, Address: addressOf(r), Detail: "up"})

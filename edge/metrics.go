@@ -14,10 +14,7 @@ import (
 var (
 	meters    = meter.Of("edge")
 	httpTime  = meters.Seconds("kiln.edge.http.duration", "Time of HTTP requests, by the first part of their path and status")
-	httpBytes = meters.Counter("kiln.edge.http.bytes", "By", "Bytes of bodies sent over HTTP")
 	httpNow   = meters.UpDown("kiln.edge.http.active", "{request}", "HTTP requests under way")
-	httpWait  = meters.Seconds("kiln.edge.http.wait.duration", "Time that transfers over HTTP waited for their turns because of other machines")
-	httpNo    = meters.Counter("kiln.edge.http.refused", "{transfer}", "Transfers over HTTP that were too many: clients were told to ask again, by what was full")
 	tftpTime  = meters.Seconds("kiln.edge.tftp.duration", "Time of TFTP transfers, by how they ended")
 	tftpBytes = meters.Counter("kiln.edge.tftp.bytes", "By", "Bytes sent over TFTP")
 )
@@ -35,10 +32,10 @@ func (e *Edge) Measure() (stop func()) {
 		observe(int64(e.cfg.Events.Held()))
 	})
 	gauge("kiln.edge.http.transfers", "{transfer}", "Transfers over HTTP that are under way", func(observe func(int64, ...metric.ObserveOption)) {
-		observe(int64(e.queue.Counts().Transfers))
+		observe(int64(e.sender.Queue().Counts().Transfers))
 	})
 	gauge("kiln.edge.http.waiting", "{client}", "Clients that wait for their turn", func(observe func(int64, ...metric.ObserveOption)) {
-		observe(int64(e.queue.Counts().WaitingClients))
+		observe(int64(e.sender.Queue().Counts().WaitingClients))
 	})
 	gauge("kiln.edge.fills.waiting", "{request}", "Requests that wait for a file from the shared cache", func(observe func(int64, ...metric.ObserveOption)) {
 		_, now := e.files.Waiting()
@@ -55,7 +52,7 @@ func (e *Edge) Measure() (stop func()) {
 // TFTP transfers are under way and how many requests were too many for TFTP; nil: there is none.
 func (e *Edge) Watch(ctx context.Context, others func() (transfers int, dropped uint64)) {
 	e.watcher.Watch(ctx, func(s *bottleneck.Sample) {
-		counts := e.queue.Counts()
+		counts := e.sender.Queue().Counts()
 		s.Starved, s.Waiting, s.Refused = counts.Starved, counts.WaitingClients, counts.Refused
 		s.Fills, s.Filling = e.files.Waiting()
 		if others != nil {

@@ -1,4 +1,4 @@
-package edge
+package transfer
 
 import (
 	"context"
@@ -42,53 +42,56 @@ var errStalled = errors.New("the client took less than 16 KiB in a minute")
 // connKey is the key of a request's connection in its context.
 type connKey struct{}
 
-func withConn(ctx context.Context, c net.Conn) context.Context {
+// WithConn lets a server know the connection of a request (http.Server.ConnContext).
+func WithConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
 // flowKey is the key of the machine that a request is of, in its context.
 type flowKey struct{}
 
-func ofMachine(r *http.Request, name string) *http.Request {
+// OfMachine says which machine a request is of: a machine has one share however many addresses it has.
+func OfMachine(r *http.Request, name string) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), flowKey{}, name))
 }
 
 // begin takes a transfer of that many bytes in. Nil with ok is one that waits for nobody; when ok is false the client was answered.
-func (e *Edge) begin(w http.ResponseWriter, r *http.Request, length int64) (t *turns, ok bool) {
+func (s *Sender) begin(w http.ResponseWriter, r *http.Request, length int64) (t *turns, ok bool) {
 	if length <= smallFile {
 		return nil, true
 	}
 	flow, _ := r.Context().Value(flowKey{}).(string)
-	x, err := e.queue.Enter(clientOf(r), flow)
+	x, err := s.queue.Enter(clientOf(r), flow)
 	if err != nil {
-		e.refuse(w, r, err)
+		s.refuse(w, r, err)
 		return nil, false
 	}
 	conn, _ := r.Context().Value(connKey{}).(net.Conn)
 	return &turns{ctx: r.Context(), w: unwrap(w), control: http.NewResponseController(w), conn: conn, transfer: x, rest: length}, true
 }
 
+// clientOf is the address of who asks.
 func clientOf(r *http.Request) string {
-	address := addressOf(r)
-	if address == "" {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil || host == "" {
 		return r.RemoteAddr
 	}
-	return address
+	return host
 }
 
 // refuse has a client ask again.
-func (e *Edge) refuse(w http.ResponseWriter, r *http.Request, why error) {
+func (s *Sender) refuse(w http.ResponseWriter, r *http.Request, why error) {
 	w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(retryMost)))
 	for _, name := range []string{"ETag", "Content-Range", "Accept-Ranges"} {
 		w.Header().Del(name)
 	}
-	fail(w, http.StatusServiceUnavailable, why.Error())
-	refusedNow, full := e.refused.Add(1), &fair.Full{}
+	Fail(w, http.StatusServiceUnavailable, why.Error())
+	refusedNow, full := s.refused.Add(1), &fair.Full{}
 	errors.As(why, &full)
 	httpNo.Add(r.Context(), 1, metric.WithAttributes(attribute.String("full", full.What)))
-	now := e.now().UnixNano()
-	if last := e.complained.Load(); now-last > int64(complainEvery) && e.complained.CompareAndSwap(last, now) {
-		e.cfg.Log.Warn("a transfer was refused; clients are told to ask again", "client", r.RemoteAddr, "why", why, "refused", refusedNow)
+	now := time.Now().UnixNano()
+	if last := s.complained.Load(); now-last > int64(complainEvery) && s.complained.CompareAndSwap(last, now) {
+		s.log.Warn("a transfer was refused; clients are told to ask again", "client", r.RemoteAddr, "why", why, "refused", refusedNow)
 	}
 }
 

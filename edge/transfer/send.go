@@ -1,70 +1,72 @@
-package edge
+package transfer
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
-	"github.com/kiln-farm/kiln/cache/artifact"
 	"github.com/kiln-farm/kiln/edge/config"
-	"github.com/kiln-farm/kiln/edge/content"
+	"github.com/kiln-farm/kiln/edge/fair"
 )
 
-// artifact serves bytes by their digest: an output, or a blob.
-func (e *Edge) artifact(w http.ResponseWriter, r *http.Request) {
-	d, err := cache.ParseDigest(r.PathValue("digest"))
-	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error()+"; it looks like sha256:<64 digits>")
-		return
-	}
-	reader, err := e.files.Open(r.Context(), d)
-	if err != nil {
-		e.absent(w, r, err, d.String())
-		return
-	}
-	defer reader.Close()
-	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	e.send(w, r, reader, d)
+// File is the bytes of a file, from wherever they come.
+type File interface {
+	io.ReaderAt
+	Size() int64
+	// WriteRange writes n bytes from an offset.
+	WriteRange(w io.Writer, offset, n int64) (int64, error)
 }
 
-// absent tells a machine that something is gone apart from something being wrong here.
-func (e *Edge) absent(w http.ResponseWriter, r *http.Request, err error, what string) {
+// Sender sends files over HTTP. All of one process share what it may send.
+type Sender struct {
+	queue *fair.Queue
+	log   *slog.Logger
+
+	refused    atomic.Uint64 // transfers
+	complained atomic.Int64  // when it was said last that transfers are refused, Unix ns
+}
+
+// New makes a Sender.
+func New(cfg fair.Config, log *slog.Logger) *Sender { return &Sender{queue: fair.New(cfg), log: log} }
+
+// Queue is that of the transfers.
+func (s *Sender) Queue() *fair.Queue { return s.queue }
+
+// Fail answers with one sentence.
+func Fail(w http.ResponseWriter, status int, sentence string) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, sentence, status)
+}
+
+// Absent tells a machine that something is gone apart from something being wrong here.
+func (s *Sender) Absent(w http.ResponseWriter, r *http.Request, err error, what string) {
 	if errors.Is(err, cache.ErrNotFound) {
-		fail(w, http.StatusNotFound, what+" is not in the cache; build it again")
+		Fail(w, http.StatusNotFound, what+" is not in the cache; build it again")
 		return
 	}
 	if r.Context().Err() == nil { // otherwise the client has left, and nothing is wrong
-		e.cfg.Log.Error("the cache cannot be read", "path", r.URL.Path, "error", err)
+		s.log.Error("the cache cannot be read", "path", r.URL.Path, "error", err)
 	}
-	fail(w, http.StatusInternalServerError, "the cache cannot be read; see the edge's log")
+	Fail(w, http.StatusInternalServerError, "the cache cannot be read; see the edge's log")
 }
 
-// sent is how an answer went.
-type sent struct {
-	whole  bool          // the client has all that it asked for
-	waited time.Duration // for this edge
+// Sent is how an answer went.
+type Sent struct {
+	Whole  bool          // the client has all that it asked for
+	Waited time.Duration // for this edge
 }
 
-// serve answers with an artifact.
-func (e *Edge) serve(w http.ResponseWriter, r *http.Request, a *artifact.Artifact, d cache.Digest) sent {
-	reader, err := e.files.OpenArtifact(r.Context(), a)
-	if err != nil {
-		e.absent(w, r, err, d.String())
-		return sent{}
-	}
-	defer reader.Close()
-	return e.send(w, r, reader, d)
-}
-
-// send answers with the bytes of a file, or the range of them that was asked for (RFC 9110 §13, §14). A request for
+// Send answers with the bytes of a file, or the range of them that was asked for (RFC 9110 §13, §14). A request for
 // several ranges gets the whole, as it may.
-func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader content.File, d cache.Digest) sent {
-	size := reader.Size()
+func (s *Sender) Send(w http.ResponseWriter, r *http.Request, file File, d cache.Digest) Sent {
+	size := file.Size()
 	etag := `"` + d.String() + `"`
 	h := w.Header()
 	h.Set("ETag", etag)
@@ -72,7 +74,7 @@ func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader content.File,
 	h.Set("Content-Type", "application/octet-stream")
 	if matches(r.Header.Get("If-None-Match"), etag) {
 		w.WriteHeader(http.StatusNotModified)
-		return sent{whole: true}
+		return Sent{Whole: true}
 	}
 	offset, length, status := int64(0), size, http.StatusOK
 	if spec := r.Header.Get("Range"); spec != "" && (r.Header.Get("If-Range") == "" || r.Header.Get("If-Range") == etag) {
@@ -80,8 +82,8 @@ func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader content.File,
 		switch {
 		case ok && !satisfiable:
 			h.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
-			fail(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("the file has %d bytes only", size))
-			return sent{}
+			Fail(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("the file has %d bytes only", size))
+			return Sent{}
 		case ok:
 			offset, length, status = o, n, http.StatusPartialContent
 			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", o, o+n-1, size))
@@ -90,40 +92,40 @@ func (e *Edge) send(w http.ResponseWriter, r *http.Request, reader content.File,
 	// One byte is read before the status is sent, so that a blob that is gone is a 404 and not a broken transfer.
 	if length > 0 {
 		var first [1]byte
-		if _, err := reader.ReadAt(first[:], offset); err != nil && err != io.EOF {
+		if _, err := file.ReadAt(first[:], offset); err != nil && err != io.EOF {
 			h.Del("ETag")
 			h.Del("Content-Range")
-			e.absent(w, r, err, d.String())
-			return sent{}
+			s.Absent(w, r, err, d.String())
+			return Sent{}
 		}
 	}
 	head := r.Method == http.MethodHead || length == 0
 	var t *turns
 	if !head {
 		var ok bool
-		if t, ok = e.begin(w, r, length); !ok {
-			return sent{}
+		if t, ok = s.begin(w, r, length); !ok {
+			return Sent{}
 		}
 	}
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
 	w.WriteHeader(status)
 	if head {
-		return sent{whole: true}
+		return Sent{Whole: true}
 	}
 	to := unwrap(w)
 	if t != nil {
 		to = t
 	}
-	n, err := reader.WriteRange(to, offset, length)
+	n, err := file.WriteRange(to, offset, length)
 	waited := t.close()
 	if t != nil {
 		httpWait.Record(r.Context(), waited.Seconds())
 	}
 	httpBytes.Add(r.Context(), n)
 	if err != nil {
-		e.cfg.Log.Info("a transfer ended early", "path", config.Redact(r.URL.Path), "client", r.RemoteAddr, "sent", n, "of", length, "error", err)
+		s.log.Info("a transfer ended early", "path", config.Redact(r.URL.Path), "client", r.RemoteAddr, "sent", n, "of", length, "error", err)
 	}
-	return sent{err == nil, waited}
+	return Sent{err == nil, waited}
 }
 
 // unwrap finds the server's own writer, whose ReadFrom uses sendfile(2).

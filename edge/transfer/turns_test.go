@@ -1,9 +1,8 @@
-package edge
+package transfer
 
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/edge/fair"
 )
 
@@ -87,26 +87,39 @@ func (w *wire) take(c net.Conn, count *atomic.Int64) {
 	}
 }
 
-// wired is an edge at a wire, with one large file.
-func wired(t *testing.T, rate float64, cfg fair.Config) (w *wire, e *Edge, large, small string) {
+// inMemory is a File.
+type inMemory []byte
+
+func (m inMemory) Size() int64 { return int64(len(m)) }
+
+func (m inMemory) ReadAt(p []byte, offset int64) (int, error) {
+	return bytes.NewReader(m).ReadAt(p, offset)
+}
+
+func (m inMemory) WriteRange(w io.Writer, offset, n int64) (int64, error) {
+	written, err := w.Write(m[offset : offset+n])
+	return int64(written), err
+}
+
+// wired is a Sender at a wire, with one large file and a small one.
+func wired(t *testing.T, rate float64, cfg fair.Config) (w *wire, s *Sender, large, small string) {
 	t.Helper()
-	f := newFixture(t, "")
-	e, err := New(Config{Store: f.store, Blobs: f.store, Log: slog.New(slog.DiscardHandler), Fair: cfg})
-	if err != nil {
-		t.Fatal(err)
+	s = New(cfg, slog.New(slog.DiscardHandler))
+	mux := http.NewServeMux()
+	for path, data := range map[string]inMemory{"/large": bytes.Repeat([]byte("large "), 8<<20/6), "/small": []byte("small")} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			s.Send(w, r, data, cache.SumBytes(data))
+		})
 	}
-	data := bytes.Repeat([]byte("large "), 8<<20/6)
-	large = "/artifacts/" + f.blob(t, data).String()
-	small = "/artifacts/" + f.blob(t, []byte("small")).String()
+	server := &http.Server{Handler: mux, ConnContext: WithConn}
 	w = newWire(rate)
-	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- e.Serve(ctx, w) }()
+	go func() { done <- server.Serve(w) }()
 	t.Cleanup(func() {
-		cancel()
+		_ = server.Close()
 		<-done
 	})
-	return w, e, large, small
+	return w, s, "/large", "/small"
 }
 
 func request(t testing.TB, c net.Conn, path string) {
@@ -118,7 +131,7 @@ func request(t testing.TB, c net.Conn, path string) {
 
 func TestAGreedyClientHasOneShareOfTheLine(t *testing.T) {
 	const connections, modest, rate = 64, 20, 40e6
-	w, e, large, _ := wired(t, rate, fair.Config{})
+	w, s, large, _ := wired(t, rate, fair.Config{})
 	counts := make([]atomic.Int64, modest+1)
 	for n := range connections + modest {
 		at, from := 0, net.IPv4(10, 0, 1, 1)
@@ -130,7 +143,7 @@ func TestAGreedyClientHasOneShareOfTheLine(t *testing.T) {
 		request(t, c, large)
 		go w.take(c, &counts[at])
 	}
-	await(t, func() bool { return e.queue.Counts().Transfers == connections+modest })
+	await(t, func() bool { return s.queue.Counts().Transfers == connections+modest })
 	total := func() (sum int64, all []int64) {
 		for i := range counts {
 			all = append(all, counts[i].Load())
@@ -166,14 +179,14 @@ func await(t *testing.T, so func() bool) {
 }
 
 func TestWhoReadsNothingStopsNobody(t *testing.T) {
-	w, e, large, small := wired(t, 100e6, fair.Config{})
+	w, s, large, small := wired(t, 100e6, fair.Config{})
 	for n := range 200 { // each from its own address; half of them have not even asked
 		c := w.dial(t, net.IPv4(10, 1, byte(n/100), byte(n%100)), 1000)
 		if n%2 == 0 {
 			request(t, c, large)
 		}
 	}
-	await(t, func() bool { return e.queue.Counts().Transfers == 100 })
+	await(t, func() bool { return s.queue.Counts().Transfers == 100 })
 	for _, path := range []string{small, large} {
 		c := w.dial(t, net.IPv4(10, 2, 0, 1), 1000)
 		request(t, c, path)
@@ -188,11 +201,11 @@ func TestWhoReadsNothingStopsNobody(t *testing.T) {
 }
 
 func TestATransferThatIsTooMuchIsToldToComeAgain(t *testing.T) {
-	w, e, large, small := wired(t, 100e6, fair.Config{Transfers: 4})
+	w, s, large, small := wired(t, 100e6, fair.Config{Transfers: 4})
 	for n := range 4 {
 		request(t, w.dial(t, net.IPv4(10, 1, 0, byte(n)), 1000), large)
 	}
-	await(t, func() bool { return e.queue.Counts().Transfers == 4 })
+	await(t, func() bool { return s.queue.Counts().Transfers == 4 })
 	ask := func(path string, header ...string) *http.Response {
 		t.Helper()
 		c := w.dial(t, net.IPv4(10, 2, 0, 1), 1000)
@@ -219,20 +232,18 @@ func TestATransferThatIsTooMuchIsToldToComeAgain(t *testing.T) {
 			t.Errorf("%s: a refusal has the file's header: %v", header, resp.Header)
 		}
 	}
-	for _, path := range []string{small, "/healthz", "/"} {
-		if resp := ask(path); resp.StatusCode != http.StatusOK {
-			t.Errorf("%s: got %s while the queue is full, want that small answers wait for nobody", path, resp.Status)
-		}
+	if resp := ask(small); resp.StatusCode != http.StatusOK {
+		t.Errorf("got %s while the queue is full, want that small answers wait for nobody", resp.Status)
 	}
-	if got := e.refused.Load(); got != 2 {
+	if got := s.refused.Load(); got != 2 {
 		t.Errorf("%d refusals were counted, want 2", got)
 	}
 }
 
 func TestWhoWaitsForItsTurnHasItsHeaderAtOnce(t *testing.T) {
-	w, e, large, _ := wired(t, 100e6, fair.Config{Bytes: 1, Patience: time.Hour})
+	w, s, large, _ := wired(t, 100e6, fair.Config{Bytes: 1, Patience: time.Hour})
 	request(t, w.dial(t, net.IPv4(10, 1, 0, 1), 1000), large)
-	await(t, func() bool { return e.queue.Counts().Turns == 1 })
+	await(t, func() bool { return s.queue.Counts().Turns == 1 })
 	c := w.dial(t, net.IPv4(10, 1, 0, 2), 1000)
 	request(t, c, large)
 	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
