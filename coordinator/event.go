@@ -17,6 +17,18 @@ func nodeEvent(n *kilnv1.NodeChanged) *kilnv1.BuildEvent {
 	return &kilnv1.BuildEvent{Event: &kilnv1.BuildEvent_Node{Node: n}}
 }
 
+// logEvent is what a node of a build says: one of the graph, or one that comes before it.
+func logEvent(node int, lines []string) *kilnv1.BuildEvent {
+	phase := kilnv1.BuildState_BUILD_STATE_RESOLVING
+	switch {
+	case node >= state.GraphNode:
+		return &kilnv1.BuildEvent{Event: &kilnv1.BuildEvent_Log{Log: &kilnv1.NodeLog{Node: uint32(node - state.GraphNode), Lines: lines}}}
+	case node == state.PlanNode:
+		phase = kilnv1.BuildState_BUILD_STATE_PLANNING
+	}
+	return &kilnv1.BuildEvent{Event: &kilnv1.BuildEvent_PhaseLog{PhaseLog: &kilnv1.PhaseLog{Phase: phase, Lines: lines}}}
+}
+
 // changeEvent is the event that a change of a graph's node is.
 func changeEvent(b *state.Build, c state.Change) *kilnv1.NodeChanged {
 	e := &kilnv1.NodeChanged{Node: uint32(c.Node - state.GraphNode), Builder: c.Builder, Error: c.Reason}

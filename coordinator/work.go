@@ -222,11 +222,7 @@ func (l *leader) logged(_ context.Context, chunk *kilnv1.LogChunk) {
 			return
 		}
 		for _, w := range t.Waiters {
-			if w.Node >= state.GraphNode {
-				l.feeds.start(w.Build).add(&kilnv1.BuildEvent{Event: &kilnv1.BuildEvent_Log{Log: &kilnv1.NodeLog{
-					Node: uint32(w.Node - state.GraphNode), Lines: chunk.GetLines(),
-				}}})
-			}
+			l.feeds.start(w.Build).add(logEvent(w.Node, chunk.GetLines()))
 		}
 	})
 }

@@ -42,6 +42,10 @@ func logged(n uint32, lines ...string) *kilnv1.BuildEvent {
 	return &kilnv1.BuildEvent{Event: &kilnv1.BuildEvent_Log{Log: &kilnv1.NodeLog{Node: n, Lines: lines}}}
 }
 
+func phase(of kilnv1.BuildState, lines ...string) *kilnv1.BuildEvent {
+	return &kilnv1.BuildEvent{Event: &kilnv1.BuildEvent_PhaseLog{PhaseLog: &kilnv1.PhaseLog{Phase: of, Lines: lines}}}
+}
+
 const (
 	running = kilnv1.NodeState_NODE_STATE_RUNNING
 	done    = kilnv1.NodeState_NODE_STATE_DONE
@@ -75,6 +79,10 @@ var scripts = map[string]script{
 		{410, state(broken, "unpack web: layer 2 is corrupt")},
 	},
 	"resolving fails": {{0, state(resolving, "")}, {50, state(broken, "image x is not in registry y")}},
+	"a registry asks for time": {
+		{0, phase(planning, "too early")}, {0, state(resolving, "")}, {50, phase(resolving, "a layer was cut off")}, {100, phase(resolving, "waiting 60 s for registry r")},
+		{60100, state(planning, "")}, {60110, phase(planning, "many references")}, {60120, phase(resolving, "too late")}, {60150, state(ended, "")},
+	},
 	"the user stops it": {
 		{0, state(resolving, "")}, {10, state(planning, "")}, {20, state(working, "")}, {20, graph("unpack web")},
 		{30, node(0, running, 0, 0, "")}, {900, state(canceled, "stopped by its user")},

@@ -65,16 +65,34 @@ func (t *Track) Apply(event *kilnv1.BuildEvent, at time.Time) (step *Step, lines
 			return step, nil
 		}
 	case *kilnv1.BuildEvent_Log:
-		if step := t.node(e.Log.GetNode()); step != nil {
-			for _, line := range e.Log.GetLines() {
-				lines = append(lines, Clean(line))
-			}
-			step.Logs = append(step.Logs, lines...)
-			step.Logs = step.Logs[max(0, len(step.Logs)-keptLogs):]
-			return step, lines
-		}
+		return t.said(t.node(e.Log.GetNode()), e.Log.GetLines())
+	case *kilnv1.BuildEvent_PhaseLog:
+		return t.said(t.running(e.PhaseLog.GetPhase()), e.PhaseLog.GetLines())
 	}
 	return nil, nil
+}
+
+// said keeps what a step says; nothing of a step that there is not.
+func (t *Track) said(step *Step, raw []string) (*Step, []string) {
+	if step == nil {
+		return nil, nil
+	}
+	var lines []string
+	for _, line := range raw {
+		lines = append(lines, Clean(line))
+	}
+	step.Logs = append(step.Logs, lines...)
+	step.Logs = step.Logs[max(0, len(step.Logs)-keptLogs):]
+	return step, lines
+}
+
+// running is the step of a phase that has begun.
+func (t *Track) running(phase kilnv1.BuildState) *Step {
+	of := map[kilnv1.BuildState]*Step{kilnv1.BuildState_BUILD_STATE_RESOLVING: &t.phases[0], kilnv1.BuildState_BUILD_STATE_PLANNING: &t.phases[1]}
+	if step := of[phase]; step != nil && step.State == Running {
+		return step
+	}
+	return nil
 }
 
 // Steps are those that did something, in the order of their numbers.

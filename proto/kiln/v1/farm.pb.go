@@ -1521,6 +1521,7 @@ type BuildEvent struct {
 	//	*BuildEvent_Graph
 	//	*BuildEvent_Node
 	//	*BuildEvent_Log
+	//	*BuildEvent_PhaseLog
 	Event         isBuildEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1613,6 +1614,15 @@ func (x *BuildEvent) GetLog() *NodeLog {
 	return nil
 }
 
+func (x *BuildEvent) GetPhaseLog() *PhaseLog {
+	if x != nil {
+		if x, ok := x.Event.(*BuildEvent_PhaseLog); ok {
+			return x.PhaseLog
+		}
+	}
+	return nil
+}
+
 type isBuildEvent_Event interface {
 	isBuildEvent_Event()
 }
@@ -1633,6 +1643,10 @@ type BuildEvent_Log struct {
 	Log *NodeLog `protobuf:"bytes,6,opt,name=log,proto3,oneof"`
 }
 
+type BuildEvent_PhaseLog struct {
+	PhaseLog *PhaseLog `protobuf:"bytes,7,opt,name=phase_log,json=phaseLog,proto3,oneof"`
+}
+
 func (*BuildEvent_State) isBuildEvent_Event() {}
 
 func (*BuildEvent_Graph) isBuildEvent_Event() {}
@@ -1640,6 +1654,8 @@ func (*BuildEvent_Graph) isBuildEvent_Event() {}
 func (*BuildEvent_Node) isBuildEvent_Event() {}
 
 func (*BuildEvent_Log) isBuildEvent_Event() {}
+
+func (*BuildEvent_PhaseLog) isBuildEvent_Event() {}
 
 type StateChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1889,6 +1905,59 @@ func (x *NodeLog) GetLines() []string {
 	return nil
 }
 
+// PhaseLog has lines of what runs before there is a graph.
+type PhaseLog struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Phase         BuildState             `protobuf:"varint,1,opt,name=phase,proto3,enum=kiln.v1.BuildState" json:"phase,omitempty"` // resolving or planning
+	Lines         []string               `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PhaseLog) Reset() {
+	*x = PhaseLog{}
+	mi := &file_kiln_v1_farm_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PhaseLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PhaseLog) ProtoMessage() {}
+
+func (x *PhaseLog) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_farm_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PhaseLog.ProtoReflect.Descriptor instead.
+func (*PhaseLog) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *PhaseLog) GetPhase() BuildState {
+	if x != nil {
+		return x.Phase
+	}
+	return BuildState_BUILD_STATE_UNSPECIFIED
+}
+
+func (x *PhaseLog) GetLines() []string {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
 type GetBuildRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Team          string                 `protobuf:"bytes,1,opt,name=team,proto3" json:"team,omitempty"`
@@ -1899,7 +1968,7 @@ type GetBuildRequest struct {
 
 func (x *GetBuildRequest) Reset() {
 	*x = GetBuildRequest{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[32]
+	mi := &file_kiln_v1_farm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1911,7 +1980,7 @@ func (x *GetBuildRequest) String() string {
 func (*GetBuildRequest) ProtoMessage() {}
 
 func (x *GetBuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[32]
+	mi := &file_kiln_v1_farm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1924,7 +1993,7 @@ func (x *GetBuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBuildRequest.ProtoReflect.Descriptor instead.
 func (*GetBuildRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{32}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetBuildRequest) GetTeam() string {
@@ -1950,7 +2019,7 @@ type GetBuildResponse struct {
 
 func (x *GetBuildResponse) Reset() {
 	*x = GetBuildResponse{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[33]
+	mi := &file_kiln_v1_farm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1962,7 +2031,7 @@ func (x *GetBuildResponse) String() string {
 func (*GetBuildResponse) ProtoMessage() {}
 
 func (x *GetBuildResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[33]
+	mi := &file_kiln_v1_farm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1975,7 +2044,7 @@ func (x *GetBuildResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBuildResponse.ProtoReflect.Descriptor instead.
 func (*GetBuildResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{33}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetBuildResponse) GetBuild() *BuildRecord {
@@ -1997,7 +2066,7 @@ type ListBuildsRequest struct {
 
 func (x *ListBuildsRequest) Reset() {
 	*x = ListBuildsRequest{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[34]
+	mi := &file_kiln_v1_farm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2078,7 @@ func (x *ListBuildsRequest) String() string {
 func (*ListBuildsRequest) ProtoMessage() {}
 
 func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[34]
+	mi := &file_kiln_v1_farm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2091,7 @@ func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsRequest.ProtoReflect.Descriptor instead.
 func (*ListBuildsRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{34}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListBuildsRequest) GetTeam() string {
@@ -2062,7 +2131,7 @@ type ListBuildsResponse struct {
 
 func (x *ListBuildsResponse) Reset() {
 	*x = ListBuildsResponse{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[35]
+	mi := &file_kiln_v1_farm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2074,7 +2143,7 @@ func (x *ListBuildsResponse) String() string {
 func (*ListBuildsResponse) ProtoMessage() {}
 
 func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[35]
+	mi := &file_kiln_v1_farm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2087,7 +2156,7 @@ func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsResponse.ProtoReflect.Descriptor instead.
 func (*ListBuildsResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{35}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListBuildsResponse) GetBuilds() []*BuildRecord {
@@ -2107,7 +2176,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[36]
+	mi := &file_kiln_v1_farm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2188,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[36]
+	mi := &file_kiln_v1_farm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2201,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{36}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CancelRequest) GetId() string {
@@ -2157,7 +2226,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[37]
+	mi := &file_kiln_v1_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2169,7 +2238,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[37]
+	mi := &file_kiln_v1_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2182,7 +2251,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{37}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{38}
 }
 
 type MissingBlobsRequest struct {
@@ -2194,7 +2263,7 @@ type MissingBlobsRequest struct {
 
 func (x *MissingBlobsRequest) Reset() {
 	*x = MissingBlobsRequest{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[38]
+	mi := &file_kiln_v1_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2206,7 +2275,7 @@ func (x *MissingBlobsRequest) String() string {
 func (*MissingBlobsRequest) ProtoMessage() {}
 
 func (x *MissingBlobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[38]
+	mi := &file_kiln_v1_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2219,7 +2288,7 @@ func (x *MissingBlobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingBlobsRequest.ProtoReflect.Descriptor instead.
 func (*MissingBlobsRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{38}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *MissingBlobsRequest) GetDigests() []string {
@@ -2238,7 +2307,7 @@ type MissingBlobsResponse struct {
 
 func (x *MissingBlobsResponse) Reset() {
 	*x = MissingBlobsResponse{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[39]
+	mi := &file_kiln_v1_farm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2250,7 +2319,7 @@ func (x *MissingBlobsResponse) String() string {
 func (*MissingBlobsResponse) ProtoMessage() {}
 
 func (x *MissingBlobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[39]
+	mi := &file_kiln_v1_farm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2263,7 +2332,7 @@ func (x *MissingBlobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingBlobsResponse.ProtoReflect.Descriptor instead.
 func (*MissingBlobsResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{39}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *MissingBlobsResponse) GetDigests() []string {
@@ -2281,7 +2350,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[40]
+	mi := &file_kiln_v1_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2362,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[40]
+	mi := &file_kiln_v1_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2375,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{40}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{41}
 }
 
 type StatusResponse struct {
@@ -2334,7 +2403,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[41]
+	mi := &file_kiln_v1_farm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2415,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[41]
+	mi := &file_kiln_v1_farm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2428,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{41}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StatusResponse) GetVersion() string {
@@ -2487,7 +2556,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[42]
+	mi := &file_kiln_v1_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2499,7 +2568,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[42]
+	mi := &file_kiln_v1_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2512,7 +2581,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{42}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *MemberStatus) GetMember() *Member {
@@ -2569,7 +2638,7 @@ type BuilderStatus struct {
 
 func (x *BuilderStatus) Reset() {
 	*x = BuilderStatus{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[43]
+	mi := &file_kiln_v1_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2581,7 +2650,7 @@ func (x *BuilderStatus) String() string {
 func (*BuilderStatus) ProtoMessage() {}
 
 func (x *BuilderStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[43]
+	mi := &file_kiln_v1_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2594,7 +2663,7 @@ func (x *BuilderStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuilderStatus.ProtoReflect.Descriptor instead.
 func (*BuilderStatus) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{43}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *BuilderStatus) GetId() string {
@@ -2686,7 +2755,7 @@ type TeamStatus struct {
 
 func (x *TeamStatus) Reset() {
 	*x = TeamStatus{}
-	mi := &file_kiln_v1_farm_proto_msgTypes[44]
+	mi := &file_kiln_v1_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2698,7 +2767,7 @@ func (x *TeamStatus) String() string {
 func (*TeamStatus) ProtoMessage() {}
 
 func (x *TeamStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_kiln_v1_farm_proto_msgTypes[44]
+	mi := &file_kiln_v1_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2711,7 +2780,7 @@ func (x *TeamStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TeamStatus.ProtoReflect.Descriptor instead.
 func (*TeamStatus) Descriptor() ([]byte, []int) {
-	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{44}
+	return file_kiln_v1_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *TeamStatus) GetTeam() *Team {
@@ -2835,7 +2904,7 @@ const file_kiln_v1_farm_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x04R\x05after\":\n" +
 	"\rWatchResponse\x12)\n" +
-	"\x05event\x18\x01 \x01(\v2\x13.kiln.v1.BuildEventR\x05event\"\xf8\x01\n" +
+	"\x05event\x18\x01 \x01(\v2\x13.kiln.v1.BuildEventR\x05event\"\xaa\x02\n" +
 	"\n" +
 	"BuildEvent\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x17\n" +
@@ -2843,7 +2912,8 @@ const file_kiln_v1_farm_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\v2\x15.kiln.v1.StateChangedH\x00R\x05state\x12+\n" +
 	"\x05graph\x18\x04 \x01(\v2\x13.kiln.v1.GraphKnownH\x00R\x05graph\x12*\n" +
 	"\x04node\x18\x05 \x01(\v2\x14.kiln.v1.NodeChangedH\x00R\x04node\x12$\n" +
-	"\x03log\x18\x06 \x01(\v2\x10.kiln.v1.NodeLogH\x00R\x03logB\a\n" +
+	"\x03log\x18\x06 \x01(\v2\x10.kiln.v1.NodeLogH\x00R\x03log\x120\n" +
+	"\tphase_log\x18\a \x01(\v2\x11.kiln.v1.PhaseLogH\x00R\bphaseLogB\a\n" +
 	"\x05event\"\x7f\n" +
 	"\fStateChanged\x12)\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x13.kiln.v1.BuildStateR\x05state\x12\x14\n" +
@@ -2863,6 +2933,9 @@ const file_kiln_v1_farm_proto_rawDesc = "" +
 	"\x05error\x18\x06 \x01(\tR\x05error\"3\n" +
 	"\aNodeLog\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\rR\x04node\x12\x14\n" +
+	"\x05lines\x18\x02 \x03(\tR\x05lines\"K\n" +
+	"\bPhaseLog\x12)\n" +
+	"\x05phase\x18\x01 \x01(\x0e2\x13.kiln.v1.BuildStateR\x05phase\x12\x14\n" +
 	"\x05lines\x18\x02 \x03(\tR\x05lines\"5\n" +
 	"\x0fGetBuildRequest\x12\x12\n" +
 	"\x04team\x18\x01 \x01(\tR\x04team\x12\x0e\n" +
@@ -2973,7 +3046,7 @@ func file_kiln_v1_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_kiln_v1_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kiln_v1_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_kiln_v1_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_kiln_v1_farm_proto_goTypes = []any{
 	(NodeState)(0),               // 0: kiln.v1.NodeState
 	(*JoinRequest)(nil),          // 1: kiln.v1.JoinRequest
@@ -3008,92 +3081,95 @@ var file_kiln_v1_farm_proto_goTypes = []any{
 	(*GraphKnown)(nil),           // 30: kiln.v1.GraphKnown
 	(*NodeChanged)(nil),          // 31: kiln.v1.NodeChanged
 	(*NodeLog)(nil),              // 32: kiln.v1.NodeLog
-	(*GetBuildRequest)(nil),      // 33: kiln.v1.GetBuildRequest
-	(*GetBuildResponse)(nil),     // 34: kiln.v1.GetBuildResponse
-	(*ListBuildsRequest)(nil),    // 35: kiln.v1.ListBuildsRequest
-	(*ListBuildsResponse)(nil),   // 36: kiln.v1.ListBuildsResponse
-	(*CancelRequest)(nil),        // 37: kiln.v1.CancelRequest
-	(*CancelResponse)(nil),       // 38: kiln.v1.CancelResponse
-	(*MissingBlobsRequest)(nil),  // 39: kiln.v1.MissingBlobsRequest
-	(*MissingBlobsResponse)(nil), // 40: kiln.v1.MissingBlobsResponse
-	(*StatusRequest)(nil),        // 41: kiln.v1.StatusRequest
-	(*StatusResponse)(nil),       // 42: kiln.v1.StatusResponse
-	(*MemberStatus)(nil),         // 43: kiln.v1.MemberStatus
-	(*BuilderStatus)(nil),        // 44: kiln.v1.BuilderStatus
-	(*TeamStatus)(nil),           // 45: kiln.v1.TeamStatus
-	nil,                          // 46: kiln.v1.BlobURLsResponse.UrlsEntry
-	(*Member)(nil),               // 47: kiln.v1.Member
-	(*Team)(nil),                 // 48: kiln.v1.Team
-	(*BuildSpec)(nil),            // 49: kiln.v1.BuildSpec
-	(BuildState)(0),              // 50: kiln.v1.BuildState
-	(*BuildOutput)(nil),          // 51: kiln.v1.BuildOutput
-	(*BuildRecord)(nil),          // 52: kiln.v1.BuildRecord
+	(*PhaseLog)(nil),             // 33: kiln.v1.PhaseLog
+	(*GetBuildRequest)(nil),      // 34: kiln.v1.GetBuildRequest
+	(*GetBuildResponse)(nil),     // 35: kiln.v1.GetBuildResponse
+	(*ListBuildsRequest)(nil),    // 36: kiln.v1.ListBuildsRequest
+	(*ListBuildsResponse)(nil),   // 37: kiln.v1.ListBuildsResponse
+	(*CancelRequest)(nil),        // 38: kiln.v1.CancelRequest
+	(*CancelResponse)(nil),       // 39: kiln.v1.CancelResponse
+	(*MissingBlobsRequest)(nil),  // 40: kiln.v1.MissingBlobsRequest
+	(*MissingBlobsResponse)(nil), // 41: kiln.v1.MissingBlobsResponse
+	(*StatusRequest)(nil),        // 42: kiln.v1.StatusRequest
+	(*StatusResponse)(nil),       // 43: kiln.v1.StatusResponse
+	(*MemberStatus)(nil),         // 44: kiln.v1.MemberStatus
+	(*BuilderStatus)(nil),        // 45: kiln.v1.BuilderStatus
+	(*TeamStatus)(nil),           // 46: kiln.v1.TeamStatus
+	nil,                          // 47: kiln.v1.BlobURLsResponse.UrlsEntry
+	(*Member)(nil),               // 48: kiln.v1.Member
+	(*Team)(nil),                 // 49: kiln.v1.Team
+	(*BuildSpec)(nil),            // 50: kiln.v1.BuildSpec
+	(BuildState)(0),              // 51: kiln.v1.BuildState
+	(*BuildOutput)(nil),          // 52: kiln.v1.BuildOutput
+	(*BuildRecord)(nil),          // 53: kiln.v1.BuildRecord
 }
 var file_kiln_v1_farm_proto_depIdxs = []int32{
 	4,  // 0: kiln.v1.JoinResponse.topology:type_name -> kiln.v1.TopologyResponse
-	43, // 1: kiln.v1.TopologyResponse.members:type_name -> kiln.v1.MemberStatus
-	47, // 2: kiln.v1.AnnounceRequest.member:type_name -> kiln.v1.Member
-	47, // 3: kiln.v1.AnnounceResponse.members:type_name -> kiln.v1.Member
-	48, // 4: kiln.v1.SetTeamRequest.team:type_name -> kiln.v1.Team
-	46, // 5: kiln.v1.BlobURLsResponse.urls:type_name -> kiln.v1.BlobURLsResponse.UrlsEntry
+	44, // 1: kiln.v1.TopologyResponse.members:type_name -> kiln.v1.MemberStatus
+	48, // 2: kiln.v1.AnnounceRequest.member:type_name -> kiln.v1.Member
+	48, // 3: kiln.v1.AnnounceResponse.members:type_name -> kiln.v1.Member
+	49, // 4: kiln.v1.SetTeamRequest.team:type_name -> kiln.v1.Team
+	47, // 5: kiln.v1.BlobURLsResponse.urls:type_name -> kiln.v1.BlobURLsResponse.UrlsEntry
 	23, // 6: kiln.v1.QueueResponse.steps:type_name -> kiln.v1.QueuedStep
-	49, // 7: kiln.v1.SubmitRequest.spec:type_name -> kiln.v1.BuildSpec
+	50, // 7: kiln.v1.SubmitRequest.spec:type_name -> kiln.v1.BuildSpec
 	28, // 8: kiln.v1.WatchResponse.event:type_name -> kiln.v1.BuildEvent
 	29, // 9: kiln.v1.BuildEvent.state:type_name -> kiln.v1.StateChanged
 	30, // 10: kiln.v1.BuildEvent.graph:type_name -> kiln.v1.GraphKnown
 	31, // 11: kiln.v1.BuildEvent.node:type_name -> kiln.v1.NodeChanged
 	32, // 12: kiln.v1.BuildEvent.log:type_name -> kiln.v1.NodeLog
-	50, // 13: kiln.v1.StateChanged.state:type_name -> kiln.v1.BuildState
-	51, // 14: kiln.v1.StateChanged.outputs:type_name -> kiln.v1.BuildOutput
-	0,  // 15: kiln.v1.NodeChanged.state:type_name -> kiln.v1.NodeState
-	52, // 16: kiln.v1.GetBuildResponse.build:type_name -> kiln.v1.BuildRecord
-	52, // 17: kiln.v1.ListBuildsResponse.builds:type_name -> kiln.v1.BuildRecord
-	43, // 18: kiln.v1.StatusResponse.members:type_name -> kiln.v1.MemberStatus
-	44, // 19: kiln.v1.StatusResponse.workers:type_name -> kiln.v1.BuilderStatus
-	45, // 20: kiln.v1.StatusResponse.teams:type_name -> kiln.v1.TeamStatus
-	47, // 21: kiln.v1.MemberStatus.member:type_name -> kiln.v1.Member
-	48, // 22: kiln.v1.TeamStatus.team:type_name -> kiln.v1.Team
-	24, // 23: kiln.v1.FarmService.Submit:input_type -> kiln.v1.SubmitRequest
-	26, // 24: kiln.v1.FarmService.Watch:input_type -> kiln.v1.WatchRequest
-	33, // 25: kiln.v1.FarmService.GetBuild:input_type -> kiln.v1.GetBuildRequest
-	35, // 26: kiln.v1.FarmService.ListBuilds:input_type -> kiln.v1.ListBuildsRequest
-	37, // 27: kiln.v1.FarmService.Cancel:input_type -> kiln.v1.CancelRequest
-	39, // 28: kiln.v1.FarmService.MissingBlobs:input_type -> kiln.v1.MissingBlobsRequest
-	19, // 29: kiln.v1.FarmService.BlobURLs:input_type -> kiln.v1.BlobURLsRequest
-	21, // 30: kiln.v1.FarmService.Queue:input_type -> kiln.v1.QueueRequest
-	41, // 31: kiln.v1.FarmService.Status:input_type -> kiln.v1.StatusRequest
-	3,  // 32: kiln.v1.AdminService.Topology:input_type -> kiln.v1.TopologyRequest
-	5,  // 33: kiln.v1.AdminService.Announce:input_type -> kiln.v1.AnnounceRequest
-	7,  // 34: kiln.v1.AdminService.RemoveMember:input_type -> kiln.v1.RemoveMemberRequest
-	9,  // 35: kiln.v1.AdminService.Hold:input_type -> kiln.v1.HoldRequest
-	11, // 36: kiln.v1.AdminService.SetTeam:input_type -> kiln.v1.SetTeamRequest
-	13, // 37: kiln.v1.AdminService.Token:input_type -> kiln.v1.TokenRequest
-	15, // 38: kiln.v1.AdminService.Backup:input_type -> kiln.v1.BackupRequest
-	17, // 39: kiln.v1.AdminService.Restore:input_type -> kiln.v1.RestoreRequest
-	1,  // 40: kiln.v1.JoinService.Join:input_type -> kiln.v1.JoinRequest
-	25, // 41: kiln.v1.FarmService.Submit:output_type -> kiln.v1.SubmitResponse
-	27, // 42: kiln.v1.FarmService.Watch:output_type -> kiln.v1.WatchResponse
-	34, // 43: kiln.v1.FarmService.GetBuild:output_type -> kiln.v1.GetBuildResponse
-	36, // 44: kiln.v1.FarmService.ListBuilds:output_type -> kiln.v1.ListBuildsResponse
-	38, // 45: kiln.v1.FarmService.Cancel:output_type -> kiln.v1.CancelResponse
-	40, // 46: kiln.v1.FarmService.MissingBlobs:output_type -> kiln.v1.MissingBlobsResponse
-	20, // 47: kiln.v1.FarmService.BlobURLs:output_type -> kiln.v1.BlobURLsResponse
-	22, // 48: kiln.v1.FarmService.Queue:output_type -> kiln.v1.QueueResponse
-	42, // 49: kiln.v1.FarmService.Status:output_type -> kiln.v1.StatusResponse
-	4,  // 50: kiln.v1.AdminService.Topology:output_type -> kiln.v1.TopologyResponse
-	6,  // 51: kiln.v1.AdminService.Announce:output_type -> kiln.v1.AnnounceResponse
-	8,  // 52: kiln.v1.AdminService.RemoveMember:output_type -> kiln.v1.RemoveMemberResponse
-	10, // 53: kiln.v1.AdminService.Hold:output_type -> kiln.v1.HoldResponse
-	12, // 54: kiln.v1.AdminService.SetTeam:output_type -> kiln.v1.SetTeamResponse
-	14, // 55: kiln.v1.AdminService.Token:output_type -> kiln.v1.TokenResponse
-	16, // 56: kiln.v1.AdminService.Backup:output_type -> kiln.v1.BackupResponse
-	18, // 57: kiln.v1.AdminService.Restore:output_type -> kiln.v1.RestoreResponse
-	2,  // 58: kiln.v1.JoinService.Join:output_type -> kiln.v1.JoinResponse
-	41, // [41:59] is the sub-list for method output_type
-	23, // [23:41] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	33, // 13: kiln.v1.BuildEvent.phase_log:type_name -> kiln.v1.PhaseLog
+	51, // 14: kiln.v1.StateChanged.state:type_name -> kiln.v1.BuildState
+	52, // 15: kiln.v1.StateChanged.outputs:type_name -> kiln.v1.BuildOutput
+	0,  // 16: kiln.v1.NodeChanged.state:type_name -> kiln.v1.NodeState
+	51, // 17: kiln.v1.PhaseLog.phase:type_name -> kiln.v1.BuildState
+	53, // 18: kiln.v1.GetBuildResponse.build:type_name -> kiln.v1.BuildRecord
+	53, // 19: kiln.v1.ListBuildsResponse.builds:type_name -> kiln.v1.BuildRecord
+	44, // 20: kiln.v1.StatusResponse.members:type_name -> kiln.v1.MemberStatus
+	45, // 21: kiln.v1.StatusResponse.workers:type_name -> kiln.v1.BuilderStatus
+	46, // 22: kiln.v1.StatusResponse.teams:type_name -> kiln.v1.TeamStatus
+	48, // 23: kiln.v1.MemberStatus.member:type_name -> kiln.v1.Member
+	49, // 24: kiln.v1.TeamStatus.team:type_name -> kiln.v1.Team
+	24, // 25: kiln.v1.FarmService.Submit:input_type -> kiln.v1.SubmitRequest
+	26, // 26: kiln.v1.FarmService.Watch:input_type -> kiln.v1.WatchRequest
+	34, // 27: kiln.v1.FarmService.GetBuild:input_type -> kiln.v1.GetBuildRequest
+	36, // 28: kiln.v1.FarmService.ListBuilds:input_type -> kiln.v1.ListBuildsRequest
+	38, // 29: kiln.v1.FarmService.Cancel:input_type -> kiln.v1.CancelRequest
+	40, // 30: kiln.v1.FarmService.MissingBlobs:input_type -> kiln.v1.MissingBlobsRequest
+	19, // 31: kiln.v1.FarmService.BlobURLs:input_type -> kiln.v1.BlobURLsRequest
+	21, // 32: kiln.v1.FarmService.Queue:input_type -> kiln.v1.QueueRequest
+	42, // 33: kiln.v1.FarmService.Status:input_type -> kiln.v1.StatusRequest
+	3,  // 34: kiln.v1.AdminService.Topology:input_type -> kiln.v1.TopologyRequest
+	5,  // 35: kiln.v1.AdminService.Announce:input_type -> kiln.v1.AnnounceRequest
+	7,  // 36: kiln.v1.AdminService.RemoveMember:input_type -> kiln.v1.RemoveMemberRequest
+	9,  // 37: kiln.v1.AdminService.Hold:input_type -> kiln.v1.HoldRequest
+	11, // 38: kiln.v1.AdminService.SetTeam:input_type -> kiln.v1.SetTeamRequest
+	13, // 39: kiln.v1.AdminService.Token:input_type -> kiln.v1.TokenRequest
+	15, // 40: kiln.v1.AdminService.Backup:input_type -> kiln.v1.BackupRequest
+	17, // 41: kiln.v1.AdminService.Restore:input_type -> kiln.v1.RestoreRequest
+	1,  // 42: kiln.v1.JoinService.Join:input_type -> kiln.v1.JoinRequest
+	25, // 43: kiln.v1.FarmService.Submit:output_type -> kiln.v1.SubmitResponse
+	27, // 44: kiln.v1.FarmService.Watch:output_type -> kiln.v1.WatchResponse
+	35, // 45: kiln.v1.FarmService.GetBuild:output_type -> kiln.v1.GetBuildResponse
+	37, // 46: kiln.v1.FarmService.ListBuilds:output_type -> kiln.v1.ListBuildsResponse
+	39, // 47: kiln.v1.FarmService.Cancel:output_type -> kiln.v1.CancelResponse
+	41, // 48: kiln.v1.FarmService.MissingBlobs:output_type -> kiln.v1.MissingBlobsResponse
+	20, // 49: kiln.v1.FarmService.BlobURLs:output_type -> kiln.v1.BlobURLsResponse
+	22, // 50: kiln.v1.FarmService.Queue:output_type -> kiln.v1.QueueResponse
+	43, // 51: kiln.v1.FarmService.Status:output_type -> kiln.v1.StatusResponse
+	4,  // 52: kiln.v1.AdminService.Topology:output_type -> kiln.v1.TopologyResponse
+	6,  // 53: kiln.v1.AdminService.Announce:output_type -> kiln.v1.AnnounceResponse
+	8,  // 54: kiln.v1.AdminService.RemoveMember:output_type -> kiln.v1.RemoveMemberResponse
+	10, // 55: kiln.v1.AdminService.Hold:output_type -> kiln.v1.HoldResponse
+	12, // 56: kiln.v1.AdminService.SetTeam:output_type -> kiln.v1.SetTeamResponse
+	14, // 57: kiln.v1.AdminService.Token:output_type -> kiln.v1.TokenResponse
+	16, // 58: kiln.v1.AdminService.Backup:output_type -> kiln.v1.BackupResponse
+	18, // 59: kiln.v1.AdminService.Restore:output_type -> kiln.v1.RestoreResponse
+	2,  // 60: kiln.v1.JoinService.Join:output_type -> kiln.v1.JoinResponse
+	43, // [43:61] is the sub-list for method output_type
+	25, // [25:43] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_farm_proto_init() }
@@ -3108,6 +3184,7 @@ func file_kiln_v1_farm_proto_init() {
 		(*BuildEvent_Graph)(nil),
 		(*BuildEvent_Node)(nil),
 		(*BuildEvent_Log)(nil),
+		(*BuildEvent_PhaseLog)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3115,7 +3192,7 @@ func file_kiln_v1_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_farm_proto_rawDesc), len(file_kiln_v1_farm_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   46,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
