@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -97,25 +100,53 @@ func LoadCredentials(ctx context.Context, path string) (*Credentials, error) {
 // ParseCredentials reads the content of a credentials file: in PEM the own certificate, the CA's and the private key.
 func ParseCredentials(data []byte) (*Credentials, error) {
 	var certificates [][]byte
-	var key crypto.Signer
+	var key *ecdsa.PrivateKey
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		switch block.Type {
-		case "CERTIFICATE":
+		switch {
+		case block.Type == "CERTIFICATE":
 			certificates = append(certificates, block.Bytes)
-		case "PRIVATE KEY":
-			parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-			if err != nil {
-				return nil, fmt.Errorf("the private key cannot be read: %w", err)
-			}
-			if key, _ = parsed.(*ecdsa.PrivateKey); key == nil {
-				return nil, errors.New("the private key is of a kind that a farm does not use")
+		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			var err error
+			if key, err = parseKey(block); err != nil {
+				return nil, err
 			}
 		}
 	}
 	if len(certificates) != 2 || key == nil {
-		return nil, errors.New("it must hold a certificate, the farm's CA certificate and a private key, in PEM")
+		return nil, errors.New("it must hold a certificate, the farm's CA certificate and a private key, in PEM; kiln login and kiln farm join write such a file")
 	}
 	return NewCredentials(certificates[1], certificates[0], key)
+}
+
+// parseKey reads a private key as Save writes it: ECDSA, in PKCS #8, not encrypted.
+func parseKey(block *pem.Block) (*ecdsa.PrivateKey, error) {
+	const remedy = "kiln login and kiln farm join make the key themselves"
+	if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
+		return nil, errors.New("the private key is encrypted, and a farm's credentials are not; " + remedy)
+	}
+	if block.Type != "PRIVATE KEY" {
+		return nil, fmt.Errorf("the private key is in the form %q, and not in PKCS #8; %s", block.Type, remedy)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("the private key cannot be read: %w; %s", err, remedy)
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("the private key is %s, of which a farm has none: its keys are ECDSA; %s", kindOf(parsed), remedy)
+	}
+	return key, nil
+}
+
+// kindOf names a key of another kind.
+func kindOf(key any) string {
+	switch key.(type) {
+	case *rsa.PrivateKey:
+		return "RSA"
+	case ed25519.PrivateKey:
+		return "Ed25519"
+	}
+	return "of another kind"
 }
 
 // Save writes the credentials to one file that only its owner can read.
