@@ -54,7 +54,7 @@ func newFarmBench(ctx context.Context, o options, name string) (*farmBench, erro
 	for _, c := range farm.Coordinators() {
 		c.Args = append(c.Args, "--cache", shared)
 	}
-	if err := farm.Start(ctx); err == nil {
+	if err = farm.Start(ctx); err == nil {
 		err = farm.Await(ctx)
 	}
 	if err == nil {
