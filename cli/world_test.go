@@ -86,7 +86,8 @@ func (w *world) pushVariant(reference, variant string, files map[string]string) 
 
 func (w *world) pushFor(reference string, platform v1.Platform, files map[string]string) {
 	w.t.Helper()
-	layer, err := tarball.LayerFromReader(bytes.NewReader(tarOf(w.t, files)))
+	text := tarOf(w.t, files)
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil })
 	check(w.t, err)
 	img, err := mutate.AppendLayers(empty.Image, layer)
 	check(w.t, err)

@@ -30,8 +30,10 @@ func TestAListingThatStallsGoesOn(t *testing.T) {
 		want = append(want, key.String())
 	}
 	var listings atomic.Int32
-	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: s.Address})
-	forward.Rewrite, forward.Director = nil, func(r *http.Request) { r.URL.Scheme, r.URL.Host = "http", s.Address } // keeps the host that is signed
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: s.Address})
+		r.Out.Host = r.In.Host // which is signed
+	}}
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Has("list-type") && r.URL.Query().Get("max-keys") != "1" && listings.Add(1) == 1 {
 			_, _ = io.WriteString(w, "<ListBucketResult>")

@@ -62,7 +62,7 @@ func Wanted(in *kilnv1.Intent, bindings []*kilnv1.Binding, steady int64) Wants {
 	}
 	var bound []lease
 	for _, b := range bindings {
-		n, address := w.bySubnet[b.GetSubnet()], netip.Addr{}
+		n := w.bySubnet[b.GetSubnet()]
 		if n == nil || b.GetState() != kilnv1.BindingState_BINDING_STATE_BOUND || b.GetUntilMs() <= steady {
 			continue
 		}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -185,14 +184,6 @@ func codec(t *testing.T, b []byte) dhcpv6.DHCPv6 {
 	m, err := dhcpv6.FromBytes(b)
 	if err != nil {
 		t.Errorf("the codec does not take %x: %v", b, err)
-	}
-	return m
-}
-
-func mac(s string) net.HardwareAddr {
-	m, err := net.ParseMAC(s)
-	if err != nil {
-		panic(err)
 	}
 	return m
 }

@@ -25,7 +25,6 @@ type conn struct {
 	sent    float64 // bytes that have arrived
 	longest time.Duration
 	asked   time.Duration
-	stuck   bool // its client takes nothing more
 }
 
 func newWorld(cfg Config, line float64) *world {

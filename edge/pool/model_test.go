@@ -33,8 +33,6 @@ type world struct {
 	faults bool
 	held   map[netip.Addr]*machine // by whom, as clients believe
 	acks   int
-	nets   map[string]*machine
-	naks   int
 	what   map[string]int
 }
 

@@ -28,7 +28,6 @@ type stock struct {
 	next    time.Duration // when the farm may be asked again
 	asking  chan struct{} // closed when the answer has come; nil: nobody asks
 	failed  bool          // the farm did not answer
-	short   bool          // it lent fewer than it was asked for
 	taken   int           // since
 	since   time.Duration
 	rate    int // offers within rateOver

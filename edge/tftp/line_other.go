@@ -2,7 +2,13 @@
 
 package tftp
 
-import "net"
+import (
+	"errors"
+	"net"
+)
+
+// errNoSegments is of a line that cannot send several packets in one call.
+var errNoSegments = errors.New("packets are sent one by one")
 
 // whole is a matter of Linux's sockets.
 func whole(*net.UDPConn) {}

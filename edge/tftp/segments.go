@@ -18,9 +18,6 @@ type segmenter interface {
 	WriteSegments(b []byte, size int) error
 }
 
-// errNoSegments is of a line that cannot send several packets in one call.
-var errNoSegments = errors.New("packets are sent one by one")
-
 // trains are buffers for several packets. A sender has one only while it sends.
 var trains = sync.Pool{New: func() any { b := make([]byte, mostBytes); return &b }}
 

@@ -51,7 +51,8 @@ func (x *Executor) Run(ctx context.Context, graph *kilnv1.Graph) (*Run, error) {
 func (r *Run) inputs(node *kilnv1.Node) ([]step.Input, error) {
 	var inputs []step.Input
 	for _, in := range node.GetInputs() {
-		digest, err := cache.Digest{}, error(nil)
+		var digest cache.Digest
+		var err error
 		if from := in.GetOutput(); from != nil {
 			if int(from.GetNode()) >= len(r.Outputs) {
 				return nil, fmt.Errorf("input %q is made by a later step", in.GetName())
