@@ -51,10 +51,12 @@ demo: ## build two images out of Debian packages and boot one from the network i
 	@$(MAKE) --no-print-directory build
 	@deploy/demo.sh
 
-check: ## formatting and vet
+check: ## formatting, vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); \
 	  [[ -z "$$unformatted" ]] || { echo "gofmt would change: $$unformatted"; exit 1; }
 	go vet ./...
+	@deploy/tools.sh staticcheck
+	build/tools/staticcheck ./...
 
 test: ## everything that is quick: checks, all tests under the race detector, a boot in QEMU
 	@deploy/packages.sh $(TEST_PACKAGES)

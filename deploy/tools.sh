@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# tools.sh: builds the programs that tests, make farm and benchmarks need beside Kiln, once, into build/tools.
+# tools.sh [NAME…]: builds the programs that checks, tests, make farm and benchmarks need beside Kiln, once, into build/tools:
+# those that are named, else those that tests need. Each is built in a module of its own, apart from Kiln's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 versitygw=v1.8.0 # a real S3 server
 crane=v0.22.1     # reads registries
+staticcheck=v0.7.0 # reads the code
 
 tools=$PWD/build/tools
 mkdir -p "$tools"
@@ -19,5 +21,12 @@ tool() {
   touch "$stamp"
 }
 
-tool versitygw "$versitygw" github.com/versity/versitygw/cmd/versitygw "the S3 server for tests"
-tool crane "$crane" github.com/google/go-containerregistry/cmd/crane "the reader of registries for tests"
+[[ $# -gt 0 ]] || set -- versitygw crane
+for name; do
+  case $name in
+    versitygw) tool versitygw "$versitygw" github.com/versity/versitygw/cmd/versitygw "the S3 server for tests" ;;
+    crane) tool crane "$crane" github.com/google/go-containerregistry/cmd/crane "the reader of registries for tests" ;;
+    staticcheck) tool staticcheck "$staticcheck" honnef.co/go/tools/cmd/staticcheck "the reader of code for checks" ;;
+    *) echo "tools.sh: there is no tool $name here: versitygw, crane, staticcheck" >&2; exit 2 ;;
+  esac
+done
