@@ -157,28 +157,5 @@ func Recover(cfg Config) error {
 	if err := cfg.fill(); err != nil && cfg.Cluster == nil {
 		return err
 	}
-	conf := raftConfig(&cfg)
-	st, err := openStores(cfg.DataDir, conf)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		for _, c := range st.closer {
-			_ = c.Close() // all is written
-		}
-	}()
-	known, err := raft.HasExistingState(st.logs, st.stable, st.snapshots)
-	if err == nil && !known {
-		err = errors.New("there is no state of a coordinator")
-	}
-	if err == nil {
-		address, transport := raft.NewInmemTransport(raft.ServerAddress(cfg.Cluster.Advertise))
-		err = raft.RecoverCluster(conf, newFSM(), st.logs, st.stable, st.snapshots, transport, raft.Configuration{
-			Servers: []raft.Server{{ID: conf.LocalID, Address: address}},
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("recover the coordinator in %s: %w", cfg.DataDir, err)
-	}
-	return nil
+	return recoverAlone(cfg.replica())
 }

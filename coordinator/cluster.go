@@ -39,6 +39,15 @@ type Cluster struct {
 	RemoveDead time.Duration
 }
 
+// replica says what raft needs.
+func (c *Config) replica() options {
+	o := options{NodeID: c.NodeID, DataDir: c.DataDir, Log: c.Log}
+	if c.Cluster != nil {
+		o.Peers = &peers{Advertise: c.Cluster.Advertise, Credentials: c.Cluster.Credentials, ElectionTimeout: c.Cluster.ElectionTimeout, Joins: len(c.Cluster.Join) > 0}
+	}
+	return o
+}
+
 func (c *Cluster) check() error {
 	switch {
 	case c.Credentials == nil || c.Authority == nil:

@@ -81,7 +81,7 @@ func New(cfg Config) (*Coordinator, error) {
 	c.fsm.tooOld = c.fail
 	c.stop = sync.OnceFunc(func() { close(c.stopped) })
 	var err error
-	if c.node, err = openNode(&c.cfg, c.fsm); err != nil {
+	if c.node, err = openNode(c.cfg.replica(), c.fsm); err != nil {
 		if fault := c.Fault(); fault != nil {
 			err = fault // raft says only that there is no snapshot it can restore
 		}

@@ -16,8 +16,6 @@ const (
 	maxLeaseWait    = 30 * time.Second      // longest time that a builder's request is held
 	maxLeaseBytes   = 192 << 10             // of leases in one reply
 
-	maxBatch         = 512                    // commands in one entry of the log
-	maxBatchBytes    = 256 << 10              // and their size, but for a command that is larger alone
 	attachBytes      = 512 << 10              // of graph nodes in one command
 	lookups          = 4                      // lookups under way at once, each of many results
 	recordQueue      = 100_000                // records that wait to be written; beyond that they are dropped
@@ -36,15 +34,12 @@ const (
 	maxRecordBytes   = 256 << 20 // of a record read from the cache
 	maxArtifactBytes = 64 << 20  // of an artifact description
 
-	ringBytes      = 4 << 20 // of events of one build that a watcher may still ask for
-	keptFeeds      = 64      // ended builds whose events are kept
-	applyTimeout   = 10 * time.Second
+	ringBytes      = 4 << 20          // of events of one build that a watcher may still ask for
+	keptFeeds      = 64               // ended builds whose events are kept
 	clientPatience = 30 * time.Second // that a build goes on while nobody watches it
 
 	electionTimeout = 400 * time.Millisecond // until a follower that hears no leader stands for election
-	peerTimeout     = 3 * time.Second        // to connect to another coordinator, and for its answers to raft
 	peerPing        = 2 * time.Second        // of silence on a connection to another coordinator, then it is asked
-	peerConns       = 3                      // of raft kept open to each other coordinator
 	announceLook    = 2 * time.Second        // how often a coordinator looks whether it is still a member
 	announceTold    = 10 * time.Second       // how often it says why it is not
 	announceRetry   = 200 * time.Millisecond // while it is not

@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/raft"
 	raftwal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/metadb"
+
+	"github.com/kiln-farm/kiln/internal/pki"
 )
 
 const (
@@ -53,8 +55,24 @@ type stores struct {
 	closer    []io.Closer
 }
 
-// openNode starts raft: in memory when there is no directory, and for a farm of one when there is no cluster.
-func openNode(cfg *Config, machine raft.FSM) (*node, error) {
+// options say what a node needs.
+type options struct {
+	NodeID  string
+	DataDir string // empty: in memory
+	Log     *slog.Logger
+	Peers   *peers // nil: a farm of one
+}
+
+// peers say how the nodes of a cluster reach each other.
+type peers struct {
+	Advertise       string // host:port of this node, as the others reach it
+	Credentials     *pki.Credentials
+	ElectionTimeout time.Duration
+	Joins           bool // a cluster that is there, and so begins none of its own
+}
+
+// openNode starts raft: in memory when there is no directory, and for a farm of one when there are no peers.
+func openNode(cfg options, machine raft.FSM) (*node, error) {
 	n := &node{leads: make(chan bool, 16)}
 	conf := raftConfig(cfg)
 	conf.NotifyCh = n.leads
@@ -65,7 +83,7 @@ func openNode(cfg *Config, machine raft.FSM) (*node, error) {
 	address, transport := n.transport(cfg, conf)
 	n.closer = append([]io.Closer{transport}, st.closer...)
 	known, err := raft.HasExistingState(st.logs, st.stable, st.snapshots)
-	if err == nil && !known && (cfg.Cluster == nil || len(cfg.Cluster.Join) == 0) {
+	if err == nil && !known && (cfg.Peers == nil || !cfg.Peers.Joins) {
 		err = raft.BootstrapCluster(conf, st.logs, st.stable, st.snapshots, transport, raft.Configuration{
 			Servers: []raft.Server{{ID: conf.LocalID, Address: address}},
 		})
@@ -79,16 +97,16 @@ func openNode(cfg *Config, machine raft.FSM) (*node, error) {
 	return n, nil
 }
 
-func raftConfig(cfg *Config) *raft.Config {
+func raftConfig(cfg options) *raft.Config {
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(cfg.NodeID)
 	conf.Logger = raftLogger(cfg.Log)
 	conf.MaxAppendEntries = 64
 	conf.NoLegacyTelemetry = true
-	if cfg.Cluster == nil {
+	if cfg.Peers == nil {
 		conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = aloneTimeout, aloneTimeout, aloneTimeout
 	} else {
-		patience := cfg.Cluster.ElectionTimeout
+		patience := cfg.Peers.ElectionTimeout
 		conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = patience, patience, patience*3/4
 		conf.ShutdownOnRemove = false // one that was removed may announce itself again
 	}
@@ -100,16 +118,16 @@ func raftConfig(cfg *Config) *raft.Config {
 	return conf
 }
 
-func (n *node) transport(cfg *Config, conf *raft.Config) (raft.ServerAddress, interface {
+func (n *node) transport(cfg options, conf *raft.Config) (raft.ServerAddress, interface {
 	raft.Transport
 	io.Closer
 }) {
-	if cfg.Cluster == nil {
+	if cfg.Peers == nil {
 		address, transport := raft.NewInmemTransport(raft.ServerAddress(cfg.NodeID))
 		return address, transport
 	}
-	n.streams = newStreams(cfg.Cluster)
-	return raft.ServerAddress(cfg.Cluster.Advertise), raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	n.streams = newStreams(cfg.Peers)
+	return raft.ServerAddress(cfg.Peers.Advertise), raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.streams, MaxPool: peerConns, Timeout: peerTimeout, Logger: conf.Logger,
 		// No pipelining: in raft v1.8.0 a follower that refuses an entry ends the reader of a pipeline's answers, and the
 		// writer may then wait for ever (netPipeline.AppendEntries). Such a leader replicates to it no more, and does not end.
@@ -150,6 +168,35 @@ func openStores(dataDir string, conf *raft.Config) (*stores, error) {
 		return nil, err
 	}
 	return st, nil
+}
+
+// recoverAlone makes the node whose data are in the data directory the only one of its cluster, with all that it knows: when a
+// majority is lost for good. It must not run.
+func recoverAlone(cfg options) error {
+	conf := raftConfig(cfg)
+	st, err := openStores(cfg.DataDir, conf)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, c := range st.closer {
+			_ = c.Close() // all is written
+		}
+	}()
+	known, err := raft.HasExistingState(st.logs, st.stable, st.snapshots)
+	if err == nil && !known {
+		err = errors.New("there is no state of a coordinator")
+	}
+	if err == nil {
+		address, transport := raft.NewInmemTransport(raft.ServerAddress(cfg.Peers.Advertise))
+		err = raft.RecoverCluster(conf, newFSM(), st.logs, st.stable, st.snapshots, transport, raft.Configuration{
+			Servers: []raft.Server{{ID: conf.LocalID, Address: address}},
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("recover the coordinator in %s: %w", cfg.DataDir, err)
+	}
+	return nil
 }
 
 // servers is raft's configuration as this coordinator knows it.

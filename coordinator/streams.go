@@ -24,7 +24,7 @@ type streams struct {
 	close   func()
 }
 
-func newStreams(c *Cluster) *streams {
+func newStreams(c *peers) *streams {
 	client, _ := c.Credentials.PeerTLS(protocolRaft)
 	s := &streams{address: c.Advertise, client: client, conns: make(chan net.Conn), closed: make(chan struct{})}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
