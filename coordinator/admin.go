@@ -86,7 +86,7 @@ func (a *admin) RemoveMember(_ context.Context, req *connect.Request[kilnv1.Remo
 		return nil, errAlone
 	}
 	id, known := req.Msg.GetId(), false
-	l.fsm.view(func(m *state.Machine) { known = m.Member(id) != nil })
+	l.fsm.View(func(m *state.Machine) { known = m.Member(id) != nil })
 	if !known {
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("there is no coordinator %.80q: kiln farm members lists them", id))
 	}
@@ -135,7 +135,7 @@ func (a *admin) SetTeam(ctx context.Context, req *connect.Request[kilnv1.SetTeam
 
 // govern commits what an administrator says about what.
 func (l *leader) govern(ctx context.Context, c *kilnv1.Command, what string) error {
-	results, err := l.proposer.propose(ctx, c)
+	results, err := l.proposer.Propose(ctx, c)
 	if err != nil {
 		return unavailable(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/image/plan"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -52,10 +53,10 @@ func (c *Coordinator) Handler() http.Handler {
 // Streams are the protocols beside HTTP that come to the API's port: give them to http.Server.TLSNextProto. Empty
 // when this is no cluster.
 func (c *Coordinator) Streams() map[string]func(*http.Server, *tls.Conn, http.Handler) {
-	if c.node.streams == nil {
+	if c.node.Streams == nil {
 		return nil
 	}
-	return map[string]func(*http.Server, *tls.Conn, http.Handler){protocolRaft: c.node.streams.serve}
+	return map[string]func(*http.Server, *tls.Conn, http.Handler){replica.Protocol: c.node.Streams.Serve}
 }
 
 // healthz answers 200 while the farm has a leader that this coordinator knows, so that a load balancer may send
@@ -89,7 +90,7 @@ var _ kilnv1connect.FarmServiceHandler = (*api)(nil)
 func (a *api) leader() (*leader, <-chan struct{}, error) {
 	l, changed := a.c.current()
 	if l == nil {
-		return nil, nil, connect.NewError(connect.CodeUnavailable, errNotLeading)
+		return nil, nil, connect.NewError(connect.CodeUnavailable, replica.ErrNotLeading)
 	}
 	return l, changed, nil
 }
@@ -100,8 +101,8 @@ func (a *api) surely(ctx context.Context) (*leader, error) {
 	if err != nil || a.c.cfg.Cluster == nil {
 		return l, err
 	}
-	if err := l.verify.wait(ctx); err != nil {
-		return nil, unavailable(fmt.Errorf("%w: %w", errNotLeading, err))
+	if err := l.verify.Wait(ctx); err != nil {
+		return nil, unavailable(fmt.Errorf("%w: %w", replica.ErrNotLeading, err))
 	}
 	return l, nil
 }
@@ -126,7 +127,7 @@ func (a *api) Submit(ctx context.Context, req *connect.Request[kilnv1.SubmitRequ
 	spec.Options.FarmBoot, spec.Options.FarmInitrd = a.c.cfg.Boot, a.c.cfg.Initrd
 	answer := connect.NewResponse(&kilnv1.SubmitResponse{Id: spec.GetId()})
 	here := false
-	l.fsm.view(func(m *state.Machine) { here = m.Seen(spec.GetId()) })
+	l.fsm.View(func(m *state.Machine) { here = m.Seen(spec.GetId()) })
 	if !here { // long ago, perhaps
 		absent, err := a.c.cfg.Store.Missing(ctx, []cache.Key{cache.BuildKey(spec.GetTeam(), spec.GetId())})
 		if err != nil {
@@ -141,7 +142,7 @@ func (a *api) Submit(ctx context.Context, req *connect.Request[kilnv1.SubmitRequ
 		return nil, err
 	}
 	l.spans.startBuild(ctx, spec.GetId(), spec.GetName())
-	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Submit{Submit: &kilnv1.SubmitCommand{
+	results, err := l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Submit{Submit: &kilnv1.SubmitCommand{
 		Spec: spec, ResolveParams: plan.ResolveParams(spec), PlanParams: plan.Params(spec),
 	}}})
 	if err != nil {
@@ -232,7 +233,7 @@ func (a *api) Cancel(ctx context.Context, req *connect.Request[kilnv1.CancelRequ
 		return nil, err
 	}
 	for {
-		results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Cancel{Cancel: &kilnv1.CancelCommand{Build: req.Msg.GetId(), Reason: reason}}})
+		results, err := l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Cancel{Cancel: &kilnv1.CancelCommand{Build: req.Msg.GetId(), Reason: reason}}})
 		if err != nil {
 			return nil, unavailable(err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"google.golang.org/protobuf/proto"
@@ -43,17 +44,17 @@ func (a *api) Watch(ctx context.Context, req *connect.Request[kilnv1.WatchReques
 	defer l.watchers.enter(id)()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(l.ctx, func() { cancel(errNotLeading) })()
+	defer context.AfterFunc(l.ctx, func() { cancel(replica.ErrNotLeading) })()
 	err = f.watch(ctx, after, func() []*kilnv1.BuildEvent { return a.summary(ctx, l, id) }, send)
-	if err != nil && errors.Is(context.Cause(ctx), errNotLeading) {
-		return connect.NewError(connect.CodeUnavailable, errNotLeading)
+	if err != nil && errors.Is(context.Cause(ctx), replica.ErrNotLeading) {
+		return connect.NewError(connect.CodeUnavailable, replica.ErrNotLeading)
 	}
 	return err
 }
 
 // summary is what a build has come to, from the state or from its record.
 func (a *api) summary(ctx context.Context, l *leader, id string) (events []*kilnv1.BuildEvent) {
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		if b := m.Build(id); b != nil {
 			events = summaryOf(m, b)
 		}
@@ -85,7 +86,7 @@ func (a *api) GetBuild(ctx context.Context, req *connect.Request[kilnv1.GetBuild
 // record finds a build in the state, then in the cache: under its team, or under any when team is empty.
 func (a *api) record(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error) {
 	var r *kilnv1.BuildRecord
-	a.c.fsm.view(func(m *state.Machine) {
+	a.c.fsm.View(func(m *state.Machine) {
 		if b := m.Build(id); b != nil {
 			r = recordOf(b)
 		}
@@ -151,7 +152,7 @@ func (a *api) ListBuilds(ctx context.Context, req *connect.Request[kilnv1.ListBu
 	}
 	var found []*kilnv1.BuildRecord
 	here := map[string]bool{}
-	a.c.fsm.view(func(m *state.Machine) {
+	a.c.fsm.View(func(m *state.Machine) {
 		for _, b := range m.Builds() {
 			if b.Spec.GetTeam() == team && !(req.Msg.GetRunning() && b.Ended()) {
 				here[b.Spec.GetId()] = true

@@ -29,7 +29,7 @@ func (a *api) Status(ctx context.Context, _ *connect.Request[kilnv1.StatusReques
 		Version: a.c.cfg.Version, Farm: a.c.cfg.Farm, Leader: a.c.cfg.NodeID, Ready: uint32(l.sched.ready()),
 		Workers: l.builders(), Teams: l.teams(),
 	}
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		answer.Level, answer.Epoch = m.FeatureLevel(), m.Epoch()
 		for _, b := range m.Builds() {
 			if !b.Ended() {

@@ -11,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/hashicorp/raft"
+	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -26,10 +27,10 @@ func (a *admin) Backup(_ context.Context, _ *connect.Request[kilnv1.BackupReques
 	if err != nil {
 		return err
 	}
-	if err := l.node.Barrier(applyTimeout).Error(); err != nil {
-		return unavailable(fmt.Errorf("%w: %w", errNotLeading, err))
+	if err := l.node.Barrier(replica.ApplyTimeout).Error(); err != nil {
+		return unavailable(fmt.Errorf("%w: %w", replica.ErrNotLeading, err))
 	}
-	snapshot := l.fsm.snapshot()
+	snapshot := l.fsm.Freeze()
 	if err := snapshot.Write(&chunks{stream}); err != nil {
 		return connect.NewError(connect.CodeAborted, err)
 	}
@@ -67,7 +68,7 @@ func (a *admin) Restore(_ context.Context, stream *connect.ClientStream[kilnv1.R
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the backup cannot be used: %w", err))
 	}
 	var epoch uint64
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		epoch = max(m.Epoch(), back.Epoch(), uint64(l.cfg.Now().UnixMilli())) + 1
 		back.Renew(epoch, m)
 	})
@@ -95,7 +96,7 @@ func (c *Coordinator) leadAnew() error {
 	case c.again <- answer:
 		return <-answer
 	case <-c.done:
-		return errNotLeading
+		return replica.ErrNotLeading
 	}
 }
 
@@ -157,5 +158,5 @@ func Recover(cfg Config) error {
 	if err := cfg.fill(); err != nil && cfg.Cluster == nil {
 		return err
 	}
-	return recoverAlone(cfg.replica())
+	return replica.Recover(cfg.replica())
 }

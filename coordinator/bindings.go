@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/dnsname"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -43,7 +44,7 @@ func (r *room) Bind(ctx context.Context, req *connect.Request[kilnv1.BindRequest
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%d commands in one request, at most %d are taken", n, maxBinds))
 	}
 	var commands []*kilnv1.Command
-	level := l.proposer.level()
+	level := l.proposer.Level()
 	for _, c := range req.Msg.GetCommands() {
 		if c.GetOperation() == kilnv1.BindCommand_OPERATION_FREE && callerOf(ctx).Role == pki.RoleEdge {
 			return nil, connect.NewError(connect.CodePermissionDenied, errors.New("edges do not free addresses of others: an administrator does"))
@@ -57,11 +58,11 @@ func (r *room) Bind(ctx context.Context, req *connect.Request[kilnv1.BindRequest
 	if len(commands) == 0 {
 		return connect.NewResponse(answer), nil
 	}
-	results, err := l.proposer.urge(ctx, commands...)
+	results, err := l.proposer.Urge(ctx, commands...)
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	steady := l.proposer.steady()
+	steady := l.proposer.Steady()
 	for _, result := range results {
 		verdict, known := verdicts[result.Refused]
 		switch {
@@ -86,7 +87,7 @@ func (r *room) Grant(ctx context.Context, req *connect.Request[kilnv1.GrantReque
 	if err != nil {
 		return nil, err
 	}
-	results, err := l.proposer.urge(ctx, &kilnv1.Command{Command: &kilnv1.Command_Block{Block: &kilnv1.BlockCommand{
+	results, err := l.proposer.Urge(ctx, &kilnv1.Command{Command: &kilnv1.Command_Block{Block: &kilnv1.BlockCommand{
 		Edge: req.Msg.GetEdge(), Subnet: req.Msg.GetSubnet(), Class: req.Msg.GetClass(), Size: req.Msg.GetSize(), ForMs: blockLife.Milliseconds(),
 	}}})
 	if err != nil {
@@ -110,10 +111,10 @@ func (r *room) WatchBindings(ctx context.Context, req *connect.Request[kilnv1.Wa
 	changes, leave := l.bindings.join()
 	defer leave()
 	var all []*kilnv1.Binding
-	l.fsm.view(func(m *state.Machine) { all = m.Bindings() })
+	l.fsm.View(func(m *state.Machine) { all = m.Bindings() })
 	send := func(bindings []*kilnv1.Binding, complete bool) error {
 		answer := &kilnv1.WatchBindingsResponse{Complete: complete}
-		steady := l.proposer.steady()
+		steady := l.proposer.Steady()
 		for _, b := range bindings {
 			if req.Msg.GetSubnet() == "" || b.GetSubnet() == req.Msg.GetSubnet() {
 				one := &kilnv1.BindingNow{Binding: b, RemainingMs: b.GetUntilMs() - steady}
@@ -155,7 +156,7 @@ func (r *room) WatchBindings(ctx context.Context, req *connect.Request[kilnv1.Wa
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-l.ctx.Done():
-			return unavailable(errNotLeading)
+			return unavailable(replica.ErrNotLeading)
 		}
 	}
 }

@@ -82,7 +82,7 @@ func TestBindingsOutliveTheirCoordinator(t *testing.T) {
 	const life = 2000
 	f.bind(bindOf("02:00:00:00:00:01", "10.0.0.10", life))
 	var before int64
-	f.coord.fsm.view(func(m *state.Machine) { before = m.Steady() })
+	f.coord.fsm.View(func(m *state.Machine) { before = m.Steady() })
 	f.close()
 	time.Sleep(life * time.Millisecond)
 	f.start()
@@ -90,7 +90,7 @@ func TestBindingsOutliveTheirCoordinator(t *testing.T) {
 		t.Errorf("another client gets the address after %d ms without a leader: %v", life, got)
 	}
 	var after int64
-	f.coord.fsm.view(func(m *state.Machine) { after = m.Steady() })
+	f.coord.fsm.View(func(m *state.Machine) { after = m.Steady() })
 	if after < before || after-before >= life {
 		t.Errorf("steady time went from %d to %d ms", before, after)
 	}

@@ -20,7 +20,7 @@ func (l *leader) attachGraph(ctx context.Context, id string) error {
 	defer span.End()
 	var graph string
 	first := 0
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		if b := m.Build(id); b != nil && !b.Ended() && !b.Attached() {
 			graph = state.OutputOf(b.Nodes[state.PlanNode].Result, "graph").GetDigest()
 			first = len(b.Nodes) - state.GraphNode
@@ -60,7 +60,7 @@ func (l *leader) attachGraph(ctx context.Context, id string) error {
 	}
 	l.feeds.start(id).add(graphEvent(known))
 	for _, c := range attachCommands(id, first, nodes, g.GetTargets()) {
-		if _, err := l.proposer.propose(ctx, c); err != nil {
+		if _, err := l.proposer.Propose(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -89,7 +89,7 @@ func attachCommands(id string, first int, nodes []*kilnv1.AttachNode, targets []
 func (l *leader) gather(ctx context.Context, id string) error {
 	var targets []*kilnv1.Target
 	var makers []*state.Node
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		if b := m.Build(id); b != nil && !b.Ended() && b.Complete() {
 			targets = b.Targets
 			for _, t := range targets {
@@ -151,7 +151,7 @@ func (l *leader) keepRecord(id string) {
 		var r *kilnv1.BuildRecord
 		var final *kilnv1.Final
 		fromFinal := false
-		l.fsm.view(func(m *state.Machine) {
+		l.fsm.View(func(m *state.Machine) {
 			if b := m.Build(id); b != nil && b.Ended() {
 				r, fromFinal = recordOf(b), b.Final
 				if r.State == kilnv1.BuildState_BUILD_STATE_DONE && !fromFinal {

@@ -12,6 +12,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/hashicorp/raft"
+	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -40,10 +41,10 @@ type Cluster struct {
 }
 
 // replica says what raft needs.
-func (c *Config) replica() options {
-	o := options{NodeID: c.NodeID, DataDir: c.DataDir, Log: c.Log}
+func (c *Config) replica() replica.Options {
+	o := replica.Options{NodeID: c.NodeID, DataDir: c.DataDir, Log: c.Log}
 	if c.Cluster != nil {
-		o.Peers = &peers{Advertise: c.Cluster.Advertise, Credentials: c.Cluster.Credentials, ElectionTimeout: c.Cluster.ElectionTimeout, Joins: len(c.Cluster.Join) > 0}
+		o.Peers = &replica.Peers{Advertise: c.Cluster.Advertise, Credentials: c.Cluster.Credentials, ElectionTimeout: c.Cluster.ElectionTimeout, Joins: len(c.Cluster.Join) > 0}
 	}
 	return o
 }
@@ -65,11 +66,11 @@ func (c *Cluster) check() error {
 func (c *Cluster) client() *http.Client {
 	transport := &http.Transport{
 		TLSClientConfig: c.Credentials.ClientTLS(), ForceAttemptHTTP2: true, DisableCompression: true,
-		TLSHandshakeTimeout: peerTimeout, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
-		DialContext: (&net.Dialer{Timeout: peerTimeout}).DialContext,
+		TLSHandshakeTimeout: replica.PeerTimeout, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
+		DialContext: (&net.Dialer{Timeout: replica.PeerTimeout}).DialContext,
 	}
 	// A peer that was cut off takes its connection with it: notice within seconds, not when TCP gives up.
-	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: peerPing, PingTimeout: peerTimeout}
+	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: peerPing, PingTimeout: replica.PeerTimeout}
 	return &http.Client{Transport: transport}
 }
 
@@ -119,7 +120,7 @@ func (c *Coordinator) led() bool {
 
 // votes says that this coordinator has a vote, as far as it knows.
 func (c *Coordinator) votes() bool {
-	for _, s := range c.node.servers() {
+	for _, s := range c.node.Servers() {
 		if s.ID == raft.ServerID(c.cfg.NodeID) {
 			return s.Suffrage == raft.Voter
 		}
@@ -162,7 +163,7 @@ func (c *Coordinator) others() []string {
 	if address, _ := c.node.LeaderWithID(); address != "" {
 		add(string(address))
 	}
-	c.fsm.view(func(m *state.Machine) {
+	c.fsm.View(func(m *state.Machine) {
 		for _, member := range m.Members() {
 			add(member.GetAddress())
 		}
@@ -179,7 +180,7 @@ func (c *Coordinator) followMembers() {
 	for {
 		if c.cfg.Cluster.Routes != nil {
 			var routes []string
-			c.fsm.view(func(m *state.Machine) {
+			c.fsm.View(func(m *state.Machine) {
 				for _, member := range m.Members() {
 					if member.GetId() != c.cfg.NodeID && member.GetBusPeers() != "" {
 						routes = append(routes, member.GetBusPeers())
@@ -195,7 +196,7 @@ func (c *Coordinator) followMembers() {
 			}
 		}
 		select {
-		case <-c.fsm.members:
+		case <-c.fsm.MembersChanged:
 		case <-c.stopped:
 			return
 		}

@@ -68,7 +68,7 @@ func newCluster(t *testing.T, ids ...string) *cluster {
 		c.wait(id+" votes", func() bool { return c.members[id].coord.votes() })
 	}
 	c.wait("all are members, and the level is raised", func() (ok bool) {
-		c.leading().coord.fsm.view(func(m *state.Machine) { ok = len(m.Members()) == len(ids) && m.FeatureLevel() == state.Level() })
+		c.leading().coord.fsm.View(func(m *state.Machine) { ok = len(m.Members()) == len(ids) && m.FeatureLevel() == state.Level() })
 		return ok
 	})
 	c.client = kilnv1connect.NewFarmServiceClient(c.web(pki.RoleAdmin, "ann", ""), "https://"+c.follower().address)
@@ -273,7 +273,7 @@ func TestACoordinatorThatLostItsDiskComesBackAsANewMember(t *testing.T) {
 	c.start("new", t.TempDir(), lost.address)
 	c.wait("the new one votes", func() bool { return c.members["new"].coord.votes() })
 	var ids []raft.ServerID
-	for _, s := range c.leading().coord.node.servers() {
+	for _, s := range c.leading().coord.node.Servers() {
 		ids = append(ids, s.ID)
 	}
 	if len(ids) != 3 || strings.Contains(fmt.Sprint(ids), lost.id) {
@@ -382,7 +382,7 @@ func TestABackupBringsBackWhatItHeldAndFencesOldLeases(t *testing.T) {
 		t.Error("a lease from before the restore was completed")
 	}
 	close(free)
-	if n := len(c.leading().coord.node.servers()); n != 3 {
+	if n := len(c.leading().coord.node.Servers()); n != 3 {
 		t.Errorf("raft has %d members, want 3", n)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/coordinator/nsupdate"
+	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/nats-io/nats.go"
 )
 
@@ -49,8 +50,8 @@ type Config struct {
 // Coordinator is one of a farm's coordinators.
 type Coordinator struct {
 	cfg   Config
-	fsm   *fsm
-	node  *node
+	fsm   *replica.FSM
+	node  *replica.Node
 	index *index       // of results; survives a change of leaders, since results never change
 	peers *http.Client // to other coordinators; nil when there are none
 
@@ -74,14 +75,14 @@ func New(cfg Config) (*Coordinator, error) {
 		return nil, err
 	}
 	c := &Coordinator{
-		cfg: cfg, fsm: newFSM(), index: newIndex(indexBytes),
+		cfg: cfg, fsm: replica.NewFSM(), index: newIndex(indexBytes),
 		stopped: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
 		again: make(chan chan error), failed: make(chan struct{}),
 	}
-	c.fsm.tooOld = c.fail
+	c.fsm.TooOld = c.fail
 	c.stop = sync.OnceFunc(func() { close(c.stopped) })
 	var err error
-	if c.node, err = openNode(c.cfg.replica(), c.fsm); err != nil {
+	if c.node, err = replica.Open(c.cfg.replica(), c.fsm); err != nil {
 		if fault := c.Fault(); fault != nil {
 			err = fault // raft says only that there is no snapshot it can restore
 		}
@@ -127,7 +128,7 @@ func (c *Coordinator) follow() {
 		select {
 		case <-c.stopped:
 			return
-		case leads := <-c.node.leads:
+		case leads := <-c.node.Leads:
 			c.setLeader(nil, 0)
 			if retry = nil; !leads {
 				continue
@@ -202,8 +203,8 @@ func (c *Coordinator) Close() error {
 	c.stop()
 	<-c.done
 	c.cluster.Wait()
-	if c.node.streams != nil {
-		_ = c.node.streams.Close() // raft waits for its connections
+	if c.node.Streams != nil {
+		_ = c.node.Streams.Close() // raft waits for its connections
 	}
 	if err := c.closeNode(); err != nil {
 		return fmt.Errorf("stop coordinator %s: %w", c.cfg.NodeID, err)

@@ -32,16 +32,16 @@ func (l *leader) forgetBindings() {
 
 func (l *leader) forgetOver() {
 	var over []*kilnv1.Binding
-	l.fsm.view(func(m *state.Machine) { over = m.Over6(m.Steady()-rememberOver.Milliseconds(), forgetMost) })
+	l.fsm.View(func(m *state.Machine) { over = m.Over6(m.Steady()-rememberOver.Milliseconds(), forgetMost) })
 	for batch := range slices.Chunk(over, forgetBatch) {
 		commands := make([]*kilnv1.Command, len(batch))
 		for i, b := range batch {
 			commands[i] = forgetCommand(b)
 		}
-		if state.LevelOf(commands[0]) > l.proposer.level() {
+		if state.LevelOf(commands[0]) > l.proposer.Level() {
 			return // there is a coordinator of an older release, which would not forget them
 		}
-		if _, err := l.proposer.propose(l.ctx, commands...); err != nil {
+		if _, err := l.proposer.Propose(l.ctx, commands...); err != nil {
 			return // who leads then forgets them
 		}
 	}

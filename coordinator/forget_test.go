@@ -49,7 +49,7 @@ func TestASubnetOfIPv6ThatIsFull(t *testing.T) {
 	}
 	l.forgetOver()
 	n := 0
-	l.fsm.view(func(m *state.Machine) { n = len(m.Bindings()) })
+	l.fsm.View(func(m *state.Machine) { n = len(m.Bindings()) })
 	if n > state.MaxBindings6/2 || n < state.MaxBindings6/2-1 {
 		t.Errorf("%d bindings are left, want about half", n)
 	}

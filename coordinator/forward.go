@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -47,7 +48,7 @@ func (c *Coordinator) forwarded(next http.Handler) http.Handler {
 		case leads:
 			next.ServeHTTP(w, r)
 		case callerOf(r.Context()).Through != "":
-			refuse(w, r, errNotLeading) // whoever passed it on knows the new leader soon
+			refuse(w, r, replica.ErrNotLeading) // whoever passed it on knows the new leader soon
 		case address == "":
 			refuse(w, r, c.noLeader())
 		default:
@@ -88,7 +89,7 @@ func (c *Coordinator) findLeader(ctx context.Context) (address string, leads boo
 func (c *Coordinator) noLeader() error {
 	quiet := time.Since(c.node.LastContact()).Round(time.Second)
 	var ids []string
-	c.fsm.view(func(m *state.Machine) {
+	c.fsm.View(func(m *state.Machine) {
 		for _, member := range m.Members() {
 			ids = append(ids, member.GetId())
 		}

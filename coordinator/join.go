@@ -69,7 +69,7 @@ func (j *join) identity(ctx context.Context, l *leader, req *kilnv1.JoinRequest)
 	taken := false
 	switch claims.Role {
 	case pki.RoleCoordinator:
-		l.fsm.view(func(m *state.Machine) { taken = m.Member(name) != nil || m.Barred(name) })
+		l.fsm.View(func(m *state.Machine) { taken = m.Member(name) != nil || m.Barred(name) })
 	case pki.RoleBuilder:
 		taken = l.leases.hears(name)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/bus"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -20,10 +21,10 @@ import (
 type leader struct {
 	cfg      *Config
 	log      *slog.Logger
-	node     *node
+	node     *replica.Node
 	term     uint64 // of raft
-	fsm      *fsm
-	proposer *proposer
+	fsm      *replica.FSM
+	proposer *replica.Proposer
 	sched    *scheduler
 	results  *results
 	feeds    *feeds
@@ -34,7 +35,7 @@ type leader struct {
 	services []*bus.Service
 	finals   finals
 	pending  pending
-	verify   verifier
+	verify   replica.Verifier
 	rechecks rechecks
 	room     roomHub
 	bindings bindingHub
@@ -59,14 +60,14 @@ type leader struct {
 
 // lead takes up leadership: the log so far is applied when it returns, and builders are listened to.
 // Anew is called when the leader must begin again.
-func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*leader, error) {
-	if err := node.Barrier(applyTimeout).Error(); err != nil {
+func lead(cfg *Config, node *replica.Node, machine *replica.FSM, found *index, anew func()) (*leader, error) {
+	if err := node.Barrier(replica.ApplyTimeout).Error(); err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	l := &leader{
 		cfg: cfg, log: cfg.Log, node: node, term: node.CurrentTerm(), fsm: machine, ctx: ctx, stop: stop,
-		verify:    verifier{ask: func() raft.Future { return node.VerifyLeader() }},
+		verify:    replica.Verifier{Ask: func() raft.Future { return node.VerifyLeader() }},
 		silence:   silence{since: map[raft.ServerID]time.Time{}},
 		results:   &results{store: cfg.Store, blobs: cfg.Blobs, index: found, log: cfg.Log},
 		watchers:  newWatchers(),
@@ -85,15 +86,15 @@ func lead(cfg *Config, node *node, machine *fsm, found *index, anew func()) (*le
 	l.sched = newScheduler(l.commitLeases)
 	l.leases.ended = l.sched.ended
 	var base, steady int64
-	machine.view(func(m *state.Machine) { base, steady = m.Now(), m.Steady() })
+	machine.View(func(m *state.Machine) { base, steady = m.Now(), m.Steady() })
 	now, begun := onward(cfg.Now, base), time.Now()
-	l.proposer = newProposer(func(data []byte, timeout time.Duration) raft.ApplyFuture { return node.Apply(data, timeout) }, l.applied, now, anew)
-	l.proposer.steady = func() int64 { return steady + time.Since(begun).Milliseconds() } // by the monotonic clock
-	l.proposer.level = func() (level uint32) {
-		machine.view(func(m *state.Machine) { level = m.FeatureLevel() })
+	l.proposer = replica.NewProposer(func(data []byte, timeout time.Duration) raft.ApplyFuture { return node.Apply(data, timeout) }, l.applied, now, anew)
+	l.proposer.Steady = func() int64 { return steady + time.Since(begun).Milliseconds() } // by the monotonic clock
+	l.proposer.Level = func() (level uint32) {
+		machine.View(func(m *state.Machine) { level = m.FeatureLevel() })
 		return level
 	}
-	l.spawn(func() { l.proposer.run(ctx.Done()) })
+	l.spawn(func() { l.proposer.Run(ctx.Done()) })
 	if err := l.takeOver(); err != nil {
 		l.close(0)
 		return nil, err
@@ -131,17 +132,17 @@ func onward(wall func() time.Time, base int64) func() time.Time {
 // takeOver starts what the state says is under way.
 func (l *leader) takeOver() error {
 	var epoch uint64
-	l.fsm.view(func(m *state.Machine) { epoch = m.Epoch() })
+	l.fsm.View(func(m *state.Machine) { epoch = m.Epoch() })
 	if err := l.raiseAlone(epoch == 0); err != nil {
 		return err
 	}
 	if epoch == 0 {
 		first := &kilnv1.Command{Command: &kilnv1.Command_Epoch{Epoch: &kilnv1.EpochCommand{Epoch: uint64(l.cfg.Now().UnixMilli())}}}
-		if _, err := l.proposer.propose(l.ctx, first); err != nil {
+		if _, err := l.proposer.Propose(l.ctx, first); err != nil {
 			return err
 		}
 	}
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		l.sched.configure(m.Teams(), m.BuilderHolds())
 		var changes []state.Change
 		for _, b := range m.Builds() {
@@ -199,7 +200,7 @@ func (l *leader) spawn(f func()) {
 
 // applied acts on what an entry changed. It runs on the proposer's goroutine, so the state is as the entry left it.
 func (l *leader) applied(changes []state.Change) {
-	l.fsm.view(func(m *state.Machine) { l.act(m, changes) })
+	l.fsm.View(func(m *state.Machine) { l.act(m, changes) })
 }
 
 func (l *leader) act(m *state.Machine, changes []state.Change) {
@@ -300,7 +301,7 @@ func (l *leader) later(wait time.Duration, task string) {
 		case <-l.ctx.Done():
 			return
 		}
-		l.fsm.view(func(m *state.Machine) {
+		l.fsm.View(func(m *state.Machine) {
 			if t := m.Task(task); t != nil && t.State == state.Ready {
 				l.sched.add(l.ready(m, t)...)
 			}
@@ -325,7 +326,7 @@ func (l *leader) job(build string, work func(ctx context.Context, build string) 
 		}
 		l.log.Error("a build fails for a fault of the farm", "build", build, "error", err)
 		fail := &kilnv1.Command{Command: &kilnv1.Command_Fail{Fail: &kilnv1.FailCommand{Build: build, Error: err.Error()}}}
-		if _, err := l.proposer.propose(l.ctx, fail); err != nil && l.ctx.Err() == nil {
+		if _, err := l.proposer.Propose(l.ctx, fail); err != nil && l.ctx.Err() == nil {
 			l.log.Error("a build could not be ended", "build", build, "error", err)
 		}
 	})

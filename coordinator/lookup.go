@@ -71,7 +71,7 @@ func (l *leader) lookupPending() {
 // lookup finds out whether new tasks were done before. A cache that fails is an empty one.
 func (l *leader) lookup(keys []string) {
 	var plans, rest []string
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		for _, k := range keys {
 			t := m.Task(k)
 			if t == nil || t.State != state.Fresh {
@@ -117,7 +117,7 @@ func (l *leader) answerByFinal(planKey string) bool {
 	for {
 		var builds []string
 		left := false
-		l.fsm.view(func(m *state.Machine) {
+		l.fsm.View(func(m *state.Machine) {
 			t := m.Task(planKey)
 			if t == nil || t.State != state.Fresh {
 				return
@@ -138,7 +138,7 @@ func (l *leader) answerByFinal(planKey string) bool {
 			l.feeds.start(id).add(graphOfRecords(hitsOf(final), true)...)
 			commands[i] = &kilnv1.Command{Command: &kilnv1.Command_Finish{Finish: &kilnv1.FinishCommand{Build: id, Outputs: final.GetOutputs(), Final: true}}}
 		}
-		if _, err := l.proposer.propose(l.ctx, commands...); err != nil {
+		if _, err := l.proposer.Propose(l.ctx, commands...); err != nil {
 			return true // the next leader finds the plan as it is
 		}
 	}
@@ -159,7 +159,7 @@ func (l *leader) tell(commands ...*kilnv1.Command) {
 	if len(commands) == 0 {
 		return
 	}
-	l.proposer.send(commands, func(_ []state.Result, err error) {
+	l.proposer.Send(commands, func(_ []state.Result, err error) {
 		if err != nil && l.ctx.Err() == nil {
 			l.log.Warn("commands were not committed", "commands", len(commands), "error", err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/hashicorp/raft"
+	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -95,15 +96,15 @@ func (l *leader) tendMembers() {
 
 func (l *leader) tendOnce() error {
 	var next uint32
-	l.fsm.view(func(m *state.Machine) { next = m.NextLevel() })
+	l.fsm.View(func(m *state.Machine) { next = m.NextLevel() })
 	if next > 0 {
 		raise := &kilnv1.Command{Command: &kilnv1.Command_Level{Level: &kilnv1.LevelCommand{Level: next}}}
-		if _, err := l.proposer.propose(l.ctx, raise); err != nil {
+		if _, err := l.proposer.Propose(l.ctx, raise); err != nil {
 			return err
 		}
 		l.log.Info("the farm's feature level is raised: all coordinators' programs apply it", "level", next)
 	}
-	if dead := deadServer(l.node.servers(), raft.ServerID(l.cfg.NodeID), l.silence.of, l.cfg.Cluster.RemoveDead); dead != "" {
+	if dead := deadServer(l.node.Servers(), raft.ServerID(l.cfg.NodeID), l.silence.of, l.cfg.Cluster.RemoveDead); dead != "" {
 		l.log.Warn("a coordinator is removed since it has not been heard of", "node", dead, "silent", l.silence.of(dead).Round(time.Second))
 		return l.removeMember(string(dead), false)
 	}
@@ -114,11 +115,11 @@ func (l *leader) tendOnce() error {
 // one that has just been born.
 func (l *leader) raiseAlone(born bool) error {
 	behind := false
-	l.fsm.view(func(m *state.Machine) { behind = m.FeatureLevel() < state.Level() })
+	l.fsm.View(func(m *state.Machine) { behind = m.FeatureLevel() < state.Level() })
 	if !behind || l.cfg.Cluster != nil && !born {
 		return nil
 	}
-	_, err := l.proposer.propose(l.ctx,
+	_, err := l.proposer.Propose(l.ctx,
 		&kilnv1.Command{Command: &kilnv1.Command_Member{Member: &kilnv1.MemberCommand{Member: l.cfg.self()}}},
 		&kilnv1.Command{Command: &kilnv1.Command_Level{Level: &kilnv1.LevelCommand{Level: state.Level()}}})
 	return err
@@ -160,7 +161,7 @@ func deadServer(servers []raft.Server, self raft.ServerID, silent func(raft.Serv
 // committed, so that one that is far behind or that disappears again does not hold the others up.
 func (l *leader) announced(ctx context.Context, req *kilnv1.AnnounceRequest) (*kilnv1.AnnounceResponse, error) {
 	in := req.GetMember()
-	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Member{Member: &kilnv1.MemberCommand{Member: in}}})
+	results, err := l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Member{Member: &kilnv1.MemberCommand{Member: in}}})
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -177,10 +178,10 @@ func (l *leader) announced(ctx context.Context, req *kilnv1.AnnounceRequest) (*k
 	}
 	voter, err := l.place(raft.ServerID(in.GetId()), raft.ServerAddress(in.GetAddress()), req.GetApplied())
 	if err != nil {
-		return nil, unavailable(fmt.Errorf("%w: %w", errNotLeading, err))
+		return nil, unavailable(fmt.Errorf("%w: %w", replica.ErrNotLeading, err))
 	}
 	answer := &kilnv1.AnnounceResponse{Commit: l.node.CommitIndex(), Voter: voter}
-	l.fsm.view(func(m *state.Machine) { answer.Members = m.Members() })
+	l.fsm.View(func(m *state.Machine) { answer.Members = m.Members() })
 	return answer, nil
 }
 
@@ -189,7 +190,7 @@ func (l *leader) place(id raft.ServerID, address raft.ServerAddress, applied uin
 	l.placing.Lock() // a change of raft's configuration at a time
 	defer l.placing.Unlock()
 	here := false
-	for _, s := range l.node.servers() {
+	for _, s := range l.node.Servers() {
 		switch {
 		case s.ID == id && s.Address == address && s.Suffrage == raft.Voter:
 			return true, nil
@@ -197,18 +198,18 @@ func (l *leader) place(id raft.ServerID, address raft.ServerAddress, applied uin
 			here = s.Address == address
 		case s.Address == address: // it lost its disk and comes back under a new name
 			l.log.Warn("a coordinator takes the place of another at its address", "node", id, "last", s.ID, "address", address)
-			if err := l.node.RemoveServer(s.ID, 0, applyTimeout).Error(); err != nil {
+			if err := l.node.RemoveServer(s.ID, 0, replica.ApplyTimeout).Error(); err != nil {
 				return false, err
 			}
 		}
 	}
 	if here && applied+caughtUp >= l.node.CommitIndex() {
 		l.log.Info("a coordinator votes from now on", "node", id, "address", address)
-		return true, l.node.AddVoter(id, address, 0, applyTimeout).Error()
+		return true, l.node.AddVoter(id, address, 0, replica.ApplyTimeout).Error()
 	}
 	if !here {
 		l.log.Info("a coordinator joins", "node", id, "address", address)
-		return false, l.node.AddNonvoter(id, address, 0, applyTimeout).Error()
+		return false, l.node.AddNonvoter(id, address, 0, replica.ApplyTimeout).Error()
 	}
 	return false, nil
 }
@@ -221,7 +222,7 @@ func (l *leader) removeMember(id string, bar bool) error {
 	l.placing.Lock()
 	defer l.placing.Unlock()
 	voters, heard := 0, 0
-	for _, s := range l.node.servers() {
+	for _, s := range l.node.Servers() {
 		if s.Suffrage == raft.Voter && s.ID != raft.ServerID(id) {
 			voters++
 			if s.ID == raft.ServerID(l.cfg.NodeID) || l.silence.of(s.ID) == 0 {
@@ -233,20 +234,20 @@ func (l *leader) removeMember(id string, bar bool) error {
 		return errLastMajority
 	}
 	command := &kilnv1.Command{Command: &kilnv1.Command_Member{Member: &kilnv1.MemberCommand{Member: &kilnv1.Member{Id: id}, Remove: true, Bar: bar}}}
-	if _, err := l.proposer.propose(l.ctx, command); err != nil {
+	if _, err := l.proposer.Propose(l.ctx, command); err != nil {
 		return err
 	}
-	return l.node.RemoveServer(raft.ServerID(id), 0, applyTimeout).Error()
+	return l.node.RemoveServer(raft.ServerID(id), 0, replica.ApplyTimeout).Error()
 }
 
 // members is what the leader knows of all coordinators.
 func (l *leader) members() []*kilnv1.MemberStatus {
 	var all []*kilnv1.MemberStatus
 	votes := map[string]raft.Server{}
-	for _, s := range l.node.servers() {
+	for _, s := range l.node.Servers() {
 		votes[string(s.ID)] = s
 	}
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		for _, member := range m.Members() {
 			s, here := votes[member.GetId()]
 			quiet := l.silence.of(s.ID)

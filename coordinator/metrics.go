@@ -26,7 +26,7 @@ func (l *leader) measure() (stop func()) {
 	stops := []func(){
 		meters.Gauge("kiln.builds", "{build}", "Builds that have not ended", func(observe func(int64, ...metric.ObserveOption)) {
 			var n int64
-			l.fsm.view(func(m *state.Machine) {
+			l.fsm.View(func(m *state.Machine) {
 				for _, b := range m.Builds() {
 					if !b.Ended() {
 						n++
@@ -41,7 +41,7 @@ func (l *leader) measure() (stop func()) {
 			for _, name := range names {
 				counts[name] = 0
 			}
-			l.fsm.view(func(m *state.Machine) {
+			l.fsm.View(func(m *state.Machine) {
 				for _, t := range m.Tasks() {
 					if name, ok := names[t.State]; ok {
 						counts[name]++

@@ -78,7 +78,7 @@ func (p *publisher) bound(m *state.Machine, b *kilnv1.Binding) {
 // run compares until leadership ends.
 func (p *publisher) run() {
 	ctx := p.l.ctx
-	p.l.fsm.view(func(m *state.Machine) {
+	p.l.fsm.View(func(m *state.Machine) {
 		p.doubtful = map[ddns.Key]bool{}
 		for _, r := range m.Published() {
 			if !r.GetSure() {
@@ -111,7 +111,7 @@ func (p *publisher) compare(ctx context.Context) (next time.Duration) {
 	idle := len(p.lanes) == 0
 	p.mu.Unlock()
 	some := false
-	p.l.fsm.view(func(m *state.Machine) {
+	p.l.fsm.View(func(m *state.Machine) {
 		if some = m.Publishes() || !idle; some {
 			if in = p.intent; in == nil || in.GetRevision() != m.RoomRevision() {
 				in = m.Intent()
@@ -123,7 +123,7 @@ func (p *publisher) compare(ctx context.Context) (next time.Duration) {
 		return publishIdle
 	}
 	p.intent = in
-	steady := p.l.proposer.steady()
+	steady := p.l.proposer.Steady()
 	wants := ddns.Wanted(in, bindings, steady)
 	tasks, blocked := ddns.Plan(wants, published)
 	now := time.Now()

@@ -215,7 +215,7 @@ func (l *lane) commit(ctx context.Context, c *kilnv1.PublishCommand) bool {
 	if len(c.GetPut())+len(c.GetRemove()) == 0 {
 		return true
 	}
-	results, err := l.p.l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Publish{Publish: c}})
+	results, err := l.p.l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Publish{Publish: c}})
 	if err == nil && results[0].Refused == "" {
 		return true
 	}

@@ -81,7 +81,7 @@ func (l *lane) talk(ctx context.Context, c *nsupdate.Conn, t ddns.Task) result {
 	if l.pace.Wait(ctx) != nil {
 		return result{verdict: ddns.Away}
 	}
-	if err := l.p.l.verify.wait(ctx); err != nil { // another one may be at work by now
+	if err := l.p.l.verify.Wait(ctx); err != nil { // another one may be at work by now
 		return result{ddns.Away, "this coordinator does not lead now", false}
 	}
 	var key *nsupdate.Key

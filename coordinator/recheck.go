@@ -115,7 +115,7 @@ func (l *leader) lost(ctx context.Context, build, digest string) error {
 // remake has builds that go on make a blob again that is gone, before others take it from them.
 func (l *leader) remake(ctx context.Context, d cache.Digest) error {
 	var commands []*kilnv1.Command
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		for _, build := range m.MadeBy(d.String()) {
 			commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Lost{Lost: &kilnv1.LostCommand{Build: build, Digest: d.String()}}})
 		}
@@ -123,6 +123,6 @@ func (l *leader) remake(ctx context.Context, d cache.Digest) error {
 	if len(commands) == 0 {
 		return nil
 	}
-	_, err := l.proposer.propose(ctx, commands...)
+	_, err := l.proposer.Propose(ctx, commands...)
 	return err
 }

@@ -68,7 +68,7 @@ func TestABlobThatAClientMissesIsMadeAgain(t *testing.T) {
 	var made string
 	f.wait("the first step is done", func() bool {
 		l, _ := f.coord.current()
-		l.fsm.view(func(m *state.Machine) {
+		l.fsm.View(func(m *state.Machine) {
 			if n := m.Build(id).Nodes; len(n) > state.GraphNode && n[state.GraphNode].State == state.Done {
 				made = n[state.GraphNode].Result.GetOutputs()[0].GetDigest()
 			}

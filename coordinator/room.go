@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/coordinator/boots"
+	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -42,7 +43,7 @@ func (r *room) GetIntent(ctx context.Context, _ *connect.Request[kilnv1.GetInten
 // intentFor is the intent as the caller may see it: with secrets and keys for edges, and where there is one host only.
 func intentFor(ctx context.Context, l *leader) *kilnv1.Intent {
 	var intent *kilnv1.Intent
-	l.fsm.view(func(m *state.Machine) { intent = m.Intent() })
+	l.fsm.View(func(m *state.Machine) { intent = m.Intent() })
 	if who := callerOf(ctx); who.Role == pki.RoleEdge || who.Key == "" {
 		return intent
 	}
@@ -70,7 +71,7 @@ func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeReq
 		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("the request holds no change"))
 	}
 	var now *kilnv1.Intent
-	l.fsm.view(func(m *state.Machine) { now = m.Intent() })
+	l.fsm.View(func(m *state.Machine) { now = m.Intent() })
 	if change.GetBase() != now.GetRevision() {
 		return nil, staleIntent(change.GetBase(), now.GetRevision())
 	}
@@ -89,7 +90,7 @@ func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeReq
 			return nil, connect.NewError(connect.CodeInternal, err)
 		}
 	}
-	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Room{Room: change}})
+	results, err := l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Room{Room: change}})
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -100,7 +101,7 @@ func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeReq
 			"machines", len(change.GetMachines()), "groups", len(change.GetGroups()), "releases", len(change.GetReleases()), "subnets", len(change.GetSubnets()))
 		return connect.NewResponse(answer), nil
 	case state.RefusedStale:
-		l.fsm.view(func(m *state.Machine) { now = m.Intent() })
+		l.fsm.View(func(m *state.Machine) { now = m.Intent() })
 		return nil, staleIntent(change.GetBase(), now.GetRevision())
 	case state.RefusedHeld: // bound meanwhile
 		if answer.Problems = l.conflicts(change); len(answer.Problems) == 0 {
@@ -154,7 +155,7 @@ func (r *room) WatchIntent(ctx context.Context, req *connect.Request[kilnv1.Watc
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-l.ctx.Done():
-			return unavailable(errNotLeading)
+			return unavailable(replica.ErrNotLeading)
 		}
 	}
 }
@@ -185,7 +186,7 @@ func (r *room) Take(ctx context.Context, req *connect.Request[kilnv1.TakeRequest
 	if err != nil {
 		return nil, err
 	}
-	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Take{Take: &kilnv1.TakeCommand{
+	results, err := l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Take{Take: &kilnv1.TakeCommand{
 		Machine: req.Msg.GetMachine(), Boot: req.Msg.GetBoot(), Document: req.Msg.GetDocument(), Request: req.Msg.GetRequest(),
 	}}})
 	if err != nil {
@@ -239,7 +240,7 @@ func (r *room) Boots(ctx context.Context, req *connect.Request[kilnv1.BootsReque
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-l.ctx.Done():
-			return unavailable(errNotLeading)
+			return unavailable(replica.ErrNotLeading)
 		}
 	}
 }
@@ -280,7 +281,7 @@ func (l *leader) begun(events []*kilnv1.BootEvent) {
 		return
 	}
 	change := &kilnv1.RoomCommand{}
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		in := m.Intent()
 		change.Base = in.GetRevision()
 		for _, machine := range in.GetMachines() {

@@ -47,7 +47,7 @@ func (l *leases) workers(now time.Time) []*kilnv1.BuilderStatus {
 // teams tells what each team that has a record or builds under way has of the farm, in the order of their names.
 func (l *leader) teams() []*kilnv1.TeamStatus {
 	byName := map[string]*kilnv1.TeamStatus{}
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		for _, t := range m.Teams() {
 			byName[t.GetName()] = &kilnv1.TeamStatus{Team: t}
 		}
@@ -82,7 +82,7 @@ func (l *leader) queue(team string, limit int) (steps []*kilnv1.QueuedStep, tota
 	infos := l.leases.infos()
 	items, limits := l.sched.waiting(team)
 	now := time.Now()
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		for _, it := range items {
 			t := m.Task(it.task)
 			if t == nil || t.State != state.Ready {

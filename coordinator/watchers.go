@@ -74,7 +74,7 @@ func (l *leader) watchWatchers() {
 
 func (l *leader) cancelLeft(now time.Time) {
 	var attended []string // builds that somebody should attend
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		for _, b := range m.Builds() {
 			if !b.Ended() && !b.Spec.GetDetached() {
 				attended = append(attended, b.Spec.GetId())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/bus"
@@ -49,7 +50,7 @@ func (l *leader) lease(ctx context.Context, req *kilnv1.LeaseRequest) (*kilnv1.L
 	}
 	l.leases.heard(req.GetBuilder(), time.Now())
 	wait := min(max(time.Duration(req.GetWaitMs())*time.Millisecond, 0), maxLeaseWait)
-	return &kilnv1.LeaseReply{Leases: l.sched.ask(ctx, req.GetBuilder(), int(min(req.GetCredits(), maxBatch)), req.GetPoll(), req.GetPolls(), wait)}, nil
+	return &kilnv1.LeaseReply{Leases: l.sched.ask(ctx, req.GetBuilder(), int(min(req.GetCredits(), replica.MaxBatch)), req.GetPoll(), req.GetPolls(), wait)}, nil
 }
 
 // commitLeases leases items to a builder: first in the log, then in the answer.
@@ -60,7 +61,7 @@ func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) 
 			Task: it.task, Builder: a.info.GetId(), Session: a.info.GetSession(),
 		}}}
 	}
-	l.proposer.send(commands, func(results []state.Result, err error) {
+	l.proposer.Send(commands, func(results []state.Result, err error) {
 		if err != nil {
 			done(nil)
 			return
@@ -70,7 +71,7 @@ func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) 
 		var back []*kilnv1.Command
 		var early []string
 		size := 0
-		l.fsm.view(func(m *state.Machine) {
+		l.fsm.View(func(m *state.Machine) {
 			for i, r := range results {
 				if r.Refused == state.RefusedNotReady {
 					early = append(early, items[i].task)
@@ -141,7 +142,7 @@ func (l *leader) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*ki
 	if err != nil {
 		return nil, err
 	}
-	results, err := l.proposer.propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Complete{Complete: req}})
+	results, err := l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Complete{Complete: req}})
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +180,7 @@ func (l *leader) release(ctx context.Context, req *kilnv1.ReleaseRequest) (*kiln
 		return nil, err
 	}
 	var commands []*kilnv1.Command
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		for _, ref := range req.GetLeases() {
 			if t := m.Task(ref.GetTask()); t != nil && t.Builder == req.GetBuilder() {
 				commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Release{Release: ref}})
@@ -187,7 +188,7 @@ func (l *leader) release(ctx context.Context, req *kilnv1.ReleaseRequest) (*kiln
 		}
 	})
 	if len(commands) > 0 {
-		if _, err := l.proposer.propose(ctx, commands...); err != nil {
+		if _, err := l.proposer.Propose(ctx, commands...); err != nil {
 			return nil, err
 		}
 		for _, ref := range req.GetLeases() {
@@ -216,7 +217,7 @@ func (l *leader) shine() {
 
 // logged gives a step's lines to all builds that wait for it.
 func (l *leader) logged(_ context.Context, chunk *kilnv1.LogChunk) {
-	l.fsm.view(func(m *state.Machine) {
+	l.fsm.View(func(m *state.Machine) {
 		t := m.Task(chunk.GetTask())
 		if t == nil || t.Lease != 0 && t.Lease != chunk.GetNumber() {
 			return

@@ -9,7 +9,7 @@ import (
 	"github.com/kiln-farm/kiln/image/step"
 )
 
-// maxBootFile bounds boot loaders and what else is held in memory, in bytes.
+// MaxBootFile bounds boot loaders and what else is held in memory, in bytes.
 const MaxBootFile = 16 << 20
 
 // Content is the input of that name, an artifact description, as runs; nil when it is not given.

@@ -1,4 +1,4 @@
-package coordinator
+package replica
 
 import (
 	"context"
@@ -16,16 +16,16 @@ import (
 
 // errNotLeading: the command was perhaps not committed, because this coordinator does not lead any more.
 // Builders hear of it as of no leader at all.
-var errNotLeading = fmt.Errorf("this coordinator does not lead the farm now; try again: %w", bus.ErrNoLeader)
+var ErrNotLeading = fmt.Errorf("this coordinator does not lead the farm now; try again: %w", bus.ErrNoLeader)
 
-// proposer turns commands into entries of the log. It has one entry under way at a time and puts all that came
+// Proposer turns commands into entries of the log. It has one entry under way at a time and puts all that came
 // meanwhile into the next one: no timer, batches grow with the load.
-type proposer struct {
+type Proposer struct {
 	apply    func(data []byte, timeout time.Duration) raft.ApplyFuture
 	applied  func(changes []state.Change) // called in the log's order, before the callers hear
 	now      func() time.Time
-	steady   func() int64  // the farm's steady time in ms
-	level    func() uint32 // that is committed
+	Steady   func() int64  // the farm's steady time in ms
+	Level    func() uint32 // that is committed
 	failed   func()        // called, once, when an entry was not committed for sure
 	mu       sync.Mutex    // guards what follows
 	urgent   []proposal    // before the queue
@@ -41,21 +41,21 @@ type proposal struct {
 	done     func([]state.Result, error) // on the proposer's goroutine: must not block
 }
 
-func newProposer(apply func([]byte, time.Duration) raft.ApplyFuture, applied func([]state.Change), now func() time.Time, failed func()) *proposer {
-	return &proposer{apply: apply, applied: applied, now: now, steady: func() int64 { return 0 }, level: func() uint32 { return 0 }, failed: sync.OnceFunc(failed), wake: make(chan struct{}, 1), finished: make(chan struct{})}
+func NewProposer(apply func([]byte, time.Duration) raft.ApplyFuture, applied func([]state.Change), now func() time.Time, failed func()) *Proposer {
+	return &Proposer{apply: apply, applied: applied, now: now, Steady: func() int64 { return 0 }, Level: func() uint32 { return 0 }, failed: sync.OnceFunc(failed), wake: make(chan struct{}, 1), finished: make(chan struct{})}
 }
 
-// propose commits commands together and returns the result of each.
-func (p *proposer) propose(ctx context.Context, commands ...*kilnv1.Command) ([]state.Result, error) {
+// Propose commits commands together and returns the result of each.
+func (p *Proposer) Propose(ctx context.Context, commands ...*kilnv1.Command) ([]state.Result, error) {
 	return p.wait(ctx, commands, false)
 }
 
-// urge is propose for those whose clients wait: it goes before everything that has not been proposed yet.
-func (p *proposer) urge(ctx context.Context, commands ...*kilnv1.Command) ([]state.Result, error) {
+// Urge is propose for those whose clients wait: it goes before everything that has not been proposed yet.
+func (p *Proposer) Urge(ctx context.Context, commands ...*kilnv1.Command) ([]state.Result, error) {
 	return p.wait(ctx, commands, true)
 }
 
-func (p *proposer) wait(ctx context.Context, commands []*kilnv1.Command, urgent bool) ([]state.Result, error) {
+func (p *Proposer) wait(ctx context.Context, commands []*kilnv1.Command, urgent bool) ([]state.Result, error) {
 	type answer struct {
 		results []state.Result
 		err     error
@@ -70,12 +70,12 @@ func (p *proposer) wait(ctx context.Context, commands []*kilnv1.Command, urgent 
 	}
 }
 
-// send is propose for those who do not wait.
-func (p *proposer) send(commands []*kilnv1.Command, done func([]state.Result, error)) {
+// Send is propose for those who do not wait.
+func (p *Proposer) Send(commands []*kilnv1.Command, done func([]state.Result, error)) {
 	p.put(commands, false, done)
 }
 
-func (p *proposer) put(commands []*kilnv1.Command, urgent bool, done func([]state.Result, error)) {
+func (p *Proposer) put(commands []*kilnv1.Command, urgent bool, done func([]state.Result, error)) {
 	next := proposal{commands: commands, done: done}
 	for _, c := range commands {
 		next.size += proto.Size(c)
@@ -91,7 +91,7 @@ func (p *proposer) put(commands []*kilnv1.Command, urgent bool, done func([]stat
 	}
 	p.mu.Unlock()
 	if closed {
-		done(nil, errNotLeading)
+		done(nil, ErrNotLeading)
 		return
 	}
 	select {
@@ -100,8 +100,8 @@ func (p *proposer) put(commands []*kilnv1.Command, urgent bool, done func([]stat
 	}
 }
 
-// run proposes until stop is closed.
-func (p *proposer) run(stop <-chan struct{}) {
+// Run proposes until stop is closed.
+func (p *Proposer) Run(stop <-chan struct{}) {
 	defer close(p.finished)
 	for {
 		select {
@@ -117,7 +117,7 @@ func (p *proposer) run(stop <-chan struct{}) {
 }
 
 // take removes the proposals of the next entry from the queue.
-func (p *proposer) take() []proposal {
+func (p *Proposer) take() []proposal {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var batch []proposal
@@ -125,7 +125,7 @@ func (p *proposer) take() []proposal {
 	for _, queue := range []*[]proposal{&p.urgent, &p.queue} {
 		n := 0
 		for _, next := range *queue {
-			if len(batch) > 0 && (commands+len(next.commands) > maxBatch || size+next.size > maxBatchBytes) {
+			if len(batch) > 0 && (commands+len(next.commands) > MaxBatch || size+next.size > maxBatchBytes) {
 				break
 			}
 			batch = append(batch, next)
@@ -136,10 +136,10 @@ func (p *proposer) take() []proposal {
 	return batch
 }
 
-func (p *proposer) commit(batch []proposal) {
+func (p *Proposer) commit(batch []proposal) {
 	entry := &kilnv1.Entry{UnixMs: p.now().UnixMilli()}
-	if p.level() >= state.SteadyLevel {
-		entry.SteadyMs = p.steady()
+	if p.Level() >= state.SteadyLevel {
+		entry.SteadyMs = p.Steady()
 	}
 	for _, b := range batch {
 		entry.Commands = append(entry.Commands, b.commands...)
@@ -164,14 +164,14 @@ func (p *proposer) commit(batch []proposal) {
 	}
 }
 
-func (p *proposer) enter(entry *kilnv1.Entry) (state.Outcome, error) {
+func (p *Proposer) enter(entry *kilnv1.Entry) (state.Outcome, error) {
 	data, err := proto.Marshal(entry)
 	if err != nil {
 		return state.Outcome{}, fmt.Errorf("encode an entry of the log: %w", err)
 	}
-	future := p.apply(data, applyTimeout)
+	future := p.apply(data, ApplyTimeout)
 	if err := future.Error(); err != nil {
-		return state.Outcome{}, fmt.Errorf("%w: %w", errNotLeading, err)
+		return state.Outcome{}, fmt.Errorf("%w: %w", ErrNotLeading, err)
 	}
 	outcome, ok := future.Response().(state.Outcome)
 	if !ok || len(outcome.Results) != len(entry.Commands) {
@@ -180,13 +180,13 @@ func (p *proposer) enter(entry *kilnv1.Entry) (state.Outcome, error) {
 	return outcome, nil
 }
 
-func (p *proposer) abandon() {
+func (p *Proposer) abandon() {
 	p.mu.Lock()
 	p.closed = true
 	left := append(p.urgent, p.queue...)
 	p.urgent, p.queue = nil, nil
 	p.mu.Unlock()
 	for _, b := range left {
-		b.done(nil, errNotLeading)
+		b.done(nil, ErrNotLeading)
 	}
 }

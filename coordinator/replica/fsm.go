@@ -1,4 +1,4 @@
-package coordinator
+package replica
 
 import (
 	"errors"
@@ -11,20 +11,20 @@ import (
 	"github.com/kiln-farm/kiln/coordinator/state"
 )
 
-// fsm gives raft a state.Machine to apply its log to.
-type fsm struct {
+// FSM gives raft a state.Machine to apply its log to.
+type FSM struct {
 	mu      sync.RWMutex // guards machine
 	machine *state.Machine
 	newer   error // why nothing is applied any more
 
-	tooOld  func(error)   // told once when this program is too old for the log; may be nil
-	members chan struct{} // holds a token when members may have changed
+	TooOld         func(error)   // told once when this program is too old for the log; may be nil
+	MembersChanged chan struct{} // holds a token when members may have changed
 }
 
-func newFSM() *fsm { return &fsm{machine: state.New(), members: make(chan struct{}, 1)} }
+func NewFSM() *FSM { return &FSM{machine: state.New(), MembersChanged: make(chan struct{}, 1)} }
 
 // Apply implements raft.FSM. Its answer is a state.Outcome.
-func (f *fsm) Apply(log *raft.Log) any {
+func (f *FSM) Apply(log *raft.Log) any {
 	entry, err := state.Decode(log.Data)
 	if err != nil {
 		return state.Outcome{} // the same on every replica; the proposer sees that results are missing
@@ -45,37 +45,37 @@ func (f *fsm) Apply(log *raft.Log) any {
 // stops says whether the log has come to a feature level that this program cannot apply, as it does after a downgrade. From
 // there on its state would not be that of the others: it applies nothing more and keeps no snapshot, so that the right
 // release finds the log as it was.
-func (f *fsm) stops(level uint32) bool {
+func (f *FSM) stops(level uint32) bool {
 	if f.newer == nil && level > state.Level() {
 		f.stop(fmt.Errorf("%w: the farm is at feature level %d, this program applies %d", state.ErrNewer, level, state.Level()))
 	}
 	return f.newer != nil
 }
 
-func (f *fsm) stop(why error) {
+func (f *FSM) stop(why error) {
 	f.newer = why
-	if f.tooOld != nil {
-		f.tooOld(why)
+	if f.TooOld != nil {
+		f.TooOld(why)
 	}
 }
 
-func (f *fsm) membersChanged() {
+func (f *FSM) membersChanged() {
 	select {
-	case f.members <- struct{}{}:
+	case f.MembersChanged <- struct{}{}:
 	default:
 	}
 }
 
-// view calls look with the machine as it is now. What look takes out of it must not be changed and, but for
+// View calls look with the machine as it is now. What look takes out of it must not be changed and, but for
 // tasks and builds it clones, not be kept.
-func (f *fsm) view(look func(m *state.Machine)) {
+func (f *FSM) View(look func(m *state.Machine)) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	look(f.machine)
 }
 
 // Snapshot implements raft.FSM.
-func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.newer != nil {
@@ -84,14 +84,15 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	return fsmSnapshot{f.machine.Snapshot()}, nil
 }
 
-func (f *fsm) snapshot() *state.Snapshot {
+// Freeze is the state as it is now: what is written of it does not change any more.
+func (f *FSM) Freeze() *state.Snapshot {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.machine.Snapshot()
 }
 
 // Restore implements raft.FSM.
-func (f *fsm) Restore(r io.ReadCloser) error {
+func (f *FSM) Restore(r io.ReadCloser) error {
 	defer r.Close()
 	machine, err := state.Restore(r)
 	f.mu.Lock()

@@ -1,4 +1,4 @@
-package coordinator
+package replica
 
 import (
 	"context"
@@ -7,10 +7,10 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// verifier asks raft whether this coordinator still leads, once for all who ask while it is being asked: each gets
+// Verifier asks raft whether this coordinator still leads, once for all who ask while it is being asked: each gets
 // an answer to a question that was put after it came.
-type verifier struct {
-	ask func() raft.Future
+type Verifier struct {
+	Ask func() raft.Future
 
 	mu      sync.Mutex // guards what follows
 	next    *verdict   // of the question that is not put yet
@@ -22,8 +22,8 @@ type verdict struct {
 	err  error // set before done is closed
 }
 
-// wait returns nil when this coordinator led at some time after the call.
-func (v *verifier) wait(ctx context.Context) error {
+// Wait returns nil when this coordinator led at some time after the call.
+func (v *Verifier) Wait(ctx context.Context) error {
 	v.mu.Lock()
 	if v.next == nil {
 		v.next = &verdict{done: make(chan struct{})}
@@ -43,7 +43,7 @@ func (v *verifier) wait(ctx context.Context) error {
 }
 
 // run puts questions while somebody waits for an answer. Raft answers each, by its end if not before.
-func (v *verifier) run() {
+func (v *Verifier) run() {
 	for {
 		v.mu.Lock()
 		now := v.next
@@ -54,7 +54,7 @@ func (v *verifier) run() {
 			return
 		}
 		v.mu.Unlock()
-		now.err = v.ask().Error()
+		now.err = v.Ask().Error()
 		close(now.done)
 	}
 }

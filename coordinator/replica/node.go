@@ -1,4 +1,4 @@
-package coordinator
+package replica
 
 import (
 	"errors"
@@ -30,17 +30,17 @@ const (
 	logCache         = 512 // entries
 )
 
-// node is this coordinator's part in raft.
-type node struct {
+// Node is this coordinator's part in raft.
+type Node struct {
 	*raft.Raft
-	leads   chan bool   // raft says here when leadership comes and goes
-	streams *streams    // of a cluster
+	Leads   chan bool   // raft says here when leadership comes and goes
+	Streams *streams    // of a cluster
 	closer  []io.Closer // what to close after raft, in order
 }
 
 // LeaderWithID hides raft's own, which goes on naming a leader that is gone: a candidate by a transfer of leadership notes the
 // sender of an entry that comes late, and stays a candidate.
-func (n *node) LeaderWithID() (raft.ServerAddress, raft.ServerID) {
+func (n *Node) LeaderWithID() (raft.ServerAddress, raft.ServerID) {
 	if n.State() == raft.Candidate {
 		return "", ""
 	}
@@ -55,16 +55,16 @@ type stores struct {
 	closer    []io.Closer
 }
 
-// options say what a node needs.
-type options struct {
+// Options say what a node needs.
+type Options struct {
 	NodeID  string
 	DataDir string // empty: in memory
 	Log     *slog.Logger
-	Peers   *peers // nil: a farm of one
+	Peers   *Peers // nil: a farm of one
 }
 
-// peers say how the nodes of a cluster reach each other.
-type peers struct {
+// Peers say how the nodes of a cluster reach each other.
+type Peers struct {
 	Advertise       string // host:port of this node, as the others reach it
 	Credentials     *pki.Credentials
 	ElectionTimeout time.Duration
@@ -72,10 +72,10 @@ type peers struct {
 }
 
 // openNode starts raft: in memory when there is no directory, and for a farm of one when there are no peers.
-func openNode(cfg options, machine raft.FSM) (*node, error) {
-	n := &node{leads: make(chan bool, 16)}
+func Open(cfg Options, machine raft.FSM) (*Node, error) {
+	n := &Node{Leads: make(chan bool, 16)}
 	conf := raftConfig(cfg)
-	conf.NotifyCh = n.leads
+	conf.NotifyCh = n.Leads
 	st, err := openStores(cfg.DataDir, conf)
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func openNode(cfg options, machine raft.FSM) (*node, error) {
 	return n, nil
 }
 
-func raftConfig(cfg options) *raft.Config {
+func raftConfig(cfg Options) *raft.Config {
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(cfg.NodeID)
 	conf.Logger = raftLogger(cfg.Log)
@@ -118,7 +118,7 @@ func raftConfig(cfg options) *raft.Config {
 	return conf
 }
 
-func (n *node) transport(cfg options, conf *raft.Config) (raft.ServerAddress, interface {
+func (n *Node) transport(cfg Options, conf *raft.Config) (raft.ServerAddress, interface {
 	raft.Transport
 	io.Closer
 }) {
@@ -126,9 +126,9 @@ func (n *node) transport(cfg options, conf *raft.Config) (raft.ServerAddress, in
 		address, transport := raft.NewInmemTransport(raft.ServerAddress(cfg.NodeID))
 		return address, transport
 	}
-	n.streams = newStreams(cfg.Peers)
+	n.Streams = newStreams(cfg.Peers)
 	return raft.ServerAddress(cfg.Peers.Advertise), raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: n.streams, MaxPool: peerConns, Timeout: peerTimeout, Logger: conf.Logger,
+		Stream: n.Streams, MaxPool: peerConns, Timeout: PeerTimeout, Logger: conf.Logger,
 		// No pipelining: in raft v1.8.0 a follower that refuses an entry ends the reader of a pipeline's answers, and the
 		// writer may then wait for ever (netPipeline.AppendEntries). Such a leader replicates to it no more, and does not end.
 		// Batches of entries make it no slower (docs/bench.md).
@@ -172,7 +172,7 @@ func openStores(dataDir string, conf *raft.Config) (*stores, error) {
 
 // recoverAlone makes the node whose data are in the data directory the only one of its cluster, with all that it knows: when a
 // majority is lost for good. It must not run.
-func recoverAlone(cfg options) error {
+func Recover(cfg Options) error {
 	conf := raftConfig(cfg)
 	st, err := openStores(cfg.DataDir, conf)
 	if err != nil {
@@ -189,7 +189,7 @@ func recoverAlone(cfg options) error {
 	}
 	if err == nil {
 		address, transport := raft.NewInmemTransport(raft.ServerAddress(cfg.Peers.Advertise))
-		err = raft.RecoverCluster(conf, newFSM(), st.logs, st.stable, st.snapshots, transport, raft.Configuration{
+		err = raft.RecoverCluster(conf, NewFSM(), st.logs, st.stable, st.snapshots, transport, raft.Configuration{
 			Servers: []raft.Server{{ID: conf.LocalID, Address: address}},
 		})
 	}
@@ -199,8 +199,8 @@ func recoverAlone(cfg options) error {
 	return nil
 }
 
-// servers is raft's configuration as this coordinator knows it.
-func (n *node) servers() []raft.Server {
+// Servers is raft's configuration as this coordinator knows it.
+func (n *Node) Servers() []raft.Server {
 	future := n.GetConfiguration()
 	if future.Error() != nil {
 		return nil // raft is shut down
@@ -209,12 +209,12 @@ func (n *node) servers() []raft.Server {
 }
 
 // Close ends raft and closes its files.
-func (n *node) Close() error {
+func (n *Node) Close() error {
 	err := n.Shutdown().Error()
 	return errors.Join(err, n.closeAll())
 }
 
-func (n *node) closeAll() error {
+func (n *Node) closeAll() error {
 	var all error
 	for _, c := range n.closer {
 		all = errors.Join(all, c.Close())

@@ -1,4 +1,4 @@
-package coordinator
+package replica
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 // protocolRaft is what raft's connections ask for when they are opened (ALPN, RFC 7301).
-const protocolRaft = "kiln-raft"
+const Protocol = "kiln-raft"
 
 // streams is raft's network: connections that came to the API's port and asked for raft, and ones that are dialed.
 type streams struct {
@@ -24,16 +24,16 @@ type streams struct {
 	close   func()
 }
 
-func newStreams(c *peers) *streams {
-	client, _ := c.Credentials.PeerTLS(protocolRaft)
+func newStreams(c *Peers) *streams {
+	client, _ := c.Credentials.PeerTLS(Protocol)
 	s := &streams{address: c.Advertise, client: client, conns: make(chan net.Conn), closed: make(chan struct{})}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
 	return s
 }
 
-// serve hands a connection over to raft and waits until raft is done with it, since whoever calls closes it then.
+// Serve hands a connection over to raft and waits until raft is done with it, since whoever calls closes it then.
 // Only another coordinator gets here.
-func (s *streams) serve(_ *http.Server, conn *tls.Conn, _ http.Handler) {
+func (s *streams) Serve(_ *http.Server, conn *tls.Conn, _ http.Handler) {
 	connState := conn.ConnectionState()
 	if who, err := pki.PeerIdentity(&connState); err != nil || who.Role != pki.RoleCoordinator {
 		return
