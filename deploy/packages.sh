@@ -21,9 +21,12 @@ policy=/usr/sbin/policy-rc.d
 trap 'rm -f "$log"; [[ -z ${ours:-} ]] || rm -f "$policy"' EXIT
 
 # Some packages bring a server (BIND, Kea, nginx) of which the tests run copies of their own: none is to start on this host, now
-# or at its next boot.
-enabled() { [[ ! -d /run/systemd/system ]] || systemctl list-unit-files --state=enabled --no-legend 2>/dev/null | awk '{print $1}' | sort; }
+# or at its next boot. cloud-init has itself started by a generator, unless a file says otherwise (cloud-init-generator).
+enabled() { ! command -v systemctl >/dev/null || systemctl list-unit-files --state=enabled --no-legend 2>/dev/null | awk '{print $1}' | sort; }
 before=$(enabled)
+for package in "${missing[@]}"; do
+  [[ $package != cloud-init ]] || { mkdir -p /etc/cloud && touch /etc/cloud/cloud-init.disabled; }
+done
 if [[ ! -e $policy ]]; then
   printf '#!/bin/sh\nexit 101\n' >"$policy"
   chmod 755 "$policy"

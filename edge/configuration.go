@@ -41,6 +41,9 @@ func (e *Edge) configuration() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !config.Serves(r.URL.Path) && r.URL.Path != "/" {
+			if e.serveByName(w, r) {
+				return
+			}
 			http.NotFound(w, r)
 			return
 		}

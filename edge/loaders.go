@@ -13,6 +13,9 @@ import (
 func (e *Edge) machineLoader(w http.ResponseWriter, r *http.Request) {
 	pxe, name := e.pxe.Load(), r.PathValue("name")
 	if pxe == nil || pxe.Loaders[name] == "" {
+		if e.serveByName(w, r) {
+			return
+		}
 		transfer.Fail(w, http.StatusNotFound, "there is no such boot program here")
 		return
 	}

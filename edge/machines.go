@@ -46,7 +46,8 @@ func (e *Edge) machineScript(w http.ResponseWriter, r *http.Request) {
 		event.Detail = "boots from its own disk"
 		script = diskScript
 	default:
-		script, err = e.bootOf(r, boot, q.Get("arch"), event)
+		source, _ := netip.ParseAddr(addressOf(r)) // where it is none, the token is a public one
+		script, err = e.bootFor(source, e.urlsFor(r), boot, q.Get("arch"), event)
 		if err != nil {
 			event.Stage, event.Detail = kilnv1.BootStage_BOOT_STAGE_FAILED, err.Error()
 			script = waitScript(err.Error())
@@ -67,20 +68,19 @@ func addressOf(r *http.Request) string {
 	return host
 }
 
-// bootOf is the script of a machine that has a release.
-func (e *Edge) bootOf(r *http.Request, boot *fleet.Boot, arch string, event *kilnv1.BootEvent) (string, error) {
+// bootFor is the script of a machine that has a release, which asks from source and reaches those edges.
+func (e *Edge) bootFor(source netip.Addr, edges []string, boot *fleet.Boot, arch string, event *kilnv1.BootEvent) (string, error) {
 	files, err := boot.Files(ipxeArch(arch))
 	if err != nil {
 		return "", err
 	}
 	if boot.UKI || files.GetKernel() == nil && files.GetUki() != nil {
 		event.Detail = "release " + boot.Release.GetName() + " as a unified kernel image"
-		return ukiScript(boot, e.urlsFor(r), ipxeArch(arch))
+		return ukiScript(boot, edges, ipxeArch(arch))
 	}
 	if files.GetKernel() == nil {
 		return "", fmt.Errorf("release %s has no kernel for %s; build kernel+initrd", boot.Release.GetName(), ipxeArch(arch))
 	}
-	source, _ := netip.ParseAddr(addressOf(r)) // where it is none, the token is a public one
 	token, id, err := e.token(source, boot)
 	if err != nil {
 		return "", err
@@ -95,7 +95,7 @@ func (e *Edge) bootOf(r *http.Request, boot *fleet.Boot, arch string, event *kil
 		event.Detail += " (once)"
 	}
 	return machineScript(scriptFor{
-		name: boot.Name(), release: boot.Release.GetName(), files: files, cmdline: line, token: token, edges: e.urlsFor(r),
+		name: boot.Name(), release: boot.Release.GetName(), files: files, cmdline: line, token: token, edges: edges,
 	})
 }
 

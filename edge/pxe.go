@@ -20,6 +20,7 @@ import (
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/edge/loaderconf"
 	"github.com/kiln-farm/kiln/edge/pool"
 	"github.com/kiln-farm/kiln/edge/tftp"
 	"github.com/kiln-farm/kiln/fleet"
@@ -70,7 +71,7 @@ func ReadLoaders(dirs ...string) (map[string]string, error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if !slices.Contains([]string{".efi", ".kpxe", ".pxe", ".0", ".c32"}, filepath.Ext(e.Name())) || len(all) >= maxLoaders {
+			if !slices.Contains([]string{".efi", ".kpxe", ".pxe", ".0", ".c32", ".elf", ".dat", ".dtb", ".dtbo", ".bin"}, filepath.Ext(e.Name())) || len(all) >= maxLoaders {
 				continue
 			}
 			if _, ok := all[e.Name()]; !ok {
@@ -280,6 +281,9 @@ func (p *PXE) Open(ctx context.Context, client netip.AddrPort, name string) (tft
 	if path, ok := p.Loaders[strings.TrimPrefix(name, overHTTP)]; ok {
 		return openFile(path)
 	}
+	if a := loaderconf.Parse(name); a.Kind != loaderconf.None {
+		return p.openByName(ctx, client, a)
+	}
 	arch, mac, ok := ukiName(name)
 	if !ok {
 		return p.openPXELINUX(ctx, client, name)
@@ -327,6 +331,14 @@ func (p *PXE) Sent(t tftp.Transfer) {
 		if boot, token, err := p.Edge.whose(a.token); err == nil && t.Err == nil {
 			event, name = fileEvent(boot, token, held), "by TFTP"
 		}
+	}
+	switch loaderconf.Parse(t.Name).Kind {
+	case loaderconf.Autoexec, loaderconf.GRUB, loaderconf.PiConfig, loaderconf.PiCmdline:
+		return // told when it was made
+	case loaderconf.PiKernel:
+		event.Stage = kilnv1.BootStage_BOOT_STAGE_KERNEL
+	case loaderconf.PiInitrd:
+		event.Stage = kilnv1.BootStage_BOOT_STAGE_INITRD
 	}
 	event.Address, event.Bytes, event.DurationMs = t.Client.Addr().String(), t.Bytes, t.Duration.Milliseconds()
 	event.Detail = fmt.Sprintf("%s, %d bytes in %d ms", name, t.Bytes, event.DurationMs)

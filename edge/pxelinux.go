@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/edge/config"
+	"github.com/kiln-farm/kiln/edge/loaderconf"
 	"github.com/kiln-farm/kiln/edge/tftp"
 	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/internal/ipxe"
@@ -46,6 +47,7 @@ type asked struct {
 	token   string
 	digest  string
 	http    bool
+	arch    string // that the name says; empty: PXELINUX, or a U-Boot that says no more than its MAC
 }
 
 var hexAddress = regexp.MustCompile(`^[0-9A-F]{1,8}$`)
@@ -77,6 +79,10 @@ func parseAsked(name string) (asked, bool) {
 	}
 	if uuid, err := fleet.UUID(config); err == nil && uuid == config {
 		a.id.UUID = uuid
+		return a, true
+	}
+	if strings.HasPrefix(config, lastName+"-arm") && len(config) < longName { // U-Boot's, of 32 and of 64 bits
+		a.address, a.arch = true, "arm64"
 		return a, true
 	}
 	if config == lastName || hexAddress.MatchString(config) {
@@ -177,6 +183,11 @@ func (p *PXE) config(client netip.Addr, a asked) (string, bool) {
 
 // configOf is the configuration of a machine that has a release.
 func (p *PXE) configOf(client netip.Addr, boot *fleet.Boot, a asked, event *kilnv1.BootEvent) (string, error) {
+	if _, err := boot.Files("amd64"); err != nil || a.arch != "" { // PXELINUX runs on PCs only
+		if p, n, err := p.uboot(client, boot, event); n > 0 || err != nil {
+			return p, err
+		}
+	}
 	files, err := boot.Files("amd64")
 	switch {
 	case err != nil:
@@ -202,6 +213,19 @@ func (p *PXE) configOf(client netip.Addr, boot *fleet.Boot, a asked, event *kiln
 	return pxelinuxConfig(scriptFor{
 		name: boot.Name(), release: boot.Release.GetName(), files: files, cmdline: line, token: token, edges: p.Edge.urls(),
 	}, a.http)
+}
+
+// uboot is the configuration of a machine whose U-Boot asks as PXELINUX does; files is 0 when there is nothing for such machines.
+func (p *PXE) uboot(client netip.Addr, boot *fleet.Boot, event *kilnv1.BootEvent) (config string, files uint32, err error) {
+	if f, err := boot.Files("arm64"); err != nil || f.GetKernel() == nil || boot.UKI {
+		return "", 0, nil
+	}
+	platforms, err := p.Edge.platforms(client, boot, event, "U-Boot", []string{"arm64"})
+	if err != nil {
+		return "", 0, err
+	}
+	config, err = loaderconf.UBootConfig(boot.Name()+" boots "+boot.Release.GetName(), platforms["arm64"])
+	return config, event.Files, err
 }
 
 // pxelinuxConfig boots a kernel and initrds. Where this edge does not give them all, PXELINUX tries a second one (ONERROR), waits
