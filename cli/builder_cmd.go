@@ -131,10 +131,10 @@ func runBuilder(ctx context.Context, env Env, f *builderFlags) (err error) {
 		m.follow(ctx, log, func(p node.Place) { f.moved(conn, p, log) })
 	})
 	log.Info("ready", "builder", m.id, "farm", place.Farm, "slots", f.slots, "bus", conn.ConnectedUrlRedacted(), "store", url)
-	env.notify(log, node.Ready)
+	notify(env, log, node.Ready)
 	context.AfterFunc(ctx, func() {
 		log.Info("draining: running steps end, no new ones begin")
-		env.notify(log, node.Stopping)
+		notify(env, log, node.Stopping)
 	})
 	return b.Run(ctx)
 }

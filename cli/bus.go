@@ -13,6 +13,9 @@ import (
 	"github.com/kiln-farm/kiln/internal/bus"
 )
 
+// busRetry is how long a bus that does not answer is left alone.
+const busRetry = 2 * time.Second
+
 // busFlags name a bus that is not the coordinators' own.
 type busFlags struct{ urls, credentials string }
 
@@ -44,7 +47,7 @@ func (f *busFlags) dial(ctx context.Context, opts bus.DialOptions, log *slog.Log
 		}
 		log.Warn("the bus does not answer; trying again", "error", err)
 		select {
-		case <-time.After(locateRetry):
+		case <-time.After(busRetry):
 		case <-ctx.Done():
 			return nil, err
 		}

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"os"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -192,15 +190,4 @@ func newCachePrune(env Env, open func() (*disk.Store, error)) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&size, "max-size", "", "such as 500M or 20G; images made or imported here stay")
 	return cmd
-}
-
-// parseSize reads "20G", "500MiB", "1048576": powers of 1024.
-func parseSize(flag, s string) (int64, error) {
-	digits := strings.TrimRight(s, "KMGTiBkmgtb")
-	shift, ok := map[string]uint{"": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40}[strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(s[len(digits):]), "B"), "I")]
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || !ok || n < 0 || n > math.MaxInt64>>shift {
-		return 0, usagef("%s %q: it is a size such as 500M or 20G", flag, s)
-	}
-	return n << shift, nil
 }

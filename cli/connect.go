@@ -1,27 +1,18 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"time"
 
 	"github.com/spf13/pflag"
 
-	"github.com/kiln-farm/kiln/cache"
-	"github.com/kiln-farm/kiln/cache/disk"
-	"github.com/kiln-farm/kiln/cli/embedded"
 	"github.com/kiln-farm/kiln/cli/farm"
 )
 
-const (
-	// stopGrace is how long steps may take to notice that their build is canceled.
-	stopGrace = 2 * time.Second
-	// askPatience is how long a question waits for a farm that has no leader now. Builds wait longer.
-	askPatience = 15 * time.Second
+// askPatience is how long a question waits for a farm that has no leader now. Builds wait longer.
+const askPatience = 15 * time.Second
 
-	defaultTeam = "default"
-)
+const defaultTeam = "default"
 
 // farmFlags say which farm a command talks to, and as whom.
 type farmFlags struct {
@@ -91,29 +82,4 @@ func (f *farmFlags) dial(ctx context.Context, env Env, patience time.Duration) (
 		return nil, usagef("%w", err)
 	}
 	return client, nil
-}
-
-// connectFarm gives the farm that the flags name: the one at a URL, or one that starts here and ends with close.
-func connectFarm(ctx context.Context, env Env, flags *farmFlags, store *disk.Store) (f *farm.Farm, close func() error, err error) {
-	if flags.farm != "" {
-		f, err := flags.dial(ctx, env, 0)
-		return f, func() error { return nil }, err
-	}
-	house, err := embedded.Start(ctx, embedded.Config{Cache: store, Builder: true, Grace: stopGrace, Log: env.quiet()})
-	if err != nil {
-		return nil, nil, err
-	}
-	return farm.Local(house.Client(), store), house.Close, nil
-}
-
-// quiet is the log of a farm inside a command: nothing, unless KILN_LOG asks for it.
-func (e Env) quiet() *slog.Logger {
-	if e.Getenv("KILN_LOG") == "" {
-		return slog.New(slog.DiscardHandler)
-	}
-	return e.logger(slog.LevelInfo)
-}
-
-func putBytes(ctx context.Context, store cache.Store, d cache.Digest, b []byte) error {
-	return store.Put(ctx, cache.BlobKey(d), bytes.NewReader(b), int64(len(b)), cache.IfAbsent)
 }

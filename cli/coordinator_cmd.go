@@ -143,7 +143,7 @@ func (f *coordinatorFlags) serve(ctx context.Context, env Env, m *member, c *coo
 	server.Protocols.SetHTTP2(true)
 	failed := make(chan error, 1)
 	go func() { failed <- server.ServeTLS(listener, "", "") }()
-	env.notify(log, node.Ready)
+	notify(env, log, node.Ready)
 	var fault error
 	select {
 	case fault = <-failed:
@@ -152,7 +152,7 @@ func (f *coordinatorFlags) serve(ctx context.Context, env Env, m *member, c *coo
 		fault = usagef("%w", c.Fault()) // starting it again would not help
 	case <-ctx.Done():
 		log.Info("ending")
-		env.notify(log, node.Stopping)
+		notify(env, log, node.Stopping)
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOver)
 	defer cancel()

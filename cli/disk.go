@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/step"
 )
 
@@ -52,15 +51,4 @@ func (o *buildOptions) setDisk(env Env, f *diskFlags) (err error) {
 		return usagef("--serial %q: it is a console's name, such as ttyS0 or ttyS0,115200", f.serial)
 	}
 	return nil
-}
-
-func size(flag, text string) (int64, error) {
-	if text == "" {
-		return 0, nil
-	}
-	n, err := linuxkit.ParseSize(text)
-	if err != nil {
-		return 0, usagef("%s %w", flag, err)
-	}
-	return n, nil
 }

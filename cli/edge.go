@@ -128,11 +128,11 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	}
 	clean.run(ctx, func(ctx context.Context) { e.Watch(ctx, f.pxe.tftpLoad) })
 	log.Info("listening", "address", f.url)
-	env.notify(log, node.Ready)
+	notify(env, log, node.Ready)
 	clean.run(ctx, func(running context.Context) {
 		running, cancel := context.WithCancel(running)
 		defer context.AfterFunc(ctx, cancel)() // an edge that is told to end answers nobody new
-		env.watchdog(running, log, answers("http://"+listener.Addr().String()+"/healthz"))
+		watchdog(running, env, log, answers("http://"+listener.Addr().String()+"/healthz"))
 	})
 	return e.Serve(ctx, listener)
 }

@@ -21,21 +21,6 @@ func newFarm(env Env) *cobra.Command {
 		newFarmBackup(env), newFarmRestore(env), newFarmRecover(env))
 }
 
-// farmCommand fills in what all commands below kiln farm share: the flags that name the farm, and its client.
-func farmCommand(env Env, cmd *cobra.Command, run func(ctx context.Context, f *farm.Farm, args []string) error) *cobra.Command {
-	var flags farmFlags
-	flags.addFarm(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		flags.fill(env)
-		f, err := flags.dial(cmd.Context(), env, askPatience)
-		if err != nil {
-			return err
-		}
-		return run(cmd.Context(), f, args)
-	}
-	return cmd
-}
-
 // watchEvery is how often --watch asks.
 const watchEvery = 2 * time.Second
 

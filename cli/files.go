@@ -128,36 +128,3 @@ func (f *files) path(out *kilnv1.BuildOutput) (string, error) {
 	}
 	return "", fmt.Errorf("the farm made a file %q for %s that this build did not ask for: is it of another version?", out.GetFile(), out.GetPlatform())
 }
-
-// stream copies to a stream. What went out cannot be taken back, so that a fault after the first byte is final.
-func stream(w io.Writer, copyTo func(io.Writer) error) error {
-	counter := &counter{Writer: w}
-	if file, ok := w.(*os.File); ok {
-		if at, err := file.Seek(0, io.SeekCurrent); err == nil { // a file, which the kernel can copy to
-			err := copyTo(file)
-			if now, seekErr := file.Seek(0, io.SeekCurrent); err != nil && (seekErr != nil || now > at) {
-				return final(err)
-			}
-			return err
-		}
-	}
-	err := copyTo(counter)
-	if err != nil && counter.n > 0 {
-		return final(err)
-	}
-	return err
-}
-
-// final hides from the caller that trying again might help.
-func final(err error) error { return fmt.Errorf("the output is cut short: %s", err) }
-
-type counter struct {
-	io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.Writer.Write(p)
-	c.n += int64(n)
-	return n, err
-}

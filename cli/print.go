@@ -4,16 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"log/slog"
-	"os"
 	"strings"
 
-	"golang.org/x/term"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/kiln-farm/kiln/cli/node"
-	"github.com/kiln-farm/kiln/cli/report"
 )
 
 // writeJSON writes v for scripts.
@@ -43,17 +37,4 @@ func writeMessage(w io.Writer, m proto.Message) error {
 func writeLines(w io.Writer, lines []string) error {
 	_, err := io.WriteString(w, strings.Join(append(lines, ""), "\n"))
 	return err
-}
-
-// style of text on standard output: colours for terminals, unless NO_COLOR says no (no-color.org).
-func (e Env) style() report.Style {
-	file, ok := e.Stdout.(*os.File)
-	return report.Style{Color: ok && term.IsTerminal(int(file.Fd())) && e.Getenv("NO_COLOR") == ""}
-}
-
-// notify tells the service manager, if there is one; it does without.
-func (e Env) notify(log *slog.Logger, message string) {
-	if err := node.Notify(e.Getenv("NOTIFY_SOCKET"), message); err != nil {
-		log.Warn("the service manager was not told", "error", err)
-	}
 }

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"errors"
-
 	"github.com/spf13/pflag"
 )
 
@@ -26,14 +24,12 @@ var refusedFlags = []struct {
 // refusedFlag is a flag that exists only to be refused.
 type refusedFlag struct{ name, sentence string }
 
-func (f *refusedFlag) String() string   { return "" }
-func (f *refusedFlag) Type() string     { return "string" }
-func (f *refusedFlag) Set(string) error { return &refusedError{f} }
+func (f *refusedFlag) String() string { return "" }
+func (f *refusedFlag) Type() string   { return "string" }
 
-type refusedError struct{ flag *refusedFlag }
-
-func (e *refusedError) Error() string {
-	return "--" + e.flag.name + " is LinuxKit's and not Kiln's: " + e.flag.sentence
+// Set implements pflag.Value.
+func (f *refusedFlag) Set(string) error {
+	return usagef("--%s is LinuxKit's and not Kiln's: %s", f.name, f.sentence)
 }
 
 func addRefused(flags *pflag.FlagSet) {
@@ -45,13 +41,4 @@ func addRefused(flags *pflag.FlagSet) {
 			flag.NoOptDefVal = "true"
 		}
 	}
-}
-
-// refusal is the sentence of a refused flag; nil for other faults.
-func refusal(err error) error {
-	var refused *refusedError
-	if errors.As(err, &refused) {
-		return usagef("%s", refused.Error())
-	}
-	return nil
 }

@@ -98,15 +98,35 @@ func diskError(dir string, err error) error {
 	return err
 }
 
-// cause is what the system said, without the path that the sentence names already.
-func cause(err error) error {
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		return no
+// stream copies to a stream. What went out cannot be taken back, so that a fault after the first byte is final.
+func stream(w io.Writer, copyTo func(io.Writer) error) error {
+	counter := &counter{Writer: w}
+	if file, ok := w.(*os.File); ok {
+		if at, err := file.Seek(0, io.SeekCurrent); err == nil { // a file, which the kernel can copy to
+			err := copyTo(file)
+			if now, seekErr := file.Seek(0, io.SeekCurrent); err != nil && (seekErr != nil || now > at) {
+				return final(err)
+			}
+			return err
+		}
 	}
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
+	err := copyTo(counter)
+	if err != nil && counter.n > 0 {
+		return final(err)
 	}
 	return err
+}
+
+// final hides from the caller that trying again might help.
+func final(err error) error { return fmt.Errorf("the output is cut short: %s", err) }
+
+type counter struct {
+	io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.n += int64(n)
+	return n, err
 }

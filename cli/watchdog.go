@@ -15,8 +15,8 @@ import (
 
 // watchdog tells the service manager time and again that the process does what it is for, as long as well says so, until
 // ctx ends. One that stands still is ended and started anew then, where the manager is to do that (systemd's WatchdogSec=).
-func (e Env) watchdog(ctx context.Context, log *slog.Logger, well func(context.Context) error) {
-	limit, ok := e.watchdogLimit()
+func watchdog(ctx context.Context, env Env, log *slog.Logger, well func(context.Context) error) {
+	limit, ok := watchdogLimit(env)
 	if !ok {
 		return
 	}
@@ -27,7 +27,7 @@ func (e Env) watchdog(ctx context.Context, log *slog.Logger, well func(context.C
 		err := well(one)
 		cancel()
 		if err == nil {
-			e.notify(log, node.Alive)
+			notify(env, log, node.Alive)
 		} else if ctx.Err() == nil {
 			log.Error("this process does not do what it should, and may be ended by the service manager", "error", err)
 		}
@@ -40,11 +40,11 @@ func (e Env) watchdog(ctx context.Context, log *slog.Logger, well func(context.C
 }
 
 // watchdogLimit is how long the manager waits for a sign (sd_watchdog_enabled(3)); false when it does not.
-func (e Env) watchdogLimit() (time.Duration, bool) {
-	if pid := e.Getenv("WATCHDOG_PID"); pid != "" && pid != strconv.Itoa(os.Getpid()) {
+func watchdogLimit(env Env) (time.Duration, bool) {
+	if pid := env.Getenv("WATCHDOG_PID"); pid != "" && pid != strconv.Itoa(os.Getpid()) {
 		return 0, false
 	}
-	us, err := strconv.ParseInt(e.Getenv("WATCHDOG_USEC"), 10, 64)
+	us, err := strconv.ParseInt(env.Getenv("WATCHDOG_USEC"), 10, 64)
 	limit := time.Duration(us) * time.Microsecond
 	return limit, err == nil && limit >= 3*time.Millisecond && us <= int64(24*time.Hour/time.Microsecond)
 }

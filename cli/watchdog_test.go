@@ -43,7 +43,7 @@ func TestTheServiceManagerHearsOfAProcessThatIsWell(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		env.watchdog(ctx, slog.New(slog.DiscardHandler), func(context.Context) error {
+		watchdog(ctx, env, slog.New(slog.DiscardHandler), func(context.Context) error {
 			if !ill.Load() {
 				return nil
 			}
@@ -78,7 +78,7 @@ func TestAWatchdogThatNobodyAskedFor(t *testing.T) {
 		"no time":                  {"WATCHDOG_USEC": "0"},
 		"a time without end":       {"WATCHDOG_USEC": "9223372036854775807"},
 	} {
-		if limit, ok := (Env{Getenv: func(n string) string { return vars[n] }}).watchdogLimit(); ok {
+		if limit, ok := watchdogLimit(Env{Getenv: func(n string) string { return vars[n] }}); ok {
 			t.Errorf("%s: a sign is given within %s", name, limit)
 		}
 	}

@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// nearName is how many letters a mistyped name may be away from the one that is suggested.
+const nearName = 2
+
+// unknownVerb refuses "kiln buld".
+func unknownVerb(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return usagef("there is no command %q; did you mean %q?", cmd.CommandPath()+" "+args[0], cmd.CommandPath()+" "+near[0])
+	}
+	return usagef("there is no command %q; %s --help lists them", cmd.CommandPath()+" "+args[0], cmd.CommandPath())
+}
+
+// group makes a command that only has commands below it.
+func group(use, short string, below ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: unknownVerb,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.SuggestionsMinimumDistance = nearName
+	cmd.AddCommand(below...)
+	return cmd
+}
+
+// between is cobra's check of the number of arguments, with a sentence.
+func between(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least {
+			return usagef("%s needs %s; see %s --help", cmd.CommandPath(), what, cmd.CommandPath())
+		}
+		if most >= 0 && len(args) > most {
+			return usagef("%s takes %s and nothing else: %q is too much", cmd.CommandPath(), what, args[most])
+		}
+		return nil
+	}
+}
+
+func flagError(cmd *cobra.Command, err error) error {
+	var said *usageError // by the flag itself
+	if errors.As(err, &said) {
+		return said
+	}
+	text := err.Error()
+	if strings.HasPrefix(text, "unknown") {
+		return usagef("%s; %s --help lists the flags", text, cmd.CommandPath())
+	}
+	return usagef("%s; see %s --help", text, cmd.CommandPath())
+}

@@ -1,0 +1,20 @@
+package cli
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+)
+
+// cause is what the system said, without the path that the sentence names already.
+func cause(err error) error {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return no
+	}
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
+}
