@@ -5,27 +5,43 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-)
 
-// nearName is how many letters a mistyped name may be away from the one that is suggested.
-const nearName = 2
+	"github.com/kiln-farm/kiln/internal/nearest"
+)
 
 // unknownVerb refuses "kiln buld".
 func unknownVerb(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return usagef("there is no command %q; did you mean %q?", cmd.CommandPath()+" "+args[0], cmd.CommandPath()+" "+near[0])
+	if near := nearVerb(cmd, args[0]); near != "" {
+		return usagef("there is no command %q; did you mean %q?", cmd.CommandPath()+" "+args[0], cmd.CommandPath()+" "+near)
 	}
 	return usagef("there is no command %q; %s --help lists them", cmd.CommandPath()+" "+args[0], cmd.CommandPath())
+}
+
+// nearVerb is the command below cmd that was likely meant: one that is nearly called so, or the only one that begins so.
+func nearVerb(cmd *cobra.Command, word string) string {
+	var names, begin []string
+	for _, c := range cmd.Commands() {
+		if !c.IsAvailableCommand() {
+			continue
+		}
+		names = append(names, c.Name())
+		if strings.HasPrefix(c.Name(), word) {
+			begin = append(begin, c.Name())
+		}
+	}
+	if near := nearest.To(word, names); near != "" || len(begin) != 1 {
+		return near
+	}
+	return begin[0]
 }
 
 // group makes a command that only has commands below it.
 func group(use, short string, below ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: unknownVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.SuggestionsMinimumDistance = nearName
 	cmd.AddCommand(below...)
 	return cmd
 }

@@ -105,7 +105,6 @@ func newLeases(env Env) *cobra.Command {
 	cmd.Flags().StringVar(&subnet, "subnet", "", "only of this subnet")
 	cmd.Flags().BoolVar(&all, "all", false, "also what has run out or was given back, and is remembered for its client")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.SuggestionsMinimumDistance = nearName
 	cmd.AddCommand(newLeasesRelease(env), newLeasesImport(env))
 	return cmd
 }

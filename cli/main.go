@@ -45,7 +45,6 @@ Exit codes: 0 done, 1 the build failed, 2 the command or its input is wrong, 3 t
 		Args:          unknownVerb,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SuggestionsMinimumDistance = nearName
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)

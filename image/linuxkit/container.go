@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/moby/sys/capability"
+
+	"github.com/kiln-farm/kiln/internal/nearest"
 )
 
 // rlimits are the names that LinuxKit knows (moby/config.go ConfigToOCI), without RLIMIT_.
@@ -68,7 +70,7 @@ func (r *rules) capabilities(caps *value, where string) {
 		for name := range r.caps {
 			names = append(names, name)
 		}
-		if n := nearest(c.str(), names); n != "" {
+		if n := nearest.To(c.str(), names); n != "" {
 			hint = fmt.Sprintf("did you mean %q?", n)
 		} else if full := "CAP_" + strings.ToUpper(c.str()); r.caps[full] {
 			hint = fmt.Sprintf("did you mean %q?", full)
@@ -159,7 +161,7 @@ func (r *rules) id(v *value, where string) {
 		names = append(names, name)
 	}
 	hint := "write a number, root, or the name of an entry of onboot, onshutdown or services"
-	if n := nearest(v.str(), names); n != "" {
+	if n := nearest.To(v.str(), names); n != "" {
 		hint = fmt.Sprintf("did you mean %q?", n)
 	}
 	r.complain(v, "%s %s is nobody's name; %s", where, quoteShort(v.str()), hint)

@@ -3,7 +3,6 @@ package linuxkit
 import (
 	"fmt"
 	"regexp"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -70,46 +69,4 @@ func lineOf(node *yaml.Node, key string) int {
 		}
 	}
 	return node.Line
-}
-
-// nearest is the candidate that a slip of the keyboard is likeliest to have been meant for; "" when none is near.
-func nearest(word string, candidates []string) string {
-	best, bestDistance := "", len(word)/2+1
-	sorted := append([]string(nil), candidates...)
-	sort.Strings(sorted)
-	for _, c := range sorted {
-		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < bestDistance {
-			best, bestDistance = c, d
-		}
-	}
-	return best
-}
-
-// distance is the number of single-byte edits between a and b, two swapped neighbours counting as one
-// (optimal string alignment).
-func distance(a, b string) int {
-	const longest = 64 // no known key is longer: the cost stays bounded whatever the input
-	if len(a) > longest {
-		a = a[:longest]
-	}
-	before, row := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		next := make([]int, len(b)+1)
-		next[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			next[j] = min(row[j]+1, next[j-1]+1, row[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				next[j] = min(next[j], before[j-2]+1)
-			}
-		}
-		before, row = row, next
-	}
-	return row[len(b)]
 }

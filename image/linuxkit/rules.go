@@ -9,6 +9,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/reference"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/linuxkit/linuxkit/src/cmd/linuxkit/util"
+
+	"github.com/kiln-farm/kiln/internal/nearest"
 )
 
 // checked is a document whose grammar is right.
@@ -156,7 +158,7 @@ func (r *rules) volume(at *value, source, where string, readOnly bool) {
 			names = append(names, name)
 		}
 		hint := "add it under volumes, or write an absolute path"
-		if n := nearest(source, names); n != "" {
+		if n := nearest.To(source, names); n != "" {
 			hint = fmt.Sprintf("did you mean %q?", n)
 		}
 		r.complain(at, "%s names the volume %s, which does not exist; %s", where, quoteShort(source), hint)

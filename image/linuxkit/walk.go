@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/kiln-farm/kiln/internal/nearest"
 )
 
 // value is a part of a document after its grammar was checked: what the rules need, with places.
@@ -232,7 +234,7 @@ func child(where, name string) string {
 const mostKeys = 12
 
 func suggestion(name string, known []string) string {
-	if n := nearest(name, known); n != "" {
+	if n := nearest.To(name, known); n != "" {
 		return fmt.Sprintf("did you mean %q?", n)
 	}
 	if len(known) > mostKeys {

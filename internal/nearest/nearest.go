@@ -9,11 +9,11 @@ import "strings"
 const longest = 64
 
 // To is the one of the known words that is nearest to word, whatever its case, when a third of its letters at most differ; ""
-// otherwise.
+// otherwise. Of several that are equally near it is the first in lexical order, whatever order they are given in.
 func To(word string, known []string) string {
 	best, distance := "", max(len(word)/3, 1)+1
 	for _, k := range known {
-		if d := edits(strings.ToLower(word), strings.ToLower(k)); d < distance && 2*d <= min(len(word), len(k)) {
+		if d := edits(strings.ToLower(word), strings.ToLower(k)); 2*d <= min(len(word), len(k)) && (d < distance || d == distance && best != "" && k < best) {
 			best, distance = k, d
 		}
 	}

@@ -14,6 +14,8 @@ func TestTo(t *testing.T) {
 		{"userNAMES", []string{"services", "volumes"}, ""},
 		{"x", []string{"y"}, ""},
 		{"xy", []string{"y", "xz"}, "xz"},
+		{"wob", []string{"wub", "wab", "web"}, "wab"},
+		{"wob", []string{"web", "wab", "wub"}, "wab"},
 		{"Serial", []string{"Secrets", "Release"}, ""},
 		{"", []string{"a"}, ""},
 		{"port", nil, ""},

@@ -113,7 +113,7 @@ func ParseCredentials(data []byte) (*Credentials, error) {
 		}
 	}
 	if len(certificates) != 2 || key == nil {
-		return nil, errors.New("it must hold a certificate, the farm's CA certificate and a private key, in PEM; kiln login and kiln farm join write such a file")
+		return nil, errors.New("it must hold a certificate, the farm's CA certificate and a private key, in PEM")
 	}
 	return NewCredentials(certificates[1], certificates[0], key)
 }
