@@ -64,6 +64,9 @@ func explain(err error, host string, of subject, patience time.Duration) error {
 	case errors.As(err, &untrusted):
 		return fail(err, "%s shows a certificate that is not to be trusted: %s; put its authority into /etc/docker/certs.d/%s/ca.crt, or name it with SSL_CERT_FILE",
 			who, firstLine(untrusted.Err.Error()), host)
+	case wantsCertificate(err):
+		return fail(err, "%s does not take the client certificate that it was shown, or wants one (%s); put it as client.cert with client.key into /etc/docker/certs.d/%s",
+			who, firstLine(root(err)), host)
 	case pull.Unreachable(err):
 		return explainUnreachable(err, who, of)
 	}
@@ -98,6 +101,12 @@ func explainUnreachable(err error, who string, of subject) error {
 		return fail(err, "%s stops while it sends %s, again and again, for %s each time; check the network, or name another with --mirror", who, what, stall.For)
 	}
 	return fail(err, "%s cannot be reached for %s: %s; check the name and the network, or name a mirror with --mirror", who, of.reference, firstLine(root(err)))
+}
+
+// wantsCertificate knows the alerts of TLS about a client certificate (RFC 8446 §6.2), which have no type of their own.
+func wantsCertificate(err error) bool {
+	var alert *net.OpError
+	return errors.As(err, &alert) && alert.Op == "remote error" && strings.Contains(alert.Err.Error(), "certificate")
 }
 
 // denied says that the registry wants another login, or none helps.

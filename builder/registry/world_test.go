@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	memory "github.com/google/go-containerregistry/pkg/registry"
@@ -23,8 +24,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/kiln-farm/kiln/builder/registry/pull"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/image/linuxkit"
+	"github.com/kiln-farm/kiln/internal/retry"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -60,7 +63,8 @@ func newWorld(t *testing.T) *world {
 	var err error
 	w.store, err = disk.Open(t.TempDir())
 	check(t, err)
-	w.Registry, err = New(Config{Store: w.store, Blobs: w.store, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	w.Registry, err = New(Config{Store: w.store, Blobs: w.store, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Pull: pull.Config{Retry: retry.Policy{First: time.Millisecond, Tries: 4}, Certs: []string{}}})
 	check(t, err)
 	return w
 }

@@ -25,7 +25,7 @@ func (a *archive) layoutImages(data []byte) ([]found, error) {
 	}
 	var all []found
 	for _, d := range doc.Index.Manifests {
-		if isAttestation(d) || !IsDocument(d.MediaType) {
+		if isAttestation(d) || d.MediaType != "" && !IsDocument(d.MediaType) {
 			continue
 		}
 		f := found{descriptor: d}

@@ -85,6 +85,16 @@ func (h *hosts) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.RoundTrip(req)
 }
 
+// CloseIdleConnections closes connections that no request uses.
+func (h *hosts) CloseIdleConnections() {
+	h.common.CloseIdleConnections()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, own := range h.own {
+		own.CloseIdleConnections()
+	}
+}
+
 // transport is that of a host. Files are looked at each time: certificates are renewed while a builder runs.
 func (h *hosts) transport(host string) (*http.Transport, error) {
 	files := h.files(host)

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -149,6 +150,40 @@ func TestACertificateIsShownToItsHostAlone(t *testing.T) {
 	var untrusted *tls.CertificateVerificationError
 	if err := reader(t, at, dir)(); !errors.As(err, &untrusted) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Over HTTP/2 a stalled answer leaves its connection open: it must not be the one that is tried next.
+func TestAnAnswerThatStopsOverHTTP2IsBegunAgain(t *testing.T) {
+	at := regtest.NewTLS(t, 300_000, nil)
+	var connections, versions sync.Map
+	at.Behave(func(_ http.ResponseWriter, a *regtest.Ask) bool {
+		connections.Store(a.Kind+a.RemoteAddr, true)
+		versions.Store(a.Proto, true)
+		return false
+	}, at.Stall(1, 100_000))
+	dir := t.TempDir()
+	write(t, dir, map[string][]byte{at.Host + "/ca.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: at.Server().Certificate().Raw})})
+	client := New(Config{Certs: []string{dir}, Stall: 300 * time.Millisecond, Retry: retry.Policy{First: 50 * time.Millisecond, Tries: 4}})
+	repo, err := name.NewRepository(at.Host + "/lab/img")
+	check(t, err)
+	var got bytes.Buffer
+	check(t, client.Repository(repo, "https", noLogins{}).Blob(context.Background(), at.Image.Layer, at.Image.Size, &got))
+	if int64(got.Len()) != at.Image.Size || at.Asked("Range=bytes=100000-") != 1 {
+		t.Errorf("got %d bytes of %d:\n%s", got.Len(), at.Image.Size, strings.Join(at.Asks(), "\n"))
+	}
+	if _, ok := versions.Load("HTTP/2.0"); !ok {
+		t.Error("the test is not about HTTP/2")
+	}
+	n := 0
+	connections.Range(func(key, _ any) bool {
+		if strings.HasPrefix(key.(string), regtest.Blobs) {
+			n++
+		}
+		return true
+	})
+	if n != 2 {
+		t.Errorf("the blob came over %d connections, want 2", n)
 	}
 }
 

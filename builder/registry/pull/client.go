@@ -64,10 +64,7 @@ func New(cfg Config) *Client {
 			return retry.Sleep(ctx, d+rand.N(time.Second)) // others were asked to wait as long
 		}
 	}
-	var layers http.RoundTripper = newHosts(cfg.Certs)
-	layers = &stalls{layers, cfg.Stall}
-	layers = &patience{layers, &cfg}
-	return &Client{cfg: cfg, base: layers}
+	return &Client{cfg: cfg, base: &patience{&stalls{newHosts(cfg.Certs), cfg.Stall}, &cfg}}
 }
 
 // Patience is how long a client waits because registries ask for it.

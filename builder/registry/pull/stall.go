@@ -24,9 +24,9 @@ func (e *StallError) Error() string {
 	return fmt.Sprintf("%s has sent nothing, or next to nothing, for %s", e.Host, seconds(e.For))
 }
 
-// stalls ends answers that do not go on. Only waiting for the registry counts, not what the reader does between two reads.
+// stalls ends answers that do not go on, and their connections: over HTTP/2 the next request would take the same one. Only waiting for the registry counts, not what the reader does between two reads.
 type stalls struct {
-	next http.RoundTripper
+	next *hosts
 	most time.Duration
 }
 
@@ -38,7 +38,8 @@ func (s *stalls) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return nil, err
 	}
-	b := &watched{ReadCloser: res.Body, ctx: ctx, cancel: cancel, most: s.most, host: req.URL.Host, left: s.most}
+	b := &watched{ReadCloser: res.Body, ctx: ctx, cancel: cancel, most: s.most, host: req.URL.Host, left: s.most,
+		drop: s.next.CloseIdleConnections}
 	b.timer = time.AfterFunc(time.Hour, b.expired)
 	b.timer.Stop()
 	res.Body = b
@@ -52,6 +53,7 @@ type watched struct {
 	cancel context.CancelCauseFunc
 	most   time.Duration
 	host   string
+	drop   func() // connections that nobody uses
 
 	mu      sync.Mutex
 	timer   *time.Timer
@@ -99,6 +101,10 @@ func (w *watched) expired() {
 func (w *watched) Close() error {
 	w.timer.Stop()
 	err := w.ReadCloser.Close()
+	var stall *StallError
+	if errors.As(context.Cause(w.ctx), &stall) {
+		w.drop()
+	}
 	w.cancel(nil)
 	return err
 }
