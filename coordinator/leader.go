@@ -35,7 +35,7 @@ type leader struct {
 	services []*bus.Service
 	finals   finals
 	pending  pending
-	verify   replica.Verifier
+	verify   *replica.Verifier
 	rechecks rechecks
 	room     roomHub
 	bindings bindingHub
@@ -67,7 +67,7 @@ func lead(cfg *Config, node *replica.Node, machine *replica.FSM, found *index, a
 	ctx, stop := context.WithCancel(context.Background())
 	l := &leader{
 		cfg: cfg, log: cfg.Log, node: node, term: node.CurrentTerm(), fsm: machine, ctx: ctx, stop: stop,
-		verify:    replica.Verifier{Ask: func() raft.Future { return node.VerifyLeader() }},
+		verify:    replica.NewVerifier(func() raft.Future { return node.VerifyLeader() }),
 		silence:   silence{since: map[raft.ServerID]time.Time{}},
 		results:   &results{store: cfg.Store, blobs: cfg.Blobs, index: found, log: cfg.Log},
 		watchers:  newWatchers(),

@@ -10,6 +10,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+	"golang.org/x/sync/singleflight"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -20,14 +21,10 @@ const (
 
 // rechecks reads blobs a second time, each once however many say that it is gone.
 type rechecks struct {
-	mu   sync.Mutex // guards what follows
-	busy map[cache.Digest]*recheck
-}
+	reads singleflight.Group
 
-type recheck struct {
-	done chan struct{}
-	gone bool // set before done is closed
-	err  error
+	mu   sync.Mutex            // guards what follows
+	kept map[cache.Digest]bool // answers of a moment ago
 }
 
 // recheck says whether a blob of which somebody says that it is gone or damaged is gone: now, if not before.
@@ -36,42 +33,46 @@ func (l *leader) recheck(ctx context.Context, text string) (gone bool, err error
 	if err != nil || l.cfg.Recheck == nil {
 		return true, nil
 	}
-	l.rechecks.mu.Lock()
-	r := l.rechecks.busy[d]
-	if r == nil {
-		r = &recheck{done: make(chan struct{})}
-		if l.rechecks.busy == nil {
-			l.rechecks.busy = map[cache.Digest]*recheck{}
-		}
-		l.rechecks.busy[d] = r
-		l.spawn(func() { l.read(d, r) })
-	}
-	l.rechecks.mu.Unlock()
+	answer := make(chan singleflight.Result, 1)
+	l.spawn(func() {
+		v, err, _ := l.rechecks.reads.Do(d.Hex(), func() (any, error) { return l.read(d) })
+		answer <- singleflight.Result{Val: v, Err: err}
+	})
 	select {
-	case <-r.done:
-		return r.gone, r.err
+	case a := <-answer:
+		return a.Val == true, a.Err
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
 }
 
-func (l *leader) read(d cache.Digest, r *recheck) {
+// read reads a blob, unless that was done a moment ago.
+func (l *leader) read(d cache.Digest) (gone bool, err error) {
+	r := &l.rechecks
+	r.mu.Lock()
+	gone, ok := r.kept[d]
+	r.mu.Unlock()
+	if ok {
+		return gone, nil
+	}
 	ctx, cancel := context.WithTimeout(l.ctx, recheckTimeout)
 	defer cancel()
-	r.gone, r.err = l.cfg.Recheck(ctx, d)
-	close(r.done)
-	if r.err != nil {
-		l.log.Warn("a blob of which somebody says that it is gone could not be looked at", "blob", d.String(), "error", r.err)
+	if gone, err = l.cfg.Recheck(ctx, d); err != nil { // who asks next may be luckier
+		l.log.Warn("a blob of which somebody says that it is gone could not be looked at", "blob", d.String(), "error", err)
+		return gone, err
 	}
-	keep := recheckKept
-	if r.err != nil {
-		keep = 0 // who asks next may be luckier
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.kept == nil {
+		r.kept = map[cache.Digest]bool{}
 	}
-	time.AfterFunc(keep, func() {
-		l.rechecks.mu.Lock()
-		defer l.rechecks.mu.Unlock()
-		delete(l.rechecks.busy, d)
+	r.kept[d] = gone
+	time.AfterFunc(recheckKept, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.kept, d)
 	})
+	return gone, nil
 }
 
 // doubted turns a completion that says that an input is gone into one of the builder's own fault, when the blob is

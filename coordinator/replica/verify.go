@@ -2,59 +2,38 @@ package replica
 
 import (
 	"context"
-	"sync"
 
 	"github.com/hashicorp/raft"
+	"golang.org/x/sync/singleflight"
 )
 
 // Verifier asks raft whether this coordinator still leads, once for all who ask while it is being asked: each gets
 // an answer to a question that was put after it came.
 type Verifier struct {
-	Ask func() raft.Future
+	ask func() raft.Future
 
-	mu      sync.Mutex // guards what follows
-	next    *verdict   // of the question that is not put yet
-	running bool
+	next singleflight.Group // the question that is not put yet
+	turn chan struct{}      // full while raft answers one
 }
 
-type verdict struct {
-	done chan struct{}
-	err  error // set before done is closed
+// NewVerifier asks by ask.
+func NewVerifier(ask func() raft.Future) *Verifier {
+	return &Verifier{ask: ask, turn: make(chan struct{}, 1)}
 }
 
 // Wait returns nil when this coordinator led at some time after the call.
 func (v *Verifier) Wait(ctx context.Context) error {
-	v.mu.Lock()
-	if v.next == nil {
-		v.next = &verdict{done: make(chan struct{})}
-	}
-	mine := v.next
-	if !v.running {
-		v.running = true
-		go v.run()
-	}
-	v.mu.Unlock()
+	// Raft answers every question, by its end if not before.
+	answer := v.next.DoChan("", func() (any, error) {
+		v.turn <- struct{}{}
+		defer func() { <-v.turn }()
+		v.next.Forget("") // who comes from here on waits for the one after this
+		return nil, v.ask().Error()
+	})
 	select {
-	case <-mine.done:
-		return mine.err
+	case a := <-answer:
+		return a.Err
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// run puts questions while somebody waits for an answer. Raft answers each, by its end if not before.
-func (v *Verifier) run() {
-	for {
-		v.mu.Lock()
-		now := v.next
-		v.next = nil
-		if now == nil {
-			v.running = false
-			v.mu.Unlock()
-			return
-		}
-		v.mu.Unlock()
-		now.err = v.Ask().Error()
-		close(now.done)
 	}
 }
