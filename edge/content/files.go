@@ -9,7 +9,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
-	"github.com/kiln-farm/kiln/edge/recent"
+	"github.com/kiln-farm/kiln/internal/recent"
 )
 
 const (
