@@ -63,7 +63,7 @@ type Edge struct {
 
 	pxe atomic.Pointer[PXE] // nil: firmware finds the edge by other means
 
-	seen seen.Machines
+	seen *seen.Machines
 }
 
 // SetOthers tells of the other edges, at which a boot may go on.
@@ -82,7 +82,7 @@ func New(cfg Config) (*Edge, error) {
 		cfg.Log = slog.Default()
 	}
 	e := &Edge{cfg: cfg, others: openPeers(cfg.Intents, cfg.Log), six: peers.Family(cfg.URL) == 6, sender: transfer.New(cfg.Fair, cfg.Log),
-		files: content.New(cfg.Store, cfg.Blobs), watcher: bottleneck.NewWatcher(cfg.Log)}
+		files: content.New(cfg.Store, cfg.Blobs), watcher: bottleneck.NewWatcher(cfg.Log), seen: seen.New()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", e.index)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/kiln-farm/kiln/internal/recent"
 )
 
 const (
@@ -14,8 +16,12 @@ const (
 // associations are by what (DUID and IAID) clients of IPv6 hold their addresses. EDK2 boots with one association, its IP stack has
 // the same address by another one, and gives that back in the middle of the boot: an address is free when the last one has.
 type associations struct {
-	mu  sync.Mutex // guards all
-	all map[tenant]*holder
+	mu  sync.Mutex // guards the holders
+	all *recent.Memory[tenant, *holder]
+}
+
+func newAssociations() *associations {
+	return &associations{all: recent.New[tenant, *holder](maxAssociated, 0, nil)}
 }
 
 type holder struct {
@@ -32,13 +38,10 @@ type association struct {
 func (a *associations) hold(t tenant, id string, until, before time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	h := a.all[t]
-	if h == nil {
-		if a.all == nil || len(a.all) >= maxAssociated {
-			a.all = map[tenant]*holder{}
-		}
+	h, ok := a.all.Get(t)
+	if !ok {
 		h = &holder{others: before}
-		a.all[t] = h
+		a.all.Put(t, h, 1)
 	}
 	h.by = slices.DeleteFunc(h.by, func(b association) bool { return b.id == id })
 	if len(h.by) == maxOfClient {
@@ -52,7 +55,7 @@ func (a *associations) hold(t tenant, id string, until, before time.Duration) {
 func (a *associations) elsewhere(t tenant, until time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if h := a.all[t]; h != nil {
+	if h, ok := a.all.Get(t); ok {
 		h.others = max(h.others, until)
 	}
 }
@@ -61,8 +64,8 @@ func (a *associations) elsewhere(t tenant, until time.Duration) {
 func (a *associations) drop(t tenant, id string, now time.Duration) (last bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	h := a.all[t]
-	if h == nil {
+	h, ok := a.all.Get(t)
+	if !ok {
 		return false
 	}
 	had := len(h.by)
@@ -72,7 +75,7 @@ func (a *associations) drop(t tenant, id string, now time.Duration) (last bool) 
 	if had == 0 || len(h.by) > 0 || h.others > now {
 		return false
 	}
-	delete(a.all, t)
+	a.all.Forget(t)
 	return true
 }
 
@@ -80,5 +83,5 @@ func (a *associations) drop(t tenant, id string, now time.Duration) (last bool) 
 func (a *associations) forget(t tenant) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.all, t)
+	a.all.Forget(t)
 }

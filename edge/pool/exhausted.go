@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/kiln-farm/kiln/internal/seldom"
 )
 
 const (
@@ -33,7 +35,7 @@ func (p *Pool) none(q who, s *subnet, st *stock) (why string) {
 		keep = st.keepAll
 	}
 	full := free <= keep
-	say := full && !st.extent.full && (!st.extent.hadSaid || now-st.extent.said >= sayEvery)
+	say := full && !st.extent.full && (!st.extent.hadSaid || now-st.extent.said >= seldom.Every)
 	if say {
 		st.extent.full, st.extent.said, st.extent.hadSaid = true, now, true
 	}
@@ -83,7 +85,7 @@ func (p *Pool) look() {
 	defer p.mu.Unlock()
 	for key, st := range p.stocks {
 		s := book.byName[key.subnet]
-		if !st.extent.full || s == nil || now-st.extent.said < sayEvery {
+		if !st.extent.full || s == nil || now-st.extent.said < seldom.Every {
 			continue
 		}
 		p.reckon(st, now)
@@ -110,7 +112,7 @@ func (p *Pool) count(s *subnet, st *stock, now time.Duration) {
 	enough, fixed := st.keepAll+st.least(), p.book.Load().fixed
 	for _, pool := range s.poolsOf(st.class) {
 		for a := pool.from; a.IsValid() && pool.has(a) && e.free < enough; a = a.Next() {
-			if !in(s.exclude, a) && a != s.lease.Router && !s.edges(a) && !fixed[a] && !p.replica.get(s.name, a).holds(now) && !p.probes.isBad(a, now) {
+			if !in(s.exclude, a) && a != s.lease.Router && !s.edges(a) && !fixed[a] && !p.replica.get(s.name, a).holds(now) && !p.probes.isBad(a) {
 				e.free++
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiln-farm/kiln/internal/seldom"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -89,7 +90,7 @@ func TestAPoolIsSaidToBeExhaustedOnce(t *testing.T) {
 			t.Errorf("in turns: %q, want %q", got, want)
 		}
 		dora(0)
-		time.Sleep(sayEvery)
+		time.Sleep(seldom.Every)
 		dora(400)
 		if got, want := saidOf(&log), "a pool is exhausted, a pool that was exhausted has room again, a pool is exhausted"; got != want {
 			t.Errorf("later: %q, want %q", got, want)

@@ -201,14 +201,13 @@ func (p *Pool) refill(st *stock, now time.Duration) {
 		if want == 0 || len(st.free) < was+want { // that is all there is
 			st.next = p.now() + grantPause
 		}
-		p.probes.forget(p.now())
 	})
 }
 
 // usable says whether an address that was lent may be offered.
 func (p *Pool) usable(subnet string, a netip.Addr, now time.Duration) bool {
 	s := p.book.Load().byName[subnet]
-	return s != nil && s.ever(a) && a != s.lease.Router && !s.edges(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(now) && !p.book.Load().fixed[a] && !p.probes.isBad(a, now)
+	return s != nil && s.ever(a) && a != s.lease.Router && !s.edges(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(now) && !p.book.Load().fixed[a] && !p.probes.isBad(a)
 }
 
 // edges says whether an address is that of the network itself, or of its broadcasts (RFC 1122 §3.2.1.3, RFC 3021).
@@ -225,13 +224,13 @@ func (s *stock) has(a netip.Addr) bool { _, ok := s.place[a]; return ok }
 // used says whether somebody uses an address that should be free.
 func (p *Pool) used(ctx context.Context, q question, s *subnet, a netip.Addr) bool {
 	if slices.ContainsFunc(q.Own, func(own netip.Prefix) bool { return own.Addr() == a }) { // no probe finds our own
-		p.probes.bad(a, p.now())
+		p.probes.bad(a)
 		return true
 	}
 	if p.cfg.Prober == nil {
 		return false
 	}
-	ask, now := p.probes.due(a, p.now())
+	ask, now := p.probes.due(a)
 	switch {
 	case now:
 		return true
@@ -239,10 +238,10 @@ func (p *Pool) used(ctx context.Context, q question, s *subnet, a netip.Addr) bo
 		return false
 	}
 	if !p.cfg.Prober.Used(ctx, a, q.Ingress.Interface, q.Gateway.IsValid()) {
-		p.probes.good(a, p.now())
+		p.probes.good(a)
 		return false
 	}
-	p.probes.bad(a, p.now())
+	p.probes.bad(a)
 	conflicts.Add(ctx, 1)
 	what := fmt.Sprintf("%s of subnet %s should be free, and somebody uses it; it is left alone for %s. Exclude it from the pool, or find out whose it is", a, s.name, badTime)
 	p.cfg.Log.Warn("a free address is in use", "address", a, "subnet", s.name)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/internal/dnsname"
+	"github.com/kiln-farm/kiln/internal/seldom"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -57,7 +58,7 @@ type Pool struct {
 	commits *committer
 	probes  probes
 	grants  sync.WaitGroup
-	sayings sayings
+	sayings *seldom.Sayings
 
 	mu      sync.Mutex // guards what follows
 	replica *replica
@@ -66,7 +67,7 @@ type Pool struct {
 	pledges *pledges
 	housed  housed
 
-	held     associations // has a lock of its own
+	held     *associations // has a lock of its own
 	shelves  map[stockKey]*shelf
 	binding6 map[place]int // addresses of IPv6 that are being bound
 	dirty    bool          // the replica is newer than the file
@@ -86,7 +87,9 @@ func New(cfg Config) *Pool {
 		cfg.Tell = func(string, string) {}
 	}
 	p := &Pool{cfg: cfg, now: cfg.Clock, gate: newGate(), commits: newCommitter(cfg.Farm, cfg.Clock, cfg.Log), replica: newReplica(),
-		stocks: map[stockKey]*stock{}, pledges: newPledges(), shelves: map[stockKey]*shelf{}, binding6: map[place]int{}}
+		stocks: map[stockKey]*stock{}, pledges: newPledges(), shelves: map[stockKey]*shelf{}, binding6: map[place]int{}, held: newAssociations()}
+	asTime := func() time.Time { return time.Unix(0, 0).Add(p.now()) }
+	p.probes, p.sayings = newProbes(asTime), seldom.New(seldom.Every, asTime)
 	p.book.Store(newBook(nil))
 	p.load()
 	return p

@@ -2,8 +2,9 @@ package pool
 
 import (
 	"net/netip"
-	"sync"
 	"time"
+
+	"github.com/kiln-farm/kiln/internal/recent"
 )
 
 const (
@@ -14,62 +15,30 @@ const (
 
 // probes are what was found out about addresses.
 type probes struct {
-	mu    sync.Mutex // guards what follows
-	clean map[netip.Addr]time.Duration
-	inUse map[netip.Addr]time.Duration
+	clean, inUse *recent.Memory[netip.Addr, struct{}]
+}
+
+func newProbes(now func() time.Time) probes {
+	return probes{recent.New[netip.Addr, struct{}](maxProbed, probeAgain, now), recent.New[netip.Addr, struct{}](maxProbed, badTime, now)}
 }
 
 // due says whether an address is to be asked after now, or is known to be in use.
-func (p *probes) due(a netip.Addr, now time.Duration) (ask, used bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if at, ok := p.inUse[a]; ok && now-at < badTime {
+func (p probes) due(a netip.Addr) (ask, used bool) {
+	if p.isBad(a) {
 		return false, true
 	}
-	if at, ok := p.clean[a]; ok && now-at < probeAgain {
-		return false, false
-	}
-	return true, false
+	_, clean := p.clean.Get(a)
+	return !clean, false
 }
 
-func (p *probes) good(a netip.Addr, now time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.clean == nil || len(p.clean) >= maxProbed {
-		p.clean = map[netip.Addr]time.Duration{}
-	}
-	p.clean[a] = now
+func (p probes) good(a netip.Addr) { p.clean.Put(a, struct{}{}, 1) }
+
+func (p probes) bad(a netip.Addr) {
+	p.inUse.Put(a, struct{}{}, 1)
+	p.clean.Forget(a)
 }
 
-func (p *probes) bad(a netip.Addr, now time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.inUse == nil || len(p.inUse) >= maxProbed {
-		p.inUse = map[netip.Addr]time.Duration{}
-	}
-	p.inUse[a] = now
-	delete(p.clean, a)
-}
-
-func (p *probes) isBad(a netip.Addr, now time.Duration) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at, ok := p.inUse[a]
-	return ok && now-at < badTime
-}
-
-// forget drops what is too old to matter.
-func (p *probes) forget(now time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for a, at := range p.clean {
-		if now-at >= probeAgain {
-			delete(p.clean, a)
-		}
-	}
-	for a, at := range p.inUse {
-		if now-at >= badTime {
-			delete(p.inUse, a)
-		}
-	}
+func (p probes) isBad(a netip.Addr) bool {
+	_, bad := p.inUse.Get(a)
+	return bad
 }

@@ -58,7 +58,7 @@ func (p *Pool) undoIt(ctx context.Context, q who, s *subnet, address netip.Addr,
 	operation, until := kilnv1.BindCommand_OPERATION_RELEASE, kilnv1.BindingState_BINDING_STATE_RELEASED
 	if inUse && (q.machine != nil || p.gate.reject(s.name, p.now())) {
 		operation, until = kilnv1.BindCommand_OPERATION_DECLINE, kilnv1.BindingState_BINDING_STATE_DECLINED
-		p.probes.bad(address, p.now())
+		p.probes.bad(address)
 		p.cfg.Tell(q.mac, fmt.Sprintf("somebody else uses %s of subnet %s, says its client; nobody gets it for %s", address, s.name, badTime))
 	}
 	p.mu.Lock()

@@ -66,7 +66,7 @@ func (p *Pool) candidate(q question6, s *subnet, k *class, tried map[netip.Addr]
 func (p *Pool) free6(b *book, q question6, s *subnet, a netip.Addr, now time.Duration) bool {
 	r := p.replica.get(s.name, a)
 	return !(r.client != q.client && r.holds(now)) && !b.reservedFor(a, q.mac) && p.binding6[place{s.name, a}] == 0 &&
-		!s.unfit(a) && a != s.lease.Router && !slices.Contains(q.link.Own, a) && !p.probes.isBad(a, now)
+		!s.unfit(a) && a != s.lease.Router && !slices.Contains(q.link.Own, a) && !p.probes.isBad(a)
 }
 
 // shelf is what is known of a class's pools, which is found out from time to time. Machines that are described and have no

@@ -384,19 +384,19 @@ func TestAReleaseFreesNothingThatAnotherEdgeHasGivenSince(t *testing.T) {
 }
 
 func TestAssociationsAreBounded(t *testing.T) {
-	var a associations
+	a := newAssociations()
 	for i := range maxAssociated + 10 {
 		a.hold(tenant{"a", fmt.Sprint(i)}, "x", time.Hour, 0)
 	}
-	if n := len(a.all); n > maxAssociated {
+	if n := a.all.Len(); n > maxAssociated {
 		t.Errorf("%d clients are remembered", n)
 	}
 	one := tenant{"a", "one"}
 	for i := range 3 * maxOfClient {
 		a.hold(one, fmt.Sprint(i), time.Hour, 0)
 	}
-	if n := len(a.all[one].by); n > maxOfClient {
-		t.Errorf("%d associations of a client are remembered", n)
+	if h, _ := a.all.Get(one); len(h.by) > maxOfClient {
+		t.Errorf("%d associations of a client are remembered", len(h.by))
 	}
 	for i := range 3 * maxOfClient {
 		if a.drop(one, fmt.Sprint(i), 0) {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/kiln-farm/kiln/edge/config"
@@ -52,29 +51,6 @@ func onLink(device string, a netip.Addr) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// windows are the machines that boot: this edge heard their firmware a short while ago.
-type windows struct {
-	mu    sync.Mutex // guards until
-	until map[string]time.Time
-}
-
-// open notes that a machine boots.
-func (w *windows) open(mac string, until time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.until == nil || len(w.until) >= maxBindings {
-		w.until = map[string]time.Time{}
-	}
-	w.until[mac] = until
-}
-
-func (w *windows) of(mac string) (time.Time, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	until, ok := w.until[mac]
-	return until, ok
-}
-
 // Fetched notes that a machine boots when the one that fetched its unified kernel image has its MAC.
 func (m *Machines) Fetched(mac string, by netip.Addr, until time.Time) {
 	table, err := os.ReadFile(arpTable)
@@ -82,7 +58,7 @@ func (m *Machines) Fetched(mac string, by netip.Addr, until time.Time) {
 		return
 	}
 	if has, _, ok := neighbour(string(table), by); ok && has == mac {
-		m.windows.open(mac, until)
+		m.Boots(mac, until)
 	}
 }
 
@@ -100,7 +76,7 @@ func (m *Machines) beside(a netip.Addr) (config.Binding, bool) {
 	if !ok {
 		return config.Binding{}, false
 	}
-	until, booting := m.windows.of(mac)
+	until, booting := m.Booting(mac)
 	address, near := onLink(device, a)
 	if !booting || !near {
 		return config.Binding{}, false

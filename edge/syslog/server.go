@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/kiln-farm/kiln/internal/recent"
 )
 
 const (
@@ -15,7 +17,7 @@ const (
 	// perSender is how many lines a second a sender may send for long, and burst at once: a kernel's start in one go.
 	perSender = 50
 	burst     = 500
-	// maxSenders bounds the senders that are remembered. They are forgotten when there are more, which gives each a new burst.
+	// maxSenders bounds the senders that are remembered. One that is forgotten gets a new burst.
 	maxSenders = 10_000
 	// total is how many lines a second are taken from all senders together.
 	total = 5000
@@ -26,7 +28,7 @@ type Server struct {
 	// Handle is called for each line, by one goroutine. Dropped is how many of the sender's came too fast before it.
 	Handle func(from netip.Addr, m Message, dropped int)
 
-	senders map[netip.Addr]*sender
+	senders *recent.Memory[netip.Addr, *sender]
 	all     *rate.Limiter
 }
 
@@ -40,7 +42,7 @@ func (s *Server) Serve(ctx context.Context, conn net.PacketConn) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // the reader ends by it
 	defer stop()
 	defer conn.Close()
-	s.senders, s.all = map[netip.Addr]*sender{}, rate.NewLimiter(total, total)
+	s.senders, s.all = recent.New[netip.Addr, *sender](maxSenders, 0, nil), rate.NewLimiter(total, total)
 	buf := make([]byte, maxDatagram)
 	for {
 		n, from, err := conn.ReadFrom(buf)
@@ -61,13 +63,10 @@ func (s *Server) Serve(ctx context.Context, conn net.PacketConn) error {
 }
 
 func (s *Server) take(from netip.Addr, data []byte, now time.Time) {
-	who := s.senders[from]
-	if who == nil {
-		if len(s.senders) >= maxSenders {
-			clear(s.senders)
-		}
+	who, ok := s.senders.Get(from)
+	if !ok {
 		who = &sender{limit: rate.NewLimiter(perSender, burst)}
-		s.senders[from] = who
+		s.senders.Put(from, who, 1)
 	}
 	if !who.limit.AllowN(now, 1) || !s.all.AllowN(now, 1) {
 		who.dropped++

@@ -14,6 +14,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/fair"
+	"github.com/kiln-farm/kiln/internal/seldom"
 )
 
 // File is the bytes of a file, from wherever they come.
@@ -29,12 +30,14 @@ type Sender struct {
 	queue *fair.Queue
 	log   *slog.Logger
 
-	refused    atomic.Uint64 // transfers
-	complained atomic.Int64  // when it was said last that transfers are refused, Unix ns
+	refused atomic.Uint64 // transfers
+	sayings *seldom.Sayings
 }
 
 // New makes a Sender.
-func New(cfg fair.Config, log *slog.Logger) *Sender { return &Sender{queue: fair.New(cfg), log: log} }
+func New(cfg fair.Config, log *slog.Logger) *Sender {
+	return &Sender{queue: fair.New(cfg), log: log, sayings: seldom.New(complainEvery, nil)}
+}
 
 // Queue is that of the transfers.
 func (s *Sender) Queue() *fair.Queue { return s.queue }

@@ -89,8 +89,7 @@ func (s *Sender) refuse(w http.ResponseWriter, r *http.Request, why error) {
 	refusedNow, full := s.refused.Add(1), &fair.Full{}
 	errors.As(why, &full)
 	httpNo.Add(r.Context(), 1, metric.WithAttributes(attribute.String("full", full.What)))
-	now := time.Now().UnixNano()
-	if last := s.complained.Load(); now-last > int64(complainEvery) && s.complained.CompareAndSwap(last, now) {
+	if s.sayings.Due("refused") {
 		s.log.Warn("a transfer was refused; clients are told to ask again", "client", r.RemoteAddr, "why", why, "refused", refusedNow)
 	}
 }

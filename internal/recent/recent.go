@@ -27,7 +27,8 @@ type entry[K comparable, V any] struct {
 	until  time.Time
 }
 
-// New makes a Memory for values of most weight together, each for life.
+// New makes a Memory for values of most weight together, each for life; 0: until there is no room for it. The clock now may be nil
+// then.
 func New[K comparable, V any](most int64, life time.Duration, now func() time.Time) *Memory[K, V] {
 	return &Memory[K, V]{most: most, life: life, now: now, of: map[K]*list.Element{}}
 }
@@ -41,7 +42,7 @@ func (m *Memory[K, V]) Get(key K) (value V, ok bool) {
 		return value, false
 	}
 	x := e.Value.(*entry[K, V])
-	if m.now().After(x.until) {
+	if m.over(x) {
 		m.remove(e)
 		return value, false
 	}
@@ -53,18 +54,47 @@ func (m *Memory[K, V]) Get(key K) (value V, ok bool) {
 func (m *Memory[K, V]) Put(key K, value V, weight int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.put(key, value, weight)
+}
+
+// Add remembers a value where none is remembered, and says whether it did.
+func (m *Memory[K, V]) Add(key K, value V, weight int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.of[key]; e != nil && !m.over(e.Value.(*entry[K, V])) {
+		return false
+	}
+	m.put(key, value, weight)
+	return true
+}
+
+func (m *Memory[K, V]) put(key K, value V, weight int64) {
 	if e := m.of[key]; e != nil {
 		m.remove(e)
 	}
 	if weight > m.most/8 {
 		return
 	}
-	m.of[key] = m.order.PushFront(&entry[K, V]{key, value, weight, m.now().Add(m.life)})
+	x := &entry[K, V]{key: key, value: value, weight: weight}
+	if m.life > 0 {
+		x.until = m.now().Add(m.life)
+	}
+	m.of[key] = m.order.PushFront(x)
 	m.weight += weight
 	for m.weight > m.most {
 		m.remove(m.order.Back())
 	}
 }
+
+// Len is how many values are held, those included whose time is over.
+func (m *Memory[K, V]) Len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.of)
+}
+
+// over says whether the time of a value is over.
+func (m *Memory[K, V]) over(x *entry[K, V]) bool { return m.life > 0 && !m.now().Before(x.until) }
 
 // Forget forgets a value.
 func (m *Memory[K, V]) Forget(key K) {
