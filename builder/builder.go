@@ -16,6 +16,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/bus"
+	"github.com/kiln-farm/kiln/internal/seldom"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -68,11 +69,11 @@ type Builder struct {
 	session  string
 	subjects bus.Subjects
 	link     *link
+	sayings  *seldom.Sayings
 
-	mu       sync.Mutex
-	running  map[leaseID]*work
-	saidFull time.Time
-	free     chan struct{} // a token for each free slot
+	mu      sync.Mutex
+	running map[leaseID]*work
+	free    chan struct{} // a token for each free slot
 }
 
 type leaseID struct{ epoch, number uint64 }
@@ -107,7 +108,7 @@ func New(cfg Config) (*Builder, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	b := &Builder{cfg: cfg, session: uuid.NewString(), subjects: bus.For(cfg.Farm), link: newLink(), running: map[leaseID]*work{}, free: make(chan struct{}, cfg.Slots)}
+	b := &Builder{cfg: cfg, session: uuid.NewString(), subjects: bus.For(cfg.Farm), link: newLink(), running: map[leaseID]*work{}, free: make(chan struct{}, cfg.Slots), sayings: seldom.New(seldom.Every, nil)}
 	for range cfg.Slots {
 		b.free <- struct{}{}
 	}
@@ -234,13 +235,7 @@ func (b *Builder) ask(ctx context.Context, credits int, poll uint64, polls []uin
 
 // full says, once a minute, that there is no room for work.
 func (b *Builder) full(err error) {
-	b.mu.Lock()
-	quiet := time.Since(b.saidFull) < time.Minute
-	if !quiet {
-		b.saidFull = time.Now()
-	}
-	b.mu.Unlock()
-	if !quiet {
+	if b.sayings.Due("full") {
 		b.cfg.Log.Warn("no work is taken until there is room", "error", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kiln-farm/kiln/coordinator/ddns"
 	"github.com/kiln-farm/kiln/coordinator/nsupdate"
+	"github.com/kiln-farm/kiln/internal/seldom"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -22,9 +23,6 @@ const (
 
 	// laneGiveUp is how long it is tried to remove records of a server that no subnet names any more.
 	laneGiveUp = 24 * time.Hour
-
-	sayGap       = time.Minute // that the same sentence is logged
-	maxSentences = 1000
 )
 
 // dnsTimes are how long nothing is tried again, the first time and at most, how long after the last leader something that it
@@ -56,7 +54,7 @@ type lane struct {
 	away     pause
 	zones    map[string]*pause
 	records  map[ddns.Key]*pause // that are somebody else's, or to be done once more
-	logged   map[string]time.Time
+	sayings  *seldom.Sayings
 }
 
 // pause is until when nothing is tried again, and why.
@@ -74,7 +72,7 @@ func (w *pause) grow(times [2]time.Duration, now kilnv1.NameState, why string) {
 
 func newLane(p *publisher, server string) *lane {
 	return &lane{p: p, server: server, pace: rate.NewLimiter(laneRate, laneBatch), woken: make(chan struct{}, 1), named: true,
-		open: map[ddns.Key]bool{}, finished: map[ddns.Key]bool{}, zones: map[string]*pause{}, records: map[ddns.Key]*pause{}, logged: map[string]time.Time{}}
+		open: map[ddns.Key]bool{}, finished: map[ddns.Key]bool{}, zones: map[string]*pause{}, records: map[ddns.Key]*pause{}, sayings: seldom.New(seldom.Every, nil)}
 }
 
 // mark begins a plan: what is finished from now on need not be done again for it.
@@ -341,13 +339,8 @@ func (l *lane) say(why string) {
 
 // sayLocked logs a sentence, and the same one again after a while. It is called with mu held.
 func (l *lane) sayLocked(why string) {
-	now := time.Now()
-	if why == "" || now.Sub(l.logged[why]) < sayGap {
+	if why == "" || !l.sayings.Due(why) {
 		return
 	}
-	if len(l.logged) >= maxSentences {
-		clear(l.logged)
-	}
-	l.logged[why] = now
 	l.p.l.log.Warn("names are not published: "+why, "server", l.server)
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -17,6 +16,7 @@ import (
 	"github.com/hashicorp/raft-wal/metadb"
 
 	"github.com/kiln-farm/kiln/internal/pki"
+	"github.com/kiln-farm/kiln/internal/seldom"
 )
 
 const (
@@ -225,38 +225,23 @@ func (n *Node) closeAll() error {
 // raftLogger passes raft's warnings and errors on; the rest is noise for everyone but raft's authors.
 func raftLogger(log *slog.Logger) hclog.Logger {
 	return hclog.New(&hclog.LoggerOptions{
-		Name: "raft", Level: hclog.Error, DisableTime: true, Output: &logWriter{log: log, said: map[string]time.Time{}},
+		Name: "raft", Level: hclog.Error, DisableTime: true, Output: &logWriter{log: log, sayings: seldom.New(seldom.Every, nil)},
 	})
 }
 
 // logWriter says the same only once in a while: raft complains of a peer that is away several times a second.
 type logWriter struct {
-	log  *slog.Logger
-	mu   sync.Mutex // guards said
-	said map[string]time.Time
+	log     *slog.Logger
+	sayings *seldom.Sayings
 }
-
-const (
-	sayAgain = time.Minute
-	maxSaid  = 256 // kinds of lines that are remembered
-)
 
 func (w *logWriter) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	kind, _, _ := strings.Cut(text, "backoff time=") // what follows differs from line to line
-	w.mu.Lock()
-	quiet := time.Since(w.said[kind]) < sayAgain
-	if !quiet {
-		if len(w.said) >= maxSaid {
-			clear(w.said)
-		}
-		w.said[kind] = time.Now()
-	}
-	w.mu.Unlock()
-	if quiet {
-		w.log.Debug(text)
-	} else {
+	if w.sayings.Due(kind) {
 		w.log.Warn(text)
+	} else {
+		w.log.Debug(text)
 	}
 	return len(line), nil
 }
