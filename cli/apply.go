@@ -56,8 +56,8 @@ func newApply(env Env) *cobra.Command {
 	var f applyFlags
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE|FOLDER",
-		Short: "Say which machines there are, and what they boot",
-		Long:  "Say which machines there are, and what they boot. All of it is taken, or nothing." + applyLong,
+		Short: "Apply descriptions of machines, groups, releases and subnets",
+		Long:  "Apply descriptions of machines, groups, releases and subnets: all of it, or nothing." + applyLong,
 		Example: `  kiln apply -f machines.yml
   kiln apply --farm https://kiln1:7300 --prune -f room/`,
 		Args: between(0, 0, "no argument: name the file with -f"),
@@ -72,7 +72,7 @@ func newDiff(env Env) *cobra.Command {
 	f := applyFlags{dryRun: true}
 	cmd := &cobra.Command{
 		Use:     "diff -f FILE|FOLDER",
-		Short:   "Say what kiln apply would change",
+		Short:   "Show what kiln apply would change",
 		Example: "  kiln diff -f machines.yml",
 		Args:    between(0, 0, "no argument: name the file with -f"),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runApply(cmd.Context(), env, &f) },

@@ -27,7 +27,7 @@ func (f *bootsFlags) add(flags *pflag.FlagSet) {
 
 func newBoots(env Env) *cobra.Command {
 	var f bootsFlags
-	cmd := roomCommand(env, "boots", "Say what machines do on their way", "  kiln boots -f", between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
+	cmd := roomCommand(env, "boots", "Watch machines boot", "  kiln boots -f", between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
 		return room.Boots(ctx, "", f.follow, bootPrinter(env, f.json))
 	})
 	f.add(cmd.Flags())
@@ -36,7 +36,7 @@ func newBoots(env Env) *cobra.Command {
 
 func newBootsOf(env Env) *cobra.Command {
 	var f bootsFlags
-	cmd := roomCommand(env, "boots MACHINE", "Say what a machine did lately", "  kiln machine boots web-1", between(1, 1, "the name of a machine"),
+	cmd := roomCommand(env, "boots MACHINE", "Show a machine's recent boots", "  kiln machine boots web-1", between(1, 1, "the name of a machine"),
 		func(ctx context.Context, room rooms, args []string) error {
 			return room.Boots(ctx, args[0], f.follow, bootPrinter(env, f.json))
 		})

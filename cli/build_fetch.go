@@ -16,7 +16,7 @@ func newBuildFetch(env Env) *cobra.Command {
 	var f buildFlags
 	cmd := &cobra.Command{
 		Use:   "fetch [flags] BUILD",
-		Short: "Write the outputs of a build that is done",
+		Short: "Download the outputs of a finished build",
 		Long: `Write the outputs of a build that is done, verified, under the names that kiln build gives them. --arch and --format
 choose among what the build made; all of it otherwise. ` + whichBuild,
 		Example: `  kiln build fetch --farm https://kiln1:7300 --dir out hello

@@ -13,7 +13,7 @@ func newBuildShow(env Env) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show [flags] BUILD",
-		Short: "Show one build: its state, its steps, its outputs",
+		Short: "Show one build: state, steps, outputs",
 		Long:  "Show one build: what was asked for, what ran, and what came out. " + whichBuild,
 		Example: `  kiln build show last
   kiln build show --farm https://kiln1:7300 hello

@@ -15,7 +15,7 @@ func newBuildWait(env Env) *cobra.Command {
 	var mode string
 	cmd := &cobra.Command{
 		Use:   "wait [flags] BUILD",
-		Short: "Follow a build to its end",
+		Short: "Wait for a build and show its progress",
 		Long: `Follow a build to its end, and end as it does: with exit code 0 when it is done, with 1 when it failed or was
 canceled. A detached build goes on when this command is stopped. ` + whichBuild,
 		Example: `  kiln build wait --farm https://kiln1:7300 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11

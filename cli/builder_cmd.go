@@ -40,7 +40,7 @@ func newBuilder(env Env) *cobra.Command {
 	var f builderFlags
 	cmd := &cobra.Command{
 		Use:   "builder --data DIR --join HOST:PORT --token TOKEN",
-		Short: "Run steps for a farm",
+		Short: "Run a builder: it runs the steps of a farm's builds",
 		Long: `Run steps for a farm. The first time it joins with a token; after that --data is all it needs. Where the bus and the
 shared cache are it learns from the coordinators; credentials for S3 it takes from the environment, like any S3 client.
 SIGTERM drains: no new steps begin, running ones end; a second signal ends at once.`,

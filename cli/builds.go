@@ -23,7 +23,7 @@ func newBuilds(env Env) *cobra.Command {
 	var running, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "builds",
-		Short: "List builds, the newest first",
+		Short: "List builds, newest first",
 		Example: `  kiln builds
   kiln builds --farm https://kiln1:7300 --running
   kiln builds --name hello --limit 5 --json`,

@@ -37,7 +37,7 @@ func newCache(env Env) *cobra.Command {
 		}
 		return store, nil
 	}
-	cmd := group("cache", "Look at the cache, import images into it, make it smaller",
+	cmd := group("cache", "List, import into and prune the cache",
 		newCacheImport(env, shared), newCacheList(env, open), newCachePrune(env, open))
 	cmd.PersistentFlags().StringVar(&dir, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
 	cmd.PersistentFlags().StringVar(&url, "store", env.Getenv("KILN_STORE"), storeUsage)
@@ -63,7 +63,7 @@ func newCacheImport(env Env, open func(context.Context) (*tiered.Cache, error)) 
 	var name string
 	cmd := &cobra.Command{
 		Use:   "import FILE.tar|DIR…",
-		Short: "Import images from OCI layouts or docker-save tars, under the names they have there",
+		Short: "Import images from OCI layouts or docker-save tars",
 		Long: `Import images from OCI layouts, as tars or directories, and from what docker save writes, under the names they have
 there. An image that has none, or nothing but a tag, needs --name.`,
 		Example: `  kiln cache import image.tar
@@ -122,7 +122,7 @@ func importFile(ctx context.Context, env Env, store *tiered.Cache, path, name st
 func newCacheList(env Env, open func() (*disk.Store, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:     "ls",
-		Short:   "Say what is in the cache and how large it is",
+		Short:   "List what is in the cache, and its size",
 		Example: "  kiln cache ls",
 		Args:    between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -166,7 +166,7 @@ func newCachePrune(env Env, open func() (*disk.Store, error)) *cobra.Command {
 	var size string
 	cmd := &cobra.Command{
 		Use:   "prune --max-size SIZE",
-		Short: "Remove what was not used for longest until the cache is no larger than SIZE",
+		Short: "Delete the least recently used entries until the cache is no larger than SIZE",
 		Example: `  kiln cache prune --max-size 20G
   kiln cache prune --max-size 0`,
 		Args: between(0, 0, "no argument"),

@@ -13,7 +13,7 @@ func newCancel(env Env) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use:   "cancel [flags] BUILD…",
-		Short: "End builds that have not ended",
+		Short: "Cancel builds",
 		Long: `End builds that have not ended. Steps that only they wait for are stopped; what is made already stays in the cache.
 A build that has ended is left as it is. ` + whichBuild,
 		Example: `  kiln cancel --farm https://kiln1:7300 last

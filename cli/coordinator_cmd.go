@@ -45,7 +45,7 @@ func newCoordinator(env Env) *cobra.Command {
 	var f coordinatorFlags
 	cmd := &cobra.Command{
 		Use:   "coordinator --data DIR [--join HOST:PORT --token TOKEN]",
-		Short: "Run one of a farm's coordinators: the API, the scheduler, the bus",
+		Short: "Run a coordinator: API, scheduler, message bus",
 		Long: `Run one of a farm's coordinators. The first one's data directory is made by kiln init; the others join with a token
 the first time, and after that need --data and their addresses alone. A farm goes on while more than half of its
 coordinators run: three of them may lose one, five may lose two.

@@ -30,7 +30,7 @@ func newEdge(env Env) *cobra.Command {
 	var f edgeFlags
 	cmd := &cobra.Command{
 		Use:   "edge",
-		Short: "Boot machines from the network",
+		Short: "Run a boot edge: DHCP, TFTP and HTTP for machines that boot from the network",
 		Long: `Boot machines from the network: iPXE scripts, kernels and configuration over HTTP, and with --interface DHCP and TFTP
 for their firmware. Which machines there are, and what they boot, says kiln apply.
 

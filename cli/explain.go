@@ -19,7 +19,7 @@ func newExplain(env Env) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "explain [flags] BUILD",
-		Short: "Say why each step of a build ran or was a hit",
+		Short: "Explain why each step of a build ran or was a cache hit",
 		Long: `For each step of a build: whether its result was in the cache already, and if not, which parameter or input
 differs from the last build of that name. ` + whichBuild,
 		Example: `  kiln explain last

@@ -16,7 +16,7 @@ import (
 func newFarmBackup(env Env) *cobra.Command {
 	return farmCommand(env, &cobra.Command{
 		Use:   "backup FILE",
-		Short: "Write the farm's state to a file",
+		Short: "Back up the farm's state to a file",
 		Long: `Write the farm's state to a file: builds that have not ended, teams, holds. It is small. Layers, outputs and the records
 of finished builds are in the cache and not in it; neither is the farm's authority, which is in DATA/pki of every
 coordinator.`,
@@ -56,7 +56,7 @@ func newFarmRestore(env Env) *cobra.Command {
 	var yes bool
 	cmd := farmCommand(env, &cobra.Command{
 		Use:   "restore --yes FILE",
-		Short: "Replace the farm's state by that of a backup",
+		Short: "Restore the farm's state from a backup",
 		Long: `Replace the farm's state by that of a backup. Builds that were submitted since are forgotten; steps that run now are
 run again. The coordinators stay who they are.`,
 		Example: `  kiln farm restore --farm https://kiln1:7300 --yes kiln-2026-11-21.backup`,

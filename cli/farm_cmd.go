@@ -14,7 +14,7 @@ import (
 )
 
 func newFarm(env Env) *cobra.Command {
-	return group("farm", "Look after a farm: who takes part, who may, what works for whom",
+	return group("farm", "Administer a farm: members, tokens, teams, backups",
 		newFarmStatus(env), newFarmMembers(env), newFarmBuilders(env),
 		newFarmToken(env), newFarmJoin(env), newFarmLeave(env),
 		newFarmDrain(env), newFarmUndrain(env), newFarmTeam(env),
@@ -28,7 +28,7 @@ func newFarmStatus(env Env) *cobra.Command {
 	var asJSON, watch bool
 	cmd := farmCommand(env, &cobra.Command{
 		Use:   "status",
-		Short: "Show who leads, what the farm does, and who takes part",
+		Short: "Show the farm's leader, members and load",
 		Example: `  kiln farm status --farm https://kiln1:7300
   kiln farm status --watch
   kiln farm status --json`,

@@ -16,7 +16,7 @@ func newFarmDrain(env Env) *cobra.Command {
 	var during time.Duration
 	cmd := farmCommand(env, &cobra.Command{
 		Use:   "drain BUILDER…",
-		Short: "Give builders no more work; what they do they finish",
+		Short: "Drain builders: they finish what they run and get no more",
 		Example: `  kiln farm drain b7 --reason "kernel upgrade"
   kiln farm drain b7 b8 --for 30m`,
 		Args: between(1, -1, "the id of a builder"),
@@ -34,7 +34,7 @@ func newFarmDrain(env Env) *cobra.Command {
 func newFarmUndrain(env Env) *cobra.Command {
 	return farmCommand(env, &cobra.Command{
 		Use:     "undrain BUILDER…",
-		Short:   "Give builders work again: drained ones, and those that the farm found faulty",
+		Short:   "Resume builders that were drained, or that the farm found faulty",
 		Example: `  kiln farm undrain b7 b8`,
 		Args:    between(1, -1, "the id of a builder"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {

@@ -18,7 +18,7 @@ func newFarmJoin(env Env) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "join --data DIR --join ADDR --token TOKEN --role coordinator|builder",
-		Short: "Get this host a certificate of a farm, and start nothing",
+		Short: "Exchange a token for a host's certificate, without starting anything",
 		Long: `Get this host a certificate of a farm and keep it in DIR, so that kiln coordinator or kiln builder can be started later,
 by a service manager, without a token.`,
 		Example: `  kiln farm join --data /var/lib/kiln --join kiln1:7300 --token-file token.txt --role builder
@@ -52,7 +52,7 @@ by a service manager, without a token.`,
 func newFarmLeave(env Env) *cobra.Command {
 	cmd := farmCommand(env, &cobra.Command{
 		Use:   "leave COORDINATOR",
-		Short: "Take a coordinator out of the farm for good",
+		Short: "Remove a coordinator from the farm for good",
 		Long: `Take a coordinator out of the farm for good: one that is to be switched off, or one that is lost. It may not come back
 under its name: a host that lost its disk joins as a new coordinator, with a new name. The farm refuses to lose so many
 that it could not go on.`,

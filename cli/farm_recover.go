@@ -19,7 +19,7 @@ func newFarmRecover(env Env) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "recover --yes --data DIR --advertise HOST:PORT",
-		Short: "Make a stopped coordinator the only one of its farm, when most are lost for good",
+		Short: "Recover a farm from one stopped coordinator, when the majority is lost for good",
 		Long: `Make the coordinator whose data directory this is the only one of its farm, with all that it knows. Do it on one of those
 that are left, when more than half of the coordinators are lost for good, and never while another one still runs or may come back:
 there would be two farms. The coordinator must be stopped. Afterwards start it, and let new ones join it.`,

@@ -21,7 +21,7 @@ func newFarmTeam(env Env) *cobra.Command {
 	var remove, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "team [NAME]",
-		Short: "List the teams, or set one's share and limits",
+		Short: "List teams, or set a team's share and limits",
 		Long: `Without a name: list the teams. With one: set its share of the farm and its limits; what no flag names becomes what it
 is for teams that nobody set anything for. When teams compete, builders are shared in the ratio of their weights.`,
 		Example: `  kiln farm team

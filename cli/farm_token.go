@@ -20,7 +20,7 @@ func newFarmToken(env Env) *cobra.Command {
 	var asJSON bool
 	cmd := farmCommand(env, &cobra.Command{
 		Use:   "token --role ROLE",
-		Short: "Make a token with which somebody may join the farm",
+		Short: "Create a join token",
 		Long: `Make a token with which a coordinator, a builder, an edge, a person or a CI system gets a certificate of the farm, as
 often as it likes until the token expires. Whoever has a token for the role coordinator can become the farm: pass it on
 like a password.`,

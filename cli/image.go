@@ -13,7 +13,7 @@ import (
 )
 
 func newImage(env Env) *cobra.Command {
-	return group("image", "Make images", newImagePack(env))
+	return group("image", "Create images", newImagePack(env))
 }
 
 // packFlags are the flags of kiln image pack as they were given.
@@ -28,7 +28,7 @@ func newImagePack(env Env) *cobra.Command {
 	var f packFlags
 	cmd := &cobra.Command{
 		Use:   "pack --ref NAME --platform OS/ARCH [flags] DIR",
-		Short: "Make an image with one layer out of a directory, the same bytes each time",
+		Short: "Create a one-layer image from a directory, reproducibly",
 		Long: `Make an image with one layer out of a directory and keep it in the cache under a name, for kiln build to use.
 The same directory gives the same digest. Times after SOURCE_DATE_EPOCH (0 when it is not set) are cut to it. A second
 platform under the same name is added to it.`,

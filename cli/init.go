@@ -28,7 +28,7 @@ func newInit(env Env) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "init --data DIR",
-		Short: "Make a new farm: its authority, its first coordinator, and tokens for the others",
+		Short: "Create a farm: its certificate authority, its first coordinator, and join tokens",
 		Long: `Make a new farm in the data directory of its first coordinator: the authority that signs every certificate of the farm,
 the coordinator's own certificate, and DIR/admin.pem, the credentials of its first administrator. Prints join tokens for
 a coordinator and a builder, which are valid for a day. Nothing is started.`,

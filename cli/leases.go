@@ -82,7 +82,7 @@ func newLeases(env Env) *cobra.Command {
 	var subnet string
 	var all, asJSON bool
 	cmd := farmCommand(env, &cobra.Command{
-		Use: "leases", Short: "List the addresses that are bound, and whose they are",
+		Use: "leases", Short: "List address leases",
 		Example: "  kiln leases --farm https://kiln1:7300\n  kiln leases --subnet rack-a --all --json\n  kiln leases release 10.0.0.120", Args: unknownVerb,
 	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
 		in, err := farmRooms{f}.Intent(ctx)
@@ -172,7 +172,7 @@ func orDash(s string) string {
 func newLeasesRelease(env Env) *cobra.Command {
 	var subnet string
 	cmd := farmCommand(env, &cobra.Command{
-		Use: "release ADDRESS|MAC", Short: "Make the address of a machine that is gone free for others",
+		Use: "release ADDRESS|MAC", Short: "Release the address of a machine that is gone",
 		Long: `Make an address free before its lease has run out. The machine that has it is not told: release an address only when
 the machine is off or has left, or two will have it. An address that a machine declined, or that is kept for one, is free then, too.`,
 		Example: "  kiln leases release 10.0.0.120\n  kiln leases release --subnet rack-a 52:54:00:12:34:56",

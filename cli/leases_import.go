@@ -32,7 +32,7 @@ func newLeasesImport(env Env) *cobra.Command {
 	var subnet string
 	var dryRun bool
 	cmd := farmCommand(env, &cobra.Command{
-		Use: "import FILE…", Short: "Bind what another DHCP server's lease files say, so that no machine loses its address",
+		Use: "import FILE…", Short: "Import leases from another DHCP server's files, so that no machine loses its address",
 		Long: `Bind the leases in files of dnsmasq, ISC dhcpd or Kea, each for the time that it has left. The subnets must be described:
 kiln subnet import makes them of the old configuration. What is left out or refused is told with its line and the reason; then
 the command ends with 1. It may be run again.`,

@@ -28,7 +28,7 @@ func newLock(env Env) *cobra.Command {
 	var f buildFlags
 	cmd := &cobra.Command{
 		Use:   "lock [flags] FILE.yml [MORE.yml…]",
-		Short: "Write down the digest of every image that a YAML refers to",
+		Short: "Pin the images of a YAML: write their digests to a lock file",
 		Long: `Write FILE.lock with the digest of every image that FILE.yml refers to, for each architecture.
 kiln build --locked uses exactly those images.`,
 		Example: `  kiln lock hello.yml

@@ -58,7 +58,7 @@ func newLogin(env Env) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "login [flags] URL",
-		Short: "Get credentials for a farm with a token",
+		Short: "Exchange a token for credentials of a farm",
 		Long: `Get a certificate for a farm, for a person or for CI, and keep it where every command that takes --farm finds it:
 ~/.config/kiln/credentials. An operator makes the token with kiln farm token --role submit, or --role admin.
 Without a token it gets a new certificate for the one that is there.`,

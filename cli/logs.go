@@ -20,7 +20,7 @@ func newLogs(env Env) *cobra.Command {
 	var step string
 	cmd := &cobra.Command{
 		Use:   "logs [flags] BUILD",
-		Short: "Print what the steps of a build said",
+		Short: "Print the logs of a build's steps",
 		Long: `Print what the steps of a build said, each line after the label of its step. With -f also what they say from now on,
 until the build has ended. Of a step that was a hit it is what it said when it ran. ` + whichBuild,
 		Example: `  kiln logs last

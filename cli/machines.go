@@ -36,7 +36,7 @@ func roomCommand(env Env, use, short, example string, args cobra.PositionalArgs,
 
 func newMachines(env Env) *cobra.Command {
 	var json bool
-	cmd := roomCommand(env, "machines", "List machines, what they boot, and what they did last", "  kiln machines", between(0, 0, "no argument"),
+	cmd := roomCommand(env, "machines", "List machines: what they boot, and their last event", "  kiln machines", between(0, 0, "no argument"),
 		func(ctx context.Context, room rooms, _ []string) error { return listMachines(ctx, env, room, json) })
 	cmd.Flags().BoolVar(&json, "json", false, "print JSON")
 	return cmd
@@ -117,10 +117,10 @@ func stageName(s kilnv1.BootStage) string {
 }
 
 func newMachine(env Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "machine", Short: "Look at a machine, and change it", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd := &cobra.Command{Use: "machine", Short: "Show or change one machine", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	one := between(1, 1, "the name of a machine")
 	cmd.AddCommand(
-		roomCommand(env, "show MACHINE", "Say what a machine boots, and why", "  kiln machine show web-1", one, func(ctx context.Context, room rooms, args []string) error {
+		roomCommand(env, "show MACHINE", "Show what a machine boots, and why", "  kiln machine show web-1", one, func(ctx context.Context, room rooms, args []string) error {
 			return showMachine(ctx, env, room, args[0])
 		}),
 		newBootsOf(env),
@@ -128,7 +128,7 @@ func newMachine(env Env) *cobra.Command {
 			func(ctx context.Context, room rooms, args []string) error {
 				return changeMachine(ctx, room, args[0], func(m *kilnv1.Machine) { m.BootOnce = args[1] })
 			}),
-		roomCommand(env, "confirm MACHINE", "Say that what answers under its MAC is the machine, so that it may read its secrets", "  kiln machine confirm web-1", one,
+		roomCommand(env, "confirm MACHINE", "Confirm that what answers under its MAC is the machine, so that it may read its secrets", "  kiln machine confirm web-1", one,
 			func(ctx context.Context, room rooms, args []string) error {
 				return changeMachine(ctx, room, args[0], func(m *kilnv1.Machine) { m.Confirmed = true })
 			}),
@@ -139,7 +139,7 @@ func newMachine(env Env) *cobra.Command {
 				}
 				return changeMachine(ctx, room, args[0], func(m *kilnv1.Machine) { m.LocalDisk = args[1] == "on" })
 			}),
-		roomCommand(env, "forget MACHINE", "Take a machine out of the room", "  kiln machine forget web-1", one, func(ctx context.Context, room rooms, args []string) error {
+		roomCommand(env, "forget MACHINE", "Delete a machine", "  kiln machine forget web-1", one, func(ctx context.Context, room rooms, args []string) error {
 			return changeOne(ctx, room, func(in *kilnv1.Intent) (*kilnv1.RoomCommand, error) {
 				if !slices.ContainsFunc(in.GetMachines(), func(m *kilnv1.Machine) bool { return m.GetName() == args[0] }) {
 					return nil, noMachine(args[0])

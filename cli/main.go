@@ -54,7 +54,7 @@ Exit codes: 0 done, 1 the build failed, 2 the command or its input is wrong, 3 t
 		commands []*cobra.Command
 	}{
 		{"Build images:", []*cobra.Command{newBuild(env), newLock(env), newExplain(env), newImage(env), newCache(env), newRun(env)}},
-		{"Look at builds:", []*cobra.Command{newBuilds(env), newLogs(env), newQueue(env), newCancel(env)}},
+		{"Inspect builds:", []*cobra.Command{newBuilds(env), newLogs(env), newQueue(env), newCancel(env)}},
 		{"Boot machines:", []*cobra.Command{newApply(env), newDiff(env), newMachines(env), newMachine(env), newGroup(env), newRelease(env), newBoots(env), newSubnet(env), newLeases(env)}},
 		{"Run a farm:", []*cobra.Command{newServer(env), newInit(env), newCoordinator(env), newBuilder(env), newEdge(env), newFarm(env), newLogin(env)}},
 	} {

@@ -14,7 +14,7 @@ func newQueue(env Env) *cobra.Command {
 	var limit uint32
 	cmd := &cobra.Command{
 		Use:   "queue",
-		Short: "Say which steps wait, and why",
+		Short: "List queued steps, and why they wait",
 		Long:  `List the steps that could run and do not, in the order in which they would go, each with the reason.`,
 		Example: `  kiln queue --farm https://kiln1:7300
   kiln queue --team web --json`,

@@ -15,10 +15,10 @@ import (
 )
 
 func newRelease(env Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "release", Short: "Make and list what machines can boot", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd := &cobra.Command{Use: "release", Short: "Create and list releases: what machines can boot", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var f farmFlags
 	create := &cobra.Command{
-		Use: "create NAME BUILD", Short: "Make a release of a build", Example: "  kiln release create v2 hello", Args: between(2, 2, "a name for the release, and a build"),
+		Use: "create NAME BUILD", Short: "Create a release from a build", Example: "  kiln release create v2 hello", Args: between(2, 2, "a name for the release, and a build"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			room, builds, err := openRooms(cmd.Context(), env, &f)
 			if err != nil {
@@ -71,7 +71,7 @@ func newRelease(env Env) *cobra.Command {
 }
 
 func newGroup(env Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "group", Short: "Look at groups of machines", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd := &cobra.Command{Use: "group", Short: "List or change groups of machines", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(roomCommand(env, "ls", "List groups and what they boot", "  kiln group ls", between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
 		in, err := room.Intent(ctx)
 		if err != nil {

@@ -17,7 +17,7 @@ func newServer(env Env) *cobra.Command {
 	var metrics metricsFlags
 	cmd := &cobra.Command{
 		Use:   "server",
-		Short: "Run a farm for others: API, durable coordinator, builder",
+		Short: "Run a one-machine farm: API, durable coordinator, builder",
 		Long: `Run a coordinator with a durable log, a builder and the API in one process. Builds in flight survive a restart.
 SIGTERM drains: no new steps begin, running ones end.`,
 		Example: `  kiln server --data /var/lib/kiln

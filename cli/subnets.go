@@ -18,7 +18,7 @@ import (
 )
 
 func newSubnet(env Env) *cobra.Command {
-	return group("subnet", "Look at subnets and their pools, and bring them from another DHCP server", newSubnetLs(env), newSubnetShow(env), newSubnetImport(env))
+	return group("subnet", "List subnets and pools, and import them from another DHCP server", newSubnetLs(env), newSubnetShow(env), newSubnetImport(env))
 }
 
 // usage is how much of a subnet's pools is used.
@@ -110,7 +110,7 @@ func askUsages(ctx context.Context, f *farm.Farm, subnet string) (*kilnv1.Intent
 func newSubnetLs(env Env) *cobra.Command {
 	var asJSON bool
 	cmd := farmCommand(env, &cobra.Command{
-		Use: "ls", Short: "List subnets, and how much of their pools is used", Example: "  kiln subnet ls --farm https://kiln1:7300\n  kiln subnet ls --json",
+		Use: "ls", Short: "List subnets and the usage of their pools", Example: "  kiln subnet ls --farm https://kiln1:7300\n  kiln subnet ls --json",
 		Args: between(0, 0, "no argument"),
 	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
 		_, rows, err := askUsages(ctx, f, "")
@@ -134,7 +134,7 @@ func newSubnetLs(env Env) *cobra.Command {
 func newSubnetShow(env Env) *cobra.Command {
 	var asJSON bool
 	cmd := farmCommand(env, &cobra.Command{
-		Use: "show SUBNET", Short: "Show a subnet as it is described, and how much of its pools is used", Example: "  kiln subnet show rack-a",
+		Use: "show SUBNET", Short: "Show one subnet and the usage of its pools", Example: "  kiln subnet show rack-a",
 		Args: between(1, 1, "the name of a subnet"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
 		in, rows, err := askUsages(ctx, f, args[0])

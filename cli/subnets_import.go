@@ -17,7 +17,7 @@ import (
 
 func newSubnetImport(env Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "import FILE…", Short: "Make subnets and machines of the configuration of dnsmasq, ISC dhcpd or Kea",
+		Use: "import FILE…", Short: "Convert the configuration of dnsmasq, ISC dhcpd or Kea to subnets and machines",
 		Long: `Print the subnets and the machines with fixed addresses that another DHCP server's configuration has, as YAML for kiln apply.
 Look it through first: what was not taken over is in the comments at its top, with the reason.`,
 		Example: "  kiln subnet import /etc/dnsmasq.conf > subnets.yml\n  kiln diff -f subnets.yml && kiln apply -f subnets.yml",

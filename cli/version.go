@@ -14,7 +14,7 @@ func newVersion(env Env) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "version",
-		Short:   "Say which Kiln this is",
+		Short:   "Print the version",
 		Example: "  kiln version\n  kiln version --json",
 		Args:    between(0, 0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {
