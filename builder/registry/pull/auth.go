@@ -3,6 +3,7 @@ package pull
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -316,6 +317,9 @@ func (r *Repository) probe(ctx context.Context) ([]challenge, error) {
 				r.mu.Unlock()
 				return a.asked, nil
 			}
+			if untrusted(a.err) {
+				return nil, a.err // it does speak https
+			}
 			errs = append(errs, a.err)
 		case <-next.C:
 		}
@@ -325,6 +329,13 @@ func (r *Repository) probe(ctx context.Context) ([]challenge, error) {
 		}
 	}
 	return nil, errors.Join(errs...)
+}
+
+// untrusted says that a certificate is not to be trusted, the host's or our own.
+func untrusted(err error) bool {
+	var verification *tls.CertificateVerificationError
+	var alert *net.OpError
+	return errors.As(err, &verification) || errors.As(err, &alert) && alert.Op == "remote error"
 }
 
 // ping asks for nothing in particular. Any answer that is no failure shows that the registry is there.
@@ -339,8 +350,8 @@ func (r *Repository) ping(ctx context.Context, scheme string) ([]challenge, erro
 	if err != nil {
 		return nil, err
 	}
-	if res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests {
-		return nil, statusError(res, r.client.cfg.Now())
+	if res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests || scheme == "http" && res.StatusCode == http.StatusBadRequest {
+		return nil, statusError(res, r.client.cfg.Now()) // 400: what servers of https say to http
 	}
 	discard(res)
 	if res.StatusCode == http.StatusUnauthorized {

@@ -187,6 +187,33 @@ func TestAnAnswerThatStopsOverHTTP2IsBegunAgain(t *testing.T) {
 	}
 }
 
+// A host on this machine may speak either. One whose certificate is unknown speaks https, and is not tried without.
+func TestALocalHostThatIsNotTrustedIsNotAskedWithout(t *testing.T) {
+	at := regtest.NewTLS(t, 1000, nil)
+	repo, err := name.NewRepository(at.Host + "/lab/img")
+	check(t, err)
+	client := New(Config{Certs: []string{}, Retry: retry.Policy{First: time.Millisecond, Tries: 2}})
+	_, _, err = client.Repository(repo, "", noLogins{}).Manifest(context.Background(), "1", 1<<20)
+	var untrusted *tls.CertificateVerificationError
+	if !errors.As(err, &untrusted) {
+		t.Errorf("got %v, want that the certificate is not trusted", err)
+	}
+	plain := regtest.New(t, 1000)
+	repo, err = name.NewRepository(plain.Host + "/lab/img")
+	check(t, err)
+	_, _, err = client.Repository(repo, "", noLogins{}).Manifest(context.Background(), "1", 1<<20)
+	check(t, err)
+	_, _, err = client.Repository(repo, "https", noLogins{}).Manifest(context.Background(), "1", 1<<20)
+	if err == nil {
+		t.Error("https was asked for, and http was spoken")
+	}
+	repo, err = name.NewRepository(at.Host + "/lab/img")
+	check(t, err)
+	if _, _, err = client.Repository(repo, "http", noLogins{}).Manifest(context.Background(), "1", 1<<20); err == nil || !strings.Contains(err.Error(), "400") {
+		t.Errorf("a host of https that is spoken to without: got %v", err)
+	}
+}
+
 func TestNoHostNamesAPathOfItsOwn(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string][]byte{"ca.crt": nil, "certs.d/x/ca.crt": nil})
