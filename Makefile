@@ -9,7 +9,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
 # What the tests and the demo need of Debian 12 beside Go.
 DEMO_PACKAGES := cpio zstd dosfstools qemu-system-x86 ipxe-qemu seabios
-TEST_PACKAGES := gcc libc6-dev $(DEMO_PACKAGES) qemu-system-arm ovmf qemu-efi-aarch64 openssl iproute2 dnsmasq-base ipxe isc-dhcp-client dhcpcd-base bind9 cloud-init grub-common \
+TEST_PACKAGES := gcc libc6-dev $(DEMO_PACKAGES) qemu-system-arm ovmf qemu-efi-aarch64 openssl iproute2 dnsmasq-base ipxe isc-dhcp-client dhcpcd-base bind9 cloud-init busybox-static grub-common \
   qemu-utils gdisk fdisk mtools xorriso genisoimage squashfs-tools erofs-utils umoci cryptsetup-bin sbsigntool binutils skopeo \
   docker-registry syslinux syslinux-common syslinux-utils pxelinux isolinux systemd-boot-efi u-boot-tools
 # What make bench measures the edge beside, and with; what is missing is left out of its tables.

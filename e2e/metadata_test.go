@@ -16,9 +16,6 @@ import (
 func TestProgramsMadeForCloudsAreConfigured(t *testing.T) {
 	w := prepared(t)
 	r := newRoom(t)
-	if _, err := exec.LookPath("busybox"); err != nil {
-		t.Skip("busybox is not installed; `make test` installs it, or run: apt-get install --no-install-recommends busybox-static")
-	}
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -75,34 +72,15 @@ func TestProgramsMadeForCloudsAreConfigured(t *testing.T) {
 		t.Errorf("an edge that has ended leaves\n%s", given())
 	}()
 
-	pc := r.name + "pc"
-	if out, err := exec.Command("ip", "netns", "add", pc).CombinedOutput(); err != nil {
-		t.Fatalf("%v %s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("ip", "netns", "delete", pc).CombinedOutput(); err != nil {
-			t.Errorf("ip netns delete: %v %s", err, out)
-		}
-	})
-	r.ip("link add pc0 type veth peer name eth0 netns " + pc)
-	r.ip("link set pc0 master br0")
-	r.ip("link set pc0 up")
-	script := write("script", `#!/bin/sh
-[ "$1" = bound ] || exit 0
-busybox ip address add "$ip/$mask" dev "$interface"
-set -- $staticroutes
-while [ $# -gt 1 ]; do busybox ip route add "$1" via "$2" dev "$interface"; shift 2; done
-`)
+	pc := r.computer()
 	in := func(command string) string {
 		t.Helper()
-		out, err := exec.Command("ip", "netns", "exec", pc, "sh", "-c", command).CombinedOutput()
+		out, err := commandOf(pc("sh", "-c", command)).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", command, err, out)
 		}
 		return strings.TrimSpace(string(out))
 	}
-	in("ip link set eth0 address " + machineMAC + " && ip link set eth0 up")
-	in("busybox udhcpc -i eth0 -n -q -t 20 -T 1 -O staticroutes -s " + script)
 	for path, want := range map[string]string{
 		"/latest/meta-data/hostname":                  "web-1",
 		"/latest/meta-data/public-keys/0/openssh-key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB ops",
@@ -121,3 +99,42 @@ while [ $# -gt 1 ]; do busybox ip route add "$1" via "$2" dev "$interface"; shif
 		t.Errorf("under another name: %s", refused)
 	}
 }
+
+// computer is a network namespace beside the room, whose card has the machine's MAC and got its address and its routes from the room by
+// DHCP. What it returns makes a command one inside it.
+func (r *room) computer() func(command ...string) []string {
+	r.t.Helper()
+	if _, err := exec.LookPath("busybox"); err != nil {
+		r.t.Skip("busybox is not installed; `make test` installs it, or run: apt-get install --no-install-recommends busybox-static")
+	}
+	pc := r.name + "pc"
+	if out, err := exec.Command("ip", "netns", "add", pc).CombinedOutput(); err != nil {
+		r.t.Fatalf("%v %s", err, out)
+	}
+	r.t.Cleanup(func() {
+		if out, err := exec.Command("ip", "netns", "delete", pc).CombinedOutput(); err != nil {
+			r.t.Errorf("ip netns delete: %v %s", err, out)
+		}
+	})
+	r.ip("link add pc0 type veth peer name eth0 netns " + pc)
+	r.ip("link set pc0 master br0")
+	r.ip("link set pc0 up")
+	script := filepath.Join(r.t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte(`#!/bin/sh
+[ "$1" = bound ] || exit 0
+busybox ip address add "$ip/$mask" dev "$interface"
+set -- $staticroutes
+while [ $# -gt 1 ]; do busybox ip route add "$1" via "$2" dev "$interface"; shift 2; done
+`), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	inside := func(command ...string) []string { return append([]string{"ip", "netns", "exec", pc}, command...) }
+	for _, c := range []string{"ip link set lo up", "ip link set eth0 address " + machineMAC, "ip link set eth0 up", "busybox udhcpc -i eth0 -n -q -t 20 -T 1 -O staticroutes -s " + script} {
+		if out, err := commandOf(inside(strings.Fields(c)...)).CombinedOutput(); err != nil {
+			r.t.Fatalf("%s: %v\n%s", c, err, out)
+		}
+	}
+	return inside
+}
+
+func commandOf(args []string) *exec.Cmd { return exec.Command(args[0], args[1:]...) }

@@ -166,7 +166,7 @@ func TestALongCommandLineKeepsRoomForOneEdge(t *testing.T) {
 	}
 	// A kernel would cut it, and nobody would know why the machine has no configuration.
 	_, err := machineScript(scriptFor{name: "web", release: "v1", files: &kilnv1.ReleaseFiles{Kernel: kernel}, cmdline: strings.Repeat("x", 1800), token: strings.Repeat("t", 120), edges: []string{"http://10.0.0.1:7380"}})
-	if err == nil || !strings.Contains(err.Error(), "has 2122 bytes with the address of its configuration and its token, more than the 2000") {
+	if err == nil || !strings.Contains(err.Error(), "has 2133 bytes with the address of its configuration and its token, more than the 2000") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -93,7 +93,7 @@ func TestTheConfigurationOfPXELINUX(t *testing.T) {
 	label := func(n, at, url string) string {
 		url += "/m/TOKEN"
 		at += "/files/TOKEN/"
-		return "LABEL kiln" + n + "\nLINUX " + at + hex("the kernel") + "\nINITRD " + at + hex("first") + "," + at + hex("second") + "\nAPPEND kiln.config=" + url + " ds=nocloud;s=" + url + "/nocloud/ console=ttyS0 group=1\n"
+		return "LABEL kiln" + n + "\nLINUX " + at + hex("the kernel") + "\nINITRD " + at + hex("first") + "," + at + hex("second") + "\nAPPEND kiln.config=" + url + " ds=nocloud;s=" + url + "/nocloud/;dsmode=net console=ttyS0 group=1\n"
 	}
 	const first, second = "http://10.0.0.1:7380", "http://10.0.0.2:7380"
 	head := "DEFAULT kiln0\nPROMPT 0\nTIMEOUT 30\nSAY Kiln: web boots v1\nONERROR kiln1\nONTIMEOUT kiln2\n"

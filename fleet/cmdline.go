@@ -18,6 +18,9 @@ const (
 	maxCmdline = 2047
 	// LongestLine is what of that is given to kernels: a boot loader may add some of its own.
 	LongestLine = 2000
+	// nocloudMode has cloud-init take the seed when there is a network. Without it the cloud-init of Debian 12 (22.4) finds the seed then,
+	// and leaves it to the stage before, which reads none over a network.
+	nocloudMode = ";dsmode=net"
 	// assumedEdge stands for an edge's address where a command line is checked before anybody boots: as long as one of IPv4 gets.
 	assumedEdge = "http://255.255.255.255:65535"
 )
@@ -109,7 +112,7 @@ func checkCmdline(s string) error {
 // the boot loader wants itself, and the machine's command line.
 func KernelLine(cmdline, token string, edges []string, loader string) (string, error) {
 	at := func(edge string) string { return edge + "/m/" + token }
-	rest := " ds=nocloud;s=" + at(edges[0]) + "/nocloud/"
+	rest := " ds=nocloud;s=" + at(edges[0]) + "/nocloud/" + nocloudMode
 	for _, more := range []string{loader, cmdline} {
 		if more = strings.TrimSpace(more); more != "" {
 			rest += " " + more
