@@ -208,7 +208,7 @@ const maxIntent = 64 << 20
 func readIntent(ctx context.Context, path string) (fs.FS, []fleet.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, cause(err))
+		return nil, nil, fmt.Errorf("%s: %w", path, userfile.Cause(err))
 	}
 	if info.IsDir() {
 		folder := userfile.FS(path)
@@ -220,7 +220,7 @@ func readIntent(ctx context.Context, path string) (fs.FS, []fleet.File, error) {
 	}
 	data, err := userfile.Read(ctx, path, maxIntent)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, cause(err))
+		return nil, nil, fmt.Errorf("%s: %w", path, userfile.Cause(err))
 	}
 	return userfile.FS(filepath.Dir(path)), []fleet.File{{Name: filepath.Base(path), Data: data}}, nil
 }
@@ -242,7 +242,7 @@ func fillReleases(ctx context.Context, builds *history, parsed *fleet.Parsed, fo
 	for _, u := range parsed.Uploads {
 		d, size, err := upload(ctx, builds, folder, u.Path, dryRun)
 		if err != nil {
-			return usagef("%s:%d: %s of release %s: %w", u.File, u.Line, u.Path, u.Release, cause(err))
+			return usagef("%s:%d: %s of release %s: %w", u.File, u.Line, u.Path, u.Release, userfile.Cause(err))
 		}
 		u.Ref.Digest, u.Ref.Size = d.String(), size
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
@@ -25,7 +26,7 @@ coordinator.`,
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
 		path := args[0]
 		var size int64
-		err := writeFile(ctx, path, func(w io.Writer) error {
+		err := outfile.Write(ctx, path, func(w io.Writer) error {
 			file, ok := w.(*os.File)
 			if !ok {
 				return f.Backup(ctx, func() (io.Writer, error) { return w, nil })
@@ -64,7 +65,7 @@ run again. The coordinators stay who they are.`,
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
 		backup, err := userfile.Open(args[0])
 		if err != nil {
-			return usagef("restore %s: %w", args[0], cause(err))
+			return usagef("restore %s: %w", args[0], userfile.Cause(err))
 		}
 		defer backup.Close()
 		if !yes {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/internal/outfile"
+	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -54,7 +56,7 @@ func checkDir(dir string) error {
 	case errors.Is(err, syscall.ENOTDIR), err == nil && !info.IsDir():
 		return fmt.Errorf("%s is not a directory", dir)
 	case err != nil:
-		return fmt.Errorf("directory %s: %w", dir, cause(err))
+		return fmt.Errorf("directory %s: %w", dir, userfile.Cause(err))
 	}
 	if err := unix.Access(dir, unix.W_OK); err != nil {
 		return fmt.Errorf("directory %s cannot be written to: %w; choose another one with --dir", dir, err)
@@ -71,10 +73,10 @@ type artifacts interface {
 // before the build.
 func (f *files) write(ctx context.Context, blobs artifacts, outputs []*kilnv1.BuildOutput) ([]progress.File, error) {
 	var written []progress.File
-	var ready []*stagedFile
+	var ready []*outfile.File
 	defer func() {
 		for _, file := range ready {
-			file.abort()
+			file.Abort()
 		}
 	}()
 	for _, out := range outputs {
@@ -95,12 +97,12 @@ func (f *files) write(ctx context.Context, blobs artifacts, outputs []*kilnv1.Bu
 		}
 		copyTo := func(w io.Writer) error { return blobs.WriteArtifact(ctx, description, want, w) }
 		if path == toStdout {
-			err = stream(f.stdout, copyTo)
+			err = outfile.Stream(f.stdout, copyTo)
 		} else {
-			var file *stagedFile
-			file, err = stage(ctx, path, copyTo)
+			var file *outfile.File
+			file, err = outfile.Stage(ctx, path, copyTo)
 			if errors.Is(err, cache.ErrMismatch) { // from the shared store, perhaps: it is not asked again
-				file, err = stage(ctx, path, copyTo)
+				file, err = outfile.Stage(ctx, path, copyTo)
 			}
 			if err == nil {
 				ready = append(ready, file)
@@ -112,8 +114,8 @@ func (f *files) write(ctx context.Context, blobs artifacts, outputs []*kilnv1.Bu
 		written = append(written, progress.File{Path: path, Size: out.GetSize()})
 	}
 	for _, file := range ready {
-		if err := file.commit(); err != nil {
-			return nil, fmt.Errorf("write %s: %w", file.path, err)
+		if err := file.Commit(); err != nil {
+			return nil, fmt.Errorf("write %s: %w", file.Path, err)
 		}
 	}
 	return written, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/internal/outfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -91,14 +92,14 @@ func TestAFileThatNobodyAskedForIsRefused(t *testing.T) {
 
 func TestAStreamThatBeganIsNotBegunAgain(t *testing.T) {
 	var b bytes.Buffer
-	err := stream(&b, func(w io.Writer) error {
+	err := outfile.Stream(&b, func(w io.Writer) error {
 		_, _ = io.WriteString(w, "x")
 		return cache.ErrNotFound
 	})
 	if err == nil || errors.Is(err, cache.ErrNotFound) {
 		t.Errorf("error %v: the caller would write the output again", err)
 	}
-	if err := stream(&b, func(io.Writer) error { return cache.ErrNotFound }); !errors.Is(err, cache.ErrNotFound) {
+	if err := outfile.Stream(&b, func(io.Writer) error { return cache.ErrNotFound }); !errors.Is(err, cache.ErrNotFound) {
 		t.Errorf("error %v: the caller would not try again", err)
 	}
 }

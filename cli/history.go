@@ -13,6 +13,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -52,7 +53,7 @@ func openFarmHistory(ctx context.Context, env Env, flags *farmFlags) (*history, 
 
 func openCacheHistory(flags *farmFlags) (*history, error) {
 	if _, err := os.Stat(flags.cache); err != nil {
-		return nil, usagef("cache directory %s: %w; nothing was built with it yet (--farm looks at a farm's builds)", flags.cache, cause(err))
+		return nil, usagef("cache directory %s: %w; nothing was built with it yet (--farm looks at a farm's builds)", flags.cache, userfile.Cause(err))
 	}
 	store, err := disk.Open(flags.cache)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 const (
@@ -54,7 +56,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 func listenAs(ctx context.Context, flag, address string) (net.Listener, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, usagef("%s %s: %w; choose another address", flag, address, cause(err))
+		return nil, usagef("%s %s: %w; choose another address", flag, address, userfile.Cause(err))
 	}
 	return listener, nil
 }

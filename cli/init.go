@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/pki"
 )
 
@@ -93,7 +94,7 @@ func initFarm(d *node.Data, name, asked string, now time.Time) (*newFarmFacts, e
 	}
 	made, err := os.MkdirTemp(d.Path(), ".pki-")
 	if err != nil {
-		return nil, diskError(d.Path(), err)
+		return nil, outfile.DiskError(d.Path(), err)
 	}
 	defer os.RemoveAll(made) // after the rename there is nothing to remove
 	if err := authority.Save(made); err != nil {
@@ -122,7 +123,7 @@ func initFarm(d *node.Data, name, asked string, now time.Time) (*newFarmFacts, e
 		return nil, err
 	}
 	if err := os.Rename(made, d.PKI()); err != nil {
-		return nil, diskError(d.Path(), err)
+		return nil, outfile.DiskError(d.Path(), err)
 	}
 	return facts, nil
 }

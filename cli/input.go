@@ -14,7 +14,7 @@ func openInput(ctx context.Context, env Env, path string) (io.ReadCloser, error)
 	}
 	f, err := userfile.OpenStream(ctx, path)
 	if err != nil {
-		return nil, usagef("%w", cause(err))
+		return nil, usagef("%w", userfile.Cause(err))
 	}
 	return f, nil
 }

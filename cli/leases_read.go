@@ -24,7 +24,7 @@ type oldLeases struct {
 func readOld(ctx context.Context, name string) (*leasefile.File, leasefile.Kind, error) {
 	data, err := userfile.Read(ctx, name, maxOldFile)
 	if err != nil {
-		return nil, "", usagef("%s: %w; name a file of dnsmasq, ISC dhcpd or Kea", name, cause(err))
+		return nil, "", usagef("%s: %w; name a file of dnsmasq, ISC dhcpd or Kea", name, userfile.Cause(err))
 	}
 	kind, ok := leasefile.Detect(name, data)
 	if !ok {

@@ -17,6 +17,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/image/linuxkit"
+	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -87,7 +88,7 @@ func runLock(ctx context.Context, env Env, o *buildOptions) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	err = writeFile(ctx, path, func(w io.Writer) error {
+	err = outfile.Write(ctx, path, func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})
@@ -170,7 +171,7 @@ func lockText(lock *kilnv1.Lock) ([]byte, error) {
 func readLock(ctx context.Context, path string) (*kilnv1.Lock, error) {
 	text, err := userfile.Read(ctx, path, maxLock)
 	if err != nil {
-		return nil, usagef("lock file %s: %w; kiln lock writes it", path, cause(err))
+		return nil, usagef("lock file %s: %w; kiln lock writes it", path, userfile.Cause(err))
 	}
 	lock := &kilnv1.Lock{}
 	if err := protojson.Unmarshal(text, lock); err != nil {

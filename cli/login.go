@@ -13,7 +13,9 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/enroll"
 	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/pki"
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // maxToken bounds a token that is read from a file, in bytes.
@@ -44,7 +46,7 @@ func (t *tokenFlags) read(ctx context.Context, env Env) (string, error) {
 	defer r.Close()
 	text, err := io.ReadAll(io.LimitReader(r, maxToken))
 	if err != nil {
-		return "", usagef("--token-file %s: %w", t.file, cause(err))
+		return "", usagef("--token-file %s: %w", t.file, userfile.Cause(err))
 	}
 	if strings.TrimSpace(string(text)) == "" {
 		return "", usagef("--token-file %s: it is empty", t.file)
@@ -108,7 +110,7 @@ func login(ctx context.Context, env Env, address, token, path, id string, asJSON
 	}
 	for _, path := range paths {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return fmt.Errorf("keep the credentials: %w", diskError(filepath.Dir(path), err))
+			return fmt.Errorf("keep the credentials: %w", outfile.DiskError(filepath.Dir(path), err))
 		}
 		if err := joined.Credentials.Save(path); err != nil {
 			return fmt.Errorf("keep the credentials: %w", err)

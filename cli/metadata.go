@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/kiln-farm/kiln/internal/outfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -47,7 +48,7 @@ func (o *buildOptions) writeMetadata(ctx context.Context, spec *kilnv1.BuildSpec
 			Size: out.GetSize(), Step: out.GetStep(), Artifact: out.GetArtifact(),
 		})
 	}
-	err := writeFile(ctx, o.metadata, func(w io.Writer) error {
+	err := outfile.Write(ctx, o.metadata, func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		return enc.Encode(m)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/hostaddr"
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // cloudAddresses are where programs made for clouds ask, among them LinuxKit's metadata package: most at the first, and those made
@@ -63,7 +64,7 @@ func (f *pxeFlags) serveMetadataAt(ctx context.Context, e *edge.Edge, a netip.Ad
 	if !a.IsLinkLocalUnicast() {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", netip.AddrPortFrom(a, 80).String())
 		if err != nil {
-			return fmt.Errorf("%w; give the address to this host with: ip address add %s/32 dev %s", cause(err), a, f.interfaces[0])
+			return fmt.Errorf("%w; give the address to this host with: ip address add %s/32 dev %s", userfile.Cause(err), a, f.interfaces[0])
 		}
 		clean.run(ctx, func(ctx context.Context) { told(log, "metadata", e.ServeMetadata(ctx, listener)) })
 		return nil
@@ -74,7 +75,7 @@ func (f *pxeFlags) serveMetadataAt(ctx context.Context, e *edge.Edge, a netip.Ad
 	// Whoever cannot serve leaves the address to who does: it may be that of another edge on this host.
 	listener, err := hostaddr.Listen(ctx, netip.AddrPortFrom(a, 80))
 	if err != nil {
-		return fmt.Errorf("%w; end what serves on port 80 of this host", cause(err))
+		return fmt.Errorf("%w; end what serves on port 80 of this host", userfile.Cause(err))
 	}
 	holder := &hostaddr.Holder{Interfaces: f.interfaces, Addresses: []netip.Addr{a}, Log: log}
 	if err := holder.Take(); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/kiln-farm/kiln/edge/pool"
 	"github.com/kiln-farm/kiln/edge/syslog"
 	"github.com/kiln-farm/kiln/edge/tftp"
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // pxeFlags say how firmware finds the edge.
@@ -120,7 +121,7 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Stor
 		}
 		conn, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp4", net.JoinHostPort(ip.String(), "69"))
 		if err != nil {
-			return usagef("serve TFTP on %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", name, cause(err))
+			return usagef("serve TFTP on %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", name, userfile.Cause(err))
 		}
 		clean.run(ctx, func(ctx context.Context) { told(log, "TFTP", files.Serve(ctx, conn)) })
 		if f.syslog {
@@ -151,7 +152,7 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Stor
 func (f *pxeFlags) logs(ctx context.Context, e *edge.Edge, pxe *edge.PXE, ip net.IP, log *slog.Logger, clean *closers) {
 	conn, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp4", net.JoinHostPort(ip.String(), "514"))
 	if err != nil {
-		log.Warn("what machines log is not taken into their timelines; end the host's own syslog server, or say --syslog=false", "error", cause(err))
+		log.Warn("what machines log is not taken into their timelines; end the host's own syslog server, or say --syslog=false", "error", userfile.Cause(err))
 		return
 	}
 	if a, ok := netip.AddrFromSlice(ip); ok && !pxe.Logs.IsValid() {

@@ -17,6 +17,7 @@ import (
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/dhcp6"
 	"github.com/kiln-farm/kiln/edge/tftp"
+	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
 // pxe6Flags say how firmware finds the edge over IPv6.
@@ -93,7 +94,7 @@ func (f *pxeFlags) places(ctx context.Context, own net.Listener) (map[string]pla
 				return (&net.ListenConfig{}).Listen(ctx, "tcp6", strings.TrimPrefix(place.HTTP, "http://"))
 			})
 			if err != nil {
-				return nil, usagef("serve HTTP on %s of %s: %w; choose another port with --listen", place.HTTP, name, cause(err))
+				return nil, usagef("serve HTTP on %s of %s: %w; choose another port with --listen", place.HTTP, name, userfile.Cause(err))
 			}
 		}
 		all[name] = place
@@ -139,7 +140,7 @@ func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places 
 			return (&net.ListenConfig{}).ListenPacket(ctx, "udp6", net.JoinHostPort(place.Address.String(), "69"))
 		})
 		if err != nil {
-			return usagef("serve TFTP on %s of %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", place.Address, name, cause(err))
+			return usagef("serve TFTP on %s of %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", place.Address, name, userfile.Cause(err))
 		}
 		clean.run(ctx, func(ctx context.Context) { told(log, "TFTP over IPv6", files.Serve(ctx, conn)) })
 	}

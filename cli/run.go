@@ -263,7 +263,7 @@ func (f *runFlags) prepare(ctx context.Context, image *machine.Image, o *machine
 	if f.dataFile != "" {
 		var err error
 		if data, err = userfile.Read(ctx, f.dataFile, maxData); err != nil {
-			return usagef("--data-file %s: %w", f.dataFile, cause(err))
+			return usagef("--data-file %s: %w", f.dataFile, userfile.Cause(err))
 		}
 	}
 	if len(data) > 0 {
@@ -292,7 +292,7 @@ func (f *runFlags) makeState() error {
 		err = errors.Join(file.Truncate(n), file.Close())
 	}
 	if err != nil {
-		return usagef("--state %s: %w", f.state, cause(err))
+		return usagef("--state %s: %w", f.state, userfile.Cause(err))
 	}
 	return nil
 }

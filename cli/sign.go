@@ -51,11 +51,11 @@ func newSigner(ctx context.Context, f *signFlags) (*signer, error) {
 	s := &signer{program: f.program}
 	var err error
 	if s.cert, err = userfile.Read(ctx, f.cert, maxPEM); err != nil {
-		return nil, usagef("--sign-cert %s: %w", f.cert, cause(err))
+		return nil, usagef("--sign-cert %s: %w", f.cert, userfile.Cause(err))
 	}
 	if f.key != "" {
 		if s.key, err = userfile.Read(ctx, f.key, maxPEM); err != nil {
-			return nil, usagef("--sign-key %s: %w", f.key, cause(err))
+			return nil, usagef("--sign-key %s: %w", f.key, userfile.Cause(err))
 		}
 	}
 	// A key that does not fit is told before anything is built.

@@ -19,6 +19,7 @@ var opens = []string{"Open", "OpenFile", "ReadFile", "DirFS", "Create"}
 var ours = map[string]string{
 	"internal/userfile/": "this is how it is done",
 	"internal/lab/":      "tests and benchmarks: their own files",
+	"internal/outfile/":  "writes a new file beside the one that is named; others go through Output",
 	"internal/durable/":  "opens the folder of a file to have the name on disk",
 	"bench/":             "its own files",
 	"e2e/":               "its own files",
@@ -27,9 +28,9 @@ var ours = map[string]string{
 	"coordinator/":       "the state's own files in the data directory",
 	"edge/":              "the edge's own files in its data directory, /proc and /sys",
 
-	"data.go":   "the node's own files in its data directory",
-	"room.go":   "the lock of what this machine knows, in the cache",
-	"stage.go":  "writes a new file beside the one that is named; others go through Output",
+	"data.go": "the node's own files in its data directory",
+	"room.go": "the lock of what this machine knows, in the cache",
+
 	"push.go":   "writes new files in a directory of its own",
 	"files.go":  "writes new files in a directory of its own",
 	"unpack.go": "writes new files in a directory of its own",

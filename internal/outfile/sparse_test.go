@@ -1,4 +1,4 @@
-package cli
+package outfile
 
 import (
 	"bytes"
@@ -26,21 +26,27 @@ func TestZerosTakeNoRoom(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "disk")
-			check(t, writeFile(t.Context(), path, func(w io.Writer) error {
+			if err := Write(t.Context(), path, func(w io.Writer) error {
 				for _, p := range c.parts {
 					if _, err := w.Write(p); err != nil {
 						return err
 					}
 				}
 				return nil
-			}))
+			}); err != nil {
+				t.Fatal(err)
+			}
 			got, err := os.ReadFile(path)
-			check(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if !bytes.Equal(got, bytes.Join(c.parts, nil)) {
 				t.Errorf("%d bytes are not the %d that were written", len(got), len(bytes.Join(c.parts, nil)))
 			}
 			info, err := os.Stat(path)
-			check(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if room := info.Sys().(*syscall.Stat_t).Blocks * 512; room > int64(c.blocks)*block+16<<10 {
 				t.Errorf("the file takes %d bytes on the disk, want %d MiB at most", room, c.blocks)
 			}

@@ -1,4 +1,4 @@
-package cli
+package userfile
 
 import (
 	"errors"
@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// cause is what the system said, without the path that the sentence names already.
-func cause(err error) error {
+// Cause is what the system said, without the path that the sentence names already.
+func Cause(err error) error {
 	var no syscall.Errno
 	if errors.As(err, &no) {
 		return no

@@ -1,4 +1,4 @@
-package cli
+package outfile
 
 import (
 	"context"
@@ -13,11 +13,11 @@ import (
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
-// stagedFile is a whole file that waits beside its place for its name.
-type stagedFile struct{ temp, path string }
+// File is a whole file that waits beside its place for its name.
+type File struct{ temp, Path string }
 
-// stage writes what fill writes to a file beside path. Devices and pipes are written to as they are.
-func stage(ctx context.Context, path string, fill func(io.Writer) error) (*stagedFile, error) {
+// Stage writes what fill writes to a file beside path. Devices and pipes are written to as they are.
+func Stage(ctx context.Context, path string, fill func(io.Writer) error) (*File, error) {
 	info, statErr := os.Stat(path)
 	if statErr == nil && info.IsDir() {
 		return nil, errors.New("there is a directory of that name")
@@ -25,21 +25,21 @@ func stage(ctx context.Context, path string, fill func(io.Writer) error) (*stage
 	if statErr == nil && !info.Mode().IsRegular() {
 		w, err := userfile.Output(ctx, path)
 		if err != nil {
-			return nil, cause(err)
+			return nil, userfile.Cause(err)
 		}
-		return &stagedFile{path: path}, errors.Join(stream(w, fill), w.Close())
+		return &File{Path: path}, errors.Join(Stream(w, fill), w.Close())
 	}
 	dir, base := filepath.Split(path)
 	if dir != "" {
 		if err := os.MkdirAll(dir, 0o777); err != nil {
-			return nil, diskError(dir, err)
+			return nil, DiskError(dir, err)
 		}
 	}
 	// The file's mode is what the umask leaves, as with LinuxKit and any other tool.
-	f := &stagedFile{fmt.Sprintf("%s.%s.%d.tmp", dir, base, os.Getpid()), path}
+	f := &File{fmt.Sprintf("%s.%s.%d.tmp", dir, base, os.Getpid()), path}
 	w, err := os.OpenFile(f.temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
-		return nil, diskError(dir, err)
+		return nil, DiskError(dir, err)
 	}
 	sparse := &sparseFile{File: w}
 	if err = fill(sparse); err == nil {
@@ -49,43 +49,43 @@ func stage(ctx context.Context, path string, fill func(io.Writer) error) (*stage
 		err = closeErr
 	}
 	if err != nil {
-		f.abort()
-		return nil, diskError(dir, err)
+		f.Abort()
+		return nil, DiskError(dir, err)
 	}
 	return f, nil
 }
 
-// commit gives the file its name.
-func (f *stagedFile) commit() error {
+// Commit gives the file its name.
+func (f *File) Commit() error {
 	if f.temp == "" {
 		return nil
 	}
-	if err := replace(f.temp, f.path); err != nil {
-		return diskError(filepath.Dir(f.path), err)
+	if err := replace(f.temp, f.Path); err != nil {
+		return DiskError(filepath.Dir(f.Path), err)
 	}
 	f.temp = ""
 	return nil
 }
 
-// abort removes the file; after commit it does nothing.
-func (f *stagedFile) abort() {
+// Abort removes the file; after commit it does nothing.
+func (f *File) Abort() {
 	if f.temp != "" {
 		_ = os.Remove(f.temp) // the fault that led here is the one to tell
 	}
 }
 
-// writeFile gives path what fill writes, whole or not at all.
-func writeFile(ctx context.Context, path string, fill func(io.Writer) error) error {
-	f, err := stage(ctx, path, fill)
+// Write gives path what fill writes, whole or not at all.
+func Write(ctx context.Context, path string, fill func(io.Writer) error) error {
+	f, err := Stage(ctx, path, fill)
 	if err != nil {
 		return err
 	}
-	defer f.abort()
-	return f.commit()
+	defer f.Abort()
+	return f.Commit()
 }
 
-// diskError makes a sentence of what the file system said.
-func diskError(dir string, err error) error {
+// DiskError makes a sentence of what the file system said.
+func DiskError(dir string, err error) error {
 	if dir == "" {
 		dir = "."
 	}
@@ -93,13 +93,13 @@ func diskError(dir string, err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("the disk of %s is full: free some space or choose another directory; nothing was left there", filepath.Clean(dir))
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("directory %s cannot be written to: %w; choose another one", filepath.Clean(dir), cause(err))
+		return fmt.Errorf("directory %s cannot be written to: %w; choose another one", filepath.Clean(dir), userfile.Cause(err))
 	}
 	return err
 }
 
-// stream copies to a stream. What went out cannot be taken back, so that a fault after the first byte is final.
-func stream(w io.Writer, copyTo func(io.Writer) error) error {
+// Stream copies to a stream. What went out cannot be taken back, so that a fault after the first byte is final.
+func Stream(w io.Writer, copyTo func(io.Writer) error) error {
 	counter := &counter{Writer: w}
 	if file, ok := w.(*os.File); ok {
 		if at, err := file.Seek(0, io.SeekCurrent); err == nil { // a file, which the kernel can copy to
