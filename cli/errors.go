@@ -32,11 +32,6 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 
-// buildError is a build that ended badly on the farm.
-type buildError struct{ text string }
-
-func (e *buildError) Error() string { return e.text }
-
 var (
 	// errStopped: the user stopped the command.
 	errStopped = errors.New("stopped")

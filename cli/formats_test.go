@@ -6,12 +6,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"strings"
 	"testing"
-
-	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // selfSigned writes a key and a certificate of it.
@@ -73,35 +70,5 @@ func TestFaultsOfFormatsGetASentence(t *testing.T) {
 				t.Errorf("files before %v, after %v: something was left behind", before, after)
 			}
 		})
-	}
-}
-
-func TestArchitecturesHaveOneName(t *testing.T) {
-	for in, want := range map[string]string{"amd64": "amd64", "x86_64": "amd64", "linux/x86-64": "amd64", "amd64/v1": "amd64", "AMD64/3": "amd64/v3",
-		"aarch64": "arm64", "arm64/v8": "arm64", "armv8": "arm64", "arm64/v8.2": "arm64/v8.2", " riscv64 ": "riscv64"} {
-		if got, err := parseArch("--arch", in); err != nil || got != want {
-			t.Errorf("%s: got %s, %v; want %s", in, got, err, want)
-		}
-	}
-	for _, in := range []string{"", "i386", "arm", "vax", "amd64/", "amd64/v0", "amd64/v3/x", "riscv64/v2", "windows/amd64"} {
-		if got, err := parseArch("--arch", in); err == nil {
-			t.Errorf("%s: got %s, want a refusal", in, got)
-		}
-	}
-}
-
-func TestAReleaseHasOnePlatformForAnArchitecture(t *testing.T) {
-	for want, platforms := range map[string][]string{
-		"map[linux/amd64:linux/amd64]":                            {"linux/amd64/v3", "linux/amd64"},
-		"map[linux/amd64/v2:linux/amd64 linux/arm64:linux/arm64]": {"linux/arm64", "linux/amd64/v3", "linux/amd64/v2", "linux/amd64/v2"},
-		"map[linux/arm64/v9:linux/arm64]":                         {"linux/arm64/v9"},
-	} {
-		b := &kilnv1.BuildRecord{}
-		for _, p := range platforms {
-			b.Outputs = append(b.Outputs, &kilnv1.BuildOutput{Platform: p})
-		}
-		if got := fmt.Sprint(releasePlatforms(b)); got != want {
-			t.Errorf("%v: got %s, want %s", platforms, got, want)
-		}
 	}
 }

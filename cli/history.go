@@ -131,9 +131,9 @@ func ended(state kilnv1.BuildState, text string) error {
 	case kilnv1.BuildState_BUILD_STATE_DONE:
 		return nil
 	case kilnv1.BuildState_BUILD_STATE_CANCELED:
-		return &buildError{fmt.Sprintf("the build was canceled: %s", text)}
+		return fmt.Errorf("the build was canceled: %s", text)
 	}
-	return &buildError{text}
+	return errors.New(text)
 }
 
 // findBuild opens where builds are remembered, and finds the one that a user names.
