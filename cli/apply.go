@@ -17,6 +17,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/internal/userfile"
@@ -52,7 +53,7 @@ const applyLong = ` A file has lists of machines, groups, releases and, for a fa
 A release is of a build, by its name or id, or of files: platforms: {linux/amd64: {kernel: ./vmlinuz, initrd: [a.img]}}.
 docs/edge.md has all of it, docs/dhcp.md of subnets.`
 
-func newApply(env Env) *cobra.Command {
+func newApply(env ui.Env) *cobra.Command {
 	var f applyFlags
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE|FOLDER",
@@ -60,7 +61,7 @@ func newApply(env Env) *cobra.Command {
 		Long:  "Apply descriptions of machines, groups, releases and subnets: all of it, or nothing." + applyLong,
 		Example: `  kiln apply -f machines.yml
   kiln apply --farm https://kiln1:7300 --prune -f room/`,
-		Args: between(0, 0, "no argument: name the file with -f"),
+		Args: ui.Between(0, 0, "no argument: name the file with -f"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runApply(cmd.Context(), env, &f) },
 	}
 	f.add(cmd)
@@ -68,22 +69,22 @@ func newApply(env Env) *cobra.Command {
 	return cmd
 }
 
-func newDiff(env Env) *cobra.Command {
+func newDiff(env ui.Env) *cobra.Command {
 	f := applyFlags{dryRun: true}
 	cmd := &cobra.Command{
 		Use:     "diff -f FILE|FOLDER",
 		Short:   "Show what kiln apply would change",
 		Example: "  kiln diff -f machines.yml",
-		Args:    between(0, 0, "no argument: name the file with -f"),
+		Args:    ui.Between(0, 0, "no argument: name the file with -f"),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runApply(cmd.Context(), env, &f) },
 	}
 	f.add(cmd)
 	return cmd
 }
 
-func runApply(ctx context.Context, env Env, f *applyFlags) error {
+func runApply(ctx context.Context, env ui.Env, f *applyFlags) error {
 	if f.file == "" {
-		return usagef("which machines? name a file or a folder with -f")
+		return ui.Usagef("which machines? name a file or a folder with -f")
 	}
 	room, builds, err := openRooms(ctx, env, &f.farmFlags)
 	if err != nil {
@@ -105,11 +106,11 @@ func runApply(ctx context.Context, env Env, f *applyFlags) error {
 		return nil
 	}
 	if faults := newFaults(now, next, parsed); len(faults) > 0 {
-		return usagef("%s", strings.Join(faults, "\n"))
+		return ui.Usagef("%s", strings.Join(faults, "\n"))
 	}
 	problems, err := room.Change(ctx, change, f.dryRun)
 	if err == nil && len(problems) > 0 {
-		err = usagef("%s", strings.Join(problems, "\n"))
+		err = ui.Usagef("%s", strings.Join(problems, "\n"))
 	}
 	return err
 }
@@ -143,7 +144,7 @@ func newFaults(now, next *kilnv1.Intent, parsed *fleet.Parsed) []string {
 func (f *applyFlags) read(ctx context.Context, now *kilnv1.Intent, builds *history) (*kilnv1.Intent, *fleet.Parsed, error) {
 	folder, files, err := readIntent(ctx, f.file)
 	if err != nil {
-		return nil, nil, usagef("%w", err)
+		return nil, nil, ui.Usagef("%w", err)
 	}
 	var releases []string
 	for _, r := range now.GetReleases() {
@@ -151,7 +152,7 @@ func (f *applyFlags) read(ctx context.Context, now *kilnv1.Intent, builds *histo
 	}
 	parsed, faults := fleet.Parse(files, fleet.Options{FS: folder, Releases: releases})
 	if len(faults) > 0 {
-		return nil, nil, usagef("%w", fleet.Faults(faults))
+		return nil, nil, ui.Usagef("%w", fleet.Faults(faults))
 	}
 	if err := fillReleases(ctx, builds, parsed, folder, f.dryRun); err != nil {
 		return nil, nil, err
@@ -242,7 +243,7 @@ func fillReleases(ctx context.Context, builds *history, parsed *fleet.Parsed, fo
 	for _, u := range parsed.Uploads {
 		d, size, err := upload(ctx, builds, folder, u.Path, dryRun)
 		if err != nil {
-			return usagef("%s:%d: %s of release %s: %w", u.File, u.Line, u.Path, u.Release, userfile.Cause(err))
+			return ui.Usagef("%s:%d: %s of release %s: %w", u.File, u.Line, u.Path, u.Release, userfile.Cause(err))
 		}
 		u.Ref.Digest, u.Ref.Size = d.String(), size
 	}
@@ -252,7 +253,7 @@ func fillReleases(ctx context.Context, builds *history, parsed *fleet.Parsed, fo
 // releaseOf fills a release with what a build made.
 func releaseOf(ctx context.Context, builds *history, build *kilnv1.BuildRecord, r *kilnv1.Release) error {
 	if build.GetState() != kilnv1.BuildState_BUILD_STATE_DONE {
-		return usagef("build %s is not done, so nothing can boot it", build.GetSpec().GetId())
+		return ui.Usagef("build %s is not done, so nothing can boot it", build.GetSpec().GetId())
 	}
 	r.Build, r.CreatedUnixMs, r.Platforms = build.GetSpec().GetId(), build.GetFinishedUnixMs(), map[string]*kilnv1.ReleaseFiles{}
 	chosen := releasePlatforms(build)
@@ -285,7 +286,7 @@ func releaseOf(ctx context.Context, builds *history, build *kilnv1.BuildRecord, 
 		r.Platforms[platform] = files
 	}
 	if len(r.Platforms) == 0 {
-		return usagef("build %s made nothing that machines boot from the network: build kernel+initrd or uki", build.GetSpec().GetId())
+		return ui.Usagef("build %s made nothing that machines boot from the network: build kernel+initrd or uki", build.GetSpec().GetId())
 	}
 	return nil
 }
@@ -301,7 +302,7 @@ func releasePlatforms(build *kilnv1.BuildRecord) map[string]string {
 	}
 	slices.Sort(platforms)
 	for _, platform := range slices.Compact(platforms) {
-		if base := "linux/" + baseArch(strings.TrimPrefix(platform, "linux/")); !served[base] {
+		if base := "linux/" + ui.BaseArch(strings.TrimPrefix(platform, "linux/")); !served[base] {
 			chosen[platform], served[base] = base, true
 		}
 	}

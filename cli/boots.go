@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -25,18 +26,18 @@ func (f *bootsFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.json, "json", false, "print each event as JSON on a line of its own")
 }
 
-func newBoots(env Env) *cobra.Command {
+func newBoots(env ui.Env) *cobra.Command {
 	var f bootsFlags
-	cmd := roomCommand(env, "boots", "Watch machines boot", "  kiln boots -f", between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
+	cmd := roomCommand(env, "boots", "Watch machines boot", "  kiln boots -f", ui.Between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
 		return room.Boots(ctx, "", f.follow, bootPrinter(env, f.json))
 	})
 	f.add(cmd.Flags())
 	return cmd
 }
 
-func newBootsOf(env Env) *cobra.Command {
+func newBootsOf(env ui.Env) *cobra.Command {
 	var f bootsFlags
-	cmd := roomCommand(env, "boots MACHINE", "Show a machine's recent boots", "  kiln machine boots web-1", between(1, 1, "the name of a machine"),
+	cmd := roomCommand(env, "boots MACHINE", "Show a machine's recent boots", "  kiln machine boots web-1", ui.Between(1, 1, "the name of a machine"),
 		func(ctx context.Context, room rooms, args []string) error {
 			return room.Boots(ctx, args[0], f.follow, bootPrinter(env, f.json))
 		})
@@ -45,7 +46,7 @@ func newBootsOf(env Env) *cobra.Command {
 }
 
 // bootPrinter prints events, one on a line.
-func bootPrinter(env Env, json bool) func(*kilnv1.BootEvent) error {
+func bootPrinter(env ui.Env, json bool) func(*kilnv1.BootEvent) error {
 	return func(e *kilnv1.BootEvent) error {
 		if json {
 			return printProto(env.Stdout, e, "")

@@ -6,9 +6,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
-func newBuild(env Env) *cobra.Command {
+func newBuild(env ui.Env) *cobra.Command {
 	var f buildFlags
 	cmd := &cobra.Command{
 		Use:   "build [flags] FILE.yml [MORE.yml…]",
@@ -28,7 +30,7 @@ On a farm, a build ends when the command that waits for it does, unless it was b
   kiln build --farm https://kiln1:7300,https://kiln2:7300 hello.yml
   id=$(kiln build --detach --farm https://kiln1:7300 hello.yml) && kiln build wait $id && kiln build fetch $id
   kiln build --mirror docker.io=http://127.0.0.1:5000 hello.yml`,
-		Args: between(1, -1, "a FILE.yml"),
+		Args: ui.Between(1, -1, "a FILE.yml"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := f.options(cmd.Context(), env, args)
 			if err != nil {
@@ -36,7 +38,7 @@ On a farm, a build ends when the command that waits for it does, unless it was b
 			}
 			err = runBuild(cmd.Context(), env, o)
 			if errors.Is(err, context.Canceled) {
-				return errBuildStopped
+				return ui.ErrBuildStopped
 			}
 			return err
 		},

@@ -9,18 +9,19 @@ import (
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/embedded"
 	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // stopGrace is how long steps may take to notice that their build is canceled.
 const stopGrace = 2 * time.Second
 
 // connectFarm gives the farm that the flags name: the one at a URL, or one that starts here and ends with close.
-func connectFarm(ctx context.Context, env Env, flags *farmFlags, store *disk.Store) (f *farm.Farm, close func() error, err error) {
+func connectFarm(ctx context.Context, env ui.Env, flags *farmFlags, store *disk.Store) (f *farm.Farm, close func() error, err error) {
 	if flags.farm != "" {
 		f, err := flags.dial(ctx, env, 0)
 		return f, func() error { return nil }, err
 	}
-	house, err := embedded.Start(ctx, embedded.Config{Cache: store, Builder: true, Grace: stopGrace, Log: env.quiet()})
+	house, err := embedded.Start(ctx, embedded.Config{Cache: store, Builder: true, Grace: stopGrace, Log: env.Quiet()})
 	if err != nil {
 		return nil, nil, err
 	}

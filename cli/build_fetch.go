@@ -9,10 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newBuildFetch(env Env) *cobra.Command {
+func newBuildFetch(env ui.Env) *cobra.Command {
 	var f buildFlags
 	cmd := &cobra.Command{
 		Use:   "fetch [flags] BUILD",
@@ -21,7 +22,7 @@ func newBuildFetch(env Env) *cobra.Command {
 choose among what the build made; all of it otherwise. ` + whichBuild,
 		Example: `  kiln build fetch --farm https://kiln1:7300 --dir out hello
   kiln build fetch --arch arm64 --format tar -o - 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11 | tar -t`,
-		Args: between(1, 1, buildArg),
+		Args: ui.Between(1, 1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.fill(env)
 			h, err := openHistory(cmd.Context(), env, &f.farmFlags)
@@ -42,7 +43,7 @@ choose among what the build made; all of it otherwise. ` + whichBuild,
 	return cmd
 }
 
-func fetch(ctx context.Context, env Env, h *history, f *buildFlags, arg string) error {
+func fetch(ctx context.Context, env ui.Env, h *history, f *buildFlags, arg string) error {
 	build, err := h.find(ctx, arg, "")
 	if err != nil {
 		return err
@@ -50,7 +51,7 @@ func fetch(ctx context.Context, env Env, h *history, f *buildFlags, arg string) 
 	id := build.GetSpec().GetId()
 	switch state := build.GetState(); {
 	case state < kilnv1.BuildState_BUILD_STATE_DONE:
-		return usagef("build %s has not ended: kiln build wait %s waits for it", id, id)
+		return ui.Usagef("build %s has not ended: kiln build wait %s waits for it", id, id)
 	case state != kilnv1.BuildState_BUILD_STATE_DONE:
 		return fmt.Errorf("build %s has no outputs: %w", id, ended(state, build.GetError()))
 	}
@@ -93,7 +94,7 @@ func fetchOptions(f *buildFlags, spec *kilnv1.BuildSpec) (*buildOptions, error) 
 	}
 	var asked []string
 	for _, arch := range f.arch {
-		arch, err := parseArch("--arch", arch)
+		arch, err := ui.ParseArch("--arch", arch)
 		if err != nil {
 			return nil, err
 		}
@@ -127,7 +128,7 @@ func choose(flag string, asked, made []string) ([]string, error) {
 	}
 	for _, one := range asked {
 		if !slices.Contains(made, one) {
-			return nil, usagef("%s %s: the build made none; it made %s", flag, one, strings.Join(made, ", "))
+			return nil, ui.Usagef("%s %s: the build made none; it made %s", flag, one, strings.Join(made, ", "))
 		}
 	}
 	return asked, nil

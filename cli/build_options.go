@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/plan"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -36,7 +37,7 @@ type buildOptions struct {
 	outputs          []target
 }
 
-func (f *buildFlags) options(ctx context.Context, env Env, args []string) (*buildOptions, error) {
+func (f *buildFlags) options(ctx context.Context, env ui.Env, args []string) (*buildOptions, error) {
 	f.fill(env)
 	o := &buildOptions{
 		farmFlags: f.farmFlags, files: args, name: f.name, dir: f.dir, output: f.output, metadata: f.metadata,
@@ -76,7 +77,7 @@ func (o *buildOptions) setArchs(archs []string) error {
 		archs = []string{runtime.GOARCH}
 	}
 	for _, arch := range archs {
-		arch, err := parseArch("--arch", arch)
+		arch, err := ui.ParseArch("--arch", arch)
 		if err != nil {
 			return err
 		}
@@ -106,12 +107,12 @@ func (o *buildOptions) setFormats(names []string) error {
 		o.formats = append(o.formats, format)
 	}
 	if err := plan.CheckFormats(o.formatNames()); err != nil {
-		return usagef("--format: %w", err)
+		return ui.Usagef("--format: %w", err)
 	}
 	for _, format := range o.formats {
 		for _, arch := range o.archs {
-			if err := plan.CheckArch(format.name, baseArch(arch)); err != nil {
-				return usagef("--format: %w", err)
+			if err := plan.CheckArch(format.name, ui.BaseArch(arch)); err != nil {
+				return ui.Usagef("--format: %w", err)
 			}
 		}
 	}
@@ -119,7 +120,7 @@ func (o *buildOptions) setFormats(names []string) error {
 	case "gzip", "zstd":
 		return nil
 	}
-	return usagef("--compress %q: it is gzip or zstd", o.shape.GetCompress())
+	return ui.Usagef("--compress %q: it is gzip or zstd", o.shape.GetCompress())
 }
 
 // dockerHub is the registry that a mirror without a name is for.
@@ -134,10 +135,10 @@ func (o *buildOptions) setMirrors(mirrors []string) error {
 		}
 		u, err := url.Parse(address)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || registry == "" {
-			return usagef("--mirror %q: it is REGISTRY=URL, such as docker.io=http://127.0.0.1:5000", mirror)
+			return ui.Usagef("--mirror %q: it is REGISTRY=URL, such as docker.io=http://127.0.0.1:5000", mirror)
 		}
 		if other, twice := o.mirrors[registry]; twice && other != address {
-			return usagef("--mirror %q: this registry has the mirror %s already", mirror, other)
+			return ui.Usagef("--mirror %q: this registry has the mirror %s already", mirror, other)
 		}
 		o.mirrors[registry] = address
 	}
@@ -147,9 +148,9 @@ func (o *buildOptions) setMirrors(mirrors []string) error {
 func (o *buildOptions) checkName() error {
 	switch {
 	case o.name == "" || o.name == "." || o.name == ".." || strings.ContainsAny(o.name, "/\x00"):
-		return usagef("--name %q: it begins the names of the outputs, so it cannot be empty or have a slash; --dir says where they go", o.name)
+		return ui.Usagef("--name %q: it begins the names of the outputs, so it cannot be empty or have a slash; --dir says where they go", o.name)
 	case o.output != "" && o.dir != "":
-		return usagef("--output names the file with its directory: leave --dir out")
+		return ui.Usagef("--output names the file with its directory: leave --dir out")
 	}
 	return nil
 }
@@ -158,13 +159,13 @@ func (o *buildOptions) checkName() error {
 func (o *buildOptions) checkFarm() error {
 	switch {
 	case o.detach && o.farm == "":
-		return usagef("--detach needs a farm that goes on without this command: name it with --farm or KILN_FARM")
+		return ui.Usagef("--detach needs a farm that goes on without this command: name it with --farm or KILN_FARM")
 	case o.class != "" && o.farm == "":
-		return usagef("--class chooses among the builders of a farm: name the farm with --farm or KILN_FARM")
+		return ui.Usagef("--class chooses among the builders of a farm: name the farm with --farm or KILN_FARM")
 	case o.json && !o.detach:
-		return usagef("--json goes with --detach; --metadata-file writes what was made as JSON, and --progress json what happens")
+		return ui.Usagef("--json goes with --detach; --metadata-file writes what was made as JSON, and --progress json what happens")
 	case o.detach && (o.output != "" || o.dir != "" || o.metadata != ""):
-		return usagef("--detach leaves before there are outputs: leave --output, --dir and --metadata-file to kiln build fetch")
+		return ui.Usagef("--detach leaves before there are outputs: leave --output, --dir and --metadata-file to kiln build fetch")
 	}
 	return nil
 }
@@ -174,7 +175,7 @@ func (o *buildOptions) setLock(locked bool) error {
 	case o.lock == "" && !locked:
 		return nil
 	case o.shape.GetPull():
-		return usagef("--pull asks registries anew and --locked forbids it: leave one of them out")
+		return ui.Usagef("--pull asks registries anew and --locked forbids it: leave one of them out")
 	case o.lock != "":
 		return nil
 	}
@@ -187,7 +188,7 @@ func (o *buildOptions) setLock(locked bool) error {
 func lockPath(files []string) (string, error) {
 	last := files[len(files)-1]
 	if last == "-" || strings.Contains(last, "://") {
-		return "", usagef("%s has no place for a lock file beside it: name one with --lock FILE", last)
+		return "", ui.Usagef("%s has no place for a lock file beside it: name one with --lock FILE", last)
 	}
 	return strings.TrimSuffix(last, filepath.Ext(last)) + ".lock", nil
 }

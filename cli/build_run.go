@@ -19,6 +19,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/plan"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -34,7 +35,7 @@ const (
 	lossWait = 250 * time.Millisecond
 )
 
-func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
+func runBuild(ctx context.Context, env ui.Env, o *buildOptions) (err error) {
 	begun := time.Now()
 	config, err := linuxkit.Load(ctx, o.files, linuxkit.Options{Stdin: env.Stdin, HTTP: http.DefaultClient})
 	if err != nil {
@@ -50,7 +51,7 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 	}
 	store, err := disk.Open(o.cache)
 	if err != nil {
-		return usagef("%w", err)
+		return ui.Usagef("%w", err)
 	}
 	if err := config.Gather(ctx, linuxkit.SourceOptions{Blobs: store, Home: env.Getenv("HOME")}); err != nil {
 		return err
@@ -67,7 +68,7 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 	}
 	if o.farm == "" { // which may have images of its own for that
 		if err := plan.CheckBoot(bundle, spec); err != nil {
-			return usagef("%w", err)
+			return ui.Usagef("%w", err)
 		}
 	}
 	ctx, span := otel.Tracer(tracerName).Start(ctx, "kiln build", trace.WithAttributes(attribute.String("build.name", o.name)))
@@ -90,7 +91,7 @@ func runBuild(ctx context.Context, env Env, o *buildOptions) (err error) {
 	}
 	display, err := progress.Open(o.progress, env.Stderr, env.Getenv("NO_COLOR") != "")
 	if err != nil {
-		return usagef("%w", err)
+		return ui.Usagef("%w", err)
 	}
 	var summary *progress.Summary
 	defer func() { display.Close(summary) }()
@@ -204,7 +205,7 @@ func lostUpload(err error) bool {
 }
 
 // detach submits a build and leaves it to the farm.
-func detach(ctx context.Context, env Env, f *farm.Farm, o *buildOptions, spec *kilnv1.BuildSpec, blobs []cache.Digest, store *disk.Store) error {
+func detach(ctx context.Context, env ui.Env, f *farm.Farm, o *buildOptions, spec *kilnv1.BuildSpec, blobs []cache.Digest, store *disk.Store) error {
 	if err := newID(spec); err != nil {
 		return err
 	}
@@ -225,7 +226,7 @@ func detach(ctx context.Context, env Env, f *farm.Farm, o *buildOptions, spec *k
 		_, err := fmt.Fprintln(env.Stdout, spec.GetId())
 		return err
 	}
-	return writeJSON(env.Stdout, struct {
+	return ui.WriteJSON(env.Stdout, struct {
 		Build string `json:"build"`
 		Team  string `json:"team"`
 		Name  string `json:"name"`

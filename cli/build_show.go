@@ -6,9 +6,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/report"
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
-func newBuildShow(env Env) *cobra.Command {
+func newBuildShow(env ui.Env) *cobra.Command {
 	var flags farmFlags
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -18,16 +19,16 @@ func newBuildShow(env Env) *cobra.Command {
 		Example: `  kiln build show last
   kiln build show --farm https://kiln1:7300 hello
   kiln build show --json 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11`,
-		Args: between(1, 1, buildArg),
+		Args: ui.Between(1, 1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, build, err := findBuild(cmd.Context(), env, &flags, args[0])
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return writeMessage(env.Stdout, build)
+				return ui.WriteMessage(env.Stdout, build)
 			}
-			return writeLines(env.Stdout, report.BuildPage(build, env.style(), time.Now()))
+			return ui.WriteLines(env.Stdout, report.BuildPage(build, env.Style(), time.Now()))
 		},
 	}
 	flags.add(cmd.Flags())

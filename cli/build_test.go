@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 func TestABuildWritesLinuxKitsFiles(t *testing.T) {
@@ -155,7 +157,7 @@ func TestTwoBuildsAtOnceShareACache(t *testing.T) {
 	}
 	wait.Wait()
 	for i, r := range results {
-		if r.code != exitDone || r.stdout != results[0].stdout {
+		if r.code != ui.ExitDone || r.stdout != results[0].stdout {
 			t.Errorf("build %d: exit code %d, %d bytes; the first has %d bytes\n%s", i, r.code, len(r.stdout), len(results[0].stdout), r.stderr)
 		}
 	}
@@ -184,7 +186,7 @@ func TestAStoppedBuildIsCanceledAndLeavesNothing(t *testing.T) {
 	<-asked
 	cancel()
 	got := <-done
-	if got.code != exitFailed || got.last() != "kiln: stopped; the build is canceled" {
+	if got.code != ui.ExitFailed || got.last() != "kiln: stopped; the build is canceled" {
 		t.Errorf("exit code %d and %q", got.code, got.last())
 	}
 	if _, err := os.Stat("out"); err == nil {

@@ -7,10 +7,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newBuildWait(env Env) *cobra.Command {
+func newBuildWait(env ui.Env) *cobra.Command {
 	var flags farmFlags
 	var mode string
 	cmd := &cobra.Command{
@@ -20,7 +21,7 @@ func newBuildWait(env Env) *cobra.Command {
 canceled. A detached build goes on when this command is stopped. ` + whichBuild,
 		Example: `  kiln build wait --farm https://kiln1:7300 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11
   kiln build wait hello && kiln build fetch hello`,
-		Args: between(1, 1, buildArg),
+		Args: ui.Between(1, 1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, build, err := findBuild(cmd.Context(), env, &flags, args[0])
 			if err != nil {
@@ -31,7 +32,7 @@ canceled. A detached build goes on when this command is stopped. ` + whichBuild,
 			}
 			display, err := progress.Open(mode, env.Stderr, env.Getenv("NO_COLOR") != "")
 			if err != nil {
-				return usagef("%w", err)
+				return ui.Usagef("%w", err)
 			}
 			return wait(cmd.Context(), h, build, display)
 		},
@@ -48,7 +49,7 @@ func wait(ctx context.Context, h *history, build *kilnv1.BuildRecord, display pr
 	end, err := h.farm.Follow(ctx, spec.GetId(), display.Event)
 	if err != nil {
 		if ctx.Err() != nil {
-			return errLeft
+			return ui.ErrLeft
 		}
 		return err
 	}

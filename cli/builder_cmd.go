@@ -17,6 +17,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/tiered"
 	"github.com/kiln-farm/kiln/cli/embedded"
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/plan"
 	"github.com/kiln-farm/kiln/image/runners"
 	"github.com/kiln-farm/kiln/image/step"
@@ -36,7 +37,7 @@ type builderFlags struct {
 	deadline, grace    time.Duration
 }
 
-func newBuilder(env Env) *cobra.Command {
+func newBuilder(env ui.Env) *cobra.Command {
 	var f builderFlags
 	cmd := &cobra.Command{
 		Use:   "builder --data DIR --join HOST:PORT --token TOKEN",
@@ -46,7 +47,7 @@ shared cache are it learns from the coordinators; credentials for S3 it takes fr
 SIGTERM drains: no new steps begin, running ones end; a second signal ends at once.`,
 		Example: `  kiln builder --data /var/lib/kiln --join kiln1:7300 --token-file token.txt
   kiln builder --data /var/lib/kiln --slots 8 --class big --teams /etc/kiln/teams`,
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBuilder(cmd.Context(), env, &f) },
 	}
 	flags := cmd.Flags()
@@ -65,14 +66,14 @@ SIGTERM drains: no new steps begin, running ones end; a second signal ends at on
 
 func (f *builderFlags) check() error {
 	if f.slots < 1 {
-		return usagef("--slots %d: it is how many steps run at a time, one or more", f.slots)
+		return ui.Usagef("--slots %d: it is how many steps run at a time, one or more", f.slots)
 	}
 	for i, p := range f.platforms {
 		os, arch, _ := strings.Cut(p, "/")
 		if os != "linux" {
-			return usagef("--platform %q: it is linux/ and an architecture, such as linux/arm64", p)
+			return ui.Usagef("--platform %q: it is linux/ and an architecture, such as linux/arm64", p)
 		}
-		arch, err := parseArch("--platform", arch)
+		arch, err := ui.ParseArch("--platform", arch)
 		if err != nil {
 			return err
 		}
@@ -80,13 +81,13 @@ func (f *builderFlags) check() error {
 	}
 	for _, c := range f.classes {
 		if node.CheckID(c) != nil {
-			return usagef("--class %q: a class has letters, digits, dots, dashes and underscores", c)
+			return ui.Usagef("--class %q: a class has letters, digits, dots, dashes and underscores", c)
 		}
 	}
 	return nil
 }
 
-func runBuilder(ctx context.Context, env Env, f *builderFlags) (err error) {
+func runBuilder(ctx context.Context, env ui.Env, f *builderFlags) (err error) {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -97,7 +98,7 @@ func runBuilder(ctx context.Context, env Env, f *builderFlags) (err error) {
 	var clean closers
 	defer func() { err = errors.Join(err, clean.close()) }()
 	clean.add(m.Close)
-	log := env.logger(slog.LevelInfo)
+	log := env.Logger(slog.LevelInfo)
 	if err := f.measure(ctx, log, &clean); err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func runBuilder(ctx context.Context, env Env, f *builderFlags) (err error) {
 		url = place.Store
 	}
 	if url == "" && f.cache == "" {
-		return usagef("farm %s has no shared cache: start its coordinators with --store s3://BUCKET, or name with --cache a directory that they and all builders share", place.Farm)
+		return ui.Usagef("farm %s has no shared cache: start its coordinators with --store s3://BUCKET, or name with --cache a directory that they and all builders share", place.Farm)
 	}
 	store, err := f.storeFlags.open(ctx, m.Data, url, false, log)
 	if err != nil {
@@ -141,7 +142,7 @@ func runBuilder(ctx context.Context, env Env, f *builderFlags) (err error) {
 
 func (f *builderFlags) dialBus(ctx context.Context, m *member, place node.Place, log *slog.Logger) (*nats.Conn, error) {
 	if f.list() == nil && len(place.Buses) == 0 {
-		return nil, usagef("farm %s told no bus: name its NATS with --nats", place.Farm)
+		return nil, ui.Usagef("farm %s told no bus: name its NATS with --nats", place.Farm)
 	}
 	return f.dial(ctx, bus.DialOptions{URLs: place.Buses, Name: m.id, TLS: m.credentials.ClientTLS(), Inbox: bus.Inbox(m.id)}, log)
 }

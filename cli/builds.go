@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kiln-farm/kiln/cli/report"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -16,7 +17,7 @@ const (
 	recordsAtOnce = 8
 )
 
-func newBuilds(env Env) *cobra.Command {
+func newBuilds(env ui.Env) *cobra.Command {
 	var flags farmFlags
 	var name string
 	var limit uint32
@@ -27,7 +28,7 @@ func newBuilds(env Env) *cobra.Command {
 		Example: `  kiln builds
   kiln builds --farm https://kiln1:7300 --running
   kiln builds --name hello --limit 5 --json`,
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			flags.fill(env)
 			h, err := openHistory(cmd.Context(), env, &flags)
@@ -56,12 +57,12 @@ func newBuilds(env Env) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return writeJSON(env.Stdout, builds)
+				return ui.WriteJSON(env.Stdout, builds)
 			}
 			if len(builds) == 0 {
-				return writeLines(env.Stdout, []string{"team " + h.team + " has no such builds"})
+				return ui.WriteLines(env.Stdout, []string{"team " + h.team + " has no such builds"})
 			}
-			return writeLines(env.Stdout, report.Builds(builds, env.style(), time.Now()))
+			return ui.WriteLines(env.Stdout, report.Builds(builds, env.Style(), time.Now()))
 		},
 	}
 	flags.add(cmd.Flags())

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kiln-farm/kiln/cli/report"
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 func TestADetachedBuildIsWaitedForAndFetchedLater(t *testing.T) {
@@ -39,7 +40,7 @@ func TestADetachedBuildIsWaitedForAndFetchedLater(t *testing.T) {
 		t.Error("the one output that was fetched is another one")
 	}
 	got := w.run("build", "fetch", "--arch", "riscv64", "other")
-	if want := "kiln: --arch riscv64: the build made none; it made amd64, arm64"; got.code != exitUsage || got.last() != want {
+	if want := "kiln: --arch riscv64: the build made none; it made amd64, arm64"; got.code != ui.ExitUsage || got.last() != want {
 		t.Errorf("exit code %d and %q, want %q", got.code, got.last(), want)
 	}
 }
@@ -50,11 +51,11 @@ func TestAFailedBuildEndsWaitingAndFetchingWithItsReason(t *testing.T) {
 	w.write("fault.yml", "init:\n  - lab/nothing:1\n")
 	id := strings.TrimSpace(w.build("--detach", "fault.yml").ok(t).stdout)
 	wait := w.run("build", "wait", id)
-	if wait.code != exitFailed || !strings.Contains(wait.last(), "is not in registry") {
+	if wait.code != ui.ExitFailed || !strings.Contains(wait.last(), "is not in registry") {
 		t.Errorf("waiting ended with %d and %q", wait.code, wait.last())
 	}
 	fetch := w.run("build", "fetch", id)
-	if fetch.code != exitFailed || !strings.HasPrefix(fetch.last(), "kiln: build "+id+" has no outputs: ") {
+	if fetch.code != ui.ExitFailed || !strings.HasPrefix(fetch.last(), "kiln: build "+id+" has no outputs: ") {
 		t.Errorf("fetching ended with %d and %q", fetch.code, fetch.last())
 	}
 	if got := w.run("cancel", id).ok(t).stdout; got != id+" had ended\n" {

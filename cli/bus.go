@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/pflag"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/bus"
 )
 
@@ -43,7 +44,7 @@ func (f *busFlags) dial(ctx context.Context, opts bus.DialOptions, log *slog.Log
 			return conn, nil
 		}
 		if !errors.Is(err, bus.ErrUnreachable) {
-			return nil, usagef("%w", err)
+			return nil, ui.Usagef("%w", err)
 		}
 		log.Warn("the bus does not answer; trying again", "error", err)
 		select {

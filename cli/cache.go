@@ -18,26 +18,27 @@ import (
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cache/tiered"
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/oci"
 )
 
-func newCache(env Env) *cobra.Command {
+func newCache(env ui.Env) *cobra.Command {
 	var dir, url string
 	shared := func(ctx context.Context) (*tiered.Cache, error) { return openShared(ctx, env, dir, url) }
 	open := func() (*disk.Store, error) {
 		if url != "" {
-			return nil, usagef("--store %s: that is for kiln cache import; a farm's shared cache is not looked at or made smaller from here", url)
+			return nil, ui.Usagef("--store %s: that is for kiln cache import; a farm's shared cache is not looked at or made smaller from here", url)
 		}
 		if dir == "" {
-			dir = env.cacheDir()
+			dir = env.CacheDir()
 		}
 		store, err := disk.Open(dir)
 		if err != nil {
-			return nil, usagef("%w", err)
+			return nil, ui.Usagef("%w", err)
 		}
 		return store, nil
 	}
-	cmd := group("cache", "List, import into and prune the cache",
+	cmd := ui.Group("cache", "List, import into and prune the cache",
 		newCacheImport(env, shared), newCacheList(env, open), newCachePrune(env, open))
 	cmd.PersistentFlags().StringVar(&dir, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
 	cmd.PersistentFlags().StringVar(&url, "store", env.Getenv("KILN_STORE"), storeUsage)
@@ -48,18 +49,18 @@ func newCache(env Env) *cobra.Command {
 const storeUsage = "URL of a farm's shared cache, for images that its builds use: s3://BUCKET/PREFIX?endpoint=URL (KILN_STORE)"
 
 // openShared opens the cache in a directory, and a farm's behind it when there is a URL.
-func openShared(ctx context.Context, env Env, dir, url string) (*tiered.Cache, error) {
+func openShared(ctx context.Context, env ui.Env, dir, url string) (*tiered.Cache, error) {
 	if dir == "" {
-		dir = env.cacheDir()
+		dir = env.CacheDir()
 	}
-	store, err := tiered.Open(ctx, tiered.Config{Dir: dir, URL: url, Log: env.logger(slog.LevelWarn)})
+	store, err := tiered.Open(ctx, tiered.Config{Dir: dir, URL: url, Log: env.Logger(slog.LevelWarn)})
 	if err != nil && !errors.Is(err, cache.ErrUnavailable) {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	return store, err
 }
 
-func newCacheImport(env Env, open func(context.Context) (*tiered.Cache, error)) *cobra.Command {
+func newCacheImport(env ui.Env, open func(context.Context) (*tiered.Cache, error)) *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use:   "import FILE.tar|DIR…",
@@ -70,10 +71,10 @@ there. An image that has none, or nothing but a tag, needs --name.`,
   docker save IMAGE | kiln cache import -
   kiln cache import --name example.com/hello:1 layout/
   kiln cache import --store s3://kiln?endpoint=https://s3.lab:9000 image.tar`,
-		Args: between(1, -1, "a FILE.tar or DIR"),
+		Args: ui.Between(1, -1, "a FILE.tar or DIR"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if name != "" && len(args) > 1 {
-				return usagef("--name %s: it names one image, and there are %d files: import them one by one", name, len(args))
+				return ui.Usagef("--name %s: it names one image, and there are %d files: import them one by one", name, len(args))
 			}
 			store, err := open(cmd.Context())
 			if err != nil {
@@ -93,7 +94,7 @@ there. An image that has none, or nothing but a tag, needs --name.`,
 }
 
 // importImages imports an archive, standard input ("-"), or a directory.
-func importImages(ctx context.Context, env Env, store *tiered.Cache, path, name string) error {
+func importImages(ctx context.Context, env ui.Env, store *tiered.Cache, path, name string) error {
 	var names []string
 	if info, err := os.Stat(path); path != "-" && err == nil && info.IsDir() {
 		if names, err = oci.ImportDir(ctx, store, store, path, name); err != nil {
@@ -110,8 +111,8 @@ func importImages(ctx context.Context, env Env, store *tiered.Cache, path, name 
 	return nil
 }
 
-func importFile(ctx context.Context, env Env, store *tiered.Cache, path, name string) ([]string, error) {
-	r, err := openInput(ctx, env, path)
+func importFile(ctx context.Context, env ui.Env, store *tiered.Cache, path, name string) ([]string, error) {
+	r, err := ui.OpenInput(ctx, env, path)
 	if err != nil {
 		return nil, err
 	}
@@ -119,12 +120,12 @@ func importFile(ctx context.Context, env Env, store *tiered.Cache, path, name st
 	return oci.Import(ctx, store, store, r, name)
 }
 
-func newCacheList(env Env, open func() (*disk.Store, error)) *cobra.Command {
+func newCacheList(env ui.Env, open func() (*disk.Store, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:     "ls",
 		Short:   "List what is in the cache, and its size",
 		Example: "  kiln cache ls",
-		Args:    between(0, 0, "no argument"),
+		Args:    ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, err := open()
 			if err != nil {
@@ -162,16 +163,16 @@ func listCache(ctx context.Context, out io.Writer, store *disk.Store) error {
 	return w.Flush()
 }
 
-func newCachePrune(env Env, open func() (*disk.Store, error)) *cobra.Command {
+func newCachePrune(env ui.Env, open func() (*disk.Store, error)) *cobra.Command {
 	var size string
 	cmd := &cobra.Command{
 		Use:   "prune --max-size SIZE",
 		Short: "Delete the least recently used entries until the cache is no larger than SIZE",
 		Example: `  kiln cache prune --max-size 20G
   kiln cache prune --max-size 0`,
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			most, err := parseSize("--max-size", size)
+			most, err := ui.ParseSize("--max-size", size)
 			if err != nil {
 				return err
 			}

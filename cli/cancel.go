@@ -5,10 +5,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newCancel(env Env) *cobra.Command {
+func newCancel(env ui.Env) *cobra.Command {
 	var flags farmFlags
 	var reason string
 	cmd := &cobra.Command{
@@ -18,7 +19,7 @@ func newCancel(env Env) *cobra.Command {
 A build that has ended is left as it is. ` + whichBuild,
 		Example: `  kiln cancel --farm https://kiln1:7300 last
   kiln cancel --reason "wrong branch" 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11`,
-		Args: between(1, -1, buildArg),
+		Args: ui.Between(1, -1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.fill(env)
 			h, err := openFarmHistory(cmd.Context(), env, &flags)

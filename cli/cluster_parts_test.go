@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/kiln-farm/kiln/cache/s3test"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 )
 
@@ -79,7 +80,7 @@ func TestAFarmOverS3GivesTheSameAndSaysWhatIsWrongWithAStore(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("AWS_ACCESS_KEY_ID", c.key)
 			got := w.run("coordinator", "--data", "other-1", "--listen", "127.0.0.1:0", "--store", c.url)
-			if got.code != exitUsage || !strings.Contains(got.last(), c.want) || strings.Contains(got.last(), s3.Secret) {
+			if got.code != ui.ExitUsage || !strings.Contains(got.last(), c.want) || strings.Contains(got.last(), s3.Secret) {
 				t.Errorf("exit code %d and %q, want %q in it", got.code, got.last(), c.want)
 			}
 		})
@@ -97,7 +98,7 @@ func TestANATSOfOnesOwnThatWantsAPasswordSaysSo(t *testing.T) {
 	}
 	got := w.run("coordinator", "--data", "lab-1", "--listen", "127.0.0.1:0", "--nats", "nats://"+ns.Addr().String())
 	want := "kiln: the bus at nats://" + ns.Addr().String() + " does not let lab-1 in: a NATS of your own needs a user and a password"
-	if got.code != exitUsage || !strings.HasPrefix(got.last(), want) {
+	if got.code != ui.ExitUsage || !strings.HasPrefix(got.last(), want) {
 		t.Errorf("exit code %d and %q, want %q", got.code, got.last(), want)
 	}
 	w.spawn("coordinator", "--data", "lab-1", "--listen", "127.0.0.1:0", "--nats", "nats://kiln:secret@"+ns.Addr().String())

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 )
 
@@ -48,7 +49,7 @@ func (w *world) spawn(args ...string) *process {
 	for name, value := range w.vars {
 		vars[name] = value
 	}
-	env := Env{Stdin: strings.NewReader(""), Stdout: p.log, Stderr: p.log, Getenv: func(name string) string { return vars[name] }}
+	env := ui.Env{Stdin: strings.NewReader(""), Stdout: p.log, Stderr: p.log, Getenv: func(name string) string { return vars[name] }}
 	go func() {
 		defer close(p.done)
 		p.code = Main(ctx, env, args)
@@ -78,7 +79,7 @@ func (f *testFarm) first(args ...string) *process {
 	f.w.t.Helper()
 	p := f.w.spawn(append([]string{"coordinator", "--data", f.facts.Farm + "-1", "--listen", "127.0.0.1:0"}, args...)...)
 	f.w.vars["KILN_FARM"], f.w.vars["KILN_CREDENTIALS"] = p.url, f.facts.Admin
-	f.w.wait("the farm has a leader that governs", func() bool { return f.w.run("farm", "drain", "nobody").code == exitDone })
+	f.w.wait("the farm has a leader that governs", func() bool { return f.w.run("farm", "drain", "nobody").code == ui.ExitDone })
 	return p
 }
 
@@ -108,20 +109,20 @@ func TestAFarmOfThreeCoordinatorsOutlivesOneAndNotTwo(t *testing.T) {
 	w.run("farm", "team", "web", "--weight", "300").ok(t)
 
 	c1.end()
-	w.wait("the farm goes on without its first leader", func() bool { return w.run("farm", "team", "db", "--weight", "200").code == exitDone })
+	w.wait("the farm goes on without its first leader", func() bool { return w.run("farm", "team", "db", "--weight", "200").code == ui.ExitDone })
 
 	others[0].end()
 	w.vars["KILN_PATIENCE"] = "1s"
 	got := w.run("farm", "team", "db", "--weight", "100")
 	want := regexp.MustCompile(`^kiln: the farm has no leader: coordinator lab-3 has heard none for \S+; 2 of its 3 coordinators \(lab-1, lab-2, lab-3\) must run and reach each other$`)
-	if got.code != exitUnreachable || !want.MatchString(got.last()) {
+	if got.code != ui.ExitUnreachable || !want.MatchString(got.last()) {
 		t.Errorf("exit code %d and %q", got.code, got.last())
 	}
 	delete(w.vars, "KILN_PATIENCE")
 
 	t.Run("and goes on when one comes back without a token", func(t *testing.T) {
 		back := w.spawn("coordinator", "--data", "lab-2", "--listen", others[0].address(), "--bus-listen", "127.0.0.1:0", "--bus-peers-listen", "127.0.0.1:0")
-		w.wait("it takes commands again", func() bool { return w.run("farm", "team", "db", "--weight", "50").code == exitDone })
+		w.wait("it takes commands again", func() bool { return w.run("farm", "team", "db", "--weight", "50").code == ui.ExitDone })
 		back.end()
 	})
 	t.Run("and one that is left is made the only one", func(t *testing.T) {
@@ -143,14 +144,14 @@ func TestACoordinatorThatTheFarmDoesNotTakeEndsWithTheReason(t *testing.T) {
 	t.Run("one that was sent away", func(t *testing.T) {
 		second := w.spawn("coordinator", "--data", "lab-2", "--id", "lab-2", "--listen", "127.0.0.1:0", "--join", c.address(), "--token", f.facts.Coordinator)
 		w.wait("it votes", func() bool { return strings.Contains(w.run("farm", "members").stdout, " voter ") })
-		second.want = exitUsage
+		second.want = ui.ExitUsage
 		w.run("farm", "leave", "lab-2").ok(t)
 		<-second.done
 		want := "kiln: the farm does not take this coordinator: coordinator lab-2 was removed from the farm: to bring this host back, join it with an empty data directory and a new token"
 		if got := strings.TrimSpace(second.log.text()); !strings.HasSuffix(got, want) {
 			t.Errorf("it ended with %q, want %q", got, want)
 		}
-		if got := w.run("coordinator", "--data", "lab-2", "--listen", "127.0.0.1:0"); got.code != exitUsage || got.last() != want {
+		if got := w.run("coordinator", "--data", "lab-2", "--listen", "127.0.0.1:0"); got.code != ui.ExitUsage || got.last() != want {
 			t.Errorf("a new start ends with %d and %q, want %q", got.code, got.last(), want)
 		}
 	})
@@ -165,7 +166,7 @@ func TestACoordinatorThatTheFarmDoesNotTakeEndsWithTheReason(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 		want := regexp.MustCompile(`^kiln: the farm does not take this coordinator: coordinator old runs release \S+, which is too old for this farm \(it applies feature level 1\): install the release that the others run$`)
-		if cmd.ProcessState.ExitCode() != exitUsage || !want.MatchString(lines[len(lines)-1]) {
+		if cmd.ProcessState.ExitCode() != ui.ExitUsage || !want.MatchString(lines[len(lines)-1]) {
 			t.Errorf("%v and %q", err, lines[len(lines)-1])
 		}
 	})
@@ -216,67 +217,67 @@ func TestEveryFaultOfAFarmGetsASentence(t *testing.T) {
 		code int
 		want string // a regular expression for the whole message
 	}{
-		{"an expired certificate", "farm status --credentials expired.pem", exitUsage,
+		{"an expired certificate", "farm status --credentials expired.pem", ui.ExitUsage,
 			"the certificate of admin ada expired on ....-..-..: get a new one with kiln login"},
-		{"a certificate of tomorrow", "farm status --credentials later.pem", exitUsage,
+		{"a certificate of tomorrow", "farm status --credentials later.pem", ui.ExitUsage,
 			"the certificate of admin ada counts from .* on: is this machine's clock right\\?"},
-		{"a certificate of another farm", "farm status --credentials other-1/admin.pem", exitUsage,
+		{"a certificate of another farm", "farm status --credentials other-1/admin.pem", ui.ExitUsage,
 			"the credentials do not fit: https://FARM: the server is of another farm than your credentials: check the address, or get credentials of that farm with kiln login: .*"},
-		{"a file that is no certificate", "farm status --credentials garbage.pem", exitUsage,
+		{"a file that is no certificate", "farm status --credentials garbage.pem", ui.ExitUsage,
 			"credentials garbage.pem: it must hold a certificate, the farm's CA certificate and a private key, in PEM"},
-		{"credentials that are not there", "farm status --credentials gone.pem", exitUsage,
+		{"credentials that are not there", "farm status --credentials gone.pem", ui.ExitUsage,
 			"there are no credentials at gone.pem: kiln login or kiln farm join gets them: .*"},
-		{"a role that may not", "farm token --role builder --credentials submit.pem", exitUsage,
+		{"a role that may not", "farm token --role builder --credentials submit.pem", ui.ExitUsage,
 			"the role submit may not do that: ask an administrator of the farm for credentials with another role"},
-		{"a team that is not one's own", "builds --team db --credentials submit.pem", exitUsage,
+		{"a team that is not one's own", "builds --team db --credentials submit.pem", ui.ExitUsage,
 			"your credentials are for team \"web\", not \"db\": use --team web"},
-		{"TLS where there is none", "farm status --farm http://FARM", exitUnreachable,
+		{"TLS where there is none", "farm status --farm http://FARM", ui.ExitUnreachable,
 			"the farm cannot be reached at http://FARM: what answers there wants TLS; write https:// if it is kiln coordinator"},
-		{"a token that is none", joins + "kiln1.abc.def", exitUsage,
+		{"a token that is none", joins + "kiln1.abc.def", ui.ExitUsage,
 			"the join token is not accepted: .*"},
-		{"a token of another farm", joins + other.facts.Coordinator, exitUsage,
+		{"a token of another farm", joins + other.facts.Coordinator, ui.ExitUsage,
 			"the credentials do not fit: the join token is for the farm other, and what answers at https://FARM is not of that farm: check --join, or make a token at that farm with kiln farm token"},
-		{"a token that has expired", joins + lab.token(pki.RoleCoordinator, now.Add(-time.Hour)), exitUsage,
+		{"a token that has expired", joins + lab.token(pki.RoleCoordinator, now.Add(-time.Hour)), ui.ExitUsage,
 			"the join token is not accepted: it expired at .*; make another one with kiln farm token --role coordinator"},
-		{"a token for another role", joins + lab.facts.Builder, exitUsage,
+		{"a token for another role", joins + lab.facts.Builder, ui.ExitUsage,
 			"the join token is not accepted: it is for the role builder, and this needs one for the role coordinator: make it with kiln farm token --role coordinator"},
-		{"a token that somebody changed", joins + tampered(lab.facts.Coordinator), exitUsage,
+		{"a token that somebody changed", joins + tampered(lab.facts.Coordinator), ui.ExitUsage,
 			"the join token is not accepted: .*"},
-		{"no token", "coordinator --data new --listen 127.0.0.1:0 --join FARM", exitUsage,
+		{"no token", "coordinator --data new --listen 127.0.0.1:0 --join FARM", ui.ExitUsage,
 			".*/new holds no certificate yet: a token is needed with --token, --token-file or KILN_TOKEN; kiln farm token --role coordinator makes it"},
-		{"a token file that is empty", "coordinator --data new --token-file empty.token", exitUsage,
+		{"a token file that is empty", "coordinator --data new --token-file empty.token", ui.ExitUsage,
 			"--token-file empty.token: it is empty"},
-		{"no farm to join", "coordinator --data new --listen 127.0.0.1:0", exitUsage,
+		{"no farm to join", "coordinator --data new --listen 127.0.0.1:0", ui.ExitUsage,
 			".*/new holds no certificate yet: kiln init --data .*/new makes a new farm, and --join HOST:PORT with --token joins one"},
-		{"an id that is taken", strings.Replace(joins, "--id new", "--id lab-1", 1) + lab.facts.Coordinator, exitUsage,
+		{"an id that is taken", strings.Replace(joins, "--id new", "--id lab-1", 1) + lab.facts.Coordinator, ui.ExitUsage,
 			"the id lab-1 is taken by another coordinator of this farm: choose another one with --id, or stop and remove that one first"},
-		{"an id that cannot be", strings.Replace(joins, "--id new", "--id a/b", 1) + lab.facts.Coordinator, exitUsage,
+		{"an id that cannot be", strings.Replace(joins, "--id new", "--id a/b", 1) + lab.facts.Coordinator, ui.ExitUsage,
 			"--id \"a/b\": a name has 1 to 64 letters, digits, dots, dashes and underscores"},
-		{"a data directory that is in use", "coordinator --data lab-1 --listen 127.0.0.1:0", exitUsage,
+		{"a data directory that is in use", "coordinator --data lab-1 --listen 127.0.0.1:0", ui.ExitUsage,
 			"data directory .*/lab-1: another process uses it; stop that one first, or choose another directory"},
-		{"a data directory of another role", "farm join --data other-1 --role builder", exitUsage,
+		{"a data directory of another role", "farm join --data other-1 --role builder", ui.ExitUsage,
 			"data directory .*/other-1 is that of a coordinator: a builder needs one of its own"},
-		{"another name for a data directory", "coordinator --data other-1 --id x --listen 127.0.0.1:0", exitUsage,
+		{"another name for a data directory", "coordinator --data other-1 --id x --listen 127.0.0.1:0", ui.ExitUsage,
 			"--id x: data directory .*/other-1 belongs to other-1; leave --id out, or use a directory of its own for each"},
-		{"a second farm in one place", "init --data other-1", exitUsage,
+		{"a second farm in one place", "init --data other-1", ui.ExitUsage,
 			"there is a farm in .*/other-1 already: kiln coordinator --data .*/other-1 starts it; for another one choose another directory"},
-		{"an address that nobody can reach", "coordinator --data other-1 --listen 0.0.0.0:0", exitUsage,
+		{"an address that nobody can reach", "coordinator --data other-1 --listen 0.0.0.0:0", ui.ExitUsage,
 			"--listen 0.0.0.0:0 is no address that others can reach: say with --advertise HOST:PORT how they do"},
-		{"a coordinator that is not there", "farm leave lab-9", exitUsage,
+		{"a coordinator that is not there", "farm leave lab-9", ui.ExitUsage,
 			"there is no coordinator \"lab-9\": kiln farm members lists them"},
-		{"the last coordinator", "farm leave lab-1", exitFailed,
+		{"the last coordinator", "farm leave lab-1", ui.ExitFailed,
 			"coordinator lab-1 stays: .*; bring another one up first"},
-		{"a backup that is none", "farm restore --yes garbage.pem", exitUsage,
+		{"a backup that is none", "farm restore --yes garbage.pem", ui.ExitUsage,
 			"the backup cannot be used: .*"},
-		{"a restore without a yes", "farm restore garbage.pem", exitUsage,
+		{"a restore without a yes", "farm restore garbage.pem", ui.ExitUsage,
 			"kiln farm restore replaces the whole state of the farm at https://FARM, and builds that were submitted since the backup are forgotten: add --yes if that is what you want"},
-		{"a login at a farm without TLS", "login http://FARM --token x", exitUsage,
+		{"a login at a farm without TLS", "login http://FARM --token x", ui.ExitUsage,
 			"http://FARM: a farm at http asks for no credentials; one with credentials is at https"},
-		{"a login with a builder's token", "login https://FARM --token " + lab.facts.Builder, exitUsage,
+		{"a login with a builder's token", "login https://FARM --token " + lab.facts.Builder, ui.ExitUsage,
 			"the join token is not accepted: it is for the role builder, and this needs one for the role submit: make it with kiln farm token --role submit"},
-		{"a recovery without a yes", "farm recover --data lab-1 --advertise FARM", exitUsage,
+		{"a recovery without a yes", "farm recover --data lab-1 --advertise FARM", ui.ExitUsage,
 			"kiln farm recover makes this the only coordinator: .*"},
-		{"a recovery of one that runs", "farm recover --yes --data lab-1 --advertise FARM", exitUsage,
+		{"a recovery of one that runs", "farm recover --yes --data lab-1 --advertise FARM", ui.ExitUsage,
 			"data directory .*/lab-1: another process uses it; stop that one first, or choose another directory"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -347,11 +348,11 @@ func TestAFarmIsBackedUpAndRestored(t *testing.T) {
 	w.run("farm", "drain", "b7", "--reason", "new disk").ok(t)
 	w.run("farm", "backup", "one.backup").ok(t)
 	w.run("farm", "undrain", "b7").ok(t)
-	if got := w.run("farm", "undrain", "b7"); got.code != exitUsage {
+	if got := w.run("farm", "undrain", "b7"); got.code != ui.ExitUsage {
 		t.Errorf("it was held twice: %d %s", got.code, got.last())
 	}
 	w.run("farm", "restore", "--yes", "one.backup").ok(t)
-	w.wait("the hold of the backup is back", func() bool { return w.run("farm", "undrain", "b7").code == exitDone })
+	w.wait("the hold of the backup is back", func() bool { return w.run("farm", "undrain", "b7").code == ui.ExitDone })
 	if left := names(t, "."); strings.Contains(strings.Join(left, " "), ".tmp") {
 		t.Errorf("something half-written is left: %v", left)
 	}

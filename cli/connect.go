@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // askPatience is how long a question waits for a farm that has no leader now. Builds wait longer.
@@ -39,7 +40,7 @@ func (f *farmFlags) addTeam(flags *pflag.FlagSet) {
 }
 
 // fill takes what no flag said from the environment.
-func (f *farmFlags) fill(env Env) {
+func (f *farmFlags) fill(env ui.Env) {
 	for _, v := range []struct {
 		flag *string
 		name string
@@ -49,7 +50,7 @@ func (f *farmFlags) fill(env Env) {
 		}
 	}
 	if f.cache == "" {
-		f.cache = env.cacheDir()
+		f.cache = env.CacheDir()
 	}
 	if f.team == "" && f.farm == "" {
 		f.team = defaultTeam
@@ -57,18 +58,18 @@ func (f *farmFlags) fill(env Env) {
 }
 
 // dial makes a client of the farm that the flags name, and fills in the team of the credentials.
-func (f *farmFlags) dial(ctx context.Context, env Env, patience time.Duration) (*farm.Farm, error) {
+func (f *farmFlags) dial(ctx context.Context, env ui.Env, patience time.Duration) (*farm.Farm, error) {
 	if f.farm == "" {
-		return nil, usagef("this needs a farm: name it with --farm or KILN_FARM")
+		return nil, ui.Usagef("this needs a farm: name it with --farm or KILN_FARM")
 	}
 	urls, err := farm.ParseURLs(f.farm)
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	opts := farm.Options{Patience: patience}
 	if text := env.Getenv("KILN_PATIENCE"); text != "" {
 		if opts.Patience, err = time.ParseDuration(text); err != nil || opts.Patience <= 0 {
-			return nil, usagef("KILN_PATIENCE %q: it is how long to wait for a farm that has no leader, such as 30s", text)
+			return nil, ui.Usagef("KILN_PATIENCE %q: it is how long to wait for a farm that has no leader, such as 30s", text)
 		}
 	}
 	if err := f.identify(ctx, env, urls, &opts); err != nil {
@@ -79,7 +80,7 @@ func (f *farmFlags) dial(ctx context.Context, env Env, patience time.Duration) (
 	}
 	client, err := farm.Dial(f.farm, opts)
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	return client, nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator"
 	"github.com/kiln-farm/kiln/internal/bus"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -41,7 +42,7 @@ type coordinatorFlags struct {
 	dnsKeys                   string
 }
 
-func newCoordinator(env Env) *cobra.Command {
+func newCoordinator(env ui.Env) *cobra.Command {
 	var f coordinatorFlags
 	cmd := &cobra.Command{
 		Use:   "coordinator --data DIR [--join HOST:PORT --token TOKEN]",
@@ -54,7 +55,7 @@ SIGTERM hands leadership over and ends; a second signal ends at once.`,
 		Example: `  kiln init --data /var/lib/kiln && kiln coordinator --data /var/lib/kiln --listen 10.0.0.1:7300 --store s3://kiln?endpoint=https://s3.lab:9000
   kiln coordinator --data /var/lib/kiln --listen 10.0.0.2:7300 --join 10.0.0.1:7300 --token-file token.txt
   kiln coordinator --data /var/lib/kiln --listen 0.0.0.0:7300 --advertise kiln3.lab:7300 --nats tls://nats.lab:4222 --nats-creds kiln.creds`,
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runCoordinator(cmd.Context(), env, &f) },
 	}
 	flags := cmd.Flags()
@@ -73,8 +74,8 @@ SIGTERM hands leadership over and ends; a second signal ends at once.`,
 	return cmd
 }
 
-func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err error) {
-	log := env.logger(slog.LevelInfo)
+func runCoordinator(ctx context.Context, env ui.Env, f *coordinatorFlags) (err error) {
+	log := env.Logger(slog.LevelInfo)
 	m, err := f.nodeFlags.open(ctx, env, pki.RoleCoordinator, joinPatience, hostsOf(f.advertise, f.listen)...)
 	if err != nil {
 		return err
@@ -111,7 +112,7 @@ func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err erro
 	}
 	config := coordinator.Config{
 		Farm: m.credentials.Identity().Farm, NodeID: m.id, Store: store, Blobs: store, Bus: conn, DataDir: m.Path(),
-		Cluster: cluster, Log: log, Version: version.String(), Now: env.now(),
+		Cluster: cluster, Log: log, Version: version.String(), Now: env.Now(),
 		Boot: f.boot, Initrd: f.initrd, DNSKeys: keys,
 	}
 	if f.store != "" {
@@ -128,7 +129,7 @@ func runCoordinator(ctx context.Context, env Env, f *coordinatorFlags) (err erro
 }
 
 // serve answers until ctx ends or the coordinator cannot go on.
-func (f *coordinatorFlags) serve(ctx context.Context, env Env, m *member, c *coordinator.Coordinator, listener net.Listener, log *slog.Logger) error {
+func (f *coordinatorFlags) serve(ctx context.Context, env ui.Env, m *member, c *coordinator.Coordinator, listener net.Listener, log *slog.Logger) error {
 	streams := c.Streams()
 	protocols := farm.Protocols()
 	for name := range streams {
@@ -149,7 +150,7 @@ func (f *coordinatorFlags) serve(ctx context.Context, env Env, m *member, c *coo
 	case fault = <-failed:
 		failed <- fault
 	case <-c.Failed():
-		fault = usagef("%w", c.Fault()) // starting it again would not help
+		fault = ui.Usagef("%w", c.Fault()) // starting it again would not help
 	case <-ctx.Done():
 		log.Info("ending")
 		notify(env, log, node.Stopping)
@@ -182,7 +183,7 @@ func (f *coordinatorFlags) fill(listening string) error {
 	}
 	if f.advertise == "" {
 		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-			return usagef("--listen %s is no address that others can reach: say with --advertise HOST:PORT how they do", f.listen)
+			return ui.Usagef("--listen %s is no address that others can reach: say with --advertise HOST:PORT how they do", f.listen)
 		}
 		f.advertise = listening
 	}
@@ -233,7 +234,7 @@ func (f *coordinatorFlags) openBus(ctx context.Context, m *member, cluster *coor
 		Peers: &bus.Peers{Cluster: name, Listen: f.busPeersListen, Client: client, Server: server},
 	})
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	clean.add(func() error { b.Close(); return nil })
 	conn, err := b.Connect(m.id)

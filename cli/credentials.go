@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 )
 
 // identify fills in what shows a farm who asks, and the team of the credentials when no other was named.
-func (f *farmFlags) identify(ctx context.Context, env Env, urls []string, opts *farm.Options) error {
+func (f *farmFlags) identify(ctx context.Context, env ui.Env, urls []string, opts *farm.Options) error {
 	if !strings.HasPrefix(urls[0], "https:") {
 		return nil
 	}
@@ -40,13 +41,13 @@ func loadCredentials(ctx context.Context, path string) (*pki.Credentials, error)
 		err = credentials.Check(time.Now())
 	}
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	return credentials, nil
 }
 
 // credentialsFor finds the file with the credentials for a farm.
-func (f *farmFlags) credentialsFor(env Env, urls []string) (string, error) {
+func (f *farmFlags) credentialsFor(env ui.Env, urls []string) (string, error) {
 	if f.credentials != "" {
 		return f.credentials, nil
 	}
@@ -56,12 +57,12 @@ func (f *farmFlags) credentialsFor(env Env, urls []string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", usagef("there are no credentials for %s: ask an operator of the farm for a token, who makes it with kiln farm token --role submit, and run kiln login %s --token TOKEN",
+	return "", ui.Usagef("there are no credentials for %s: ask an operator of the farm for a token, who makes it with kiln farm token --role submit, and run kiln login %s --token TOKEN",
 		urls[0], urls[0])
 }
 
 // credentialsPath is where kiln login keeps the credentials for a farm's URL (XDG base directory specification).
-func credentialsPath(env Env, address string) string {
+func credentialsPath(env ui.Env, address string) string {
 	dir := env.Getenv("XDG_CONFIG_HOME")
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(env.Getenv("HOME"), ".config")

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/step"
 )
 
@@ -27,7 +28,7 @@ func (f *diskFlags) add(flags *pflag.FlagSet) {
 }
 
 // setDisk checks the flags.
-func (o *buildOptions) setDisk(env Env, f *diskFlags) (err error) {
+func (o *buildOptions) setDisk(env ui.Env, f *diskFlags) (err error) {
 	s := o.shape
 	s.Boot, s.Initrd, s.Cmdline, s.Serial, s.RootFs = f.boot, f.initrd, f.cmdline, f.serial, f.rootFS
 	if s.Boot == "" {
@@ -36,19 +37,19 @@ func (o *buildOptions) setDisk(env Env, f *diskFlags) (err error) {
 	if s.Initrd == "" {
 		s.Initrd = env.Getenv("KILN_INITRD")
 	}
-	if s.DiskSize, err = size("--disk-size", f.size); err != nil {
+	if s.DiskSize, err = ui.ParseDiskSize("--disk-size", f.size); err != nil {
 		return err
 	}
-	if s.StateSize, err = size("--state-size", f.state); err != nil {
+	if s.StateSize, err = ui.ParseDiskSize("--state-size", f.state); err != nil {
 		return err
 	}
 	switch {
 	case f.rootFS != "" && f.rootFS != step.EROFS && f.rootFS != step.SquashFS:
-		return usagef("--root-fs %q: it is %s or %s", f.rootFS, step.EROFS, step.SquashFS)
+		return ui.Usagef("--root-fs %q: it is %s or %s", f.rootFS, step.EROFS, step.SquashFS)
 	case strings.ContainsAny(f.cmdline, "\n\x00"):
-		return usagef("--append: a command line has one line")
+		return ui.Usagef("--append: a command line has one line")
 	case strings.ContainsAny(f.serial, " \n\x00"):
-		return usagef("--serial %q: it is a console's name, such as ttyS0 or ttyS0,115200", f.serial)
+		return ui.Usagef("--serial %q: it is a console's name, such as ttyS0 or ttyS0,115200", f.serial)
 	}
 	return nil
 }

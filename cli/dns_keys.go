@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/pflag"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator/nsupdate"
 )
 
@@ -17,7 +18,7 @@ func openDNSKeys(path string) (*nsupdate.Keys, error) {
 	}
 	keys, err := nsupdate.OpenKeys(path)
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	return keys, nil
 }

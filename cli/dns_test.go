@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/lab"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -84,7 +85,7 @@ func TestNamesAreInDNSWhileTheirAddressesAreBound(t *testing.T) {
 	}
 	w.vars["KILN_FARM"] = w.startServer(t, filepath.Join(w.dir, "server"), "--dns-keys", n.Keys)
 	w.write("room.yml", namedYAML(n.Address, ""))
-	w.wait("the room is taken", func() bool { return w.run("apply", "-f", "room.yml").code == exitDone })
+	w.wait("the room is taken", func() bool { return w.run("apply", "-f", "room.yml").code == ui.ExitDone })
 	fixed := []string{"21.0.0.10.in-addr.arpa PTR web-1.lab.example", "web-1.lab.example A 10.0.0.21"}
 	holds(fixed...)
 
@@ -99,11 +100,11 @@ func TestNamesAreInDNSWhileTheirAddressesAreBound(t *testing.T) {
 		return strings.Count(said, `"published"`) == 2 && strings.Count(said, `"taken"`) == 1
 	})
 	steps{
-		{[]string{"leases"}, exitDone, []string{`10\.0\.0\.100 .* web-2 .* db\.lab\.example +bound`, `10\.0\.0\.101 .* pc\.lab\.example +bound`,
+		{[]string{"leases"}, ui.ExitDone, []string{`10\.0\.0\.100 .* web-2 .* db\.lab\.example +bound`, `10\.0\.0\.101 .* pc\.lab\.example +bound`,
 			`10\.0\.0\.102 .* laptop\.lab\.example \(taken\) +bound`, `10\.0\.0\.103 +\S+ +- +\S+ +- +bound`, `10\.0\.0\.104 +\S+ +- +\S+ +- +bound`}, ""},
-		{[]string{"leases", "--json"}, exitDone, []string{`"name": "pc.lab.example",\s*"state": "published"\s*}`,
+		{[]string{"leases", "--json"}, ui.ExitDone, []string{`"name": "pc.lab.example",\s*"state": "published"\s*}`,
 			`"why": "127.0.0.1:\d+ has a name laptop.lab.example that Kiln did not make for mac 52:54:00:00:00:bb, which is left alone`}, ""},
-		{[]string{"leases", "release", "10.0.0.101"}, exitDone, nil, ""},
+		{[]string{"leases", "release", "10.0.0.101"}, ui.ExitDone, nil, ""},
 	}.run(t, w)
 	holds(slices.Concat(fixed, bound)...)
 
@@ -141,7 +142,7 @@ func TestAKeyThatTheServerDoesNotTakeIsSaid(t *testing.T) {
 	check(t, os.Chmod("wrong.key", 0o600))
 	w.vars["KILN_FARM"] = w.startServer(t, filepath.Join(w.dir, "server"), "--dns-keys", "wrong.key")
 	w.write("room.yml", namedYAML(n.Address, ""))
-	w.wait("the room is taken", func() bool { return w.run("apply", "-f", "room.yml").code == exitDone })
+	w.wait("the room is taken", func() bool { return w.run("apply", "-f", "room.yml").code == ui.ExitDone })
 	w.named(t, time.Hour, "10.0.0.101 52:54:00:00:00:aa pc")
 	says := func(want string) {
 		t.Helper()
@@ -179,7 +180,7 @@ func TestAKeyThatTheServerDoesNotTakeIsSaid(t *testing.T) {
 // named binds addresses of rack-a for clients that say what they are called: "ADDRESS MAC NAME".
 func (w *world) named(t *testing.T, during time.Duration, all ...string) {
 	t.Helper()
-	f, err := (&farmFlags{farm: w.vars["KILN_FARM"]}).dial(t.Context(), Env{Getenv: func(string) string { return "" }}, askPatience)
+	f, err := (&farmFlags{farm: w.vars["KILN_FARM"]}).dial(t.Context(), ui.Env{Getenv: func(string) string { return "" }}, askPatience)
 	check(t, err)
 	defer f.Close()
 	for _, one := range all {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/fair"
 	"github.com/kiln-farm/kiln/edge/intent"
@@ -26,7 +27,7 @@ type edgeFlags struct {
 	pxe         pxeFlags
 }
 
-func newEdge(env Env) *cobra.Command {
+func newEdge(env ui.Env) *cobra.Command {
 	var f edgeFlags
 	cmd := &cobra.Command{
 		Use:   "edge",
@@ -39,7 +40,7 @@ machines from that when the farm and its cache are away. Without, it serves a ca
 		Example: `  kiln edge --listen 127.0.0.1:7380
   kiln edge --data /var/lib/kiln/edge --join kiln1:7300 --token-file token.txt --interface eth1
   kiln edge --interface eth1 --dhcp proxy`,
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runEdge(cmd.Context(), env, &f) },
 	}
 	flags := cmd.Flags()
@@ -55,8 +56,8 @@ machines from that when the farm and its cache are away. Without, it serves a ca
 	return cmd
 }
 
-func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
-	log := env.logger(slog.LevelInfo)
+func runEdge(ctx context.Context, env ui.Env, f *edgeFlags) (err error) {
+	log := env.Logger(slog.LevelInfo)
 	var clean closers
 	defer func() { err = errors.Join(err, clean.close()) }()
 	if err := f.measure(ctx, log, &clean); err != nil {
@@ -65,12 +66,12 @@ func runEdge(ctx context.Context, env Env, f *edgeFlags) (err error) {
 	if err := f.pxe.check(); err != nil {
 		return err
 	}
-	inFlight, err := parseSize("--http-in-flight", f.inFlight)
+	inFlight, err := ui.ParseSize("--http-in-flight", f.inFlight)
 	if err != nil {
 		return err
 	}
 	if inFlight < 1 || f.transfers < 1 {
-		return usagef("--http-in-flight and --http-transfers are at least 1: leave them out for the defaults")
+		return ui.Usagef("--http-in-flight and --http-transfers are at least 1: leave them out for the defaults")
 	}
 	address, err := f.pxe.address(f.listen)
 	if err != nil {

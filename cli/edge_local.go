@@ -11,6 +11,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/edge/config"
@@ -23,14 +24,14 @@ import (
 const localPoll = 500 * time.Millisecond
 
 // local is the cache directory of this host.
-func (f *edgeFlags) local(env Env, log *slog.Logger) (intentSource, error) {
+func (f *edgeFlags) local(env ui.Env, log *slog.Logger) (intentSource, error) {
 	dir := f.cache
 	if dir == "" {
-		dir = env.cacheDir()
+		dir = env.CacheDir()
 	}
 	store, err := disk.Open(dir)
 	if err != nil {
-		return intentSource{}, usagef("%w", err)
+		return intentSource{}, ui.Usagef("%w", err)
 	}
 	room := &localRooms{store}
 	var mu sync.Mutex // guards watch

@@ -15,6 +15,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -36,7 +37,7 @@ type intentSource struct {
 }
 
 // member is the farm that the edge is part of.
-func (f *edgeFlags) member(ctx context.Context, env Env, log *slog.Logger, clean *closers) (intentSource, error) {
+func (f *edgeFlags) member(ctx context.Context, env ui.Env, log *slog.Logger, clean *closers) (intentSource, error) {
 	m, err := f.nodeFlags.open(ctx, env, pki.RoleEdge, joinPatience)
 	if err != nil {
 		return intentSource{}, err
@@ -51,7 +52,7 @@ func (f *edgeFlags) member(ctx context.Context, env Env, log *slog.Logger, clean
 		url = place.Store
 	}
 	if url == "" && f.cache == "" {
-		return intentSource{}, usagef("farm %s has no shared cache: start its coordinators with --store s3://BUCKET, or name with --cache a directory that they and all edges share", place.Farm)
+		return intentSource{}, ui.Usagef("farm %s has no shared cache: start its coordinators with --store s3://BUCKET, or name with --cache a directory that they and all edges share", place.Farm)
 	}
 	f.later = true
 	store, err := f.storeFlags.open(ctx, m.Data, url, false, log)

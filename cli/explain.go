@@ -10,10 +10,11 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/explain"
 	"github.com/kiln-farm/kiln/cli/report"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newExplain(env Env) *cobra.Command {
+func newExplain(env ui.Env) *cobra.Command {
 	var flags farmFlags
 	var name string
 	var asJSON bool
@@ -25,7 +26,7 @@ differs from the last build of that name. ` + whichBuild,
 		Example: `  kiln explain last
   kiln explain hello
   kiln explain --json 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11`,
-		Args: between(1, 1, buildArg),
+		Args: ui.Between(1, 1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.fill(env)
 			h, err := openHistory(cmd.Context(), env, &flags)

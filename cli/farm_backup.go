@@ -10,11 +10,12 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
-func newFarmBackup(env Env) *cobra.Command {
+func newFarmBackup(env ui.Env) *cobra.Command {
 	return farmCommand(env, &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Back up the farm's state to a file",
@@ -22,7 +23,7 @@ func newFarmBackup(env Env) *cobra.Command {
 of finished builds are in the cache and not in it; neither is the farm's authority, which is in DATA/pki of every
 coordinator.`,
 		Example: `  kiln farm backup --farm https://kiln1:7300 kiln-$(date +%F).backup`,
-		Args:    between(1, 1, "a FILE"),
+		Args:    ui.Between(1, 1, "a FILE"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
 		path := args[0]
 		var size int64
@@ -53,7 +54,7 @@ coordinator.`,
 	})
 }
 
-func newFarmRestore(env Env) *cobra.Command {
+func newFarmRestore(env ui.Env) *cobra.Command {
 	var yes bool
 	cmd := farmCommand(env, &cobra.Command{
 		Use:   "restore --yes FILE",
@@ -61,15 +62,15 @@ func newFarmRestore(env Env) *cobra.Command {
 		Long: `Replace the farm's state by that of a backup. Builds that were submitted since are forgotten; steps that run now are
 run again. The coordinators stay who they are.`,
 		Example: `  kiln farm restore --farm https://kiln1:7300 --yes kiln-2026-11-21.backup`,
-		Args:    between(1, 1, "a FILE"),
+		Args:    ui.Between(1, 1, "a FILE"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
 		backup, err := userfile.Open(args[0])
 		if err != nil {
-			return usagef("restore %s: %w", args[0], userfile.Cause(err))
+			return ui.Usagef("restore %s: %w", args[0], userfile.Cause(err))
 		}
 		defer backup.Close()
 		if !yes {
-			return usagef("kiln farm restore replaces the whole state of the farm at %s, and builds that were submitted since the backup are forgotten: add --yes if that is what you want", f.Where())
+			return ui.Usagef("kiln farm restore replaces the whole state of the farm at %s, and builds that were submitted since the backup are forgotten: add --yes if that is what you want", f.Where())
 		}
 		restored, err := f.Restore(ctx, backup)
 		if err != nil {

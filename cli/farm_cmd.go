@@ -10,11 +10,12 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/report"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newFarm(env Env) *cobra.Command {
-	return group("farm", "Administer a farm: members, tokens, teams, backups",
+func newFarm(env ui.Env) *cobra.Command {
+	return ui.Group("farm", "Administer a farm: members, tokens, teams, backups",
 		newFarmStatus(env), newFarmMembers(env), newFarmBuilders(env),
 		newFarmToken(env), newFarmJoin(env), newFarmLeave(env),
 		newFarmDrain(env), newFarmUndrain(env), newFarmTeam(env),
@@ -24,7 +25,7 @@ func newFarm(env Env) *cobra.Command {
 // watchEvery is how often --watch asks.
 const watchEvery = 2 * time.Second
 
-func newFarmStatus(env Env) *cobra.Command {
+func newFarmStatus(env ui.Env) *cobra.Command {
 	var asJSON, watch bool
 	cmd := farmCommand(env, &cobra.Command{
 		Use:   "status",
@@ -32,7 +33,7 @@ func newFarmStatus(env Env) *cobra.Command {
 		Example: `  kiln farm status --farm https://kiln1:7300
   kiln farm status --watch
   kiln farm status --json`,
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
 		for {
 			status, err := f.Status(ctx)
@@ -40,13 +41,13 @@ func newFarmStatus(env Env) *cobra.Command {
 			case err != nil:
 				return err
 			case asJSON:
-				err = writeMessage(env.Stdout, status)
+				err = ui.WriteMessage(env.Stdout, status)
 			default:
-				style := env.style()
+				style := env.Style()
 				if watch && style.Color { // a terminal: each page in the place of the last one
 					fmt.Fprint(env.Stdout, "\x1b[H\x1b[2J")
 				}
-				err = writeLines(env.Stdout, report.Status(status, style))
+				err = ui.WriteLines(env.Stdout, report.Status(status, style))
 			}
 			if err != nil || !watch {
 				return err
@@ -63,7 +64,7 @@ func newFarmStatus(env Env) *cobra.Command {
 	return cmd
 }
 
-func newFarmMembers(env Env) *cobra.Command {
+func newFarmMembers(env ui.Env) *cobra.Command {
 	return farmList(env, "members", "List the coordinators", func(s *kilnv1.StatusResponse) proto.Message {
 		return &kilnv1.StatusResponse{Farm: s.GetFarm(), Leader: s.GetLeader(), Level: s.GetLevel(), Epoch: s.GetEpoch(), Members: s.GetMembers()}
 	}, func(s *kilnv1.StatusResponse, style report.Style) []string {
@@ -74,7 +75,7 @@ func newFarmMembers(env Env) *cobra.Command {
 	})
 }
 
-func newFarmBuilders(env Env) *cobra.Command {
+func newFarmBuilders(env ui.Env) *cobra.Command {
 	return farmList(env, "builders", "List the builders, and what each does", func(s *kilnv1.StatusResponse) proto.Message {
 		return &kilnv1.StatusResponse{Farm: s.GetFarm(), Leader: s.GetLeader(), Builders: s.GetBuilders(), Workers: s.GetWorkers()}
 	}, func(s *kilnv1.StatusResponse, style report.Style) []string {
@@ -86,22 +87,22 @@ func newFarmBuilders(env Env) *cobra.Command {
 }
 
 // farmList is a command that shows a part of the farm's status.
-func farmList(env Env, use, short string, part func(*kilnv1.StatusResponse) proto.Message, page func(*kilnv1.StatusResponse, report.Style) []string) *cobra.Command {
+func farmList(env ui.Env, use, short string, part func(*kilnv1.StatusResponse) proto.Message, page func(*kilnv1.StatusResponse, report.Style) []string) *cobra.Command {
 	var asJSON bool
 	cmd := farmCommand(env, &cobra.Command{
 		Use:     use,
 		Short:   short,
 		Example: fmt.Sprintf("  kiln farm %s --farm https://kiln1:7300\n  kiln farm %s --json", use, use),
-		Args:    between(0, 0, "no argument"),
+		Args:    ui.Between(0, 0, "no argument"),
 	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
 		status, err := f.Status(ctx)
 		if err != nil {
 			return err
 		}
 		if asJSON {
-			return writeMessage(env.Stdout, part(status))
+			return ui.WriteMessage(env.Stdout, part(status))
 		}
-		return writeLines(env.Stdout, page(status, env.style()))
+		return ui.WriteLines(env.Stdout, page(status, env.Style()))
 	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

@@ -8,10 +8,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newFarmDrain(env Env) *cobra.Command {
+func newFarmDrain(env ui.Env) *cobra.Command {
 	var reason string
 	var during time.Duration
 	cmd := farmCommand(env, &cobra.Command{
@@ -19,10 +20,10 @@ func newFarmDrain(env Env) *cobra.Command {
 		Short: "Drain builders: they finish what they run and get no more",
 		Example: `  kiln farm drain b7 --reason "kernel upgrade"
   kiln farm drain b7 b8 --for 30m`,
-		Args: between(1, -1, "the id of a builder"),
+		Args: ui.Between(1, -1, "the id of a builder"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
 		if during < 0 {
-			return usagef("--for %s: it is how long the builder gets no work, such as 30m", during)
+			return ui.Usagef("--for %s: it is how long the builder gets no work, such as 30m", during)
 		}
 		return hold(ctx, env, f, args, "drains", &kilnv1.HoldRequest{Reason: reason, ForMs: during.Milliseconds()})
 	})
@@ -31,18 +32,18 @@ func newFarmDrain(env Env) *cobra.Command {
 	return cmd
 }
 
-func newFarmUndrain(env Env) *cobra.Command {
+func newFarmUndrain(env ui.Env) *cobra.Command {
 	return farmCommand(env, &cobra.Command{
 		Use:     "undrain BUILDER…",
 		Short:   "Resume builders that were drained, or that the farm found faulty",
 		Example: `  kiln farm undrain b7 b8`,
-		Args:    between(1, -1, "the id of a builder"),
+		Args:    ui.Between(1, -1, "the id of a builder"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
 		return hold(ctx, env, f, args, "gets work again", &kilnv1.HoldRequest{Release: true})
 	})
 }
 
-func hold(ctx context.Context, env Env, f *farm.Farm, builders []string, what string, req *kilnv1.HoldRequest) error {
+func hold(ctx context.Context, env ui.Env, f *farm.Farm, builders []string, what string, req *kilnv1.HoldRequest) error {
 	for _, builder := range builders {
 		req.Builder = builder
 		if _, err := farm.Ask(ctx, f, "drain the builder", f.Admin.Hold, req); err != nil {

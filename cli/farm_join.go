@@ -8,11 +8,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newFarmJoin(env Env) *cobra.Command {
+func newFarmJoin(env ui.Env) *cobra.Command {
 	var opts nodeFlags
 	var role string
 	var asJSON bool
@@ -23,11 +24,11 @@ func newFarmJoin(env Env) *cobra.Command {
 by a service manager, without a token.`,
 		Example: `  kiln farm join --data /var/lib/kiln --join kiln1:7300 --token-file token.txt --role builder
   systemctl start kiln-builder`,
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			parsed, err := pki.ParseRole(role)
 			if err != nil || parsed != pki.RoleCoordinator && parsed != pki.RoleBuilder {
-				return usagef("--role %q: it is coordinator or builder; people and CI use kiln login", role)
+				return ui.Usagef("--role %q: it is coordinator or builder; people and CI use kiln login", role)
 			}
 			n, err := opts.open(cmd.Context(), env, parsed, askPatience)
 			if err != nil {
@@ -36,7 +37,7 @@ by a service manager, without a token.`,
 			defer func() { err = errors.Join(err, n.Close()) }()
 			who := n.credentials.Identity()
 			if asJSON {
-				return writeJSON(env.Stdout, whoIs(who, n.Credentials()))
+				return ui.WriteJSON(env.Stdout, whoIs(who, n.Credentials()))
 			}
 			_, err = fmt.Fprintf(env.Stdout, "%s is a %s of farm %s until %s\nstart it with kiln %s --data %s\n",
 				who.Name, who.Role, who.Farm, who.Expires.Format(dateOnly), who.Role, opts.data)
@@ -49,7 +50,7 @@ by a service manager, without a token.`,
 	return cmd
 }
 
-func newFarmLeave(env Env) *cobra.Command {
+func newFarmLeave(env ui.Env) *cobra.Command {
 	cmd := farmCommand(env, &cobra.Command{
 		Use:   "leave COORDINATOR",
 		Short: "Remove a coordinator from the farm for good",
@@ -57,7 +58,7 @@ func newFarmLeave(env Env) *cobra.Command {
 under its name: a host that lost its disk joins as a new coordinator, with a new name. The farm refuses to lose so many
 that it could not go on.`,
 		Example: `  kiln farm leave --farm https://kiln1:7300 c3`,
-		Args:    between(1, 1, "the id of a coordinator"),
+		Args:    ui.Between(1, 1, "the id of a coordinator"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
 		if _, err := farm.Ask(ctx, f, "remove the coordinator", f.Admin.RemoveMember, &kilnv1.RemoveMemberRequest{Id: args[0]}); err != nil {
 			return err

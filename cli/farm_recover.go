@@ -10,11 +10,12 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/enroll"
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator"
 	"github.com/kiln-farm/kiln/internal/pki"
 )
 
-func newFarmRecover(env Env) *cobra.Command {
+func newFarmRecover(env ui.Env) *cobra.Command {
 	var data, advertise string
 	var yes bool
 	cmd := &cobra.Command{
@@ -26,23 +27,23 @@ there would be two farms. The coordinator must be stopped. Afterwards start it, 
 		Example: `  systemctl stop kiln-coordinator
   kiln farm recover --yes --data /var/lib/kiln/coordinator --advertise 10.0.0.1:7300
   systemctl start kiln-coordinator`,
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			switch {
 			case data == "":
-				return usagef("kiln farm recover needs --data DIR, the data directory of a stopped coordinator")
+				return ui.Usagef("kiln farm recover needs --data DIR, the data directory of a stopped coordinator")
 			case advertise == "":
-				return usagef("kiln farm recover needs --advertise HOST:PORT, the address under which others reach this coordinator")
+				return ui.Usagef("kiln farm recover needs --advertise HOST:PORT, the address under which others reach this coordinator")
 			case !yes:
-				return usagef("kiln farm recover makes this the only coordinator: if another one still runs or comes back, there are two farms. Add --yes if they are lost for good")
+				return ui.Usagef("kiln farm recover makes this the only coordinator: if another one still runs or comes back, there are two farms. Add --yes if they are lost for good")
 			}
 			urls, err := enroll.URLs(advertise)
 			if err != nil || len(urls) != 1 {
-				return usagef("--advertise %q: it is HOST:PORT", advertise)
+				return ui.Usagef("--advertise %q: it is HOST:PORT", advertise)
 			}
 			d, err := node.Open(data)
 			if err != nil {
-				return usagef("%w", err)
+				return ui.Usagef("%w", err)
 			}
 			defer func() { err = errors.Join(err, d.Close()) }()
 			m := &member{Data: d, role: pki.RoleCoordinator}
@@ -51,7 +52,7 @@ there would be two farms. The coordinator must be stopped. Afterwards start it, 
 			}
 			address := urls[0][len("https://"):]
 			if err := coordinator.Recover(coordinator.Config{
-				NodeID: m.id, DataDir: d.Path(), Log: env.logger(slog.LevelWarn), Cluster: &coordinator.Cluster{Advertise: address, ElectionTimeout: time.Second}, // raft checks it
+				NodeID: m.id, DataDir: d.Path(), Log: env.Logger(slog.LevelWarn), Cluster: &coordinator.Cluster{Advertise: address, ElectionTimeout: time.Second}, // raft checks it
 			}); err != nil {
 				return err
 			}

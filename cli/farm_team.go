@@ -8,6 +8,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/report"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -16,7 +17,7 @@ const (
 	maxWeight     = 10_000
 )
 
-func newFarmTeam(env Env) *cobra.Command {
+func newFarmTeam(env ui.Env) *cobra.Command {
 	var team kilnv1.Team
 	var remove, asJSON bool
 	cmd := &cobra.Command{
@@ -28,17 +29,17 @@ is for teams that nobody set anything for. When teams compete, builders are shar
   kiln farm team web --weight 300 --max-steps 40
   kiln farm team nightly --weight 10 --max-builds 2
   kiln farm team web --remove`,
-		Args: between(0, 1, "the name of one team"),
+		Args: ui.Between(0, 1, "the name of one team"),
 	}
 	farmCommand(env, cmd, func(ctx context.Context, f *farm.Farm, args []string) error {
 		if len(args) == 0 {
 			if remove || cmd.Flags().Changed("weight") || cmd.Flags().Changed("max-steps") || cmd.Flags().Changed("max-builds") {
-				return usagef("whose share is it? name the team: kiln farm team NAME --weight …")
+				return ui.Usagef("whose share is it? name the team: kiln farm team NAME --weight …")
 			}
 			return listTeams(ctx, env, f, asJSON)
 		}
 		if team.Weight < 1 || team.Weight > maxWeight {
-			return usagef("--weight %d: it is from 1 to %d; a team that nobody set anything for has %d", team.Weight, maxWeight, defaultWeight)
+			return ui.Usagef("--weight %d: it is from 1 to %d; a team that nobody set anything for has %d", team.Weight, maxWeight, defaultWeight)
 		}
 		team.Name = args[0]
 		if _, err := farm.Ask(ctx, f, "set the team", f.Admin.SetTeam, &kilnv1.SetTeamRequest{Team: &team, Remove: remove}); err != nil {
@@ -66,16 +67,16 @@ func limit(n uint32, what string) string {
 	return fmt.Sprintf("at most %d %s at a time", n, what)
 }
 
-func listTeams(ctx context.Context, env Env, f *farm.Farm, asJSON bool) error {
+func listTeams(ctx context.Context, env ui.Env, f *farm.Farm, asJSON bool) error {
 	status, err := f.Status(ctx)
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		return writeMessage(env.Stdout, &kilnv1.StatusResponse{Farm: status.GetFarm(), Teams: status.GetTeams()})
+		return ui.WriteMessage(env.Stdout, &kilnv1.StatusResponse{Farm: status.GetFarm(), Teams: status.GetTeams()})
 	}
 	if len(status.GetTeams()) == 0 {
-		return writeLines(env.Stdout, []string{fmt.Sprintf("nothing is set for any team: each has the weight %d and no limits", defaultWeight)})
+		return ui.WriteLines(env.Stdout, []string{fmt.Sprintf("nothing is set for any team: each has the weight %d and no limits", defaultWeight)})
 	}
-	return writeLines(env.Stdout, report.Teams(status.GetTeams(), env.style()))
+	return ui.WriteLines(env.Stdout, report.Teams(status.GetTeams(), env.Style()))
 }

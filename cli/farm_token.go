@@ -8,13 +8,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 const roles = "coordinator, builder, edge, submit, admin"
 
-func newFarmToken(env Env) *cobra.Command {
+func newFarmToken(env ui.Env) *cobra.Command {
 	var role, team string
 	var ttl time.Duration
 	var asJSON bool
@@ -27,17 +28,17 @@ like a password.`,
 		Example: `  kiln farm token --role builder
   kiln farm token --role submit --team web --ttl 720h
   kiln farm token --role coordinator --ttl 1h --json`,
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
 		parsed, err := pki.ParseRole(role)
 		if err != nil {
-			return usagef("--role %q: it is one of %s", role, roles)
+			return ui.Usagef("--role %q: it is one of %s", role, roles)
 		}
 		if team != "" && parsed != pki.RoleSubmit {
-			return usagef("--team goes with --role submit: the others work for all teams")
+			return ui.Usagef("--team goes with --role submit: the others work for all teams")
 		}
 		if ttl <= 0 {
-			return usagef("--ttl %s: it is how long the token is valid, such as 24h", ttl)
+			return ui.Usagef("--ttl %s: it is how long the token is valid, such as 24h", ttl)
 		}
 		token, err := farm.Ask(ctx, f, "make a token", f.Admin.Token, &kilnv1.TokenRequest{Role: role, Team: team, TtlMs: ttl.Milliseconds()})
 		if err != nil {
@@ -47,7 +48,7 @@ like a password.`,
 			_, err = fmt.Fprintln(env.Stdout, token.GetToken())
 			return err
 		}
-		return writeJSON(env.Stdout, struct {
+		return ui.WriteJSON(env.Stdout, struct {
 			Token   string    `json:"token"`
 			Role    string    `json:"role"`
 			Team    string    `json:"team,omitempty"`

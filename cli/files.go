@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -37,10 +38,10 @@ func (f *files) check() error {
 			continue
 		}
 		if info, err := os.Stat(t.path); err == nil && info.IsDir() {
-			return usagef("output %s: there is a directory of that name", t.path)
+			return ui.Usagef("output %s: there is a directory of that name", t.path)
 		}
 		if err := checkDir(filepath.Dir(t.path)); err != nil {
-			return usagef("output %s: %w", t.path, err)
+			return ui.Usagef("output %s: %w", t.path, err)
 		}
 	}
 	return nil

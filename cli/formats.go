@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/plan"
 )
 
@@ -20,7 +21,7 @@ func findFormat(name string) (outputFormat, error) {
 	if files := plan.Suffixes(name); files != nil {
 		return outputFormat{name, files}, nil
 	}
-	return outputFormat{}, usagef("--format %q: there is no such format; choose of %s", name, formatNames())
+	return outputFormat{}, ui.Usagef("--format %q: there is no such format; choose of %s", name, formatNames())
 }
 
 // target is a file that a build will write.
@@ -38,7 +39,7 @@ func (o *buildOptions) targets() ([]target, error) {
 	claim := func(path, what string) error {
 		clean := filepath.Clean(path)
 		if other, taken := owner[clean]; taken {
-			return usagef("%s and %s would both be written to %s: give one of them another name", other, what, path)
+			return ui.Usagef("%s and %s would both be written to %s: give one of them another name", other, what, path)
 		}
 		owner[clean] = what
 		return nil
@@ -61,7 +62,7 @@ func (o *buildOptions) targets() ([]target, error) {
 		}
 	}
 	if o.output != "" && len(out) > 1 {
-		return nil, usagef("--output is for a single file, and this build has %d: leave it out, or ask for one architecture and one of the formats tar, docker, tar-kernel-initrd", len(out))
+		return nil, ui.Usagef("--output is for a single file, and this build has %d: leave it out, or ask for one architecture and one of the formats tar, docker, tar-kernel-initrd", len(out))
 	}
 	if o.metadata != "" {
 		if err := claim(o.metadata, "--metadata-file"); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -70,9 +71,9 @@ var hostDefaults = regexp.MustCompile(`(?m)^( +--(?:slots|platform) .*\(default 
 func TestGoldenHelp(t *testing.T) {
 	help := func(path string) string {
 		var out bytes.Buffer
-		env := Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
+		env := ui.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
 		args := append(strings.Fields(path)[1:], "--help")
-		if code := Main(t.Context(), env, args); code != exitDone {
+		if code := Main(t.Context(), env, args); code != ui.ExitDone {
 			t.Errorf("kiln %s: exit code %d", strings.Join(args, " "), code)
 		}
 		return "$ " + path + " --help\n" + hostDefaults.ReplaceAllString(out.String(), "${1}HOST)")
@@ -85,7 +86,7 @@ func TestGoldenHelp(t *testing.T) {
 		}
 		return text
 	}
-	root := newRoot(Env{Getenv: func(string) string { return "" }})
+	root := newRoot(ui.Env{Getenv: func(string) string { return "" }})
 	sameAsGolden(t, "help/kiln.txt", help("kiln"))
 	known := map[string]bool{"kiln.txt": true}
 	for _, cmd := range root.Commands() {
@@ -171,11 +172,11 @@ func (w *world) transcript(commands string) string {
 		}
 		args, onlyKeys := strings.CutSuffix(line, " | keys")
 		r := w.run(strings.Fields(args)...)
-		if onlyKeys && r.code == exitDone {
+		if onlyKeys && r.code == ui.ExitDone {
 			r.stdout = keys(w.t, r.stdout)
 		}
 		fmt.Fprintf(&out, "$ kiln %s\n%s", w.steady(line), w.steady(r.stdout))
-		if r.code != exitDone {
+		if r.code != ui.ExitDone {
 			fmt.Fprintf(&out, "%sexit code %d\n", w.steady(r.stderr), r.code)
 		}
 		out.WriteByte('\n')

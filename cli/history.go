@@ -13,6 +13,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -35,7 +36,7 @@ type history struct {
 	store *disk.Store // the cache of this machine; nil at a farm
 }
 
-func openHistory(ctx context.Context, env Env, flags *farmFlags) (*history, error) {
+func openHistory(ctx context.Context, env ui.Env, flags *farmFlags) (*history, error) {
 	if flags.farm == "" {
 		return openCacheHistory(flags)
 	}
@@ -43,7 +44,7 @@ func openHistory(ctx context.Context, env Env, flags *farmFlags) (*history, erro
 }
 
 // openFarmHistory is for commands that need a farm.
-func openFarmHistory(ctx context.Context, env Env, flags *farmFlags) (*history, error) {
+func openFarmHistory(ctx context.Context, env ui.Env, flags *farmFlags) (*history, error) {
 	f, err := flags.dial(ctx, env, askPatience)
 	if err != nil {
 		return nil, err
@@ -53,11 +54,11 @@ func openFarmHistory(ctx context.Context, env Env, flags *farmFlags) (*history, 
 
 func openCacheHistory(flags *farmFlags) (*history, error) {
 	if _, err := os.Stat(flags.cache); err != nil {
-		return nil, usagef("cache directory %s: %w; nothing was built with it yet (--farm looks at a farm's builds)", flags.cache, userfile.Cause(err))
+		return nil, ui.Usagef("cache directory %s: %w; nothing was built with it yet (--farm looks at a farm's builds)", flags.cache, userfile.Cause(err))
 	}
 	store, err := disk.Open(flags.cache)
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	h := &history{team: flags.team, blobs: farm.LocalBlobs(store), store: store}
 	h.get = func(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error) {
@@ -88,9 +89,9 @@ func (h *history) find(ctx context.Context, arg, name string) (*kilnv1.BuildReco
 		}
 	}
 	if name == "" {
-		return nil, usagef("team %s has no builds yet", h.team)
+		return nil, ui.Usagef("team %s has no builds yet", h.team)
 	}
-	return nil, usagef("there is no build called %q of team %s among the last %d", name, h.team, searchBuilds)
+	return nil, ui.Usagef("there is no build called %q of team %s among the last %d", name, h.team, searchBuilds)
 }
 
 // before returns the build of the same name before one that ended well, nil when there is none.
@@ -115,7 +116,7 @@ func (h *history) record(ctx context.Context, id string) (*kilnv1.BuildRecord, e
 		build, err = h.get(ctx, "", id)
 	}
 	if missing(err) {
-		return nil, usagef("there is no build %s of team %s", id, h.team)
+		return nil, ui.Usagef("there is no build %s of team %s", id, h.team)
 	}
 	return build, err
 }
@@ -137,7 +138,7 @@ func ended(state kilnv1.BuildState, text string) error {
 }
 
 // findBuild opens where builds are remembered, and finds the one that a user names.
-func findBuild(ctx context.Context, env Env, flags *farmFlags, name string) (*history, *kilnv1.BuildRecord, error) {
+func findBuild(ctx context.Context, env ui.Env, flags *farmFlags, name string) (*history, *kilnv1.BuildRecord, error) {
 	flags.fill(env)
 	h, err := openHistory(ctx, env, flags)
 	if err != nil {

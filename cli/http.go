@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
@@ -56,7 +57,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 func listenAs(ctx context.Context, flag, address string) (net.Listener, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, usagef("%s %s: %w; choose another address", flag, address, userfile.Cause(err))
+		return nil, ui.Usagef("%s %s: %w; choose another address", flag, address, userfile.Cause(err))
 	}
 	return listener, nil
 }

@@ -9,11 +9,12 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/oci"
 )
 
-func newImage(env Env) *cobra.Command {
-	return group("image", "Create images", newImagePack(env))
+func newImage(env ui.Env) *cobra.Command {
+	return ui.Group("image", "Create images", newImagePack(env))
 }
 
 // packFlags are the flags of kiln image pack as they were given.
@@ -24,7 +25,7 @@ type packFlags struct {
 	keepOwners                   bool
 }
 
-func newImagePack(env Env) *cobra.Command {
+func newImagePack(env ui.Env) *cobra.Command {
 	var f packFlags
 	cmd := &cobra.Command{
 		Use:   "pack --ref NAME --platform OS/ARCH [flags] DIR",
@@ -34,7 +35,7 @@ The same directory gives the same digest. Times after SOURCE_DATE_EPOCH (0 when 
 platform under the same name is added to it.`,
 		Example: `  kiln image pack --ref me/hello:1 --platform linux/amd64 --entrypoint /bin/hello root-amd64
   kiln image pack --ref me/hello:1 --platform linux/arm64 --entrypoint /bin/hello root-arm64`,
-		Args: between(1, 1, "a directory"),
+		Args: ui.Between(1, 1, "a directory"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			o, err := f.options(env, args[0])
 			if err != nil {
@@ -68,28 +69,28 @@ platform under the same name is added to it.`,
 	return cmd
 }
 
-func (f *packFlags) options(env Env, dir string) (oci.PackOptions, error) {
+func (f *packFlags) options(env ui.Env, dir string) (oci.PackOptions, error) {
 	o := oci.PackOptions{Reference: f.ref, Platform: f.platform, Dir: dir, KeepOwners: f.keepOwners}
 	if f.ref == "" || f.platform == "" {
-		return o, usagef("kiln image pack needs --ref NAME and --platform OS/ARCH")
+		return o, ui.Usagef("kiln image pack needs --ref NAME and --platform OS/ARCH")
 	}
 	labels := map[string]string{}
 	for _, label := range f.labels {
 		name, value, ok := strings.Cut(label, "=")
 		if !ok || name == "" {
-			return o, usagef("--label %q: it is NAME=VALUE", label)
+			return o, ui.Usagef("--label %q: it is NAME=VALUE", label)
 		}
 		labels[name] = value
 	}
 	for _, variable := range f.env {
 		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" {
-			return o, usagef("--env %q: it is NAME=VALUE", variable)
+			return o, ui.Usagef("--env %q: it is NAME=VALUE", variable)
 		}
 	}
 	if epoch := env.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
 		seconds, err := strconv.ParseInt(epoch, 10, 64)
 		if err != nil || seconds < 0 {
-			return o, usagef("SOURCE_DATE_EPOCH=%q: it is a number of seconds since 1970", epoch)
+			return o, ui.Usagef("SOURCE_DATE_EPOCH=%q: it is a number of seconds since 1970", epoch)
 		}
 		o.Epoch = seconds
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/pki"
 )
@@ -24,7 +25,7 @@ const (
 	adminFile   = "admin.pem"
 )
 
-func newInit(env Env) *cobra.Command {
+func newInit(env ui.Env) *cobra.Command {
 	var data, name, id string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -36,17 +37,17 @@ a coordinator and a builder, which are valid for a day. Nothing is started.`,
 		Example: `  kiln init --data /var/lib/kiln --farm lab
   kiln coordinator --data /var/lib/kiln --listen 10.0.0.1:7300
   kiln farm status --farm https://10.0.0.1:7300 --credentials /var/lib/kiln/admin.pem`,
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(*cobra.Command, []string) (err error) {
 			if data == "" {
-				return usagef("kiln init needs --data DIR, the data directory of the farm's first coordinator")
+				return ui.Usagef("kiln init needs --data DIR, the data directory of the farm's first coordinator")
 			}
 			if err := node.CheckID(name); err != nil {
-				return usagef("%s", strings.Replace(err.Error(), "--id", "--farm", 1))
+				return ui.Usagef("%s", strings.Replace(err.Error(), "--id", "--farm", 1))
 			}
 			d, err := node.Open(data)
 			if err != nil {
-				return usagef("%w", err)
+				return ui.Usagef("%w", err)
 			}
 			defer func() { err = errors.Join(err, d.Close()) }()
 			born, err := initFarm(d, name, id, time.Now())
@@ -54,7 +55,7 @@ a coordinator and a builder, which are valid for a day. Nothing is started.`,
 				return err
 			}
 			if asJSON {
-				return writeJSON(env.Stdout, born)
+				return ui.WriteJSON(env.Stdout, born)
 			}
 			_, err = fmt.Fprint(env.Stdout, born.text(data))
 			return err
@@ -82,11 +83,11 @@ type newFarmFacts struct {
 // interrupted can be begun again.
 func initFarm(d *node.Data, name, asked string, now time.Time) (*newFarmFacts, error) {
 	if _, err := os.Stat(d.PKI()); err == nil {
-		return nil, usagef("there is a farm in %s already: kiln coordinator --data %s starts it; for another one choose another directory", d.Path(), d.Path())
+		return nil, ui.Usagef("there is a farm in %s already: kiln coordinator --data %s starts it; for another one choose another directory", d.Path(), d.Path())
 	}
 	id, err := d.ID(asked)
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	authority, err := pki.NewAuthority(name, now)
 	if err != nil {

@@ -3,6 +3,8 @@ package cli
 import (
 	"net"
 	"net/netip"
+
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // interfaceAddress is the first IPv4 address of an interface.
@@ -12,7 +14,7 @@ func interfaceAddress(name string) (net.IP, error) {
 		return nil, err
 	}
 	if len(networks) == 0 {
-		return nil, usagef("--interface %s: it has no IPv4 address, from which machines could boot: give it one", name)
+		return nil, ui.Usagef("--interface %s: it has no IPv4 address, from which machines could boot: give it one", name)
 	}
 	return networks[0].Addr().AsSlice(), nil
 }
@@ -27,7 +29,7 @@ func interfaceNetworks(name string) ([]netip.Prefix, error) {
 func interfaceNetworks6(name string) ([]netip.Prefix, error) {
 	all, err := interfacePrefixes(name, func(a netip.Addr) bool { return a.Is6() && a.IsGlobalUnicast() })
 	if err == nil && len(all) == 0 {
-		err = usagef("--interface %s: it has no IPv6 address beside that of the link, from which machines could boot: give it one, or leave --dhcp6 off", name)
+		err = ui.Usagef("--interface %s: it has no IPv6 address beside that of the link, from which machines could boot: give it one, or leave --dhcp6 off", name)
 	}
 	return all, err
 }
@@ -36,7 +38,7 @@ func interfaceNetworks6(name string) ([]netip.Prefix, error) {
 func interfacePrefixes(name string, wanted func(netip.Addr) bool) ([]netip.Prefix, error) {
 	i, err := net.InterfaceByName(name)
 	if err != nil {
-		return nil, usagef("--interface %s: there is no such interface", name)
+		return nil, ui.Usagef("--interface %s: there is no such interface", name)
 	}
 	addresses, err := i.Addrs()
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -78,12 +79,12 @@ func (n *leaseName) text() string {
 	return n.Name + " (" + n.State + ")"
 }
 
-func newLeases(env Env) *cobra.Command {
+func newLeases(env ui.Env) *cobra.Command {
 	var subnet string
 	var all, asJSON bool
 	cmd := farmCommand(env, &cobra.Command{
 		Use: "leases", Short: "List address leases",
-		Example: "  kiln leases --farm https://kiln1:7300\n  kiln leases --subnet rack-a --all --json\n  kiln leases release 10.0.0.120", Args: unknownVerb,
+		Example: "  kiln leases --farm https://kiln1:7300\n  kiln leases --subnet rack-a --all --json\n  kiln leases release 10.0.0.120", Args: ui.UnknownVerb,
 	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
 		in, err := farmRooms{f}.Intent(ctx)
 		if err != nil {
@@ -98,7 +99,7 @@ func newLeases(env Env) *cobra.Command {
 		}
 		rows := leasesOf(in, bindings, all)
 		if asJSON {
-			return writeJSON(env.Stdout, rows)
+			return ui.WriteJSON(env.Stdout, rows)
 		}
 		return listLeases(env, rows)
 	})
@@ -135,7 +136,7 @@ func leasesOf(in *kilnv1.Intent, bindings []*kilnv1.BindingNow, all bool) []leas
 	return rows
 }
 
-func listLeases(env Env, rows []lease) error {
+func listLeases(env ui.Env, rows []lease) error {
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 	named := slices.ContainsFunc(rows, func(r lease) bool { return r.DNS != nil })
 	head := "ADDRESS\tMAC\tMACHINE\tHOSTNAME\t"
@@ -169,14 +170,14 @@ func orDash(s string) string {
 	return s
 }
 
-func newLeasesRelease(env Env) *cobra.Command {
+func newLeasesRelease(env ui.Env) *cobra.Command {
 	var subnet string
 	cmd := farmCommand(env, &cobra.Command{
 		Use: "release ADDRESS|MAC", Short: "Release the address of a machine that is gone",
 		Long: `Make an address free before its lease has run out. The machine that has it is not told: release an address only when
 the machine is off or has left, or two will have it. An address that a machine declined, or that is kept for one, is free then, too.`,
 		Example: "  kiln leases release 10.0.0.120\n  kiln leases release --subnet rack-a 52:54:00:12:34:56",
-		Args:    between(1, 1, "an address, or the MAC of a machine"),
+		Args:    ui.Between(1, 1, "an address, or the MAC of a machine"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
 		bindings, err := f.Bindings(ctx, subnet)
 		if err != nil {
@@ -224,7 +225,7 @@ func toRelease(bindings []*kilnv1.BindingNow, arg string) (*kilnv1.Binding, erro
 	address, err := netip.ParseAddr(arg)
 	mac, macErr := fleet.MAC(arg)
 	if err != nil && macErr != nil {
-		return nil, usagef("%q is neither an address nor a MAC: write one like 10.0.0.120 or 52:54:00:12:34:56", arg)
+		return nil, ui.Usagef("%q is neither an address nor a MAC: write one like 10.0.0.120 or 52:54:00:12:34:56", arg)
 	}
 	var found []*kilnv1.Binding
 	var subnets []string
@@ -244,11 +245,11 @@ func toRelease(bindings []*kilnv1.BindingNow, arg string) (*kilnv1.Binding, erro
 	}
 	switch len(found) {
 	case 0:
-		return nil, usagef("nobody holds %s now: kiln leases lists who has which address", arg)
+		return nil, ui.Usagef("nobody holds %s now: kiln leases lists who has which address", arg)
 	case 1:
 		return found[0], nil
 	}
-	return nil, usagef("%s is in the subnets %s: name one with --subnet", arg, strings.Join(subnets, " and "))
+	return nil, ui.Usagef("%s is in the subnets %s: name one with --subnet", arg, strings.Join(subnets, " and "))
 }
 
 // holderOf is whose a binding is, for people.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge/leasefile"
 	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -28,7 +29,7 @@ const (
 	maxClient = 255      // bytes of a host's name
 )
 
-func newLeasesImport(env Env) *cobra.Command {
+func newLeasesImport(env ui.Env) *cobra.Command {
 	var subnet string
 	var dryRun bool
 	cmd := farmCommand(env, &cobra.Command{
@@ -39,7 +40,7 @@ the command ends with 1. It may be run again.`,
 		Example: `  kiln leases import --dry-run /var/lib/misc/dnsmasq.leases
   kiln leases import --farm https://kiln1:7300 /var/lib/dhcp/dhcpd.leases
   kiln leases import /var/lib/kea/kea-leases4.csv`,
-		Args: between(1, -1, "a lease file"),
+		Args: ui.Between(1, -1, "a lease file"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
 		read, err := readLeases(ctx, args)
 		if err != nil {
@@ -56,7 +57,7 @@ the command ends with 1. It may be run again.`,
 		if err != nil {
 			return err
 		}
-		i := &leaseImport{in: in, bindings: bindings, only: subnet, now: env.now()(), bind: func(c []*kilnv1.BindCommand) ([]*kilnv1.BindResult, error) { return f.Bind(ctx, c) }}
+		i := &leaseImport{in: in, bindings: bindings, only: subnet, now: env.Now()(), bind: func(c []*kilnv1.BindCommand) ([]*kilnv1.BindResult, error) { return f.Bind(ctx, c) }}
 		if dryRun {
 			i.bind = rehearsal(in, bindings)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge/leasefile"
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
@@ -24,19 +25,19 @@ type oldLeases struct {
 func readOld(ctx context.Context, name string) (*leasefile.File, leasefile.Kind, error) {
 	data, err := userfile.Read(ctx, name, maxOldFile)
 	if err != nil {
-		return nil, "", usagef("%s: %w; name a file of dnsmasq, ISC dhcpd or Kea", name, userfile.Cause(err))
+		return nil, "", ui.Usagef("%s: %w; name a file of dnsmasq, ISC dhcpd or Kea", name, userfile.Cause(err))
 	}
 	kind, ok := leasefile.Detect(name, data)
 	if !ok {
-		return nil, "", usagef("%s is no file of dnsmasq, ISC dhcpd or Kea that is known here: name a lease file or a configuration of one of them", name)
+		return nil, "", ui.Usagef("%s is no file of dnsmasq, ISC dhcpd or Kea that is known here: name a lease file or a configuration of one of them", name)
 	}
 	file, err := leasefile.Parse(kind, data, leasefile.Options{})
 	if err != nil {
 		var fault *leasefile.Error
 		if errors.As(err, &fault) && fault.Line > 0 {
-			return nil, kind, usagef("%s:%d: %s", name, fault.Line, fault.Text)
+			return nil, kind, ui.Usagef("%s:%d: %s", name, fault.Line, fault.Text)
 		}
-		return nil, kind, usagef("%s: %w", name, err)
+		return nil, kind, ui.Usagef("%s: %w", name, err)
 	}
 	return file, kind, nil
 }
@@ -52,7 +53,7 @@ func readLeases(ctx context.Context, names []string) (*oldLeases, error) {
 		switch kind {
 		case leasefile.DnsmasqLeases, leasefile.ISCLeases, leasefile.KeaLeases:
 		default:
-			return nil, usagef("%s is the %s, and has no leases: kiln subnet import reads it", name, kind)
+			return nil, ui.Usagef("%s is the %s, and has no leases: kiln subnet import reads it", name, kind)
 		}
 		from := []string{name}
 		files := []*leasefile.File{one}
@@ -89,7 +90,7 @@ func companions(ctx context.Context, name string) (from []string, files []*lease
 		}
 		f, kind, err := readOld(ctx, one)
 		if err == nil && kind != leasefile.KeaLeases {
-			err = usagef("%s is beside a lease file of Kea, and is the %s: move it away", one, kind)
+			err = ui.Usagef("%s is beside a lease file of Kea, and is the %s: move it away", one, kind)
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("beside %s: %w", name, err)

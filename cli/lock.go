@@ -16,6 +16,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/userfile"
@@ -25,7 +26,7 @@ import (
 // maxLock bounds a lock file, in bytes: some thousand images.
 const maxLock = 16 << 20
 
-func newLock(env Env) *cobra.Command {
+func newLock(env ui.Env) *cobra.Command {
 	var f buildFlags
 	cmd := &cobra.Command{
 		Use:   "lock [flags] FILE.yml [MORE.yml…]",
@@ -35,7 +36,7 @@ kiln build --locked uses exactly those images.`,
 		Example: `  kiln lock hello.yml
   kiln lock --arch amd64,arm64 --pull hello.yml
   kiln lock --farm https://kiln1:7300 hello.yml   # as the farm's builders and its registries see it`,
-		Args: between(1, -1, "a FILE.yml"),
+		Args: ui.Between(1, -1, "a FILE.yml"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.compress = "gzip"
 			o, err := f.options(cmd.Context(), env, args)
@@ -55,7 +56,7 @@ kiln build --locked uses exactly those images.`,
 	return cmd
 }
 
-func runLock(ctx context.Context, env Env, o *buildOptions) error {
+func runLock(ctx context.Context, env ui.Env, o *buildOptions) error {
 	path := o.lock
 	if path == "" {
 		var err error
@@ -65,7 +66,7 @@ func runLock(ctx context.Context, env Env, o *buildOptions) error {
 	}
 	store, err := disk.Open(o.cache)
 	if err != nil {
-		return usagef("%w", err)
+		return ui.Usagef("%w", err)
 	}
 	config, err := linuxkit.Load(ctx, o.files, linuxkit.Options{Stdin: env.Stdin, HTTP: http.DefaultClient})
 	if err != nil {
@@ -100,8 +101,8 @@ func runLock(ctx context.Context, env Env, o *buildOptions) error {
 }
 
 // lockHere asks registries itself.
-func lockHere(ctx context.Context, env Env, o *buildOptions, store *disk.Store, bundle *kilnv1.ConfigBundle) (*kilnv1.Lock, error) {
-	reg, err := registry.New(registry.Config{Store: store, Blobs: store, Log: env.quiet()})
+func lockHere(ctx context.Context, env ui.Env, o *buildOptions, store *disk.Store, bundle *kilnv1.ConfigBundle) (*kilnv1.Lock, error) {
+	reg, err := registry.New(registry.Config{Store: store, Blobs: store, Log: env.Quiet()})
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func lockHere(ctx context.Context, env Env, o *buildOptions, store *disk.Store, 
 }
 
 // lockOnFarm has a builder ask, by a build of no formats: it ends when it knows what references mean.
-func lockOnFarm(ctx context.Context, env Env, o *buildOptions, store *disk.Store, bundle *kilnv1.ConfigBundle) (*kilnv1.Lock, error) {
+func lockOnFarm(ctx context.Context, env ui.Env, o *buildOptions, store *disk.Store, bundle *kilnv1.ConfigBundle) (*kilnv1.Lock, error) {
 	o.lock = "" // where the new one goes, and none to go by
 	spec, blobs, err := prepare(ctx, store, o, bundle)
 	if err != nil {
@@ -128,7 +129,7 @@ func lockOnFarm(ctx context.Context, env Env, o *buildOptions, store *disk.Store
 	}
 	display, err := progress.Open(o.progress, env.Stderr, env.Getenv("NO_COLOR") != "")
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	defer func() { display.Close(nil) }()
 	if _, err := buildOnce(ctx, f, spec, display); err != nil {
@@ -171,11 +172,11 @@ func lockText(lock *kilnv1.Lock) ([]byte, error) {
 func readLock(ctx context.Context, path string) (*kilnv1.Lock, error) {
 	text, err := userfile.Read(ctx, path, maxLock)
 	if err != nil {
-		return nil, usagef("lock file %s: %w; kiln lock writes it", path, userfile.Cause(err))
+		return nil, ui.Usagef("lock file %s: %w; kiln lock writes it", path, userfile.Cause(err))
 	}
 	lock := &kilnv1.Lock{}
 	if err := protojson.Unmarshal(text, lock); err != nil {
-		return nil, usagef("lock file %s cannot be read (%s); kiln lock writes it anew", path, err)
+		return nil, ui.Usagef("lock file %s cannot be read (%s); kiln lock writes it anew", path, err)
 	}
 	return lock, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/enroll"
 	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/pki"
 	"github.com/kiln-farm/kiln/internal/userfile"
@@ -30,31 +31,31 @@ func (t *tokenFlags) add(add func(p *string, name, value, usage string)) {
 }
 
 // read gives the token; empty when there is none.
-func (t *tokenFlags) read(ctx context.Context, env Env) (string, error) {
+func (t *tokenFlags) read(ctx context.Context, env ui.Env) (string, error) {
 	switch {
 	case t.token != "" && t.file != "":
-		return "", usagef("--token and --token-file both name a token: leave one of them out")
+		return "", ui.Usagef("--token and --token-file both name a token: leave one of them out")
 	case t.file == "" && t.token == "":
 		return strings.TrimSpace(env.Getenv("KILN_TOKEN")), nil
 	case t.file == "":
 		return strings.TrimSpace(t.token), nil
 	}
-	r, err := openInput(ctx, env, t.file)
+	r, err := ui.OpenInput(ctx, env, t.file)
 	if err != nil {
-		return "", usagef("--token-file %s: %w", t.file, err)
+		return "", ui.Usagef("--token-file %s: %w", t.file, err)
 	}
 	defer r.Close()
 	text, err := io.ReadAll(io.LimitReader(r, maxToken))
 	if err != nil {
-		return "", usagef("--token-file %s: %w", t.file, userfile.Cause(err))
+		return "", ui.Usagef("--token-file %s: %w", t.file, userfile.Cause(err))
 	}
 	if strings.TrimSpace(string(text)) == "" {
-		return "", usagef("--token-file %s: it is empty", t.file)
+		return "", ui.Usagef("--token-file %s: it is empty", t.file)
 	}
 	return strings.TrimSpace(string(text)), nil
 }
 
-func newLogin(env Env) *cobra.Command {
+func newLogin(env ui.Env) *cobra.Command {
 	var token tokenFlags
 	var path, id string
 	var asJSON bool
@@ -66,7 +67,7 @@ func newLogin(env Env) *cobra.Command {
 Without a token it gets a new certificate for the one that is there.`,
 		Example: `  kiln login https://kiln1:7300 --token-file token.txt
   KILN_TOKEN=… kiln login https://kiln1:7300,https://kiln2:7300 --credentials ci.pem`,
-		Args: between(1, 1, "the URL of a farm"),
+		Args: ui.Between(1, 1, "the URL of a farm"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			text, err := token.read(cmd.Context(), env)
 			if err != nil {
@@ -85,13 +86,13 @@ Without a token it gets a new certificate for the one that is there.`,
 	return cmd
 }
 
-func login(ctx context.Context, env Env, address, token, path, id string, asJSON bool) error {
+func login(ctx context.Context, env ui.Env, address, token, path, id string, asJSON bool) error {
 	urls, err := farm.ParseURLs(address)
 	if err != nil {
-		return usagef("%s", strings.Replace(err.Error(), "--farm", "URL", 1))
+		return ui.Usagef("%s", strings.Replace(err.Error(), "--farm", "URL", 1))
 	}
 	if !strings.HasPrefix(urls[0], "https:") {
-		return usagef("%s: a farm at http asks for no credentials; one with credentials is at https", urls[0])
+		return ui.Usagef("%s: a farm at http asks for no credentials; one with credentials is at https", urls[0])
 	}
 	req := enroll.Request{Addresses: urls, Token: token, ID: id, Roles: []pki.Role{pki.RoleSubmit, pki.RoleAdmin}, Patience: askPatience}
 	if req.ID == "" {
@@ -118,7 +119,7 @@ func login(ctx context.Context, env Env, address, token, path, id string, asJSON
 	}
 	who := joined.Credentials.Identity()
 	if asJSON {
-		return writeJSON(env.Stdout, whoIs(who, paths[0]))
+		return ui.WriteJSON(env.Stdout, whoIs(who, paths[0]))
 	}
 	team := ""
 	if who.Team != "" {
@@ -143,7 +144,7 @@ func whoIs(who pki.Identity, path string) identity {
 }
 
 // obtain gets a certificate for the token, or without one a new certificate for the one that is there.
-func obtain(ctx context.Context, env Env, path string, req enroll.Request) (*enroll.Joined, error) {
+func obtain(ctx context.Context, env ui.Env, path string, req enroll.Request) (*enroll.Joined, error) {
 	if req.Token != "" {
 		return enroll.Join(ctx, req)
 	}
@@ -170,7 +171,7 @@ func coordinatorURLs(addresses []string) []string {
 }
 
 // userName is USER@HOST, for the farm's people to see who did what.
-func userName(env Env) string {
+func userName(env ui.Env) string {
 	user := env.Getenv("USER")
 	if user == "" {
 		user = "somebody"

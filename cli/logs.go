@@ -11,10 +11,11 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/report"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newLogs(env Env) *cobra.Command {
+func newLogs(env ui.Env) *cobra.Command {
 	var flags farmFlags
 	var follow, bare bool
 	var step string
@@ -26,14 +27,14 @@ until the build has ended. Of a step that was a hit it is what it said when it r
 		Example: `  kiln logs last
   kiln logs -f --farm https://kiln1:7300 hello
   kiln logs --step services/web --bare hello`,
-		Args: between(1, 1, buildArg),
+		Args: ui.Between(1, 1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, build, err := findBuild(cmd.Context(), env, &flags, args[0])
 			if err != nil {
 				return err
 			}
 			l := &logs{history: h, out: env.Stdout, build: build, shown: map[int]bool{}}
-			l.format = report.Logs{Style: env.style(), Step: step, Bare: bare}
+			l.format = report.Logs{Style: env.Style(), Step: step, Bare: bare}
 			return l.print(cmd.Context(), env, follow && h.farm != nil)
 		},
 	}
@@ -56,7 +57,7 @@ type logs struct {
 	fault  error        // of writing
 }
 
-func (l *logs) print(ctx context.Context, env Env, follow bool) error {
+func (l *logs) print(ctx context.Context, env ui.Env, follow bool) error {
 	if err := l.stored(ctx); err != nil {
 		return err
 	}

@@ -13,12 +13,13 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // roomCommand is a command that works on what machines boot.
-func roomCommand(env Env, use, short, example string, args cobra.PositionalArgs, run func(ctx context.Context, room rooms, args []string) error) *cobra.Command {
+func roomCommand(env ui.Env, use, short, example string, args cobra.PositionalArgs, run func(ctx context.Context, room rooms, args []string) error) *cobra.Command {
 	var f farmFlags
 	cmd := &cobra.Command{
 		Use: use, Short: short, Example: example, Args: args,
@@ -34,15 +35,15 @@ func roomCommand(env Env, use, short, example string, args cobra.PositionalArgs,
 	return cmd
 }
 
-func newMachines(env Env) *cobra.Command {
+func newMachines(env ui.Env) *cobra.Command {
 	var json bool
-	cmd := roomCommand(env, "machines", "List machines: what they boot, and their last event", "  kiln machines", between(0, 0, "no argument"),
+	cmd := roomCommand(env, "machines", "List machines: what they boot, and their last event", "  kiln machines", ui.Between(0, 0, "no argument"),
 		func(ctx context.Context, room rooms, _ []string) error { return listMachines(ctx, env, room, json) })
 	cmd.Flags().BoolVar(&json, "json", false, "print JSON")
 	return cmd
 }
 
-func listMachines(ctx context.Context, env Env, room rooms, json bool) error {
+func listMachines(ctx context.Context, env ui.Env, room rooms, json bool) error {
 	in, err := room.Intent(ctx)
 	if err != nil {
 		return err
@@ -98,7 +99,7 @@ func listMachines(ctx context.Context, env Env, room rooms, json bool) error {
 		add(mac, nil, b, err)
 	}
 	if json {
-		return writeJSON(env.Stdout, rows)
+		return ui.WriteJSON(env.Stdout, rows)
 	}
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "MACHINE\tMAC\tRELEASE\tFROM\tLAST")
@@ -116,15 +117,15 @@ func stageName(s kilnv1.BootStage) string {
 	return strings.ToLower(strings.TrimPrefix(s.String(), "BOOT_STAGE_"))
 }
 
-func newMachine(env Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "machine", Short: "Show or change one machine", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	one := between(1, 1, "the name of a machine")
+func newMachine(env ui.Env) *cobra.Command {
+	cmd := &cobra.Command{Use: "machine", Short: "Show or change one machine", Args: ui.UnknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	one := ui.Between(1, 1, "the name of a machine")
 	cmd.AddCommand(
 		roomCommand(env, "show MACHINE", "Show what a machine boots, and why", "  kiln machine show web-1", one, func(ctx context.Context, room rooms, args []string) error {
 			return showMachine(ctx, env, room, args[0])
 		}),
 		newBootsOf(env),
-		roomCommand(env, "boot-once MACHINE RELEASE", "Boot another release, the next time only", "  kiln machine boot-once web-1 rescue", between(2, 2, "a machine and a release"),
+		roomCommand(env, "boot-once MACHINE RELEASE", "Boot another release, the next time only", "  kiln machine boot-once web-1 rescue", ui.Between(2, 2, "a machine and a release"),
 			func(ctx context.Context, room rooms, args []string) error {
 				return changeMachine(ctx, room, args[0], func(m *kilnv1.Machine) { m.BootOnce = args[1] })
 			}),
@@ -132,10 +133,10 @@ func newMachine(env Env) *cobra.Command {
 			func(ctx context.Context, room rooms, args []string) error {
 				return changeMachine(ctx, room, args[0], func(m *kilnv1.Machine) { m.Confirmed = true })
 			}),
-		roomCommand(env, "local-disk MACHINE on|off", "Boot a machine from its own disk, or from the network again", "  kiln machine local-disk web-1 on", between(2, 2, "a machine, and on or off"),
+		roomCommand(env, "local-disk MACHINE on|off", "Boot a machine from its own disk, or from the network again", "  kiln machine local-disk web-1 on", ui.Between(2, 2, "a machine, and on or off"),
 			func(ctx context.Context, room rooms, args []string) error {
 				if args[1] != "on" && args[1] != "off" {
-					return usagef("%q: it is on or off", args[1])
+					return ui.Usagef("%q: it is on or off", args[1])
 				}
 				return changeMachine(ctx, room, args[0], func(m *kilnv1.Machine) { m.LocalDisk = args[1] == "on" })
 			}),
@@ -152,7 +153,7 @@ func newMachine(env Env) *cobra.Command {
 }
 
 func noMachine(name string) error {
-	return usagef("there is no machine called %q: kiln machines lists them", name)
+	return ui.Usagef("there is no machine called %q: kiln machines lists them", name)
 }
 
 // changeTries is how often a change of one thing is tried while others change other things.
@@ -175,7 +176,7 @@ func changeOne(ctx context.Context, room rooms, change func(in *kilnv1.Intent) (
 			continue
 		}
 		if err == nil && len(problems) > 0 {
-			err = usagef("%s", strings.Join(problems, "\n"))
+			err = ui.Usagef("%s", strings.Join(problems, "\n"))
 		}
 		return err
 	}
@@ -195,14 +196,14 @@ func changeMachine(ctx context.Context, room rooms, name string, change func(*ki
 	})
 }
 
-func showMachine(ctx context.Context, env Env, room rooms, name string) error {
+func showMachine(ctx context.Context, env ui.Env, room rooms, name string) error {
 	in, err := room.Intent(ctx)
 	if err != nil {
 		return err
 	}
 	b, err := fleet.NewIndex(in).Named(name)
 	if b == nil {
-		return usagef("%w", err)
+		return ui.Usagef("%w", err)
 	}
 	m := proto.CloneOf(b.Machine)
 	for key := range m.GetSecrets() {

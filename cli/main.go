@@ -7,12 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/telemetry"
 	"github.com/kiln-farm/kiln/internal/version"
 )
 
 // Main runs the command line args (without the program's name) and returns the exit code.
-func Main(ctx context.Context, env Env, args []string) int {
+func Main(ctx context.Context, env ui.Env, args []string) int {
 	stop, err := telemetry.Start(ctx, version.String())
 	if err == nil {
 		root := newRoot(env)
@@ -20,16 +21,16 @@ func Main(ctx context.Context, env Env, args []string) int {
 		err = root.ExecuteContext(ctx)
 		// The spans of a command that was stopped are sent as well.
 		if flushErr := stop(context.WithoutCancel(ctx)); flushErr != nil {
-			env.logger(slog.LevelWarn).Warn("traces could not be sent", "error", flushErr)
+			env.Logger(slog.LevelWarn).Warn("traces could not be sent", "error", flushErr)
 		}
 	}
 	if err != nil {
-		_, _ = io.WriteString(env.Stderr, message(err)) // nobody to tell when standard error is closed
+		_, _ = io.WriteString(env.Stderr, ui.Sentence(err)) // nobody to tell when standard error is closed
 	}
-	return exitCode(err)
+	return ui.ExitCode(err)
 }
 
-func newRoot(env Env) *cobra.Command {
+func newRoot(env ui.Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kiln",
 		Short: "Build LinuxKit images, cached and in parallel, and boot machines from them",
@@ -42,13 +43,13 @@ Exit codes: 0 done, 1 the build failed, 2 the command or its input is wrong, 3 t
   kiln explain last`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          unknownVerb,
+		Args:          ui.UnknownVerb,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
-	root.SetFlagErrorFunc(flagError)
+	root.SetFlagErrorFunc(ui.FlagError)
 	for _, g := range []struct {
 		title    string
 		commands []*cobra.Command

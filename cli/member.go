@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/enroll"
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -42,14 +43,14 @@ type member struct {
 }
 
 // open takes the data directory, and joins the farm when there is no certificate in it that is valid.
-func (f *nodeFlags) open(ctx context.Context, env Env, role pki.Role, patience time.Duration, hosts ...string) (m *member, err error) {
+func (f *nodeFlags) open(ctx context.Context, env ui.Env, role pki.Role, patience time.Duration, hosts ...string) (m *member, err error) {
 	if f.data == "" {
-		return nil, usagef("--data DIR is missing: it is the directory for what must survive a restart")
+		return nil, ui.Usagef("--data DIR is missing: it is the directory for what must survive a restart")
 	}
 	var join []string
 	if f.join != "" {
 		if join, err = enroll.URLs(f.join); err != nil {
-			return nil, usagef("--join: %w", err)
+			return nil, ui.Usagef("--join: %w", err)
 		}
 	}
 	token, err := f.token.read(ctx, env)
@@ -58,7 +59,7 @@ func (f *nodeFlags) open(ctx context.Context, env Env, role pki.Role, patience t
 	}
 	data, err := node.Open(f.data)
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	m = &member{Data: data, role: role, join: join}
 	defer func() {
@@ -67,7 +68,7 @@ func (f *nodeFlags) open(ctx context.Context, env Env, role pki.Role, patience t
 		}
 	}()
 	if m.id, err = data.ID(f.id); err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	why, err := m.load(ctx)
 	if err == nil && why != nil {
@@ -95,7 +96,7 @@ func (m *member) load(ctx context.Context) (why, err error) {
 	}
 	who := credentials.Identity()
 	if who.Role != m.role {
-		return nil, usagef("data directory %s is that of a %s: a %s needs one of its own", m.Path(), who.Role, m.role)
+		return nil, ui.Usagef("data directory %s is that of a %s: a %s needs one of its own", m.Path(), who.Role, m.role)
 	}
 	if err := credentials.Check(time.Now()); err != nil {
 		return fmt.Errorf("%s: %w", m.Credentials(), err), nil
@@ -108,11 +109,11 @@ func (m *member) load(ctx context.Context) (why, err error) {
 func (m *member) enroll(ctx context.Context, token string, why error, patience time.Duration, hosts []string) error {
 	switch {
 	case token == "" && m.role == pki.RoleCoordinator && m.join == nil:
-		return usagef("%w: kiln init --data %s makes a new farm, and --join HOST:PORT with --token joins one", why, m.Path())
+		return ui.Usagef("%w: kiln init --data %s makes a new farm, and --join HOST:PORT with --token joins one", why, m.Path())
 	case token == "":
-		return usagef("%w: a token is needed with --token, --token-file or KILN_TOKEN; kiln farm token --role %s makes it", why, m.role)
+		return ui.Usagef("%w: a token is needed with --token, --token-file or KILN_TOKEN; kiln farm token --role %s makes it", why, m.role)
 	case m.join == nil:
-		return usagef("%w: --join HOST:PORT says where a coordinator of the farm is", why)
+		return ui.Usagef("%w: --join HOST:PORT says where a coordinator of the farm is", why)
 	}
 	joined, err := enroll.Join(ctx, enroll.Request{
 		Addresses: m.join, Token: token, ID: m.id, Roles: []pki.Role{m.role}, Hosts: hosts, Patience: patience,

@@ -11,6 +11,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/enroll"
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -35,7 +36,7 @@ func (m *member) locate(ctx context.Context, log *slog.Logger) (node.Place, erro
 		if err == nil {
 			continue
 		}
-		if !errors.Is(err, farm.ErrUnreachable) && exitCode(err) != exitUnreachable {
+		if !errors.Is(err, farm.ErrUnreachable) && ui.ExitCode(err) != ui.ExitUnreachable {
 			return node.Place{}, err
 		}
 		log.Warn("the farm does not answer; trying again", "error", err)
@@ -75,7 +76,7 @@ func (m *member) ask(ctx context.Context) error {
 	defer cancel()
 	urls := m.coordinators()
 	if len(urls) == 0 {
-		return usagef("%s does not know where the farm is: name a coordinator with --join", m.Path())
+		return ui.Usagef("%s does not know where the farm is: name a coordinator with --join", m.Path())
 	}
 	f, err := farm.Dial(strings.Join(urls, ","), farm.Options{TLS: m.credentials.ClientTLS(farm.Protocols()...), Patience: askTimeout})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 )
 
@@ -21,7 +22,7 @@ func TestACertificateIsRenewedWhenItIsWorn(t *testing.T) {
 		t.Run(string(role), func(t *testing.T) {
 			dir := "worn-" + string(role)
 			flags := &nodeFlags{data: dir, id: dir, join: c.address(), token: tokenFlags{token: f.token(role, time.Now().Add(time.Hour))}}
-			env := Env{Getenv: func(string) string { return "" }}
+			env := ui.Env{Getenv: func(string) string { return "" }}
 			m, err := flags.open(t.Context(), env, role, time.Second)
 			check(t, err)
 			// An hour is left of two days.
@@ -53,7 +54,7 @@ func TestKeepingACertificateValidLeavesAFreshOneAlone(t *testing.T) {
 	w := newWorld(t)
 	newTestFarm(w, "lab")
 	flags := &nodeFlags{data: "lab-1"}
-	m, err := flags.open(t.Context(), Env{Getenv: func(string) string { return "" }}, pki.RoleCoordinator, time.Second)
+	m, err := flags.open(t.Context(), ui.Env{Getenv: func(string) string { return "" }}, pki.RoleCoordinator, time.Second)
 	check(t, err)
 	defer m.Close()
 	before := m.credentials.Identity().Key
@@ -113,7 +114,7 @@ func TestCommandsCompleteInAShell(t *testing.T) {
 }
 
 func TestEveryCommandHasAnExampleOfItself(t *testing.T) {
-	root := newRoot(Env{Getenv: func(string) string { return "" }})
+	root := newRoot(ui.Env{Getenv: func(string) string { return "" }})
 	var walk func(path string)
 	walk = func(path string) {
 		cmd, _, err := root.Find(strings.Fields(path))

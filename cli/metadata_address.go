@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/hostaddr"
 	"github.com/kiln-farm/kiln/internal/userfile"
@@ -33,7 +34,7 @@ func (f *pxeFlags) metadataAddresses() (all []netip.Addr, named bool, err error)
 	}
 	a, err := netip.ParseAddr(f.metadata)
 	if err != nil || !a.Is4() {
-		return nil, true, usagef("--metadata-address %q: it is an IPv4 address, such as 169.254.169.254, or %s", f.metadata, noMetadata)
+		return nil, true, ui.Usagef("--metadata-address %q: it is an IPv4 address, such as 169.254.169.254, or %s", f.metadata, noMetadata)
 	}
 	return []netip.Addr{a}, true, nil
 }
@@ -48,7 +49,7 @@ func (f *pxeFlags) serveMetadata(ctx context.Context, e *edge.Edge, pxe *edge.PX
 	for _, a := range all {
 		err := f.serveMetadataAt(ctx, e, a, log, clean)
 		if err != nil && named {
-			return usagef("--metadata-address %s: %w", a, err)
+			return ui.Usagef("--metadata-address %s: %w", a, err)
 		}
 		if err != nil {
 			log.Warn("machines are not configured at the address of clouds; mend it, or say --metadata-address "+noMetadata, "address", a, "error", err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/telemetry"
 	"github.com/kiln-farm/kiln/internal/version"
 )
@@ -23,7 +24,7 @@ func (f *metricsFlags) addMetrics(flags *pflag.FlagSet) {
 func (f *metricsFlags) measure(ctx context.Context, log *slog.Logger, clean *closers) error {
 	handler, stop, err := telemetry.Metrics(ctx, version.String(), f.metrics != "", log)
 	if err != nil {
-		return usagef("%w", err)
+		return ui.Usagef("%w", err)
 	}
 	clean.add(func() error {
 		if err := stop(context.WithoutCancel(ctx)); err != nil {

@@ -4,10 +4,11 @@ import (
 	"log/slog"
 
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // notify tells the service manager, if there is one; it does without.
-func notify(env Env, log *slog.Logger, message string) {
+func notify(env ui.Env, log *slog.Logger, message string) {
 	if err := node.Notify(env.Getenv("NOTIFY_SOCKET"), message); err != nil {
 		log.Warn("the service manager was not told", "error", err)
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/kiln-farm/kiln/builder/registry/logins"
 	"github.com/kiln-farm/kiln/builder/registry/pull"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
@@ -37,18 +38,18 @@ func (o *buildOptions) setPush(ref string) error {
 		return nil
 	}
 	if o.detach {
-		return usagef("--push needs the outputs, and --detach leaves before there are any: leave one of them out")
+		return ui.Usagef("--push needs the outputs, and --detach leaves before there are any: leave one of them out")
 	}
 	var err error
 	if o.push, err = name.ParseReference(ref); err != nil {
-		return usagef("--push %q is not an image reference; write it like registry.example/name:tag", ref)
+		return ui.Usagef("--push %q is not an image reference; write it like registry.example/name:tag", ref)
 	}
 	for _, f := range o.formats {
 		if f.name == formatOCI {
 			return nil
 		}
 	}
-	return usagef("--push pushes what the format oci makes: ask for it with --format oci")
+	return ui.Usagef("--push pushes what the format oci makes: ask for it with --format oci")
 }
 
 // pushImages pushes the layouts that were written: one image as it is, those of several platforms as an index. Each goes

@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // What is pushed is read by the registry's own library with the checks of `crane validate`.
@@ -101,7 +103,7 @@ func TestPushesThatFailGetASentence(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			got := w.run("build", "--mirror", "docker.io="+w.registry, "--arch", "amd64", "--format", "oci", "--dir", dir, "--push", strings.TrimPrefix(c.url, "http://")+"/x:1", "hello.yml")
-			if got.code != exitFailed || !strings.Contains(got.last(), c.want) {
+			if got.code != ui.ExitFailed || !strings.Contains(got.last(), c.want) {
 				t.Errorf("exit code %d, %q, want %q", got.code, got.last(), c.want)
 			}
 			if _, err := os.Stat(filepath.Join(dir, "hello-oci.tar")); err != nil {

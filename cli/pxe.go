@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
@@ -68,13 +69,13 @@ func (f *pxeFlags) check() error {
 		return err
 	}
 	if f.bios != "" && !slices.Contains(edge.BIOSLoaders(), f.bios) {
-		return usagef("--bios-loader %q: it is ipxe, pxelinux or lpxelinux", f.bios)
+		return ui.Usagef("--bios-loader %q: it is ipxe, pxelinux or lpxelinux", f.bios)
 	}
 	switch f.dhcp {
 	case "proxy", "full", "off":
 		return nil
 	}
-	return usagef("--dhcp %q: it is proxy, full or off", f.dhcp)
+	return ui.Usagef("--dhcp %q: it is proxy, full or off", f.dhcp)
 }
 
 // address is where HTTP is served.
@@ -105,7 +106,7 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Stor
 	}
 	loaders, err := edge.ReadLoaders(append(f.loaders, loaderDirs...)...)
 	if err != nil {
-		return usagef("--loaders: %w", err)
+		return ui.Usagef("--loaders: %w", err)
 	}
 	pxe := &edge.PXE{Edge: e, Full: f.dhcp == "full", Loaders: loaders, BIOS: f.bios}
 	e.ServeLoaders(pxe)
@@ -121,7 +122,7 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Stor
 		}
 		conn, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp4", net.JoinHostPort(ip.String(), "69"))
 		if err != nil {
-			return usagef("serve TFTP on %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", name, userfile.Cause(err))
+			return ui.Usagef("serve TFTP on %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", name, userfile.Cause(err))
 		}
 		clean.run(ctx, func(ctx context.Context) { told(log, "TFTP", files.Serve(ctx, conn)) })
 		if f.syslog {

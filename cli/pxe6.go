@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
@@ -38,15 +39,15 @@ func (f *pxe6Flags) check(interfaces []string) error {
 	switch f.dhcp {
 	case "off", "stateless", "full":
 	default:
-		return usagef("--dhcp6 %q: it is off, stateless or full", f.dhcp)
+		return ui.Usagef("--dhcp6 %q: it is off, stateless or full", f.dhcp)
 	}
 	switch f.autoconf {
 	case "auto", "yes", "no":
 	default:
-		return usagef("--autoconf %q: it is auto, yes or no", f.autoconf)
+		return ui.Usagef("--autoconf %q: it is auto, yes or no", f.autoconf)
 	}
 	if f.on() && len(interfaces) == 0 {
-		return usagef("--dhcp6 %s: say with --interface which machines it is for", f.dhcp)
+		return ui.Usagef("--dhcp6 %s: say with --interface which machines it is for", f.dhcp)
 	}
 	return nil
 }
@@ -94,7 +95,7 @@ func (f *pxeFlags) places(ctx context.Context, own net.Listener) (map[string]pla
 				return (&net.ListenConfig{}).Listen(ctx, "tcp6", strings.TrimPrefix(place.HTTP, "http://"))
 			})
 			if err != nil {
-				return nil, usagef("serve HTTP on %s of %s: %w; choose another port with --listen", place.HTTP, name, userfile.Cause(err))
+				return nil, ui.Usagef("serve HTTP on %s of %s: %w; choose another port with --listen", place.HTTP, name, userfile.Cause(err))
 			}
 		}
 		all[name] = place
@@ -123,7 +124,7 @@ func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places 
 	}
 	loaders, err := edge.ReadLoaders(append(f.loaders, loaderDirs...)...)
 	if err != nil {
-		return usagef("--loaders: %w", err)
+		return ui.Usagef("--loaders: %w", err)
 	}
 	pxe := &edge.PXE6{PXE: &edge.PXE{Edge: e, Loaders: loaders, Pool: f.given}, Full: f.v6.dhcp == "full", URL: url, At: map[string]edge.Place{}}
 	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Shown: config.Redact, Log: log, MaxBlock: blockOverIPv6}
@@ -140,7 +141,7 @@ func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places 
 			return (&net.ListenConfig{}).ListenPacket(ctx, "udp6", net.JoinHostPort(place.Address.String(), "69"))
 		})
 		if err != nil {
-			return usagef("serve TFTP on %s of %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", place.Address, name, userfile.Cause(err))
+			return ui.Usagef("serve TFTP on %s of %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", place.Address, name, userfile.Cause(err))
 		}
 		clean.run(ctx, func(ctx context.Context) { told(log, "TFTP over IPv6", files.Serve(ctx, conn)) })
 	}

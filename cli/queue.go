@@ -4,10 +4,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/report"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newQueue(env Env) *cobra.Command {
+func newQueue(env ui.Env) *cobra.Command {
 	var flags farmFlags
 	var asJSON bool
 	var team string
@@ -18,7 +19,7 @@ func newQueue(env Env) *cobra.Command {
 		Long:  `List the steps that could run and do not, in the order in which they would go, each with the reason.`,
 		Example: `  kiln queue --farm https://kiln1:7300
   kiln queue --team web --json`,
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			flags.fill(env)
 			f, err := flags.dial(cmd.Context(), env, askPatience)
@@ -30,9 +31,9 @@ func newQueue(env Env) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return writeMessage(env.Stdout, queue)
+				return ui.WriteMessage(env.Stdout, queue)
 			}
-			return writeLines(env.Stdout, report.Queue(queue, env.style()))
+			return ui.WriteLines(env.Stdout, report.Queue(queue, env.Style()))
 		},
 	}
 	flags.addFarm(cmd.Flags())

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"github.com/spf13/pflag"
+
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // Flags of linuxkit build that Kiln does not have, and what to do instead.
@@ -29,7 +31,7 @@ func (f *refusedFlag) Type() string   { return "string" }
 
 // Set implements pflag.Value.
 func (f *refusedFlag) Set(string) error {
-	return usagef("--%s is LinuxKit's and not Kiln's: %s", f.name, f.sentence)
+	return ui.Usagef("--%s is LinuxKit's and not Kiln's: %s", f.name, f.sentence)
 }
 
 func addRefused(flags *pflag.FlagSet) {

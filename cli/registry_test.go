@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/builder/registry/regtest"
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // badDay is a registry's manner, and what kiln build makes of it.
@@ -75,8 +76,8 @@ func (w *world) try(t *testing.T, day badDay, size int, flags ...string) {
 		}
 		return
 	}
-	if got.code != exitFailed {
-		t.Errorf("exit code %d, want %d", got.code, exitFailed)
+	if got.code != ui.ExitFailed {
+		t.Errorf("exit code %d, want %d", got.code, ui.ExitFailed)
 	}
 	for _, part := range day.want {
 		if !strings.Contains(got.last(), in(part)) {
@@ -127,7 +128,7 @@ func TestAServerRenewsTokensThatHaveExpired(t *testing.T) {
 				t.Errorf("%d tokens, want 2", got)
 			}
 			guard.Close()
-			if got := build(3); got.code != exitFailed || !strings.Contains(got.last(), at.Host+"/lab/img:3") {
+			if got := build(3); got.code != ui.ExitFailed || !strings.Contains(got.last(), at.Host+"/lab/img:3") {
 				t.Errorf("no token is good any more: exit code %d, %s", got.code, got.last())
 			}
 			if got := guard.Made(); got != 3 {

@@ -11,14 +11,15 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newRelease(env Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "release", Short: "Create and list releases: what machines can boot", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+func newRelease(env ui.Env) *cobra.Command {
+	cmd := &cobra.Command{Use: "release", Short: "Create and list releases: what machines can boot", Args: ui.UnknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var f farmFlags
 	create := &cobra.Command{
-		Use: "create NAME BUILD", Short: "Create a release from a build", Example: "  kiln release create v2 hello", Args: between(2, 2, "a name for the release, and a build"),
+		Use: "create NAME BUILD", Short: "Create a release from a build", Example: "  kiln release create v2 hello", Args: ui.Between(2, 2, "a name for the release, and a build"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			room, builds, err := openRooms(cmd.Context(), env, &f)
 			if err != nil {
@@ -38,15 +39,15 @@ func newRelease(env Env) *cobra.Command {
 		},
 	}
 	f.add(create.Flags())
-	cmd.AddCommand(create, roomCommand(env, "rm NAME", "Forget a release that no group and no machine boots", "  kiln release rm v1", between(1, 1, "the name of a release"),
+	cmd.AddCommand(create, roomCommand(env, "rm NAME", "Forget a release that no group and no machine boots", "  kiln release rm v1", ui.Between(1, 1, "the name of a release"),
 		func(ctx context.Context, room rooms, args []string) error {
 			return changeOne(ctx, room, func(in *kilnv1.Intent) (*kilnv1.RoomCommand, error) {
 				if !slices.ContainsFunc(in.GetReleases(), func(r *kilnv1.Release) bool { return r.GetName() == args[0] }) {
-					return nil, usagef("there is no release called %q: kiln release ls lists them", args[0])
+					return nil, ui.Usagef("there is no release called %q: kiln release ls lists them", args[0])
 				}
 				return &kilnv1.RoomCommand{RemoveReleases: args[:1]}, nil
 			})
-		}), roomCommand(env, "ls", "List releases", "  kiln release ls", between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
+		}), roomCommand(env, "ls", "List releases", "  kiln release ls", ui.Between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
 		in, err := room.Intent(ctx)
 		if err != nil {
 			return err
@@ -70,9 +71,9 @@ func newRelease(env Env) *cobra.Command {
 	return cmd
 }
 
-func newGroup(env Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "group", Short: "List or change groups of machines", Args: unknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(roomCommand(env, "ls", "List groups and what they boot", "  kiln group ls", between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
+func newGroup(env ui.Env) *cobra.Command {
+	cmd := &cobra.Command{Use: "group", Short: "List or change groups of machines", Args: ui.UnknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.AddCommand(roomCommand(env, "ls", "List groups and what they boot", "  kiln group ls", ui.Between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
 		in, err := room.Intent(ctx)
 		if err != nil {
 			return err
@@ -91,7 +92,7 @@ func newGroup(env Env) *cobra.Command {
 			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", progress.Clean(g.GetName()), progress.Clean(strings.Join(labels, ",")), g.GetPriority(), progress.Clean(g.GetRelease()))
 		}
 		return w.Flush()
-	}), roomCommand(env, "release GROUP RELEASE", "Let a group boot another release", "  kiln group release web v2", between(2, 2, "a group and a release"), func(ctx context.Context, room rooms, args []string) error {
+	}), roomCommand(env, "release GROUP RELEASE", "Let a group boot another release", "  kiln group release web v2", ui.Between(2, 2, "a group and a release"), func(ctx context.Context, room rooms, args []string) error {
 		return changeOne(ctx, room, func(in *kilnv1.Intent) (*kilnv1.RoomCommand, error) {
 			for _, g := range in.GetGroups() {
 				if g.GetName() == args[0] {
@@ -100,7 +101,7 @@ func newGroup(env Env) *cobra.Command {
 					return &kilnv1.RoomCommand{Groups: []*kilnv1.Group{g}}, nil
 				}
 			}
-			return nil, usagef("there is no group called %q: kiln group ls lists them", args[0])
+			return nil, ui.Usagef("there is no group called %q: kiln group ls lists them", args[0])
 		})
 	}))
 	return cmd

@@ -17,6 +17,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/fleet"
@@ -35,7 +36,7 @@ type rooms interface {
 }
 
 // openRooms opens that of the flags, with the blobs that go with it.
-func openRooms(ctx context.Context, env Env, flags *farmFlags) (rooms, *history, error) {
+func openRooms(ctx context.Context, env ui.Env, flags *farmFlags) (rooms, *history, error) {
 	flags.fill(env)
 	if flags.farm != "" {
 		h, err := openFarmHistory(ctx, env, flags)
@@ -46,7 +47,7 @@ func openRooms(ctx context.Context, env Env, flags *farmFlags) (rooms, *history,
 	}
 	store, err := disk.Open(flags.cache)
 	if err != nil {
-		return nil, nil, usagef("%w", err)
+		return nil, nil, ui.Usagef("%w", err)
 	}
 	h, err := openCacheHistory(flags)
 	return &localRooms{store}, h, err
@@ -99,7 +100,7 @@ func (r *localRooms) Intent(ctx context.Context) (*kilnv1.Intent, error) {
 
 func (r *localRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun bool) ([]string, error) {
 	if len(c.GetSubnets())+len(c.GetRemoveSubnets()) > 0 {
-		return nil, usagef("subnets need a farm, which keeps what is bound to whom: start one with kiln server or kiln coordinator, and name it with --farm")
+		return nil, ui.Usagef("subnets need a farm, which keeps what is bound to whom: start one with kiln server or kiln coordinator, and name it with --farm")
 	}
 	unlock, err := lockFile(filepath.Join(r.store.Path(), "intent.lock"))
 	if err != nil {
@@ -111,7 +112,7 @@ func (r *localRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun b
 		return nil, err
 	}
 	if c.GetBase() != now.GetRevision() {
-		return nil, usagef("%wsomebody else changed what machines boot meanwhile: look at kiln diff and apply again", errStale)
+		return nil, ui.Usagef("%wsomebody else changed what machines boot meanwhile: look at kiln diff and apply again", errStale)
 	}
 	next := state.ChangedIntent(now, c)
 	if problems := fleet.CheckChange(now, next).Sentences(); len(problems) > 0 || dryRun {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache/disk"
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -64,15 +65,15 @@ func TestARoomIsDescribedLookedAtAndChanged(t *testing.T) {
 			{args: []string{"machines"}, want: []string{"boot_once"}, not: "its own disk"},
 			{args: []string{"machine", "confirm", "web-1"}},
 			{args: []string{"machine", "show", "web-1"}, want: []string{`"confirmed": true`, `"bootOnce": "v1"`, `"password": "(not shown)"`}},
-			{args: []string{"release", "rm", "v3"}, code: exitUsage, want: []string{`there is no release called "v3"`}},
-			{args: []string{"release", "rm", "v2"}, code: exitUsage, want: []string{"v2"}}, // a group boots it
-			{args: []string{"machine", "local-disk", "web-1", "maybe"}, code: exitUsage, want: []string{"on or off"}},
-			{args: []string{"machine", "boot-once", "web-1", "nothing"}, code: exitUsage, want: []string{"nothing"}},
-			{args: []string{"machine", "show", "web-2"}, code: exitUsage, want: []string{"web-2"}},
-			{args: []string{"group", "release", "db", "v1"}, code: exitUsage, want: []string{`there is no group called "db"`}},
+			{args: []string{"release", "rm", "v3"}, code: ui.ExitUsage, want: []string{`there is no release called "v3"`}},
+			{args: []string{"release", "rm", "v2"}, code: ui.ExitUsage, want: []string{"v2"}}, // a group boots it
+			{args: []string{"machine", "local-disk", "web-1", "maybe"}, code: ui.ExitUsage, want: []string{"on or off"}},
+			{args: []string{"machine", "boot-once", "web-1", "nothing"}, code: ui.ExitUsage, want: []string{"nothing"}},
+			{args: []string{"machine", "show", "web-2"}, code: ui.ExitUsage, want: []string{"web-2"}},
+			{args: []string{"group", "release", "db", "v1"}, code: ui.ExitUsage, want: []string{`there is no group called "db"`}},
 			{args: []string{"machine", "forget", "web-1"}},
 			{args: []string{"machines"}, not: "web-1"},
-			{args: []string{"machine", "forget", "web-1"}, code: exitUsage, want: []string{`there is no machine called "web-1"`}},
+			{args: []string{"machine", "forget", "web-1"}, code: ui.ExitUsage, want: []string{`there is no machine called "web-1"`}},
 		}
 		for _, s := range steps {
 			r := w.run(s.args...)
@@ -117,8 +118,8 @@ func TestWhatIsWrongWithARoomChangesNothing(t *testing.T) {
 		} {
 			w.write("bad.yml", c.yaml)
 			r := w.run("apply", "-f", "bad.yml")
-			if r.code != exitUsage || !strings.Contains(r.stderr, c.want) || strings.Count(r.stderr, "kiln: ") != 1 {
-				t.Errorf("%s: exit code %d, want %d with %q: %s", c.name, r.code, exitUsage, c.want, r.stderr)
+			if r.code != ui.ExitUsage || !strings.Contains(r.stderr, c.want) || strings.Count(r.stderr, "kiln: ") != 1 {
+				t.Errorf("%s: exit code %d, want %d with %q: %s", c.name, r.code, ui.ExitUsage, c.want, r.stderr)
 			}
 			if now := w.run("machines").ok(t).stdout; now != before {
 				t.Errorf("%s: now there is\n%s", c.name, now)
@@ -137,7 +138,7 @@ func TestChangesAtOnceAllHappen(t *testing.T) {
 		names := []string{"web-1", "web-2", "web-3"}
 		for _, name := range names {
 			all.Go(func() {
-				if r := w.run("machine", "confirm", name); r.code != exitDone {
+				if r := w.run("machine", "confirm", name); r.code != ui.ExitDone {
 					t.Errorf("confirm %s: %s", name, r.stderr)
 				}
 			})

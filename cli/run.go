@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kiln-farm/kiln/cli/machine"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
@@ -31,7 +32,7 @@ type runFlags struct {
 	uefi, bios, print, keep bool
 }
 
-func newRun(env Env) *cobra.Command {
+func newRun(env ui.Env) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run [flags] FILE|NAME",
@@ -43,7 +44,7 @@ What it writes to its disk is forgotten, unless --keep says otherwise.`,
   kiln run --publish 8080:80 hello-efi.img
   kiln run --data '{"ssh": {"entries": {}}}' --state state.img hello.iso
   kiln run --print hello.qcow2`,
-		Args: between(1, 1, "a FILE, or the NAME of a build"),
+		Args: ui.Between(1, 1, "a FILE, or the NAME of a build"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runMachine(cmd.Context(), env, &f, args[0]) },
 	}
 	f.add(cmd.Flags())
@@ -75,7 +76,7 @@ func (f *runFlags) add(flags *pflag.FlagSet) {
 // stopWait is how long a machine may take to end when it is told to.
 const stopWait = 5 * time.Second
 
-func runMachine(ctx context.Context, env Env, f *runFlags, path string) (err error) {
+func runMachine(ctx context.Context, env ui.Env, f *runFlags, path string) (err error) {
 	dir, err := os.MkdirTemp("", "kiln-run-")
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ func runMachine(ctx context.Context, env Env, f *runFlags, path string) (err err
 	}
 	args, err := machine.Command(image, o)
 	if err != nil {
-		return usagef("%w", err)
+		return ui.Usagef("%w", err)
 	}
 	if rest, ok := strings.CutPrefix(f.serial, "file:"); ok {
 		for i, a := range args {
@@ -103,7 +104,7 @@ func runMachine(ctx context.Context, env Env, f *runFlags, path string) (err err
 			}
 		}
 	} else if f.serial != "stdio" {
-		return usagef("--serial %q: it is stdio or file:PATH", f.serial)
+		return ui.Usagef("--serial %q: it is stdio or file:PATH", f.serial)
 	}
 	if f.print {
 		_, err := fmt.Fprintln(env.Stdout, shellWords(args))
@@ -111,7 +112,7 @@ func runMachine(ctx context.Context, env Env, f *runFlags, path string) (err err
 	}
 	program, err := exec.LookPath(args[0])
 	if err != nil {
-		return usagef("%s is not installed: on Debian, apt-get install %s", args[0], map[string]string{"amd64": "qemu-system-x86", "arm64": "qemu-system-arm"}[image.Arch])
+		return ui.Usagef("%s is not installed: on Debian, apt-get install %s", args[0], map[string]string{"amd64": "qemu-system-x86", "arm64": "qemu-system-arm"}[image.Arch])
 	}
 	cmd := exec.CommandContext(ctx, program, args[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -119,7 +120,7 @@ func runMachine(ctx context.Context, env Env, f *runFlags, path string) (err err
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = env.Stdin, env.Stdout, env.Stderr
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			return errStopped
+			return ui.ErrStopped
 		}
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
@@ -127,7 +128,7 @@ func runMachine(ctx context.Context, env Env, f *runFlags, path string) (err err
 }
 
 // leave removes what was made for the machine, but not what a command line that was printed names.
-func (f *runFlags) leave(dir string, failed error, env Env) error {
+func (f *runFlags) leave(dir string, failed error, env ui.Env) error {
 	if !f.print || failed != nil || os.Remove(dir) == nil {
 		return os.RemoveAll(dir)
 	}
@@ -139,17 +140,17 @@ func (f *runFlags) leave(dir string, failed error, env Env) error {
 func (f *runFlags) find(path, dir string) (*machine.Image, error) {
 	unpacked, err := machine.Unpack(path, dir)
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	if unpacked != path && f.keep {
-		return nil, usagef("%s is an archive, and what the machine writes cannot be kept in it: unpack it, or leave --keep out", path)
+		return nil, ui.Usagef("%s is an archive, and what the machine writes cannot be kept in it: unpack it, or leave --keep out", path)
 	}
 	image, err := machine.Detect(unpacked)
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	if f.initrd != "" && image.Kind != machine.Root {
-		return nil, usagef("--initrd is for kernels with a root file system, and %s is a %s: leave it out", path, image.Kind)
+		return nil, ui.Usagef("--initrd is for kernels with a root file system, and %s is a %s: leave it out", path, image.Kind)
 	}
 	return image, f.adjust(image)
 }
@@ -158,18 +159,18 @@ func (f *runFlags) find(path, dir string) (*machine.Image, error) {
 func (f *runFlags) adjust(image *machine.Image) error {
 	switch {
 	case f.uefi && f.bios:
-		return usagef("--uefi and --bios exclude each other: leave one of them out")
+		return ui.Usagef("--uefi and --bios exclude each other: leave one of them out")
 	case f.data != "" && f.dataFile != "":
-		return usagef("--data and --data-file exclude each other: leave one of them out")
+		return ui.Usagef("--data and --data-file exclude each other: leave one of them out")
 	case f.memory < 64 || f.cpus < 1:
-		return usagef("a machine has 64 MiB of memory and one processor at least: see --mem and --cpus")
+		return ui.Usagef("a machine has 64 MiB of memory and one processor at least: see --mem and --cpus")
 	}
 	if f.arch != "" {
-		arch, err := parseArch("--arch", f.arch)
+		arch, err := ui.ParseArch("--arch", f.arch)
 		if err != nil {
 			return err
 		}
-		image.Arch = baseArch(arch)
+		image.Arch = ui.BaseArch(arch)
 	}
 	image.UEFI = (image.UEFI || f.uefi) && !f.bios
 	if image.UEFI && f.code == "" {
@@ -202,7 +203,7 @@ func firmware(arch, vars string) (string, string, error) {
 		}
 		return f[0], vars, nil
 	}
-	return "", "", usagef("there is no UEFI firmware for %s here: on Debian, apt-get install %s; or name it with --firmware and --firmware-vars",
+	return "", "", ui.Usagef("there is no UEFI firmware for %s here: on Debian, apt-get install %s; or name it with --firmware and --firmware-vars",
 		arch, map[string]string{"amd64": "ovmf", "arm64": "qemu-efi-aarch64"}[arch])
 }
 
@@ -250,7 +251,7 @@ func (f *runFlags) prepare(ctx context.Context, image *machine.Image, o *machine
 	if image.UEFI {
 		o.Code, o.Vars = f.code, filepath.Join(dir, "vars.fd")
 		if err := copyTo(o.Vars, f.vars); err != nil {
-			return usagef("the firmware's variables: %w", err)
+			return ui.Usagef("the firmware's variables: %w", err)
 		}
 	}
 	if image.Kind == machine.UKI {
@@ -263,7 +264,7 @@ func (f *runFlags) prepare(ctx context.Context, image *machine.Image, o *machine
 	if f.dataFile != "" {
 		var err error
 		if data, err = userfile.Read(ctx, f.dataFile, maxData); err != nil {
-			return usagef("--data-file %s: %w", f.dataFile, userfile.Cause(err))
+			return ui.Usagef("--data-file %s: %w", f.dataFile, userfile.Cause(err))
 		}
 	}
 	if len(data) > 0 {
@@ -280,7 +281,7 @@ func (f *runFlags) makeState() error {
 	if f.state == "" {
 		return nil
 	}
-	n, err := size("--state-size", f.stateSize)
+	n, err := ui.ParseDiskSize("--state-size", f.stateSize)
 	if err != nil {
 		return err
 	}
@@ -292,7 +293,7 @@ func (f *runFlags) makeState() error {
 		err = errors.Join(file.Truncate(n), file.Close())
 	}
 	if err != nil {
-		return usagef("--state %s: %w", f.state, userfile.Cause(err))
+		return ui.Usagef("--state %s: %w", f.state, userfile.Cause(err))
 	}
 	return nil
 }

@@ -9,9 +9,10 @@ import (
 
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/embedded"
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
-func newServer(env Env) *cobra.Command {
+func newServer(env ui.Env) *cobra.Command {
 	var data, listen, cacheDir, dnsKeys string
 	var noBuilder bool
 	var metrics metricsFlags
@@ -22,19 +23,19 @@ func newServer(env Env) *cobra.Command {
 SIGTERM drains: no new steps begin, running ones end.`,
 		Example: `  kiln server --data /var/lib/kiln
   kiln build --farm http://127.0.0.1:7300 hello.yml`,
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if data == "" {
-				return usagef("kiln server needs --data DIR for what must survive a restart")
+				return ui.Usagef("kiln server needs --data DIR for what must survive a restart")
 			}
 			if cacheDir == "" {
 				cacheDir = filepath.Join(data, "cache")
 			}
 			store, err := disk.Open(cacheDir)
 			if err != nil {
-				return usagef("%w", err)
+				return ui.Usagef("%w", err)
 			}
-			log := env.logger(slog.LevelInfo)
+			log := env.Logger(slog.LevelInfo)
 			var clean closers
 			defer func() { err = errors.Join(err, clean.close()) }()
 			if err := metrics.measure(cmd.Context(), log, &clean); err != nil {

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // startServer runs kiln server until the test ends and returns its URL.
@@ -23,13 +25,13 @@ func (w *world) startServer(t *testing.T, data string, flags ...string) string {
 	ctx, stop := context.WithCancel(context.Background())
 	log := &lines{ready: make(chan string, 1)}
 	done := make(chan int, 1)
-	env := Env{Stdin: strings.NewReader(""), Stdout: log, Stderr: log, Getenv: func(string) string { return "" }}
+	env := ui.Env{Stdin: strings.NewReader(""), Stdout: log, Stderr: log, Getenv: func(string) string { return "" }}
 	go func() {
 		done <- Main(ctx, env, append([]string{"server", "--data", data, "--listen", "127.0.0.1:0"}, flags...))
 	}()
 	t.Cleanup(func() {
 		stop()
-		if code := <-done; code != exitDone {
+		if code := <-done; code != ui.ExitDone {
 			t.Errorf("kiln server ended with %d:\n%s", code, log.text())
 		}
 	})
@@ -105,8 +107,8 @@ func TestAFarmLocksAsOneProcessDoes(t *testing.T) {
 	w.build("--farm", farm, "--lock", "there.lock", "--format", "tar", "hello.yml").ok(t)
 	w.write("gone.yml", strings.Replace(helloYAML, "lab/web:1", "lab/gone:1", 1))
 	failed := w.run("lock", "--farm", farm, "--mirror", w.registry, "gone.yml")
-	if failed.code != exitFailed || !strings.Contains(failed.stderr, "lab/gone:1") {
-		t.Errorf("exit code %d and %q; want %d and the name of the image", failed.code, failed.stderr, exitFailed)
+	if failed.code != ui.ExitFailed || !strings.Contains(failed.stderr, "lab/gone:1") {
+		t.Errorf("exit code %d and %q; want %d and the name of the image", failed.code, failed.stderr, ui.ExitFailed)
 	}
 	if _, err := os.Stat("gone.lock"); err == nil {
 		t.Error("a lock file was left behind")
@@ -152,7 +154,7 @@ func TestAFarmThatSendsOtherBytesIsNotBelieved(t *testing.T) {
 		resp.Body = &flipping{resp.Body}
 	})
 	got := w.build("--farm", farm, "--cache", "client", "--format", "tar", "--dir", "out", "hello.yml")
-	if got.code != exitFailed || !strings.Contains(got.last(), "sent other bytes") {
+	if got.code != ui.ExitFailed || !strings.Contains(got.last(), "sent other bytes") {
 		t.Errorf("exit code %d and %q", got.code, got.last())
 	}
 	if _, err := os.Stat("out"); err == nil && len(names(t, "out")) > 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/uki"
 	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -44,23 +45,23 @@ func newSigner(ctx context.Context, f *signFlags) (*signer, error) {
 	case f.key == "" && f.cert == "" && f.program == "":
 		return nil, nil
 	case f.key != "" && f.program != "":
-		return nil, usagef("--sign-key and --signer both sign: leave one of them out")
+		return nil, ui.Usagef("--sign-key and --signer both sign: leave one of them out")
 	case f.cert == "" || f.key == "" && f.program == "":
-		return nil, usagef("signing needs --sign-cert, and --sign-key or --signer")
+		return nil, ui.Usagef("signing needs --sign-cert, and --sign-key or --signer")
 	}
 	s := &signer{program: f.program}
 	var err error
 	if s.cert, err = userfile.Read(ctx, f.cert, maxPEM); err != nil {
-		return nil, usagef("--sign-cert %s: %w", f.cert, userfile.Cause(err))
+		return nil, ui.Usagef("--sign-cert %s: %w", f.cert, userfile.Cause(err))
 	}
 	if f.key != "" {
 		if s.key, err = userfile.Read(ctx, f.key, maxPEM); err != nil {
-			return nil, usagef("--sign-key %s: %w", f.key, userfile.Cause(err))
+			return nil, ui.Usagef("--sign-key %s: %w", f.key, userfile.Cause(err))
 		}
 	}
 	// A key that does not fit is told before anything is built.
 	if _, err := s.signature(ctx, [32]byte{}); err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	return s, nil
 }
@@ -75,13 +76,13 @@ func (s *signer) signature(ctx context.Context, digest [32]byte) ([]byte, error)
 
 // sign has the digests of the build's images made, signs them, and puts the signatures into spec. It returns the blobs
 // that the farm needs for that.
-func (s *signer) sign(ctx context.Context, f *farm.Farm, store *disk.Store, spec *kilnv1.BuildSpec, blobs []cache.Digest, show string, env Env) ([]cache.Digest, error) {
+func (s *signer) sign(ctx context.Context, f *farm.Farm, store *disk.Store, spec *kilnv1.BuildSpec, blobs []cache.Digest, show string, env ui.Env) ([]cache.Digest, error) {
 	if err := f.Blobs.Upload(ctx, store, blobs); err != nil {
 		return nil, err
 	}
 	display, err := progress.Open(show, env.Stderr, env.Getenv("NO_COLOR") != "")
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, ui.Usagef("%w", err)
 	}
 	first := proto.CloneOf(spec)
 	first.Detached, first.Options.Authenticode = false, true

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // waited is longer than any command here takes that does not wait for a file.
@@ -69,7 +71,7 @@ func TestWhatIsNoRegularFileIsRefusedWhereverItIsNamed(t *testing.T) {
 			t.Run(command+" of what "+kind.said, func(t *testing.T) {
 				within(t, func() {
 					got := w.run(strings.Fields(strings.ReplaceAll(command, "PATH", kind.path))...)
-					if got.code == exitDone || !strings.Contains(got.stderr, kind.said) {
+					if got.code == ui.ExitDone || !strings.Contains(got.stderr, kind.said) {
 						t.Errorf("exit code %d, want the sentence %q; standard error:\n%s", got.code, kind.said, got.stderr)
 					}
 				})
@@ -120,7 +122,7 @@ func TestACommandThatReadsHearsSignals(t *testing.T) {
 			defer cancel()
 			var stdout bytes.Buffer
 			stderr := &lines{ready: make(chan string, 8)}
-			env := Env{Stdin: r, Stdout: &stdout, Stderr: stderr, Getenv: func(name string) string {
+			env := ui.Env{Stdin: r, Stdout: &stdout, Stderr: stderr, Getenv: func(name string) string {
 				return map[string]string{"HOME": w.dir}[name]
 			}}
 			time.AfterFunc(2*time.Second, cancel)
@@ -129,8 +131,8 @@ func TestACommandThatReadsHearsSignals(t *testing.T) {
 				args = append(args, "--arch", "amd64", "--mirror", "docker.io="+w.registry)
 			}
 			within(t, func() {
-				if code := Main(ctx, env, args); code != exitFailed {
-					t.Errorf("exit code %d, want %d; standard error:\n%s", code, exitFailed, stderr.text())
+				if code := Main(ctx, env, args); code != ui.ExitFailed {
+					t.Errorf("exit code %d, want %d; standard error:\n%s", code, ui.ExitFailed, stderr.text())
 				}
 			})
 		})

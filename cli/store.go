@@ -11,6 +11,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/s3"
 	"github.com/kiln-farm/kiln/cache/tiered"
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // storeFlags say where a node keeps bytes.
@@ -36,7 +37,7 @@ func (f *storeFlags) dir(data *node.Data) string {
 // open opens the cache: the directory, and the store behind it when url names one. Who asks for many blobs and reads
 // few, as coordinators do, has what the store holds remembered. A server that does not answer is waited for.
 func (f *storeFlags) open(ctx context.Context, data *node.Data, url string, asks bool, log *slog.Logger) (*tiered.Cache, error) {
-	most, err := parseSize("--cache-size", f.size)
+	most, err := ui.ParseSize("--cache-size", f.size)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func (f *storeFlags) open(ctx context.Context, data *node.Data, url string, asks
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case err != nil:
-			return nil, usagef("%w", err)
+			return nil, ui.Usagef("%w", err)
 		}
 		return store, nil
 	}

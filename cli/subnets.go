@@ -13,12 +13,13 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newSubnet(env Env) *cobra.Command {
-	return group("subnet", "List subnets and pools, and import them from another DHCP server", newSubnetLs(env), newSubnetShow(env), newSubnetImport(env))
+func newSubnet(env ui.Env) *cobra.Command {
+	return ui.Group("subnet", "List subnets and pools, and import them from another DHCP server", newSubnetLs(env), newSubnetShow(env), newSubnetImport(env))
 }
 
 // usage is how much of a subnet's pools is used.
@@ -107,18 +108,18 @@ func askUsages(ctx context.Context, f *farm.Farm, subnet string) (*kilnv1.Intent
 	return in, usages(in, bindings), err
 }
 
-func newSubnetLs(env Env) *cobra.Command {
+func newSubnetLs(env ui.Env) *cobra.Command {
 	var asJSON bool
 	cmd := farmCommand(env, &cobra.Command{
 		Use: "ls", Short: "List subnets and the usage of their pools", Example: "  kiln subnet ls --farm https://kiln1:7300\n  kiln subnet ls --json",
-		Args: between(0, 0, "no argument"),
+		Args: ui.Between(0, 0, "no argument"),
 	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
 		_, rows, err := askUsages(ctx, f, "")
 		if err != nil {
 			return err
 		}
 		if asJSON {
-			return writeJSON(env.Stdout, rows)
+			return ui.WriteJSON(env.Stdout, rows)
 		}
 		w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "SUBNET\tPREFIX\tADDRESSES\tBOUND\tDECLINED\tRESERVED\tFREE")
@@ -131,11 +132,11 @@ func newSubnetLs(env Env) *cobra.Command {
 	return cmd
 }
 
-func newSubnetShow(env Env) *cobra.Command {
+func newSubnetShow(env ui.Env) *cobra.Command {
 	var asJSON bool
 	cmd := farmCommand(env, &cobra.Command{
 		Use: "show SUBNET", Short: "Show one subnet and the usage of its pools", Example: "  kiln subnet show rack-a",
-		Args: between(1, 1, "the name of a subnet"),
+		Args: ui.Between(1, 1, "the name of a subnet"),
 	}, func(ctx context.Context, f *farm.Farm, args []string) error {
 		in, rows, err := askUsages(ctx, f, args[0])
 		if err != nil {
@@ -153,17 +154,17 @@ func newSubnetShow(env Env) *cobra.Command {
 }
 
 func noSubnet(name string) error {
-	return usagef("there is no subnet called %q: kiln subnet ls lists them", name)
+	return ui.Usagef("there is no subnet called %q: kiln subnet ls lists them", name)
 }
 
-func showSubnet(env Env, s *kilnv1.Subnet, u usage, asJSON bool) error {
+func showSubnet(env ui.Env, s *kilnv1.Subnet, u usage, asJSON bool) error {
 	if asJSON {
 		text, err := protojson.Marshal(s)
 		if err != nil {
 			return err
 		}
 		u.Description = text
-		return writeJSON(env.Stdout, u)
+		return ui.WriteJSON(env.Stdout, u)
 	}
 	text, err := fleet.WriteYAML([]*kilnv1.Subnet{s}, nil)
 	if err != nil {

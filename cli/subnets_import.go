@@ -10,18 +10,19 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge/leasefile"
 	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newSubnetImport(env Env) *cobra.Command {
+func newSubnetImport(env ui.Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "import FILE…", Short: "Convert the configuration of dnsmasq, ISC dhcpd or Kea to subnets and machines",
 		Long: `Print the subnets and the machines with fixed addresses that another DHCP server's configuration has, as YAML for kiln apply.
 Look it through first: what was not taken over is in the comments at its top, with the reason.`,
 		Example: "  kiln subnet import /etc/dnsmasq.conf > subnets.yml\n  kiln diff -f subnets.yml && kiln apply -f subnets.yml",
-		Args:    between(1, -1, "a configuration file"),
+		Args:    ui.Between(1, -1, "a configuration file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o := newOldConfig()
 			for _, name := range args {
@@ -31,7 +32,7 @@ Look it through first: what was not taken over is in the comments at its top, wi
 				}
 				switch kind {
 				case leasefile.DnsmasqLeases, leasefile.ISCLeases, leasefile.KeaLeases:
-					return usagef("%s has the %s, and no subnets: kiln leases import reads it", name, kind)
+					return ui.Usagef("%s has the %s, and no subnets: kiln leases import reads it", name, kind)
 				}
 				o.file = name
 				o.add(file)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -69,7 +70,7 @@ func (w *world) bind(t *testing.T, subnet string, during time.Duration, all ...s
 func (w *world) change(t *testing.T, operation kilnv1.BindCommand_Operation, subnet string, during time.Duration, all ...string) {
 	t.Helper()
 	flags := &farmFlags{farm: w.vars["KILN_FARM"]}
-	f, err := flags.dial(t.Context(), Env{Getenv: func(string) string { return "" }}, askPatience)
+	f, err := flags.dial(t.Context(), ui.Env{Getenv: func(string) string { return "" }}, askPatience)
 	check(t, err)
 	defer f.Close()
 	var commands []*kilnv1.BindCommand
@@ -101,7 +102,7 @@ func TestSubnetsAreDescribedAndLookedAt(t *testing.T) {
 		{args: []string{"apply", "-f", "rack.yml"}, want: []string{"nothing changes"}},
 		{args: []string{"subnet", "ls"}, want: []string{`rack-a +10.0.0.0/24 +9 +0 +0 +1 +8\n`, `rack-b +10.0.1.0/24 +2 +0 +0 +0 +2\n`}},
 		{args: []string{"leases"}, want: []string{"ADDRESS"}, not: "10.0"},
-		{args: []string{"apply", "-f", "over.yml"}, code: exitUsage, want: []string{"subnet rack-c: its prefix 10.0.0.128/25 overlaps 10.0.0.0/24 of subnet rack-a"}},
+		{args: []string{"apply", "-f", "over.yml"}, code: ui.ExitUsage, want: []string{"subnet rack-c: its prefix 10.0.0.128/25 overlaps 10.0.0.0/24 of subnet rack-a"}},
 	}.run(t, w)
 
 	w.bind(t, "rack-a", time.Hour, "10.0.0.100 52:54:00:00:00:02", "10.0.0.102 52:54:00:00:00:99")
@@ -112,17 +113,17 @@ func TestSubnetsAreDescribedAndLookedAt(t *testing.T) {
 		{args: []string{"subnet", "ls"}, want: []string{`rack-a +10.0.0.0/24 +9 +2 +0 +1 +6\n`, `rack-b +10.0.1.0/24 +2 +1 +0 +0 +1\n`}},
 		{args: []string{"subnet", "show", "rack-a"}, want: []string{"exclude: .10.0.0.105.", "bound +2", "free +6"}},
 		{args: []string{"subnet", "show", "rack-a", "--json"}, want: []string{`"bound": 2`, `"gateway": "10.0.0.1"`}},
-		{args: []string{"subnet", "show", "rack-x"}, code: exitUsage, want: []string{`there is no subnet called "rack-x"`}},
+		{args: []string{"subnet", "show", "rack-x"}, code: ui.ExitUsage, want: []string{`there is no subnet called "rack-x"`}},
 		{args: []string{"leases"}, want: []string{`10.0.0.100 +52:54:00:00:00:02 +web-2 +host +bound +59m\d+s +edge-1 +rack-a\n10.0.0.102 +52:54:00:00:00:99 +- .*\n10.0.1.100 `}, not: "10.0.1.101"},
 		{args: []string{"leases", "--subnet", "rack-b", "--all"}, want: []string{`10.0.1.101 .* ended +- +edge-1 +rack-b`}, not: "10.0.0"},
-		{args: []string{"leases", "--subnet", "rack-x"}, code: exitUsage, want: []string{`there is no subnet called "rack-x"`}},
-		{args: []string{"apply", "-f", "fixed.yml"}, code: exitUsage, want: []string{`machine web-3: its address 10.0.0.102 is bound to 52:54:00:00:00:99 \("host"\) for another .*kiln leases release 10.0.0.102`}},
-		{args: []string{"leases", "release", "52:54:00:00:00:02"}, code: exitUsage, want: []string{"52:54:00:00:00:02 is in the subnets rack-a and rack-b: name one with --subnet"}},
+		{args: []string{"leases", "--subnet", "rack-x"}, code: ui.ExitUsage, want: []string{`there is no subnet called "rack-x"`}},
+		{args: []string{"apply", "-f", "fixed.yml"}, code: ui.ExitUsage, want: []string{`machine web-3: its address 10.0.0.102 is bound to 52:54:00:00:00:99 \("host"\) for another .*kiln leases release 10.0.0.102`}},
+		{args: []string{"leases", "release", "52:54:00:00:00:02"}, code: ui.ExitUsage, want: []string{"52:54:00:00:00:02 is in the subnets rack-a and rack-b: name one with --subnet"}},
 		{args: []string{"leases", "release", "--subnet", "rack-b", "52-54-00-00-00-02"}, want: []string{"10.0.1.100 of 52:54:00:00:00:02 is free again in subnet rack-b"}},
 		{args: []string{"leases", "release", "10.0.0.102"}, want: []string{"10.0.0.102 of 52:54:00:00:00:99 is free again"}},
-		{args: []string{"leases", "release", "10.0.0.102"}, code: exitUsage, want: []string{"nobody holds 10.0.0.102 now"}},
-		{args: []string{"leases", "release", "web-1"}, code: exitUsage, want: []string{`"web-1" is neither an address nor a MAC`}},
-		{args: []string{"leases", "relase"}, code: exitUsage, want: []string{`did you mean "kiln leases release"`}},
+		{args: []string{"leases", "release", "10.0.0.102"}, code: ui.ExitUsage, want: []string{"nobody holds 10.0.0.102 now"}},
+		{args: []string{"leases", "release", "web-1"}, code: ui.ExitUsage, want: []string{`"web-1" is neither an address nor a MAC`}},
+		{args: []string{"leases", "relase"}, code: ui.ExitUsage, want: []string{`did you mean "kiln leases release"`}},
 		{args: []string{"apply", "-f", "fixed.yml"}, want: []string{`\+ machine web-3`}},
 		{args: []string{"apply", "-f", "one.yml"}, want: []string{"~ subnet rack-b\n.*pools: 10.0.1.100-10.0.1.101 -> 10.0.1.100-10.0.1.109"}},
 		{args: []string{"diff", "--prune", "-f", "one.yml"}, want: []string{"- subnet rack-a", "- machine web-1"}},
@@ -150,7 +151,7 @@ func TestAnOperatorFreesWhatIsDeclinedOrKept(t *testing.T) {
 	w.change(t, kilnv1.BindCommand_OPERATION_RELEASE, "rack-a", 0, "10.0.0.103 52:54:00:00:00:02") // of web-2, which is described
 	steps{
 		{args: []string{"leases"}, want: []string{`10.0.0.102 .* declined +(10m0s|9m5\ds) `, `10.0.0.103 +52:54:00:00:00:02 +web-2 +host +kept +(1h0m0s|59m5\ds) `}},
-		{args: []string{"leases", "release", "52:54:00:00:00:99"}, code: exitUsage, want: []string{"nobody holds 52:54:00:00:00:99 now"}},
+		{args: []string{"leases", "release", "52:54:00:00:00:99"}, code: ui.ExitUsage, want: []string{"nobody holds 52:54:00:00:00:99 now"}},
 		{args: []string{"leases", "release", "10.0.0.102"}, want: []string{"10.0.0.102 of 52:54:00:00:00:99 is free again in subnet rack-a"}},
 		{args: []string{"leases", "release", "52:54:00:00:00:02"}, want: []string{"10.0.0.103 of 52:54:00:00:00:02 is free again in subnet rack-a"}},
 		{args: []string{"leases"}, not: "10.0.0.10"},
@@ -162,10 +163,10 @@ func TestSubnetsNeedAFarm(t *testing.T) {
 	w := newWorld(t)
 	w.write("rack.yml", rackYAML)
 	steps{
-		{args: []string{"apply", "-f", "rack.yml"}, code: exitUsage, want: []string{"subnets need a farm, which keeps what is bound to whom: start one with kiln server or kiln coordinator, and name it with --farm"}},
+		{args: []string{"apply", "-f", "rack.yml"}, code: ui.ExitUsage, want: []string{"subnets need a farm, which keeps what is bound to whom: start one with kiln server or kiln coordinator, and name it with --farm"}},
 		{args: []string{"machines"}, not: "web-1"},
-		{args: []string{"subnet", "ls"}, code: exitUsage, want: []string{"this needs a farm"}},
-		{args: []string{"leases"}, code: exitUsage, want: []string{"this needs a farm"}},
+		{args: []string{"subnet", "ls"}, code: ui.ExitUsage, want: []string{"this needs a farm"}},
+		{args: []string{"leases"}, code: ui.ExitUsage, want: []string{"this needs a farm"}},
 	}.run(t, w)
 }
 
@@ -199,17 +200,17 @@ duid 00:01:00:01:2a:2a:2a:2a:52:54:00:00:00:fe
 		`kiln: 5 leases were not taken over, for the reasons above\n`,
 	}
 	steps{
-		{args: []string{"leases", "import", "--dry-run", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases would be bound, 1 fixed for their machines, 0 not needed, 3 refused, 2 left out, 1 had ended\n")},
+		{args: []string{"leases", "import", "--dry-run", "dnsmasq.leases"}, code: ui.ExitFailed, want: append(told, "3 leases would be bound, 1 fixed for their machines, 0 not needed, 3 refused, 2 left out, 1 had ended\n")},
 		{args: []string{"leases"}, not: "10.0.0.100"},
-		{args: []string{"leases", "import", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases bound, 1 fixed for their machines, 0 not needed, 3 refused, 2 left out, 1 had ended\n")},
+		{args: []string{"leases", "import", "dnsmasq.leases"}, code: ui.ExitFailed, want: append(told, "3 leases bound, 1 fixed for their machines, 0 not needed, 3 refused, 2 left out, 1 had ended\n")},
 		{args: []string{"leases"}, want: []string{`10.0.0.100 +52:54:00:00:00:02 +web-2 +two +bound +30m\d+s +import +rack-a\n`, `10.0.1.100 .* 87\d\dh`}},
-		{args: []string{"leases", "import", "dnsmasq.leases"}, code: exitFailed, want: append(told, "3 leases bound, 1 fixed for their machines, 0 not needed, 3 refused, 2 left out, 1 had ended\n")},
-		{args: []string{"leases", "import", "wrong.leases"}, code: exitFailed, want: []string{"wrong.leases:1: 10.0.0.101 of 52:54:00:00:00:07: it is the fixed address of machine web-1, which has not the MAC 52:54:00:00:00:07"}},
-		{args: []string{"leases", "import", "--subnet", "rack-b", "wrong.leases"}, code: exitFailed, want: []string{"wrong.leases:1: 10.0.0.101 of 52:54:00:00:00:07: it is in subnet rack-a"}},
-		{args: []string{"leases", "import", "dnsmasq.conf"}, code: exitUsage, want: []string{"dnsmasq.conf is the configuration of dnsmasq, and has no leases: kiln subnet import reads it"}},
-		{args: []string{"leases", "import", "rack.yml"}, code: exitUsage, want: []string{"rack.yml is no file of dnsmasq, ISC dhcpd or Kea that is known here"}},
-		{args: []string{"leases", "import", "gone"}, code: exitUsage, want: []string{"gone: no such file or directory"}},
-		{args: []string{"leases", "import"}, code: exitUsage, want: []string{"kiln leases import needs a lease file"}},
+		{args: []string{"leases", "import", "dnsmasq.leases"}, code: ui.ExitFailed, want: append(told, "3 leases bound, 1 fixed for their machines, 0 not needed, 3 refused, 2 left out, 1 had ended\n")},
+		{args: []string{"leases", "import", "wrong.leases"}, code: ui.ExitFailed, want: []string{"wrong.leases:1: 10.0.0.101 of 52:54:00:00:00:07: it is the fixed address of machine web-1, which has not the MAC 52:54:00:00:00:07"}},
+		{args: []string{"leases", "import", "--subnet", "rack-b", "wrong.leases"}, code: ui.ExitFailed, want: []string{"wrong.leases:1: 10.0.0.101 of 52:54:00:00:00:07: it is in subnet rack-a"}},
+		{args: []string{"leases", "import", "dnsmasq.conf"}, code: ui.ExitUsage, want: []string{"dnsmasq.conf is the configuration of dnsmasq, and has no leases: kiln subnet import reads it"}},
+		{args: []string{"leases", "import", "rack.yml"}, code: ui.ExitUsage, want: []string{"rack.yml is no file of dnsmasq, ISC dhcpd or Kea that is known here"}},
+		{args: []string{"leases", "import", "gone"}, code: ui.ExitUsage, want: []string{"gone: no such file or directory"}},
+		{args: []string{"leases", "import"}, code: ui.ExitUsage, want: []string{"kiln leases import needs a lease file"}},
 	}.run(t, w)
 }
 
@@ -274,7 +275,7 @@ dhcp-host=52:54:00:12:34:52,192.0.9.1
 	steps{
 		{args: []string{"apply", "-f", "new.yml"}, want: []string{`\+ subnet net-192.0.2.0-24`, `\+ machine printer-1`}},
 		{args: []string{"subnet", "ls"}, want: []string{`net-192.0.2.0-24 +192.0.2.0/24 +99 +0 +0 +1 +98\n`}},
-		{args: []string{"subnet", "import", "hello.yml"}, code: exitUsage, want: []string{"hello.yml is no file of"}},
+		{args: []string{"subnet", "import", "hello.yml"}, code: ui.ExitUsage, want: []string{"hello.yml is no file of"}},
 	}.run(t, w)
 }
 
@@ -293,7 +294,7 @@ func TestManyLeasesAreImported(t *testing.T) {
 	w.write("dnsmasq.leases", b.String())
 	for range 2 {
 		r := w.run("leases", "import", "dnsmasq.leases")
-		if want := "1200 leases bound, 0 fixed for their machines, 1 not needed, 0 refused, 0 left out, 0 had ended\n"; r.code != exitDone || !strings.HasSuffix(r.stdout, want) ||
+		if want := "1200 leases bound, 0 fixed for their machines, 1 not needed, 0 refused, 0 left out, 0 had ended\n"; r.code != ui.ExitDone || !strings.HasSuffix(r.stdout, want) ||
 			!strings.HasPrefix(r.stdout, "dnsmasq.leases:1: 10.1.1.0 of 52:54:00:01:00:00: it is not needed, since its machine has 10.1.9.1 for longer\n") {
 			t.Errorf("exit code %d:\n%s%s", r.code, r.stdout, r.stderr)
 		}

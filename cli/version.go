@@ -7,16 +7,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/version"
 )
 
-func newVersion(env Env) *cobra.Command {
+func newVersion(env ui.Env) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
 		Example: "  kiln version\n  kiln version --json",
-		Args:    between(0, 0, "no argument"),
+		Args:    ui.Between(0, 0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {
 			about := struct {
 				Version  string `json:"version"`

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // watchdog tells the service manager time and again that the process does what it is for, as long as well says so, until
 // ctx ends. One that stands still is ended and started anew then, where the manager is to do that (systemd's WatchdogSec=).
-func watchdog(ctx context.Context, env Env, log *slog.Logger, well func(context.Context) error) {
+func watchdog(ctx context.Context, env ui.Env, log *slog.Logger, well func(context.Context) error) {
 	limit, ok := watchdogLimit(env)
 	if !ok {
 		return
@@ -40,7 +41,7 @@ func watchdog(ctx context.Context, env Env, log *slog.Logger, well func(context.
 }
 
 // watchdogLimit is how long the manager waits for a sign (sd_watchdog_enabled(3)); false when it does not.
-func watchdogLimit(env Env) (time.Duration, bool) {
+func watchdogLimit(env ui.Env) (time.Duration, bool) {
 	if pid := env.Getenv("WATCHDOG_PID"); pid != "" && pid != strconv.Itoa(os.Getpid()) {
 		return 0, false
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 func TestTheServiceManagerHearsOfAProcessThatIsWell(t *testing.T) {
@@ -36,7 +37,7 @@ func TestTheServiceManagerHearsOfAProcessThatIsWell(t *testing.T) {
 		return string(b[:n])
 	}
 	vars := map[string]string{"NOTIFY_SOCKET": socket, "WATCHDOG_USEC": "30000", "WATCHDOG_PID": strconv.Itoa(os.Getpid())}
-	env := Env{Getenv: func(name string) string { return vars[name] }}
+	env := ui.Env{Getenv: func(name string) string { return vars[name] }}
 	ctx, cancel := context.WithCancel(t.Context())
 	var ill atomic.Bool
 	sick := make(chan struct{}, 100)
@@ -78,7 +79,7 @@ func TestAWatchdogThatNobodyAskedFor(t *testing.T) {
 		"no time":                  {"WATCHDOG_USEC": "0"},
 		"a time without end":       {"WATCHDOG_USEC": "9223372036854775807"},
 	} {
-		if limit, ok := watchdogLimit(Env{Getenv: func(n string) string { return vars[n] }}); ok {
+		if limit, ok := watchdogLimit(ui.Env{Getenv: func(n string) string { return vars[n] }}); ok {
 			t.Errorf("%s: a sign is given within %s", name, limit)
 		}
 	}

@@ -22,6 +22,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // world is a registry with a few small images, an empty cache and an empty directory to work in.
@@ -131,7 +133,7 @@ func (w *world) runContext(ctx context.Context, args ...string) result {
 	w.t.Helper()
 	var stdout bytes.Buffer
 	stderr := &lines{ready: make(chan string, 8)} // raft still says something when it has ended
-	env := Env{Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: stderr, Getenv: func(name string) string {
+	env := ui.Env{Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: stderr, Getenv: func(name string) string {
 		switch name {
 		case "HOME":
 			return w.dir
@@ -150,7 +152,7 @@ func (w *world) build(args ...string) result {
 
 func (r result) ok(t *testing.T) result {
 	t.Helper()
-	if r.code != exitDone {
+	if r.code != ui.ExitDone {
 		t.Fatalf("exit code %d, want 0; standard error:\n%s", r.code, r.stderr)
 	}
 	return r

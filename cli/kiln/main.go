@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/kiln-farm/kiln/cli"
+	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // Peak memory of a build is to stay under 96 MB with everything in one process. Most of it is buffers that
@@ -36,6 +37,6 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends the work in good order, the second one the process.
 	context.AfterFunc(ctx, stop)
-	env := cli.Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}
+	env := ui.Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}
 	os.Exit(cli.Main(ctx, env, os.Args[1:]))
 }

@@ -1,4 +1,4 @@
-package cli
+package ui
 
 import (
 	"io"
@@ -19,8 +19,8 @@ type Env struct {
 	Getenv         func(string) string
 }
 
-// logger logs to standard error: what KILN_LOG asks for (debug, info, warn, error), else from level on.
-func (e Env) logger(level slog.Level) *slog.Logger {
+// Logger logs to standard error: what KILN_LOG asks for (debug, info, warn, error), else from level on.
+func (e Env) Logger(level slog.Level) *slog.Logger {
 	if s := e.Getenv("KILN_LOG"); s != "" {
 		if err := level.UnmarshalText([]byte(s)); err != nil {
 			level = slog.LevelInfo
@@ -29,8 +29,8 @@ func (e Env) logger(level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
-// now is the wall clock of daemons: off by what KILN_CLOCK_OFFSET says, which tests set.
-func (e Env) now() func() time.Time {
+// Now is the wall clock of daemons: off by what KILN_CLOCK_OFFSET says, which tests set.
+func (e Env) Now() func() time.Time {
 	offset, err := time.ParseDuration(e.Getenv("KILN_CLOCK_OFFSET"))
 	if err != nil {
 		return time.Now
@@ -38,8 +38,8 @@ func (e Env) now() func() time.Time {
 	return func() time.Time { return time.Now().Add(offset) }
 }
 
-// cacheDir is where Kiln keeps its cache when no flag says so (XDG base directory specification).
-func (e Env) cacheDir() string {
+// CacheDir is where Kiln keeps its cache when no flag says so (XDG base directory specification).
+func (e Env) CacheDir() string {
 	if dir := e.Getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "kiln")
 	}
@@ -50,16 +50,16 @@ func (e Env) cacheDir() string {
 	return filepath.Join(home, ".cache", "kiln")
 }
 
-// quiet is the log of a farm inside a command: nothing, unless KILN_LOG asks for it.
-func (e Env) quiet() *slog.Logger {
+// Quiet is the log of a farm inside a command: nothing, unless KILN_LOG asks for it.
+func (e Env) Quiet() *slog.Logger {
 	if e.Getenv("KILN_LOG") == "" {
 		return slog.New(slog.DiscardHandler)
 	}
-	return e.logger(slog.LevelInfo)
+	return e.Logger(slog.LevelInfo)
 }
 
-// style of text on standard output: colours for terminals, unless NO_COLOR says no (no-color.org).
-func (e Env) style() report.Style {
+// Style of text on standard output: colours for terminals, unless NO_COLOR says no (no-color.org).
+func (e Env) Style() report.Style {
 	file, ok := e.Stdout.(*os.File)
 	return report.Style{Color: ok && term.IsTerminal(int(file.Fd())) && e.Getenv("NO_COLOR") == ""}
 }

@@ -1,4 +1,4 @@
-package cli
+package ui
 
 import (
 	"bytes"
@@ -10,16 +10,16 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// writeJSON writes v for scripts.
-func writeJSON(w io.Writer, v any) error {
+// WriteJSON writes v for scripts.
+func WriteJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
 }
 
-// writeMessage writes a message of the API as the API's own JSON, with every field, and with the same white space each
+// WriteMessage writes a message of the API as the API's own JSON, with every field, and with the same white space each
 // time: protojson varies it on purpose.
-func writeMessage(w io.Writer, m proto.Message) error {
+func WriteMessage(w io.Writer, m proto.Message) error {
 	raw, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(m)
 	if err != nil {
 		return err
@@ -33,8 +33,8 @@ func writeMessage(w io.Writer, m proto.Message) error {
 	return err
 }
 
-// writeLines writes what package report composed.
-func writeLines(w io.Writer, lines []string) error {
+// WriteLines writes what package report composed.
+func WriteLines(w io.Writer, lines []string) error {
 	_, err := io.WriteString(w, strings.Join(append(lines, ""), "\n"))
 	return err
 }
