@@ -71,7 +71,7 @@ type Peers struct {
 	Joins           bool // a cluster that is there, and so begins none of its own
 }
 
-// openNode starts raft: in memory when there is no directory, and for a farm of one when there are no peers.
+// Open starts raft: in memory when there is no directory, and for a farm of one when there are no peers.
 func Open(cfg Options, machine raft.FSM) (*Node, error) {
 	n := &Node{Leads: make(chan bool, 16)}
 	conf := raftConfig(cfg)
@@ -170,7 +170,7 @@ func openStores(dataDir string, conf *raft.Config) (*stores, error) {
 	return st, nil
 }
 
-// recoverAlone makes the node whose data are in the data directory the only one of its cluster, with all that it knows: when a
+// Recover makes the node whose data are in the data directory the only one of its cluster, with all that it knows: when a
 // majority is lost for good. It must not run.
 func Recover(cfg Options) error {
 	conf := raftConfig(cfg)

@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// errNotLeading: the command was perhaps not committed, because this coordinator does not lead any more.
+// ErrNotLeading: the command was perhaps not committed, because this coordinator does not lead any more.
 // Builders hear of it as of no leader at all.
 var ErrNotLeading = fmt.Errorf("this coordinator does not lead the farm now; try again: %w", bus.ErrNoLeader)
 
