@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -12,6 +13,9 @@ import (
 var (
 	// ErrNotFound: the store has nothing under that key, or what it had was not what it should be and is gone now.
 	ErrNotFound = errors.New("not in the cache")
+	// ErrDamaged is an ErrNotFound: there is something under that key, and it is not what was put there, or no record of
+	// its kind. Whoever made it may make it again; IfAbsent does not keep it where the backend can tell.
+	ErrDamaged = fmt.Errorf("%w", ErrNotFound)
 	// ErrMismatch: bytes on their way in are not the bytes that their digest promises. Nothing was kept.
 	ErrMismatch = errors.New("bytes do not match their digest")
 	// ErrUnavailable: the server of a store beyond a network failed, or did not answer, for as long as an operation is
@@ -38,8 +42,9 @@ func IgnoreNotFound(err error) error {
 	return err
 }
 
-// MaxRecord is the size, in bytes, that the value of a key which is no blob's may have.
-const MaxRecord = 64 << 20
+// MaxRecord is the size, in bytes, that the value of a key which is no blob's may have. The record of a build is the
+// largest that there is: it grows with the build's graph, which the coordinator bounds as well.
+const MaxRecord = 256 << 20
 
 // PutMode says what Put does when the key is there already.
 type PutMode int

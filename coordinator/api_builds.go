@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -101,7 +102,7 @@ func (a *api) record(ctx context.Context, team, id string) (*kilnv1.BuildRecord,
 	}
 	key := cache.BuildKey(team, id)
 	found := &kilnv1.BuildRecord{}
-	err := getRecord(ctx, a.c.cfg.Store, key, found)
+	err := record.Get(ctx, a.c.cfg.Store, key, found)
 	if errors.Is(err, cache.ErrNotFound) && team == "" {
 		err = a.anyTeam(ctx, id, found)
 	}
@@ -133,7 +134,7 @@ func (a *api) anyTeam(ctx context.Context, id string, into *kilnv1.BuildRecord) 
 	if !errors.Is(err, errStop) {
 		return err
 	}
-	return getRecord(ctx, a.c.cfg.Store, key, into)
+	return record.Get(ctx, a.c.cfg.Store, key, into)
 }
 
 // ListBuilds returns builds of a team, newest first, without their nodes.
@@ -185,7 +186,7 @@ func (a *api) ListBuilds(ctx context.Context, req *connect.Request[kilnv1.ListBu
 			break
 		}
 		r := &kilnv1.BuildRecord{}
-		if err := getRecord(ctx, a.c.cfg.Store, key, r); err != nil {
+		if err := record.Get(ctx, a.c.cfg.Store, key, r); err != nil {
 			if errors.Is(err, cache.ErrNotFound) {
 				continue // pruned meanwhile
 			}

@@ -81,6 +81,24 @@ func TestWhatIsNotThereIsNotFound(t *testing.T) {
 	}
 }
 
+// A record that is none is as if it were not there, for whoever asks for it and for whoever lists it among others.
+func TestADamagedRecordOfABuildIsNotThere(t *testing.T) {
+	f := newFarm(t, "")
+	f.builder("b", chain(2, ""), nil)
+	id := f.submit(f.spec())
+	f.watch(id, 0)
+	if err := f.dir.Put(f.ctx(), cache.BuildKey("team", "damaged"), strings.NewReader("\xff\xff"), 2, cache.Replace); err != nil {
+		t.Fatal(err)
+	}
+	list, err := f.client.ListBuilds(f.ctx(), connect.NewRequest(&kilnv1.ListBuildsRequest{Team: "team"}))
+	if err != nil || len(list.Msg.Builds) != 1 || list.Msg.Builds[0].GetSpec().GetId() != id {
+		t.Errorf("listed %v, %v", list, err)
+	}
+	if _, err := f.client.GetBuild(f.ctx(), connect.NewRequest(&kilnv1.GetBuildRequest{Team: "team", Id: "damaged"})); connect.CodeOf(err) != connect.CodeNotFound {
+		t.Errorf("asked for it: %v", err)
+	}
+}
+
 func TestAnEndedBuildCanBeWatchedAfterARestart(t *testing.T) {
 	f := newFarm(t, "")
 	f.builder("b", chain(3, ""), nil)

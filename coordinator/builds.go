@@ -8,6 +8,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
+	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/image/step"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -175,12 +176,12 @@ func (l *leader) keepRecord(id string) {
 			if key, err := cache.ParseDigest(r.GetPlanKey()); err == nil {
 				l.results.index.put(finalKey(key.String()).String(), final)
 				// Replaced, not kept: an older one leads to blobs that are gone.
-				if err := putRecord(ctx, l.cfg.Store, cache.ResultKey(finalKey(key.String())), final, cache.Replace); err != nil {
+				if err := record.Put(ctx, l.cfg.Store, cache.ResultKey(finalKey(key.String())), final); err != nil {
 					l.log.Warn("the outputs of a plan were not kept", "build", id, "error", err)
 				}
 			}
 		}
-		if err := putRecord(ctx, l.cfg.Store, cache.BuildKey(r.GetSpec().GetTeam(), id), r, cache.Replace); err != nil {
+		if err := record.PutBuild(ctx, l.cfg.Store, r); err != nil {
 			l.log.Error("the record of a build was not kept; the build stays in memory", "build", id, "error", err)
 			return
 		}

@@ -30,9 +30,8 @@ const (
 	unreadWait       = time.Second
 	maxGraphBytes    = 256 << 20 // of a graph's blob
 	maxGraphNodes    = 100_000
-	maxParams        = 64 << 10  // bytes of a node's parameters
-	maxRecordBytes   = 256 << 20 // of a record read from the cache
-	maxArtifactBytes = 64 << 20  // of an artifact description
+	maxParams        = 64 << 10 // bytes of a node's parameters
+	maxArtifactBytes = 64 << 20 // of an artifact description
 
 	ringBytes      = 4 << 20          // of events of one build that a watcher may still ask for
 	keptFeeds      = 64               // ended builds whose events are kept

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -17,12 +18,12 @@ type recorder struct {
 
 	mu      sync.Mutex // guards what follows
 	cond    *sync.Cond
-	queue   []record
+	queue   []queued
 	closed  bool
 	workers sync.WaitGroup
 }
 
-type record struct {
+type queued struct {
 	key   cache.Key
 	value proto.Message
 }
@@ -46,7 +47,7 @@ func (r *recorder) keep(key cache.Key, value proto.Message) {
 	case len(r.queue) >= recordQueue:
 		r.log.Warn("the cache is too slow: a record was dropped and the work behind it will be done again", "key", key.String())
 	default:
-		r.queue = append(r.queue, record{key, value})
+		r.queue = append(r.queue, queued{key, value})
 		r.cond.Signal()
 	}
 }
@@ -71,19 +72,19 @@ func (r *recorder) work() {
 			continue // another leader finds in the state what is to be written
 		}
 		ctx, cancel := context.WithTimeout(r.ctx, recordTimeout)
-		if err := putRecord(ctx, r.store, next.key, next.value, cache.IfAbsent); err != nil {
+		if err := record.Keep(ctx, r.store, next.key, next.value); err != nil {
 			r.log.Warn("a record was not kept; the work behind it will be done again", "key", next.key.String(), "error", err)
 		}
 		cancel()
 	}
 }
 
-func (r *recorder) next() (record, bool) {
+func (r *recorder) next() (queued, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.queue) == 0 {
 		if r.closed {
-			return record{}, false
+			return queued{}, false
 		}
 		r.cond.Wait()
 	}

@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -10,9 +9,9 @@ import (
 	"log/slog"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
 )
 
 // results finds what was made before: in the index, then in the cache. What it gives is a hit, with all blobs there.
@@ -53,10 +52,10 @@ func (r *results) read(ctx context.Context, keys []string) (map[string]*kilnv1.R
 				return nil // no key of ours, so nothing is stored under it
 			}
 			result := &kilnv1.Result{}
-			switch err := getRecord(ctx, r.store, cache.ResultKey(digest), result); {
+			switch err := record.Get(ctx, r.store, cache.ResultKey(digest), result); {
 			case err == nil && result.GetKey() == k:
 				stored[i] = result
-			case err != nil && !errors.Is(err, cache.ErrNotFound):
+			case errors.Is(err, cache.ErrDamaged), err != nil && !errors.Is(err, cache.ErrNotFound):
 				r.log.Warn("a result could not be read and counts as a miss", "step", k, "error", err)
 			}
 			return ctx.Err()
@@ -132,7 +131,7 @@ func (r *results) final(ctx context.Context, planKey string) (*kilnv1.Final, err
 	final, ok := r.index.get(key.String()).(*kilnv1.Final)
 	if !ok {
 		final = &kilnv1.Final{}
-		err := getRecord(ctx, r.store, cache.ResultKey(key), final)
+		err := record.Get(ctx, r.store, cache.ResultKey(key), final)
 		if errors.Is(err, cache.ErrNotFound) || err == nil && final.GetPlanKey() != planKey {
 			return nil, nil
 		}
@@ -159,35 +158,6 @@ func (r *results) final(ctx context.Context, planKey string) (*kilnv1.Final, err
 // finalKey is where the final record of a plan is kept, among the results.
 func finalKey(planKey string) cache.Digest {
 	return cache.FromSum(sha256.Sum256([]byte("final\x00" + planKey)))
-}
-
-// getRecord reads a record of the cache.
-func getRecord(ctx context.Context, store cache.Store, key cache.Key, into proto.Message) error {
-	r, err := store.Get(ctx, key, 0, maxRecordBytes)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	data, err := io.ReadAll(r)
-	if err == nil {
-		err = proto.Unmarshal(data, into)
-	}
-	if err != nil {
-		return fmt.Errorf("read %s: %w", key, err)
-	}
-	return nil
-}
-
-// putRecord writes a record to the cache.
-func putRecord(ctx context.Context, store cache.Store, key cache.Key, record proto.Message, mode cache.PutMode) error {
-	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(record)
-	if err == nil {
-		err = store.Put(ctx, key, bytes.NewReader(data), int64(len(data)), mode)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", key, err)
-	}
-	return nil
 }
 
 // readBlob reads a small blob whole.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/coordinator/boots"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -180,8 +181,8 @@ func (l *leader) writeBoots(ctx context.Context) {
 	for name, events := range l.room.takeDirty() {
 		kept, err := l.keptBoots(ctx, name)
 		if err == nil {
-			record := &kilnv1.BootRecord{Events: boots.Latest(boots.Merge(kept, events), machineBoot)}
-			err = putRecord(ctx, l.cfg.Store, cache.BootKey(name), record, cache.Replace)
+			all := &kilnv1.BootRecord{Events: boots.Latest(boots.Merge(kept, events), machineBoot)}
+			err = record.Put(ctx, l.cfg.Store, cache.BootKey(name), all)
 		}
 		if err != nil {
 			l.room.keepLater(name)
@@ -192,9 +193,9 @@ func (l *leader) writeBoots(ctx context.Context) {
 
 // keptBoots are the events of a machine that are in the cache.
 func (l *leader) keptBoots(ctx context.Context, name string) ([]*kilnv1.BootEvent, error) {
-	record := &kilnv1.BootRecord{}
-	if err := getRecord(ctx, l.cfg.Store, cache.BootKey(name), record); err != nil && !errors.Is(err, cache.ErrNotFound) {
+	all := &kilnv1.BootRecord{}
+	if err := record.Get(ctx, l.cfg.Store, cache.BootKey(name), all); err != nil && !errors.Is(err, cache.ErrNotFound) {
 		return nil, err
 	}
-	return record.GetEvents(), nil
+	return all.GetEvents(), nil
 }

@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cache/record"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"github.com/kiln-farm/kiln/proto/kiln/v1/kilnv1connect"
 )
@@ -143,8 +144,8 @@ func TestWhatMachinesDidIsKept(t *testing.T) {
 		}
 	}
 	f.wait("the cache has them", func() bool {
-		record := &kilnv1.BootRecord{}
-		return getRecord(f.ctx(), f.dir, cache.BootKey("web1"), record) == nil && len(record.GetEvents()) == 2
+		kept := &kilnv1.BootRecord{}
+		return record.Get(f.ctx(), f.dir, cache.BootKey("web1"), kept) == nil && len(kept.GetEvents()) == 2
 	})
 	f.close()
 	f.start()

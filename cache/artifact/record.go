@@ -18,7 +18,7 @@ func Get(ctx context.Context, s cache.Store, d cache.Digest) (*Artifact, error) 
 	}
 	a, err := Decode(data)
 	if err != nil || a.Digest != d {
-		return nil, fmt.Errorf("%s is damaged: %w", cache.ArtifactKey(d), cache.ErrNotFound)
+		return nil, fmt.Errorf("%s is damaged: %w", cache.ArtifactKey(d), cache.ErrDamaged)
 	}
 	return a, nil
 }

@@ -197,8 +197,8 @@ func TestRecordSpoiltByAPowerCutIsAbsent(t *testing.T) {
 			if err := os.WriteFile(d.file(key), spoil(data), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := d.Get(context.Background(), key, 0, -1); !errors.Is(err, cache.ErrNotFound) {
-				t.Errorf("get: %v, want ErrNotFound", err)
+			if _, err := d.Get(context.Background(), key, 0, -1); !errors.Is(err, cache.ErrDamaged) || !errors.Is(err, cache.ErrNotFound) {
+				t.Errorf("get: %v, want ErrDamaged, which is an ErrNotFound", err)
 			}
 			if missing, err := d.Missing(context.Background(), []cache.Key{key}); err != nil || len(missing) != 1 {
 				t.Errorf("missing: %v, %v; want the key", missing, err)

@@ -45,7 +45,7 @@ func checkRecord(f *os.File) (int64, error) {
 	}
 	size := info.Size() - recordfile.TrailerSize
 	if size < 0 {
-		return 0, fmt.Errorf("the record is cut short: %w", cache.ErrNotFound)
+		return 0, fmt.Errorf("the record is cut short: %w", cache.ErrDamaged)
 	}
 	sum := recordfile.NewSum()
 	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, size)); err != nil {
@@ -56,7 +56,7 @@ func checkRecord(f *os.File) (int64, error) {
 		return 0, err
 	}
 	if got != [recordfile.TrailerSize]byte(recordfile.AppendTrailer(nil, sum.Sum32(), size)) {
-		return 0, fmt.Errorf("the record is damaged: %w", cache.ErrNotFound)
+		return 0, fmt.Errorf("the record is damaged: %w", cache.ErrDamaged)
 	}
 	return size, nil
 }

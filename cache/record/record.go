@@ -18,8 +18,8 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-// GetResult reads what the step with that key produced. Like all readers of records here it gives ErrNotFound
-// for a record that does not parse, since whatever wrote it can write it again.
+// GetResult reads what the step with that key produced. Like all readers of records here it gives ErrDamaged, which is
+// an ErrNotFound, for a record that does not parse: whatever wrote it can write it again.
 func GetResult(ctx context.Context, s cache.Store, key cache.Digest) (*kilnv1.Result, error) {
 	return get(ctx, s, cache.ResultKey(key), &kilnv1.Result{})
 }
@@ -73,7 +73,7 @@ func PutBuild(ctx context.Context, s cache.Store, b *kilnv1.BuildRecord) error {
 	return put(ctx, s, cache.BuildKey(b.GetSpec().GetTeam(), b.GetSpec().GetId()), b, cache.Replace)
 }
 
-// Get reads a record into a message; ErrNotFound when there is none or it is damaged.
+// Get reads a record into a message; ErrNotFound when there is none, ErrDamaged when it does not parse.
 func Get(ctx context.Context, s cache.Store, key cache.Key, into proto.Message) error {
 	_, err := get(ctx, s, key, into)
 	return err
@@ -82,6 +82,11 @@ func Get(ctx context.Context, s cache.Store, key cache.Key, into proto.Message) 
 // Put stores a record in place of the one that is there.
 func Put(ctx context.Context, s cache.Store, key cache.Key, m proto.Message) error {
 	return put(ctx, s, key, m, cache.Replace)
+}
+
+// Keep stores a record unless there is one.
+func Keep(ctx context.Context, s cache.Store, key cache.Key, m proto.Message) error {
+	return put(ctx, s, key, m, cache.IfAbsent)
 }
 
 // ListBuilds returns a team's last builds, at most limit, newest first: ids of builds are time-ordered.
@@ -117,7 +122,7 @@ func get[M proto.Message](ctx context.Context, s cache.Store, key cache.Key, int
 		return none, err
 	}
 	if err := proto.Unmarshal(data, into); err != nil {
-		return none, fmt.Errorf("%s is damaged (%w): %w", key, err, cache.ErrNotFound)
+		return none, fmt.Errorf("%s is damaged (%w): %w", key, err, cache.ErrDamaged)
 	}
 	return into, nil
 }
@@ -134,13 +139,16 @@ func Read(ctx context.Context, s cache.Store, key cache.Key) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
 	if len(data) > cache.MaxRecord {
-		return nil, fmt.Errorf("%s is larger than any record: %w", key, cache.ErrNotFound)
+		return nil, fmt.Errorf("%s is larger than any record: %w", key, cache.ErrDamaged)
 	}
 	return data, nil
 }
 
 func put(ctx context.Context, s cache.Store, key cache.Key, m proto.Message, mode cache.PutMode) error {
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err == nil && len(data) > cache.MaxRecord {
+		err = fmt.Errorf("it has %d bytes, and a record at most %d", len(data), cache.MaxRecord)
+	}
 	if err != nil {
 		return fmt.Errorf("store %s: %w", key, err)
 	}

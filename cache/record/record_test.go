@@ -47,8 +47,11 @@ func TestRecordThatDoesNotParseIsAbsent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := GetResult(ctx, s, key); !errors.Is(err, cache.ErrNotFound) {
-		t.Errorf("result: got %v, want ErrNotFound", err)
+	if _, err := GetResult(ctx, s, key); !errors.Is(err, cache.ErrNotFound) || !errors.Is(err, cache.ErrDamaged) {
+		t.Errorf("result: got %v, want ErrDamaged, which is an ErrNotFound", err)
+	}
+	if _, err := GetResult(ctx, s, cache.SumBytes(nil)); !errors.Is(err, cache.ErrNotFound) || errors.Is(err, cache.ErrDamaged) {
+		t.Errorf("one that is not there: got %v, want ErrNotFound and no ErrDamaged", err)
 	}
 	if names, err := ListNames(ctx, s); err != nil || len(names) != 0 {
 		t.Errorf("names: got %v, %v; want none", names, err)

@@ -67,7 +67,7 @@ func (s *Store) getRecord(ctx context.Context, key cache.Key, offset, n int64) (
 			}
 		}
 		if try == 1 { // twice: it is not the way here that is at fault
-			return nil, fmt.Errorf("%s is damaged: %w", key, cache.ErrNotFound)
+			return nil, fmt.Errorf("%s is damaged: %w", key, cache.ErrDamaged)
 		}
 	}
 	value = value[min(offset, int64(len(value))):]

@@ -104,15 +104,28 @@ func (s *Store) putRecord(ctx context.Context, key cache.Key, r io.Reader, size 
 	if mode == cache.IfAbsent {
 		opts.SetMatchETagExcept("*")
 	}
-	return s.retry(ctx, "store "+key.String(), func(ctx context.Context) error {
+	there := false
+	err = s.retry(ctx, "store "+key.String(), func(ctx context.Context) error {
 		return s.send(ctx, bytes.NewReader(data), func(ctx context.Context, body io.Reader) error {
 			_, err := s.core.PutObject(ctx, s.cfg.Bucket, s.name(key), body, int64(len(data)), "", "", opts)
-			if mode == cache.IfAbsent && exists(err) {
+			if there = mode == cache.IfAbsent && exists(err); there {
 				return nil
 			}
 			return err
 		})
 	})
+	if err != nil || !there {
+		return err
+	}
+	// Whatever makes the record would find it damaged, and make it again, for ever.
+	old, err := s.getRecord(ctx, key, 0, 0)
+	switch {
+	case err == nil:
+		return old.Close()
+	case errors.Is(err, cache.ErrDamaged):
+		return s.putRecord(ctx, key, bytes.NewReader(data[:len(value)]), int64(len(value)), cache.Replace)
+	}
+	return cache.IgnoreNotFound(err)
 }
 
 // send makes a request with a body and gives up when the server takes nothing of it for a while. How long the answer

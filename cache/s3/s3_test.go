@@ -17,6 +17,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/cachetest"
+	"github.com/kiln-farm/kiln/cache/internal/recordfile"
 	"github.com/kiln-farm/kiln/cache/s3"
 	"github.com/kiln-farm/kiln/cache/s3test"
 	"github.com/kiln-farm/kiln/cache/wrap"
@@ -226,5 +227,50 @@ func TestACancelledReadEndsAtOnce(t *testing.T) {
 	cancel()
 	if _, err := store.Get(ctx, cache.BlobKey(cache.SumBytes(nil)), 0, -1); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A record that the server's disk spoilt is told as that, and does not stand in the way of a good one.
+func TestADamagedRecordIsReplacedByThatWhichIsKept(t *testing.T) {
+	s := s3test.New(t)
+	store := openS3(t, s, "", "")
+	key := cache.ResultKey(cache.SumBytes([]byte("step")))
+	put := func(value string) {
+		t.Helper()
+		if err := store.Put(t.Context(), key, strings.NewReader(value), int64(len(value)), cache.IfAbsent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get := func() (string, error) {
+		r, err := store.Get(t.Context(), key, 0, -1)
+		if err != nil {
+			return "", err
+		}
+		defer r.Close()
+		data, err := io.ReadAll(r)
+		return string(data), err
+	}
+	put("first")
+	put("second") // what is there is kept
+	if got, err := get(); err != nil || got != "first" {
+		t.Fatalf("got %q, %v", got, err)
+	}
+	object := filepath.Join(s.Dir(), key.String()+recordfile.Suffix)
+	data, err := os.ReadFile(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[0] ^= 1
+	if f, err := os.OpenFile(object, os.O_WRONLY, 0); err != nil {
+		t.Fatal(err)
+	} else if _, err := f.WriteAt(data, 0); errors.Join(err, f.Close()) != nil {
+		t.Fatal(err)
+	}
+	if _, err := get(); !errors.Is(err, cache.ErrDamaged) || !errors.Is(err, cache.ErrNotFound) {
+		t.Errorf("a damaged one: got %v, want ErrDamaged, which is an ErrNotFound", err)
+	}
+	put("made again")
+	if got, err := get(); err != nil || got != "made again" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
