@@ -119,9 +119,9 @@ func fail(err error, format string, args ...any) error {
 	return &step.Failure{Err: &problem{fmt.Sprintf(format, args...), err}}
 }
 
-// lied is fail for bytes that are not those of a digest.
-func lied(host, want, reference string) error {
-	return fail(cache.ErrMismatch, "registry %s sent bytes for %s that are not what their digest %s says; try another registry with --mirror", host, reference, want)
+// lied is fail for bytes that are not those of their digest.
+func lied(host, reference string) error {
+	return fail(cache.ErrMismatch, "registry %s sent bytes for %s that are not what their digest says; try another registry with --mirror", host, reference)
 }
 
 // root is the innermost text: "connection refused" rather than the request around it.

@@ -215,7 +215,7 @@ func (r *Registry) fetch(ctx context.Context, src *source, want cache.Digest, si
 		err = r.download(ctx, src, want, size, reference)
 	}
 	if errors.Is(err, cache.ErrMismatch) {
-		return lied(src.host, want.String(), reference)
+		return lied(src.host, reference)
 	}
 	return err
 }

@@ -255,7 +255,7 @@ func (r *Registry) ask(ctx context.Context, src *source, identifier string, of s
 	}
 	got := cache.SumBytes(raw).String()
 	if strings.HasPrefix(identifier, "sha256:") && got != identifier {
-		return nil, lied(src.host, identifier, of.reference)
+		return nil, lied(src.host, of.reference)
 	}
 	if !json.Valid(raw) { // a page of a proxy, most likely
 		return nil, step.Failf("registry %s sent no manifest for %s: it is not valid JSON (Content-Type %.100q); check the name and the network, or name a mirror with --mirror", src.host, of.reference, called)
