@@ -54,7 +54,7 @@ func (f *buildFlags) options(ctx context.Context, env ui.Env, args []string) (*b
 		o.checkName,
 		func() error { return o.setLock(f.locked) },
 		o.checkFarm,
-		func() error { return o.setDisk(env, &f.disk) },
+		func() error { return o.setDisk(&f.disk) },
 		func() error { return o.setPush(f.push) },
 		func() (err error) {
 			if !f.dryRun { // which reads no files but the YAML

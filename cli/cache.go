@@ -41,7 +41,7 @@ func newCache(env ui.Env) *cobra.Command {
 	cmd := ui.Group("cache", "List, import into and prune the cache",
 		newCacheImport(env, shared), newCacheList(env, open), newCachePrune(env, open))
 	cmd.PersistentFlags().StringVar(&dir, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
-	cmd.PersistentFlags().StringVar(&url, "store", env.Getenv("KILN_STORE"), storeUsage)
+	cmd.PersistentFlags().StringVar(&url, "store", "", storeUsage)
 	return cmd
 }
 

@@ -39,16 +39,8 @@ func (f *farmFlags) addTeam(flags *pflag.FlagSet) {
 	flags.StringVar(&f.team, "team", "", "whose build it is, where a farm is shared (KILN_TEAM; default: your certificate's team, or \"default\")")
 }
 
-// fill takes what no flag said from the environment.
+// fill gives what neither a flag nor its variable said.
 func (f *farmFlags) fill(env ui.Env) {
-	for _, v := range []struct {
-		flag *string
-		name string
-	}{{&f.farm, "KILN_FARM"}, {&f.credentials, "KILN_CREDENTIALS"}, {&f.team, "KILN_TEAM"}} {
-		if *v.flag == "" {
-			*v.flag = env.Getenv(v.name)
-		}
-	}
 	if f.cache == "" {
 		f.cache = env.CacheDir()
 	}

@@ -28,15 +28,9 @@ func (f *diskFlags) add(flags *pflag.FlagSet) {
 }
 
 // setDisk checks the flags.
-func (o *buildOptions) setDisk(env ui.Env, f *diskFlags) (err error) {
+func (o *buildOptions) setDisk(f *diskFlags) (err error) {
 	s := o.shape
 	s.Boot, s.Initrd, s.Cmdline, s.Serial, s.RootFs = f.boot, f.initrd, f.cmdline, f.serial, f.rootFS
-	if s.Boot == "" {
-		s.Boot = env.Getenv("KILN_BOOT")
-	}
-	if s.Initrd == "" {
-		s.Initrd = env.Getenv("KILN_INITRD")
-	}
 	if s.DiskSize, err = ui.ParseDiskSize("--disk-size", f.size); err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ platform under the same name is added to it.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.cache, "cache", "", "directory of Kiln's cache (default ~/.cache/kiln)")
-	flags.StringVar(&f.store, "store", env.Getenv("KILN_STORE"), storeUsage)
+	flags.StringVar(&f.store, "store", "", storeUsage)
 	flags.StringVar(&f.ref, "ref", "", "name of the image, such as me/hello:1")
 	flags.StringVar(&f.platform, "platform", "", "such as linux/arm64")
 	flags.StringArrayVar(&f.entrypoint, "entrypoint", nil, "a word of the entrypoint; repeatable")

@@ -36,7 +36,7 @@ func (t *tokenFlags) read(ctx context.Context, env ui.Env) (string, error) {
 	case t.token != "" && t.file != "":
 		return "", ui.Usagef("--token and --token-file both name a token: leave one of them out")
 	case t.file == "" && t.token == "":
-		return strings.TrimSpace(env.Getenv("KILN_TOKEN")), nil
+		return "", nil
 	case t.file == "":
 		return strings.TrimSpace(t.token), nil
 	}
@@ -72,9 +72,6 @@ Without a token it gets a new certificate for the one that is there.`,
 			text, err := token.read(cmd.Context(), env)
 			if err != nil {
 				return err
-			}
-			if path == "" {
-				path = env.Getenv("KILN_CREDENTIALS")
 			}
 			return login(cmd.Context(), env, args[0], text, path, id, asJSON)
 		},

@@ -66,5 +66,7 @@ Exit codes: 0 done, 1 the build failed, 2 the command or its input is wrong, 3 t
 		}
 	}
 	root.AddCommand(newVersion(env))
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return takeVariables(env, cmd) }
+	tellVariables(root)
 	return root
 }
