@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -89,30 +90,15 @@ func (d *Store) Put(ctx context.Context, key cache.Key, r io.Reader, size int64,
 
 // List implements Store.
 func (d *Store) List(ctx context.Context, prefix string, f func(cache.Entry) error) error {
-	start := d.root
+	below := ""
 	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
 		if _, err := cache.ParseKey(prefix[:i]); err != nil {
 			return err
 		}
-		start = filepath.Join(d.root, filepath.FromSlash(prefix[:i]))
+		below = prefix[:i]
 	}
-	err := filepath.WalkDir(start, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // deleted meanwhile
-		}
-		if err != nil {
-			return err
-		}
-		if entry.IsDir() {
-			if path == filepath.Join(d.root, tmpDir) {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		key, ok := d.keyOf(path)
+	return d.walk(ctx, below, func(name string, entry fs.DirEntry) error {
+		key, ok := keyOf(name)
 		if !ok || !strings.HasPrefix(key.String(), prefix) {
 			return nil
 		}
@@ -131,6 +117,45 @@ func (d *Store) List(ctx context.Context, prefix string, f func(cache.Entry) err
 		}
 		return f(cache.Entry{Key: key, Size: size, LastUse: lastUse(info)})
 	})
+}
+
+// walk calls f for the files below a directory of the cache, with their names in it. The cache's directory may be a
+// symbolic link, as may what is directly in it: a user moved it to a disk with more room.
+func (d *Store) walk(ctx context.Context, below string, f func(name string, entry fs.DirEntry) error) error {
+	start, err := filepath.EvalSymlinks(filepath.Join(d.root, filepath.FromSlash(below)))
+	if err != nil {
+		return ignoreDeleted(err)
+	}
+	return filepath.WalkDir(start, func(file string, entry fs.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return ignoreDeleted(err)
+		}
+		rel, err := filepath.Rel(start, file)
+		if err != nil {
+			return err
+		}
+		name := path.Join(below, filepath.ToSlash(rel))
+		switch {
+		case entry.IsDir() && name == tmpDir:
+			return fs.SkipDir
+		case entry.IsDir():
+			return nil
+		case below == "" && entry.Type()&fs.ModeSymlink != 0 && !strings.Contains(name, "/") && name != tmpDir:
+			if info, err := os.Stat(file); err == nil && info.IsDir() {
+				return d.walk(ctx, name, f)
+			}
+		}
+		return f(name, entry)
+	})
+}
+
+func ignoreDeleted(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	return err
 }
 
@@ -157,15 +182,10 @@ func (d *Store) blobFile(digest cache.Digest) string {
 	return filepath.Join(d.root, filepath.FromSlash(cache.BlobKey(digest).String()))
 }
 
-// keyOf undoes file. Files that are no value of the cache are not ok.
-func (d *Store) keyOf(file string) (key cache.Key, ok bool) {
-	rel, err := filepath.Rel(d.root, file)
-	if err != nil {
-		return cache.Key{}, false
-	}
-	name := filepath.ToSlash(rel)
+// keyOf undoes file, for a file's name in the cache. Files that are no value of the cache are not ok.
+func keyOf(name string) (key cache.Key, ok bool) {
 	record := strings.HasSuffix(name, recordfile.Suffix)
-	key, err = cache.ParseKey(strings.TrimSuffix(name, recordfile.Suffix))
+	key, err := cache.ParseKey(strings.TrimSuffix(name, recordfile.Suffix))
 	if err != nil {
 		return cache.Key{}, false
 	}

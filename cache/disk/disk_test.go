@@ -138,3 +138,32 @@ func TestCommitAsRefusesOtherBytes(t *testing.T) {
 		t.Errorf("left in tmp: %v, %v", left, err)
 	}
 }
+
+// A cache directory may be a symbolic link to a disk with more room, and so may what is directly in it.
+func TestAListingFollowsTheLinksThatAUserMade(t *testing.T) {
+	real := filepath.Join(t.TempDir(), "real")
+	link, blobs := filepath.Join(t.TempDir(), "link"), filepath.Join(t.TempDir(), "blobs")
+	for _, err := range []error{os.Mkdir(real, 0o700), os.Mkdir(blobs, 0o700), os.Symlink(real, link), os.Symlink(blobs, filepath.Join(real, "blobs")), os.Symlink(link, filepath.Join(blobs, "loop"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := Open(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := putBlob(t, d, []byte("kiln"))
+	if err := d.Put(t.Context(), cache.NameKey("a"), strings.NewReader("a"), 1, cache.Replace); err != nil {
+		t.Fatal(err)
+	}
+	for prefix, want := range map[string]int{"": 2, "b": 1, cache.BlobPrefix: 1, cache.BlobPrefix + digest.Hex()[:2]: 1, cache.NamePrefix: 1, "refs/": 0} {
+		var keys []cache.Key
+		err := d.List(t.Context(), prefix, func(e cache.Entry) error {
+			keys = append(keys, e.Key)
+			return nil
+		})
+		if err != nil || len(keys) != want {
+			t.Errorf("%q: listed %v, %v; want %d", prefix, keys, err, want)
+		}
+	}
+}

@@ -47,6 +47,29 @@ func packOptions(dir, platform string) PackOptions {
 	}
 }
 
+// What is packed is the directory that a link leads to, and no image without files.
+func TestALinkToADirectoryIsPackedAsTheDirectory(t *testing.T) {
+	dir := rootfs(t)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	var want *Packed
+	for _, from := range []string{dir, link} {
+		d := openDir(t)
+		got, err := Pack(t.Context(), d, d, packOptions(from, "linux/amd64"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == nil {
+			want = got
+		}
+		if got.Manifest.Digest != want.Manifest.Digest {
+			t.Errorf("%s: packed as %s, want %s", from, got.Manifest.Digest, want.Manifest.Digest)
+		}
+	}
+}
+
 func TestPackIsReproducible(t *testing.T) {
 	for range 2 {
 		d := openDir(t)

@@ -29,17 +29,21 @@ type treeWriter struct {
 
 type inode struct{ device, number uint64 }
 
-// writeTree writes o.Dir to w: names in lexical order of each directory, parents first.
+// writeTree writes o.Dir, or what it is a link to, to w: names in lexical order of each directory, parents first.
 func writeTree(ctx context.Context, w io.Writer, o *PackOptions) error {
 	t := &treeWriter{tar: tar.NewWriter(w), opts: o, first: map[inode]string{}}
-	err := filepath.WalkDir(o.Dir, func(path string, entry fs.DirEntry, err error) error {
+	dir, err := filepath.EvalSymlinks(o.Dir)
+	if err != nil {
+		return err
+	}
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
 			return err
 		}
-		name, err := filepath.Rel(o.Dir, path)
+		name, err := filepath.Rel(dir, path)
 		if err != nil || name == "." {
 			return err
 		}
