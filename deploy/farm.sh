@@ -9,6 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 readonly dir=$PWD/build/farm
 readonly port=${KILN_FARM_PORT:-7300}
+unset KILN_FARM KILN_CREDENTIALS KILN_TEAM KILN_TOKEN KILN_TOKEN_FILE KILN_CACHE KILN_STORE # those of other farms
 readonly coordinators=3 builders=4
 readonly patience=60 # seconds until a farm that does not come up is given up
 readonly s3=127.0.0.1:$((port + 90))
@@ -60,8 +61,12 @@ whole() { [[ $(admin farm members | grep -cwE 'voter|leader') -ge $coordinators 
 # works NAME: whether the leader knows the builder.
 works() { admin farm status --json | grep -q "\"$1\""; }
 
-# token ROLE: a join token.
-token() { admin farm token --role "$1" --json | sed -n 's/.*"token": *"\([^"]*\)".*/\1/p'; }
+# token ROLE NAME: makes a join token, and names the file that it is in: command lines are for everybody to see, and who has a
+# coordinator's token can become the farm. The files go when this script ends.
+token() {
+  (umask 077 && admin farm token --role "$1" --json | sed -n 's/.*"token": *"\([^"]*\)".*/\1/p' >"$dir/$2.token")
+  echo "$dir/$2.token"
+}
 
 farm=$(for n in $(seq $coordinators); do printf 'https://%s,' "$(address "$n")"; done)
 farm=${farm%,}
@@ -82,7 +87,7 @@ up() {
     local join=()
     if ((n > 1)); then
       join=(--join "$(address 1),$(address 2),$(address 3)")
-      [[ -e $dir/c$n/pki ]] || join+=(--token "$(token coordinator)")
+      [[ -e $dir/c$n/pki ]] || join+=(--token-file "$(token coordinator "c$n")")
     fi
     launch "c$n" bin/kiln coordinator --data "$dir/c$n" --id "c$n" --listen "$(address "$n")" --store "$store" "${join[@]}"
     # A first start needs the others one by one; a later one needs two of them together.
@@ -91,7 +96,7 @@ up() {
   await "three coordinators vote" c1 whole
   for n in $(seq $builders); do
     local join=(--join "$(address 1),$(address 2),$(address 3)")
-    [[ -e $dir/b$n/pki ]] || join+=(--token "$(token builder)")
+    [[ -e $dir/b$n/pki ]] || join+=(--token-file "$(token builder "b$n")")
     launch "b$n" bin/kiln builder --data "$dir/b$n" --id "b$n" --slots 2 "${join[@]}"
   done
   for n in $(seq $builders); do
@@ -153,6 +158,7 @@ down() {
 mkdir -p "$dir"
 exec 7>"$dir/lock"
 flock --nonblock 7 || fail "another make farm or make farm-down is at work here"
+trap 'rm -f "$dir"/*.token' EXIT
 case ${1:-} in
 up) up ;;
 down) down ;;
