@@ -2,7 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -46,8 +46,12 @@ func (f *pxeFlags) serveMetadata(ctx context.Context, e *edge.Edge, pxe *edge.PX
 	if err != nil {
 		return err
 	}
+	secure, err := f.metadataTLS()
+	if err != nil {
+		return err
+	}
 	for _, a := range all {
-		err := f.serveMetadataAt(ctx, e, a, log, clean)
+		err := f.serveMetadataAt(ctx, e, a, secure, log, clean)
 		if err != nil && named {
 			return ui.Usagef("--metadata-address %s: %w", a, err)
 		}
@@ -61,28 +65,67 @@ func (f *pxeFlags) serveMetadata(ctx context.Context, e *edge.Edge, pxe *edge.PX
 	return nil
 }
 
-func (f *pxeFlags) serveMetadataAt(ctx context.Context, e *edge.Edge, a netip.Addr, log *slog.Logger, clean *closers) error {
-	if !a.IsLinkLocalUnicast() {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", netip.AddrPortFrom(a, 80).String())
-		if err != nil {
-			return fmt.Errorf("%w; give the address to this host with: ip address add %s/32 dev %s", userfile.Cause(err), a, f.interfaces[0])
-		}
-		clean.run(ctx, func(ctx context.Context) { told(log, "metadata", e.ServeMetadata(ctx, listener)) })
-		return nil
+// mostPEM bounds the files of a certificate and its key, in bytes.
+const mostPEM = 1 << 20
+
+// metadataTLS is the certificate that the metadata address shows; nil: there is none.
+func (f *pxeFlags) metadataTLS() (*tls.Config, error) {
+	if f.metadataCertificate == "" && f.metadataKey == "" {
+		return nil, nil
 	}
-	if other := hostaddr.Elsewhere(a, f.interfaces); other != "" {
-		return fmt.Errorf("this host itself asks a cloud there, by %s", other)
-	}
-	// Whoever cannot serve leaves the address to who does: it may be that of another edge on this host.
-	listener, err := hostaddr.Listen(ctx, netip.AddrPortFrom(a, 80))
+	certificate, err := userfile.ReadFile(f.metadataCertificate, mostPEM)
 	if err != nil {
-		return fmt.Errorf("%w; end what serves on port 80 of this host", userfile.Cause(err))
+		return nil, ui.Usagef("--metadata-certificate %q: %w", f.metadataCertificate, userfile.Cause(err))
 	}
-	holder := &hostaddr.Holder{Interfaces: f.interfaces, Addresses: []netip.Addr{a}, Log: log}
-	if err := holder.Take(); err != nil {
-		return errors.Join(fmt.Errorf("%w; that needs root, or CAP_NET_ADMIN", err), listener.Close())
+	key, err := userfile.ReadFile(f.metadataKey, mostPEM)
+	if err != nil {
+		return nil, ui.Usagef("--metadata-key %q: %w", f.metadataKey, userfile.Cause(err))
 	}
-	clean.run(ctx, holder.Hold)
-	clean.run(ctx, func(ctx context.Context) { told(log, "metadata", e.ServeMetadata(ctx, listener)) })
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		return nil, ui.Usagef("--metadata-certificate %s, --metadata-key %s: they do not belong together, or are not PEM: %w", f.metadataCertificate, f.metadataKey, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+}
+
+func (f *pxeFlags) serveMetadataAt(ctx context.Context, e *edge.Edge, a netip.Addr, secure *tls.Config, log *slog.Logger, clean *closers) error {
+	listen, remedy := (&net.ListenConfig{}).Listen, fmt.Sprintf("give the address to this host with: ip address add %s/32 dev %s", a, f.interfaces[0])
+	if a.IsLinkLocalUnicast() {
+		if other := hostaddr.Elsewhere(a, f.interfaces); other != "" {
+			return fmt.Errorf("this host itself asks a cloud there, by %s", other)
+		}
+		// Whoever cannot serve leaves the address to who does: it may be that of another edge on this host.
+		listen, remedy = hostaddr.Listen, "end what serves on ports 80 and 443 of this host"
+	}
+	var all []net.Listener
+	fail := func(err error) error {
+		for _, l := range all {
+			_ = l.Close()
+		}
+		return err
+	}
+	for _, port := range []uint16{80, 443} {
+		if port == 443 && secure == nil {
+			continue
+		}
+		l, err := listen(ctx, "tcp4", netip.AddrPortFrom(a, port).String())
+		if err != nil {
+			return fail(fmt.Errorf("%w; %s", userfile.Cause(err), remedy))
+		}
+		if port == 443 {
+			l = tls.NewListener(l, secure)
+		}
+		all = append(all, l)
+	}
+	if a.IsLinkLocalUnicast() {
+		holder := &hostaddr.Holder{Interfaces: f.interfaces, Addresses: []netip.Addr{a}, Log: log}
+		if err := holder.Take(); err != nil {
+			return fail(fmt.Errorf("%w; that needs root, or CAP_NET_ADMIN", err))
+		}
+		clean.run(ctx, holder.Hold)
+	}
+	for _, l := range all {
+		clean.run(ctx, func(ctx context.Context) { told(log, "metadata", e.ServeMetadata(ctx, l)) })
+	}
 	return nil
 }

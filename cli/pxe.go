@@ -25,15 +25,16 @@ import (
 
 // pxeFlags say how firmware finds the edge.
 type pxeFlags struct {
-	interfaces []string
-	dhcp       string
-	loaders    []string
-	syslog     bool
-	metadata   string // address, "off", or empty
-	metadataV1 bool
-	bios       string
-	v6         pxe6Flags
-	probe      time.Duration
+	interfaces                       []string
+	dhcp                             string
+	loaders                          []string
+	syslog                           bool
+	metadata                         string // address, "off", or empty
+	metadataV1                       bool
+	metadataCertificate, metadataKey string // PEM files; empty: no TLS there
+	bios                             string
+	v6                               pxe6Flags
+	probe                            time.Duration
 
 	pools *farmPool      // nil: there is no farm
 	given *pool.Pool     // what serve and serve6 give addresses out of; nil: nothing
@@ -60,6 +61,8 @@ func (f *pxeFlags) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.loaders, "loaders", nil, "directory with iPXE's undionly.kpxe, snponly.efi and snponly-arm64.efi, or with pxelinux.0, lpxelinux.0 and ldlinux.c32; repeatable (default: where distributions have them)")
 	flags.StringVar(&f.bios, "bios-loader", "", "what a BIOS boots: ipxe, pxelinux, or lpxelinux, which uses HTTP (default: the first of them that is there)")
 	flags.StringVar(&f.metadata, "metadata-address", "", "with --interface: also answer at port 80 of this address, as clouds do, or off: not; one of the link alone is given to the interfaces while this edge serves (default with --dhcp full: 169.254.169.254, and 169.254.42.42 for Scaleway's programs)")
+	flags.StringVar(&f.metadataCertificate, "metadata-certificate", "", "PEM file with the certificate, and its chain, for HTTPS at port 443 of the metadata address: Equinix Metal's programs ask https://metadata.packet.net")
+	flags.StringVar(&f.metadataKey, "metadata-key", "", "PEM file with the key of --metadata-certificate")
 	flags.BoolVar(&f.metadataV1, "metadata-v1", true, "give EC2's documents without a session token, too, as EC2 calls IMDSv1")
 	f.v6.add(flags)
 }

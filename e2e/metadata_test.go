@@ -41,7 +41,11 @@ func TestProgramsMadeForCloudsAreConfigured(t *testing.T) {
 		}
 		return string(out)
 	}
-	command := []string{w.kiln, "edge", "--cache", store, "--interface", "br0", "--interface", "vlan5", "--dhcp", "full"}
+	command := []string{w.kiln, "edge", "--cache", store, "--interface", "br0", "--interface", "vlan5", "--dhcp", "full", "--metadata-certificate", filepath.Join(dir, "cert.pem"), "--metadata-key", filepath.Join(dir, "key.pem")}
+	if out, err := exec.Command("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", filepath.Join(dir, "key.pem"), "-out", filepath.Join(dir, "cert.pem"),
+		"-subj", "/CN=metadata.packet.net", "-addext", "subjectAltName=DNS:metadata.packet.net").CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
 	_, first := r.launch("machines boot here", command...)
 	if err := first.Kill(); err != nil {
 		t.Fatal(err)
@@ -92,6 +96,9 @@ func TestProgramsMadeForCloudsAreConfigured(t *testing.T) {
 	}
 	if got := in("busybox wget -q -O - http://169.254.42.42/conf"); !strings.Contains(got, "\nHOSTNAME=web-1\n") {
 		t.Errorf("as Scaleway's: %q", got)
+	}
+	if got := in(fmt.Sprintf(`printf 'GET /metadata HTTP/1.0\r\nHost: metadata.packet.net\r\n\r\n' | openssl s_client -quiet -verify_return_error -verify_hostname metadata.packet.net -CAfile %s/cert.pem -connect 169.254.169.254:443 2>/dev/null`, dir)); !strings.Contains(got, `"hostname": "web-1"`) {
+		t.Errorf("as Equinix Metal's, over TLS: %q", got)
 	}
 	// A page in a browser that gave its own name this address is no machine.
 	refused := in("busybox wget -S -O - --header 'Host: evil.example' http://169.254.169.254/latest/meta-data/hostname 2>&1; true")

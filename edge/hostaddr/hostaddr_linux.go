@@ -65,13 +65,13 @@ func take(name string, a netip.Addr) error {
 }
 
 // Listen listens at an address that the host does not have yet, or not all the time.
-func Listen(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
+func Listen(ctx context.Context, network, at string) (net.Listener, error) {
 	config := &net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
 		var err error
 		control := conn.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1) })
 		return errors.Join(control, err)
 	}}
-	return config.Listen(ctx, "tcp4", at.String())
+	return config.Listen(ctx, network, at)
 }
 
 // Elsewhere is the interface by which the host reaches an address of somebody else's, as a virtual machine in a cloud reaches that

@@ -16,6 +16,6 @@ func take(string, netip.Addr) error { return nil }
 func Elsewhere(netip.Addr, []string) string { return "" }
 
 // Listen listens at an address of the host.
-func Listen(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
-	return (&net.ListenConfig{}).Listen(ctx, "tcp4", at.String())
+func Listen(ctx context.Context, network, at string) (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(ctx, network, at)
 }
