@@ -57,7 +57,7 @@ const (
 // Entry is what List tells of one key.
 type Entry struct {
 	Key     Key
-	Size    int64
+	Size    int64     // what the value takes in the store, in bytes: zeros in it, or what compresses, may take none
 	LastUse time.Time // to the day, or better: what prune goes by
 }
 

@@ -88,7 +88,7 @@ func (d *Store) Put(ctx context.Context, key cache.Key, r io.Reader, size int64,
 	return err
 }
 
-// List implements Store.
+// List implements Store. The sizes of blobs are what they take on the disk: long runs of zeros are holes.
 func (d *Store) List(ctx context.Context, prefix string, f func(cache.Entry) error) error {
 	below := ""
 	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
@@ -109,9 +109,9 @@ func (d *Store) List(ctx context.Context, prefix string, f func(cache.Entry) err
 		if err != nil {
 			return err
 		}
-		size := info.Size()
+		size := taken(info)
 		if _, blob := key.Digest(); !blob {
-			if size -= recordfile.TrailerSize; size < 0 {
+			if size = info.Size() - recordfile.TrailerSize; size < 0 {
 				return nil // cut short by a power failure
 			}
 		}

@@ -29,6 +29,9 @@ type draft struct {
 	size int64 // bytes written so far, those in buf included
 	err  error // the first fault: nothing is kept after it
 	done bool
+
+	emitted int64 // bytes that went to file
+	open    bool  // the last of them are a hole, and the file ends before it
 }
 
 var errDraftDone = errors.New("the draft is committed or aborted")
@@ -137,6 +140,11 @@ func (w *draft) commit(want cache.Digest) (cache.Digest, int64, error) {
 	if !want.IsZero() && want != digest {
 		return cache.Digest{}, 0, fmt.Errorf("%w: expected %s, got %s (%d bytes)", cache.ErrMismatch, want, digest, w.size)
 	}
+	if w.open {
+		if err := w.file.Truncate(w.size); err != nil {
+			return cache.Digest{}, 0, w.dir.writeError("write a blob", err)
+		}
+	}
 	if err := w.dir.adopt(w.file, digest); err != nil {
 		return cache.Digest{}, 0, w.dir.writeError("store blob "+digest.String(), err)
 	}
@@ -164,9 +172,12 @@ func (w *draft) emit(p []byte) error {
 		return nil
 	}
 	w.hash.Write(p)
-	if _, err := w.file.Write(p); err != nil {
+	open, err := writeSparse(w.file, p, w.emitted)
+	if err != nil {
 		w.err = w.dir.writeError("write a blob", err)
 	}
+	w.emitted += int64(len(p))
+	w.open = open
 	return w.err
 }
 

@@ -32,7 +32,7 @@ func TestFullDiskIsASentenceAndLeavesNothing(t *testing.T) {
 	}
 	_ = draft.file.Close()
 	draft.file = os.NewFile(uintptr(fd), draft.file.Name())
-	_, err = draft.ReadFrom(bytes.NewReader(make([]byte, 2*draftBuffer)))
+	_, err = draft.ReadFrom(bytes.NewReader(bytes.Repeat([]byte{1}, 2*draftBuffer)))
 	want := "write a blob: the disk of the cache directory " + d.root + " is full: free some space (kiln cache prune) or choose another directory: no space left on device"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
