@@ -171,7 +171,7 @@ func (f *farmPool) watch(ctx context.Context, p *pool.Pool, direct bool, heard f
 }
 
 // pool makes what gives addresses out of pools, of either family; nil when this edge does not.
-func (f *pxeFlags) pool(ctx context.Context, pxe *edge.PXE, intents *intent.Store, log *slog.Logger, clean *closers) *pool.Pool {
+func (f *pxeFlags) pool(ctx context.Context, e *edge.Edge, intents *intent.Store, log *slog.Logger, clean *closers) *pool.Pool {
 	if f.dhcp != "full" && f.v6.dhcp != "full" {
 		return nil
 	}
@@ -185,7 +185,7 @@ func (f *pxeFlags) pool(ctx context.Context, pxe *edge.PXE, intents *intent.Stor
 		})
 		return nil
 	}
-	cfg := pool.Config{Edge: f.pools.edge, Farm: f.pools, File: f.pools.file, Log: log, Tell: pxe.Tell, Edges: pxe.Edges}
+	cfg := pool.Config{Edge: f.pools.edge, Farm: f.pools, File: f.pools.file, Log: log, Tell: e.Machines().TellOf, Edges: e.Machines().Answering}
 	if f.probe > 0 && f.dhcp == "full" {
 		prober, err := pool.OpenProber(f.probe)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/hostaddr"
+	"github.com/kiln-farm/kiln/edge/pxe"
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
@@ -41,7 +42,7 @@ func (f *pxeFlags) metadataAddresses() (all []netip.Addr, named bool, err error)
 
 // serveMetadata answers where programs made for clouds ask for their configuration. An edge whose operator asked for no address does
 // without where that cannot be, and says so.
-func (f *pxeFlags) serveMetadata(ctx context.Context, e *edge.Edge, pxe *edge.PXE, log *slog.Logger, clean *closers) error {
+func (f *pxeFlags) serveMetadata(ctx context.Context, e *edge.Edge, answers *pxe.DHCP, log *slog.Logger, clean *closers) error {
 	all, named, err := f.metadataAddresses()
 	if err != nil {
 		return err
@@ -59,7 +60,7 @@ func (f *pxeFlags) serveMetadata(ctx context.Context, e *edge.Edge, pxe *edge.PX
 			log.Warn("machines are not configured at the address of clouds; mend it, or say --metadata-address "+noMetadata, "address", a, "error", err)
 			continue
 		}
-		pxe.Metadata = append(pxe.Metadata, a)
+		answers.Metadata = append(answers.Metadata, a)
 		log.Info("machines are configured at the address of clouds", "address", a, "interfaces", f.interfaces)
 	}
 	return nil

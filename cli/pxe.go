@@ -18,6 +18,7 @@ import (
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
+	"github.com/kiln-farm/kiln/edge/pxe"
 	"github.com/kiln-farm/kiln/edge/syslog"
 	"github.com/kiln-farm/kiln/edge/tftp"
 	"github.com/kiln-farm/kiln/internal/userfile"
@@ -71,7 +72,7 @@ func (f *pxeFlags) check() error {
 	if err := f.v6.check(f.interfaces); err != nil {
 		return err
 	}
-	if f.bios != "" && !slices.Contains(edge.BIOSLoaders(), f.bios) {
+	if f.bios != "" && !slices.Contains(pxe.BIOSLoaders(), f.bios) {
 		return ui.Usagef("--bios-loader %q: it is ipxe, pxelinux or lpxelinux", f.bios)
 	}
 	switch f.dhcp {
@@ -107,13 +108,15 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Stor
 	if len(f.interfaces) == 0 {
 		return nil
 	}
-	loaders, err := edge.ReadLoaders(append(f.loaders, loaderDirs...)...)
+	loaders, err := pxe.ReadLoaders(append(f.loaders, loaderDirs...)...)
 	if err != nil {
 		return ui.Usagef("--loaders: %w", err)
 	}
-	pxe := &edge.PXE{Edge: e, Full: f.dhcp == "full", Loaders: loaders, BIOS: f.bios}
-	e.ServeLoaders(pxe)
-	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Shown: config.Redact, Log: log}
+	programs := pxe.Programs{URL: e.Machines().URL, Loaders: loaders, BIOS: f.bios}
+	answers := &pxe.DHCP{Machines: e.Machines(), Programs: programs, Log: log, Full: f.dhcp == "full"}
+	e.ServeLoaders(loaders)
+	gives := &pxe.TFTP{Machines: e.Machines(), Files: e.Files(), Loaders: loaders}
+	files := &tftp.Server{Open: gives.Open, Sent: gives.Sent, Shown: config.Redact, Log: log}
 	f.files = append(f.files, files)
 	for _, name := range f.interfaces {
 		ip, err := interfaceAddress(name)
@@ -129,19 +132,19 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Stor
 		}
 		clean.run(ctx, func(ctx context.Context) { told(log, "TFTP", files.Serve(ctx, conn)) })
 		if f.syslog {
-			f.logs(ctx, e, pxe, ip, log, clean)
+			f.logs(ctx, e, answers, ip, log, clean)
 		}
 	}
-	if err := f.serveMetadata(ctx, e, pxe, log, clean); err != nil {
+	if err := f.serveMetadata(ctx, e, answers, log, clean); err != nil {
 		return err
 	}
-	pxe.Pool = f.pool(ctx, pxe, intents, log, clean)
-	f.given = pxe.Pool
+	answers.Pool = f.pool(ctx, e, intents, log, clean)
+	f.given = answers.Pool
 	if f.dhcp == "off" {
 		return nil
 	}
-	server := &dhcp.Server{Interfaces: f.interfaces, Decide: pxe.Decide, Log: log}
-	if pxe.Pool != nil {
+	server := &dhcp.Server{Interfaces: f.interfaces, Decide: answers.Decide, Log: log}
+	if answers.Pool != nil {
 		server.Workers = poolWorkers
 	}
 	clean.run(ctx, func(ctx context.Context) { told(log, "DHCP", server.Serve(ctx)) })
@@ -153,16 +156,16 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Stor
 }
 
 // logs takes what machines log. A host that has a syslog server of its own keeps it.
-func (f *pxeFlags) logs(ctx context.Context, e *edge.Edge, pxe *edge.PXE, ip net.IP, log *slog.Logger, clean *closers) {
+func (f *pxeFlags) logs(ctx context.Context, e *edge.Edge, answers *pxe.DHCP, ip net.IP, log *slog.Logger, clean *closers) {
 	conn, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp4", net.JoinHostPort(ip.String(), "514"))
 	if err != nil {
 		log.Warn("what machines log is not taken into their timelines; end the host's own syslog server, or say --syslog=false", "error", userfile.Cause(err))
 		return
 	}
-	if a, ok := netip.AddrFromSlice(ip); ok && !pxe.Logs.IsValid() {
-		pxe.Logs = a.Unmap()
+	if a, ok := netip.AddrFromSlice(ip); ok && !answers.Logs.IsValid() {
+		answers.Logs = a.Unmap()
 	}
-	server := &syslog.Server{Handle: e.Logged}
+	server := &syslog.Server{Handle: e.Machines().Logged}
 	clean.run(ctx, func(ctx context.Context) { told(log, "syslog", server.Serve(ctx, conn)) })
 }
 

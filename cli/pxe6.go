@@ -17,6 +17,7 @@ import (
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/dhcp6"
+	"github.com/kiln-farm/kiln/edge/pxe"
 	"github.com/kiln-farm/kiln/edge/tftp"
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
@@ -66,7 +67,7 @@ func (f *pxeFlags) address6(name string) (string, error) {
 
 // place6 is an interface over IPv6, and where HTTP is served there; nil where the edge's own listener does that.
 type place6 struct {
-	edge.Place
+	pxe.Place
 	listener net.Listener
 }
 
@@ -85,7 +86,7 @@ func (f *pxeFlags) places(ctx context.Context, own net.Listener) (map[string]pla
 		if err != nil {
 			return nil, err
 		}
-		place := place6{Place: edge.Place{Address: networks[0].Addr(), HTTP: "http://" + net.JoinHostPort(networks[0].Addr().String(), port)}}
+		place := place6{Place: pxe.Place{Address: networks[0].Addr(), HTTP: "http://" + net.JoinHostPort(networks[0].Addr().String(), port)}}
 		for _, n := range networks {
 			place.Networks = append(place.Networks, n.Masked())
 			place.Own = append(place.Own, n.Addr())
@@ -122,17 +123,18 @@ func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places 
 	if !f.v6.on() {
 		return nil
 	}
-	loaders, err := edge.ReadLoaders(append(f.loaders, loaderDirs...)...)
+	loaders, err := pxe.ReadLoaders(append(f.loaders, loaderDirs...)...)
 	if err != nil {
 		return ui.Usagef("--loaders: %w", err)
 	}
-	pxe := &edge.PXE6{PXE: &edge.PXE{Edge: e, Loaders: loaders, Pool: f.given}, Full: f.v6.dhcp == "full", URL: url, At: map[string]edge.Place{}}
-	files := &tftp.Server{Open: pxe.Open, Sent: pxe.Sent, Shown: config.Redact, Log: log, MaxBlock: blockOverIPv6}
+	answers := &pxe.DHCP6{Machines: e.Machines(), Programs: pxe.Programs{URL: e.Machines().URL, Loaders: loaders}, Log: log, Pool: f.given, Full: f.v6.dhcp == "full", URL: url, At: map[string]pxe.Place{}}
+	gives := &pxe.TFTP{Machines: e.Machines(), Files: e.Files(), Loaders: loaders}
+	files := &tftp.Server{Open: gives.Open, Sent: gives.Sent, Shown: config.Redact, Log: log, MaxBlock: blockOverIPv6}
 	f.files = append(f.files, files)
 	offers := map[string]dhcp.Offer{}
 	for _, name := range f.interfaces {
 		place := places[name]
-		pxe.At[name] = place.Place
+		answers.At[name] = place.Place
 		offers[name] = f.offer(place.Networks)
 		if place.listener != nil {
 			clean.run(ctx, func(ctx context.Context) { told(log, "HTTP over IPv6", e.Serve(ctx, place.listener)) })
@@ -145,7 +147,7 @@ func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places 
 		}
 		clean.run(ctx, func(ctx context.Context) { told(log, "TFTP over IPv6", files.Serve(ctx, conn)) })
 	}
-	server := &dhcp6.Server{Interfaces: f.interfaces, DUID: dhcp6.ServerDUID(url), Decide: pxe.Decide, Log: log}
+	server := &dhcp6.Server{Interfaces: f.interfaces, DUID: dhcp6.ServerDUID(url), Decide: answers.Decide, Log: log}
 	if f.given != nil {
 		server.Workers = poolWorkers
 	}

@@ -1,6 +1,8 @@
-// Package edge serves what was built to machines that boot: outputs over HTTP, and a script for iPXE.
+// Package edge is what boots machines from the network, put together of its protocols and of what they share: edge/httpboot over
+// HTTP, edge/pxe by DHCP and TFTP, edge/machines, edge/content and edge/peers beneath them (docs/decisions/0019).
 //
-// It reads the cache and nothing else: any number of edges may run beside one cache, and any of them may die. An output is
-// one file made of extents; its bytes go from the cache's files to the socket without passing through this process.
-// Paths in requests are looked up among records and digests and never used as paths on disk. The edge never writes.
+// Bytes come from the cache and from nowhere else, and which machines there are from the last intent that somebody has set. What an
+// edge needs of a farm beside that comes in by functions (what machines do, secrets that are read once, bindings of addresses), so
+// that any number of edges may run beside one cache, and any of them may die. An edge never writes to the cache, and never asks
+// the farm by itself.
 package edge

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -19,7 +18,9 @@ import (
 	"github.com/kiln-farm/kiln/edge/conns"
 	"github.com/kiln-farm/kiln/edge/content"
 	"github.com/kiln-farm/kiln/edge/fair"
+	"github.com/kiln-farm/kiln/edge/httpboot"
 	"github.com/kiln-farm/kiln/edge/intent"
+	"github.com/kiln-farm/kiln/edge/machines"
 	"github.com/kiln-farm/kiln/edge/peers"
 	"github.com/kiln-farm/kiln/edge/seen"
 	"github.com/kiln-farm/kiln/edge/timeline"
@@ -52,23 +53,20 @@ type Config struct {
 
 // Edge serves one cache.
 type Edge struct {
-	cfg     Config
-	mux     *http.ServeMux
-	handler http.Handler
-	others  *peers.Peers
-	six     bool // machines reach it over IPv6 only
-	files   *content.Files
-	sender  *transfer.Sender
-	watcher *bottleneck.Watcher
-
-	pxe atomic.Pointer[PXE] // nil: firmware finds the edge by other means
-
-	seen *seen.Machines
+	cfg      Config
+	mux      *http.ServeMux
+	handler  http.Handler
+	peers    *peers.Peers
+	files    *content.Files
+	sender   *transfer.Sender
+	watcher  *bottleneck.Watcher
+	machines *machines.Machines // nil: it serves builds only
+	http     *httpboot.Server
 }
 
 // SetOthers tells of the other edges, at which a boot may go on.
 func (e *Edge) SetOthers(urls []string) {
-	if e.others.Set(urls, e.now()) {
+	if e.peers.Set(urls, time.Now()) {
 		e.cfg.Log.Info("the edges of this room", "edges", urls)
 	}
 }
@@ -81,22 +79,26 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	e := &Edge{cfg: cfg, others: openPeers(cfg.Intents, cfg.Log), six: peers.Family(cfg.URL) == 6, sender: transfer.New(cfg.Fair, cfg.Log),
-		files: content.New(cfg.Store, cfg.Blobs), watcher: bottleneck.NewWatcher(cfg.Log), seen: seen.New()}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", e.index)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /artifacts/{digest}", e.artifact)
-	mux.HandleFunc("GET /builds/{team}/{build}/{arch}/{file}", e.buildFile)
-	mux.HandleFunc("GET /boot/{script}", e.bootAny)
-	mux.HandleFunc("GET /boot/{build}/{script}", e.bootArch)
+	e := &Edge{cfg: cfg, peers: openPeers(cfg.Intents, cfg.Log), files: content.New(cfg.Store, cfg.Blobs), sender: transfer.New(cfg.Fair, cfg.Log),
+		watcher: bottleneck.NewWatcher(cfg.Log)}
 	if cfg.Intents != nil {
-		e.machineRoutes(mux)
-		mux.Handle("/", e.configuration())
+		e.machines = machines.New(machines.Config{Intents: cfg.Intents, Seen: seen.New(), Peers: e.peers, Events: cfg.Events, URL: cfg.URL})
 	}
-	e.mux, e.handler = mux, e.logged(mux)
+	e.http = httpboot.New(httpboot.Config{Store: cfg.Store, Files: e.files, Sender: e.sender, URL: cfg.URL, Log: cfg.Log, Machines: e.machines, Once: cfg.Once, SessionsOnly: cfg.SessionsOnly})
+	e.mux = http.NewServeMux()
+	e.http.Routes(e.mux)
+	e.handler = e.logged(e.mux)
 	return e, nil
 }
+
+// Machines is what this edge knows of machines; nil without Intents.
+func (e *Edge) Machines() *machines.Machines { return e.machines }
+
+// Files are what this edge reads of its cache.
+func (e *Edge) Files() *content.Files { return e.files }
+
+// ServeLoaders serves boot programs over HTTP, too: by their names, as paths of this host.
+func (e *Edge) ServeLoaders(loaders map[string]string) { e.http.SetLoaders(loaders) }
 
 // openPeers reads which edges there were, beside the intent.
 func openPeers(intents *intent.Store, log *slog.Logger) *peers.Peers {
@@ -114,6 +116,19 @@ func (e *Edge) Handler() http.Handler { return e.handler }
 
 // Serve serves on l until ctx ends, and then lets transfers under way end.
 func (e *Edge) Serve(ctx context.Context, l net.Listener) error { return e.serveOn(ctx, l, e.handler) }
+
+// ServeMetadata serves on l, an address at which programs made for clouds ask, until ctx ends. What machines boot is there, too; the
+// begin of it all is not a page for people but the list of EC2's versions.
+func (e *Edge) ServeMetadata(ctx context.Context, l net.Listener) error {
+	configuration := e.http.Configuration()
+	return e.serveOn(ctx, l, e.logged(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" {
+			configuration.ServeHTTP(w, r)
+			return
+		}
+		e.mux.ServeHTTP(w, r)
+	})))
+}
 
 func (e *Edge) serveOn(ctx context.Context, l net.Listener, handler http.Handler) error {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader,

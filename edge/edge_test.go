@@ -3,223 +3,31 @@ package edge
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/artifact"
-	"github.com/kiln-farm/kiln/cache/disk"
-	"github.com/kiln-farm/kiln/cache/record"
-	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+	"github.com/kiln-farm/kiln/edge/edgetest"
+	"github.com/kiln-farm/kiln/edge/intent"
 )
 
-const buildID = "0190c0de-0000-7000-8000-000000000001"
-
-// fixture is a cache with one finished build, hello: a kernel of one blob, an initrd of extents, a command line.
-type fixture struct {
-	store  *disk.Store
-	server *httptest.Server
-	initrd []byte
-	digest cache.Digest // of the initrd
-}
-
-func newFixture(t testing.TB, cmdline string) *fixture {
+// newEdge is an edge over what a room has.
+func newEdge(t testing.TB) (*edgetest.Room, *Edge) {
 	t.Helper()
-	store, err := disk.Open(t.TempDir())
+	r := edgetest.New(t)
+	e, err := New(Config{Store: r.Store, Blobs: r.Store, Log: edgetest.Quiet, Intents: r.Intents, Events: r.Events, URL: r.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{store: store}
-	first, second := bytes.Repeat([]byte("first "), 50_000), bytes.Repeat([]byte("second "), 20_000)
-	b1, b2 := f.blob(t, first), f.blob(t, second)
-	f.initrd = slicesConcat(first[6:], make([]byte, 100), []byte("inline"), second)
-	initrd := f.artifact(t, f.initrd, []artifact.Extent{
-		{Blob: b1, Offset: 6, Length: int64(len(first) - 6)}, {Length: 100}, {Inline: []byte("inline"), Length: 6}, {Blob: b2, Length: int64(len(second))},
-	})
-	f.digest = initrd
-	kernelBytes := []byte("the kernel")
-	kernel := f.artifact(t, kernelBytes, []artifact.Extent{{Blob: f.blob(t, kernelBytes), Length: int64(len(kernelBytes))}})
-	line := f.artifact(t, []byte(cmdline), []artifact.Extent{{Inline: []byte(cmdline), Length: int64(len(cmdline))}})
-	kept := &kilnv1.BuildRecord{
-		Spec:  &kilnv1.BuildSpec{Id: buildID, Team: "default", Name: "hello"},
-		State: kilnv1.BuildState_BUILD_STATE_DONE, FinishedUnixMs: 1,
-		Outputs: []*kilnv1.BuildOutput{
-			{Platform: "linux/amd64", File: "-kernel", Digest: kernel.String(), Size: int64(len(kernelBytes))},
-			{Platform: "linux/amd64", File: "-initrd.img", Digest: initrd.String(), Size: int64(len(f.initrd))},
-			{Platform: "linux/amd64", File: "-cmdline", Digest: line.String(), Size: int64(len(cmdline))},
-		},
-	}
-	if err := record.PutBuild(context.Background(), store, kept); err != nil {
-		t.Fatal(err)
-	}
-	e, err := New(Config{Store: store, Blobs: store, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.server = httptest.NewServer(e.Handler())
-	t.Cleanup(f.server.Close)
-	return f
-}
-
-func slicesConcat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
-
-func (f *fixture) blob(t testing.TB, b []byte) cache.Digest {
-	t.Helper()
-	draft, err := f.store.Create(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := draft.Write(b); err != nil {
-		t.Fatal(err)
-	}
-	d, _, err := draft.Commit()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
-func (f *fixture) artifact(t testing.TB, contents []byte, extents []artifact.Extent) cache.Digest {
-	t.Helper()
-	d := cache.FromSum(sha256.Sum256(contents))
-	if err := artifact.Put(context.Background(), f.store, &artifact.Artifact{Digest: d, Size: int64(len(contents)), Extents: extents}); err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
-func (f *fixture) get(t *testing.T, method, path string, header ...string) (*http.Response, []byte) {
-	t.Helper()
-	req, err := http.NewRequest(method, f.server.URL+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, body
-}
-
-func TestArtifactsOverHTTP(t *testing.T) {
-	f := newFixture(t, "console=ttyS0")
-	url := "/artifacts/" + f.digest.String()
-	etag := `"` + f.digest.String() + `"`
-	size := len(f.initrd)
-	cases := []struct {
-		name, method string
-		header       []string
-		status       int
-		body         []byte
-		contentRange string
-	}{
-		{"the whole, across extents", "GET", nil, 200, f.initrd, ""},
-		{"head gives the length and no body", "HEAD", nil, 200, nil, ""},
-		{"a range that spans zeros, inline bytes and a blob", "GET", []string{"Range", "bytes=299990-300110"}, 206, f.initrd[299990:300111], fmt.Sprintf("bytes 299990-300110/%d", size)},
-		{"an open range", "GET", []string{"Range", fmt.Sprintf("bytes=%d-", size-3)}, 206, f.initrd[size-3:], fmt.Sprintf("bytes %d-%d/%d", size-3, size-1, size)},
-		{"the last bytes", "GET", []string{"Range", "bytes=-5"}, 206, f.initrd[size-5:], fmt.Sprintf("bytes %d-%d/%d", size-5, size-1, size)},
-		{"a range that ends beyond the end", "GET", []string{"Range", "bytes=0-999999999"}, 206, f.initrd, fmt.Sprintf("bytes 0-%d/%d", size-1, size)},
-		{"a range that begins beyond the end", "GET", []string{"Range", "bytes=999999999-"}, 416, []byte(fmt.Sprintf("the file has %d bytes only\n", size)), fmt.Sprintf("bytes */%d", size)},
-		{"several ranges get the whole", "GET", []string{"Range", "bytes=0-1,5-6"}, 200, f.initrd, ""},
-		{"a range that is none is ignored", "GET", []string{"Range", "bytes=9-1"}, 200, f.initrd, ""},
-		{"known to the client", "GET", []string{"If-None-Match", `"x", ` + etag}, 304, nil, ""},
-		{"if-range with another tag gets the whole", "GET", []string{"Range", "bytes=0-1", "If-Range", `"x"`}, 200, f.initrd, ""},
-		{"if-range with this tag", "GET", []string{"Range", "bytes=0-1", "If-Range", etag}, 206, f.initrd[:2], fmt.Sprintf("bytes 0-1/%d", size)},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			resp, body := f.get(t, c.method, url, c.header...)
-			if resp.StatusCode != c.status || !bytes.Equal(body, c.body) || resp.Header.Get("Content-Range") != c.contentRange {
-				t.Errorf("got %d, %d bytes, range %q; want %d, %d bytes, range %q", resp.StatusCode, len(body), resp.Header.Get("Content-Range"), c.status, len(c.body), c.contentRange)
-			}
-			if c.method == "HEAD" && resp.ContentLength != int64(size) {
-				t.Errorf("content length %d, want %d", resp.ContentLength, size)
-			}
-			if c.status < 400 && resp.Header.Get("ETag") != etag {
-				t.Errorf("etag %q, want %q", resp.Header.Get("ETag"), etag)
-			}
-		})
-	}
-}
-
-func TestPathsThatLeadNowhere(t *testing.T) {
-	f := newFixture(t, "console=ttyS0")
-	gone := cache.SumBytes([]byte("gone")).String()
-	cases := []struct {
-		path   string
-		status int
-		want   string
-	}{
-		{"/artifacts/" + gone, 404, gone + " is not in the cache; build it again\n"},
-		{"/artifacts/sha256:abc", 400, ""},
-		{"/artifacts/..%2f..%2fetc%2fpasswd", 400, ""},
-		{"/builds/default/nope/amd64/hello-kernel", 404, "build nope is not in the cache; build it again\n"},
-		{"/builds/default/hello/amd64/hello.tar", 404, "the build has no such file; it has amd64/hello-kernel, amd64/hello-initrd.img, amd64/hello-cmdline\n"},
-		{"/builds/..%2f..%2fblobs/hello/amd64/hello-kernel", 404, ""},
-		{"/boot/hello", 404, "a boot script is called BUILD.ipxe\n"},
-		{"/boot/hello/arm64.ipxe", 404, "the build has no kernel and initrd for arm64; build it with --format kernel+initrd --arch arm64\n"},
-		{"/nothing", 404, ""},
-	}
-	for _, c := range cases {
-		resp, body := f.get(t, "GET", c.path)
-		if resp.StatusCode != c.status || c.want != "" && string(body) != c.want {
-			t.Errorf("%s: got %d %q, want %d %q", c.path, resp.StatusCode, body, c.status, c.want)
-		}
-	}
-	if resp, _ := f.get(t, "POST", "/artifacts/"+f.digest.String()); resp.StatusCode != http.StatusMethodNotAllowed {
-		t.Errorf("POST: got %d", resp.StatusCode)
-	}
-}
-
-func TestAMissingBlobIsA404BeforeTheFirstByte(t *testing.T) {
-	f := newFixture(t, "")
-	err := f.store.List(context.Background(), cache.BlobPrefix, func(e cache.Entry) error { return f.store.Delete(context.Background(), e.Key) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, body := f.get(t, "GET", "/artifacts/"+f.digest.String())
-	if resp.StatusCode != 404 || !strings.Contains(string(body), "build it again") {
-		t.Errorf("got %d %q", resp.StatusCode, body)
-	}
-}
-
-func TestBootScripts(t *testing.T) {
-	f := newFixture(t, "console=ttyS0  root=x")
-	_, choose := f.get(t, "GET", "/boot/hello.ipxe")
-	want := "#!ipxe\niseq ${buildarch} arm64 && goto arm64 ||\nchain /boot/" + buildID + "/amd64.ipxe\n:arm64\nchain /boot/" + buildID + "/arm64.ipxe\n"
-	if string(choose) != want {
-		t.Errorf("got %q, want %q", choose, want)
-	}
-	_, boot := f.get(t, "GET", "/boot/"+buildID+"/amd64.ipxe")
-	if !strings.HasPrefix(string(boot), "#!ipxe\necho Kiln: hello "+buildID+"\nkernel --name kernel /artifacts/sha256%3A") ||
-		!strings.Contains(string(boot), " initrd=initrd.img console=ttyS0 root=x\ninitrd --name initrd.img /artifacts/sha256%3A"+f.digest.Hex()+"\nboot\n") {
-		t.Errorf("got %q", boot)
-	}
-}
-
-func TestCommandLinesThatAScriptCannotCarry(t *testing.T) {
-	for _, cmdline := range []string{"a ${net0/ip} b", "a && shell", "a || b", "a \x1b[2J"} {
-		f := newFixture(t, cmdline)
-		if resp, body := f.get(t, "GET", "/boot/hello/amd64.ipxe"); resp.StatusCode != http.StatusUnprocessableEntity {
-			t.Errorf("%q: got %d %s", cmdline, resp.StatusCode, body)
-		}
-	}
+	return r, e
 }
 
 // sendfileSpy is a connection's writer that tells how many bytes it was given an *os.File to read from.
@@ -238,24 +46,24 @@ func (s *sendfileSpy) ReadFrom(r io.Reader) (int64, error) {
 }
 
 func TestBlobsGoToTheSocketAsFiles(t *testing.T) {
-	f := newFixture(t, "")
-	e, err := New(Config{Store: f.store, Blobs: f.store, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
+	r, e := newEdge(t)
+	first, second := bytes.Repeat([]byte("first "), 50_000), bytes.Repeat([]byte("second "), 20_000)
+	whole := bytes.Join([][]byte{first[6:], make([]byte, 100), []byte("inline"), second}, nil)
+	d := cache.SumBytes(whole)
+	if err := artifact.Put(t.Context(), r.Store, &artifact.Artifact{Digest: d, Size: int64(len(whole)), Extents: []artifact.Extent{
+		{Blob: r.Blob(t, first), Offset: 6, Length: int64(len(first) - 6)}, {Length: 100}, {Inline: []byte("inline"), Length: 6}, {Blob: r.Blob(t, second), Length: int64(len(second))},
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	spy := &sendfileSpy{ResponseWriter: httptest.NewRecorder()}
-	e.Handler().ServeHTTP(spy, httptest.NewRequest("GET", "/artifacts/"+f.digest.String(), nil))
-	if want := int64(len(f.initrd) - 100 - len("inline")); spy.bytes != want { // two blobs, in more than one turn
+	e.Handler().ServeHTTP(spy, httptest.NewRequest("GET", "/artifacts/"+d.String(), nil))
+	if want := int64(len(whole) - 100 - len("inline")); spy.bytes != want { // two blobs, in more than one turn
 		t.Errorf("%d bytes were handed over as files, want %d", spy.bytes, want)
 	}
 }
 
 func TestServeEndsWithItsContext(t *testing.T) {
-	f := newFixture(t, "")
-	e, err := New(Config{Store: f.store, Blobs: f.store, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, e := newEdge(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -274,14 +82,98 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestIndexListsBuildsForPeopleAndMachines(t *testing.T) {
-	f := newFixture(t, "")
-	_, page := f.get(t, "GET", "/")
-	if !strings.Contains(string(page), "hello-initrd.img") || !strings.Contains(string(page), buildID) {
-		t.Errorf("the page lacks the build: %s", page)
+// After a power cut the farm may be the last to come back.
+func TestAnEdgeThatStartsAnewKnowsTheOthers(t *testing.T) {
+	r, e := newEdge(t)
+	e.SetOthers([]string{"http://10.0.0.2:7380"})
+	intents, err := intent.Open(r.Path, edgetest.Quiet)
+	if err != nil {
+		t.Fatal(err)
 	}
-	resp, list := f.get(t, "GET", "/", "Accept", "application/json")
-	if resp.Header.Get("Content-Type") != "application/json" || !strings.Contains(string(list), `"script":"/boot/`+buildID+`.ipxe"`) {
-		t.Errorf("got %s %s", resp.Header.Get("Content-Type"), list)
+	again, err := New(Config{Store: r.Store, Blobs: r.Store, Log: edgetest.Quiet, Intents: intents, URL: r.URL})
+	if err != nil {
+		t.Fatal(err)
 	}
+	if got, want := again.Machines().Edges(), []string{"http://10.0.0.1:7380", "http://10.0.0.2:7380"}; !slices.Equal(got, want) {
+		t.Errorf("after a restart scripts name %q, want %q", got, want)
+	}
+}
+
+// ask is a request at an address that programs made for clouds ask.
+func ask(t *testing.T, at, method, path string, header map[string]string) (status int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, at+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range header {
+		req.Header.Set(k, v)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
+// At the metadata address EC2's tree begins where people are shown a page elsewhere, and what is optional and absent is no event.
+func TestTheMetadataAddress(t *testing.T) {
+	r, e := newEdge(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- e.ServeMetadata(ctx, l) }()
+	defer func() { stop(); <-served }()
+	at := "http://" + l.Addr().String()
+	token, _, err := e.Machines().Token(netip.Addr{}, must(r.Intents.Index().Named("web")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := "/m/" + token
+	for _, c := range []struct {
+		method, path string
+		header       map[string]string
+		status       int
+		want         string
+	}{
+		{"GET", "/", nil, 403, "is of no machine that is booting here"}, // this test has no machine's address
+		{"GET", mine + "/", nil, 200, "2009-04-04\n"},
+		{"GET", mine + "/latest/meta-data/hostname", nil, 200, "web"},
+		{"GET", mine + "/nocloud/vendor-data", nil, 200, ""},
+		{"GET", mine + "/latest/meta-data/public-ipv4", nil, 404, "for this machine"},
+		{"PUT", mine + "/latest/api/token", map[string]string{"X-aws-ec2-metadata-token-ttl-seconds": "60"}, 200, ""},
+		{"PUT", "/latest/api/token", map[string]string{"X-aws-ec2-metadata-token-ttl-seconds": "60"}, 403, "is of no machine that is booting here"},
+		{"GET", "/healthz", nil, 200, "ok"},
+		{"GET", "/nothing", nil, 404, ""},
+	} {
+		if status, body := ask(t, at, c.method, c.path, c.header); status != c.status || !strings.Contains(body, c.want) {
+			t.Errorf("%s %s: %d %q, want %d and %q", c.method, c.path, status, body, c.status, c.want)
+		}
+	}
+	var told []string
+	for _, e := range r.Happened() {
+		told = append(told, e.GetDetail())
+	}
+	if got, want := strings.Join(told, ", "), "/, /latest/meta-data/hostname"; got != want {
+		t.Errorf("the timeline has %q, want %q", got, want)
+	}
+	r.Handler = e.Handler()
+	if w := r.Get("/", "10.0.0.21"); !strings.Contains(w.Body.String(), "<html") {
+		t.Errorf("elsewhere there is no page but %q", w.Body)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

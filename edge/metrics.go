@@ -12,11 +12,9 @@ import (
 
 // What an edge counts. Machines are not told apart here: their timelines do that.
 var (
-	meters    = meter.Of("edge")
-	httpTime  = meters.Seconds("kiln.edge.http.duration", "Time of HTTP requests, by the first part of their path and status")
-	httpNow   = meters.UpDown("kiln.edge.http.active", "{request}", "HTTP requests under way")
-	tftpTime  = meters.Seconds("kiln.edge.tftp.duration", "Time of TFTP transfers, by how they ended")
-	tftpBytes = meters.Counter("kiln.edge.tftp.bytes", "By", "Bytes sent over TFTP")
+	meters   = meter.Of("edge")
+	httpTime = meters.Seconds("kiln.edge.http.duration", "Time of HTTP requests, by the first part of their path and status")
+	httpNow  = meters.UpDown("kiln.edge.http.active", "{request}", "HTTP requests under way")
 )
 
 // Measure registers what there is now, until stop is called.
