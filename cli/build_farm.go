@@ -7,8 +7,8 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/embedded"
-	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 
@@ -16,7 +16,7 @@ import (
 const stopGrace = 2 * time.Second
 
 // connectFarm gives the farm that the flags name: the one at a URL, or one that starts here and ends with close.
-func connectFarm(ctx context.Context, env ui.Env, flags *farmFlags, store *disk.Store) (f *farm.Farm, close func() error, err error) {
+func connectFarm(ctx context.Context, env ui.Env, flags *farmFlags, store *disk.Store) (f *client.Farm, close func() error, err error) {
 	if flags.farm != "" {
 		f, err := flags.dial(ctx, env, 0)
 		return f, func() error { return nil }, err
@@ -25,7 +25,7 @@ func connectFarm(ctx context.Context, env ui.Env, flags *farmFlags, store *disk.
 	if err != nil {
 		return nil, nil, err
 	}
-	return farm.Local(house.Client(), store), house.Close, nil
+	return client.Local(house.Client(), store), house.Close, nil
 }
 
 func putBytes(ctx context.Context, store cache.Store, d cache.Digest, b []byte) error {

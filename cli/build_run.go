@@ -17,7 +17,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/linuxkit"
@@ -177,7 +177,7 @@ func storeMessage(ctx context.Context, store *disk.Store, m proto.Message) (cach
 }
 
 // buildOnce runs the build to its end, with an id of its own.
-func buildOnce(ctx context.Context, f *farm.Farm, spec *kilnv1.BuildSpec, display progress.Display) (*kilnv1.StateChanged, error) {
+func buildOnce(ctx context.Context, f *client.Farm, spec *kilnv1.BuildSpec, display progress.Display) (*kilnv1.StateChanged, error) {
 	if err := newID(spec); err != nil {
 		return nil, err
 	}
@@ -200,12 +200,12 @@ func newID(spec *kilnv1.BuildSpec) error {
 
 // lostUpload says that the farm does not have what was uploaded to it: it was lost meanwhile.
 func lostUpload(err error) bool {
-	var refused *farm.APIError
+	var refused *client.APIError
 	return errors.As(err, &refused) && refused.Code == connect.CodeFailedPrecondition
 }
 
 // detach submits a build and leaves it to the farm.
-func detach(ctx context.Context, env ui.Env, f *farm.Farm, o *buildOptions, spec *kilnv1.BuildSpec, blobs []cache.Digest, store *disk.Store) error {
+func detach(ctx context.Context, env ui.Env, f *client.Farm, o *buildOptions, spec *kilnv1.BuildSpec, blobs []cache.Digest, store *disk.Store) error {
 	if err := newID(spec); err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 
@@ -50,15 +50,15 @@ func (f *farmFlags) fill(env ui.Env) {
 }
 
 // dial makes a client of the farm that the flags name, and fills in the team of the credentials.
-func (f *farmFlags) dial(ctx context.Context, env ui.Env, patience time.Duration) (*farm.Farm, error) {
+func (f *farmFlags) dial(ctx context.Context, env ui.Env, patience time.Duration) (*client.Farm, error) {
 	if f.farm == "" {
 		return nil, ui.Usagef("this needs a farm: name it with --farm or KILN_FARM")
 	}
-	urls, err := farm.ParseURLs(f.farm)
+	urls, err := client.ParseURLs(f.farm)
 	if err != nil {
 		return nil, ui.Usagef("%w", err)
 	}
-	opts := farm.Options{Patience: patience}
+	opts := client.Options{Patience: patience}
 	if text := env.Getenv("KILN_PATIENCE"); text != "" {
 		if opts.Patience, err = time.ParseDuration(text); err != nil || opts.Patience <= 0 {
 			return nil, ui.Usagef("KILN_PATIENCE %q: it is how long to wait for a farm that has no leader, such as 30s", text)
@@ -70,9 +70,9 @@ func (f *farmFlags) dial(ctx context.Context, env ui.Env, patience time.Duration
 	if f.team == "" {
 		f.team = defaultTeam
 	}
-	client, err := farm.Dial(f.farm, opts)
+	c, err := client.Dial(f.farm, opts)
 	if err != nil {
 		return nil, ui.Usagef("%w", err)
 	}
-	return client, nil
+	return c, nil
 }

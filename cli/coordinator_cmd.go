@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator"
@@ -131,7 +131,7 @@ func runCoordinator(ctx context.Context, env ui.Env, f *coordinatorFlags) (err e
 // serve answers until ctx ends or the coordinator cannot go on.
 func (f *coordinatorFlags) serve(ctx context.Context, env ui.Env, m *member, c *coordinator.Coordinator, listener net.Listener, log *slog.Logger) error {
 	streams := c.Streams()
-	protocols := farm.Protocols()
+	protocols := client.Protocols()
 	for name := range streams {
 		protocols = append(protocols, name)
 	}

@@ -9,13 +9,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 )
 
 // identify fills in what shows a farm who asks, and the team of the credentials when no other was named.
-func (f *farmFlags) identify(ctx context.Context, env ui.Env, urls []string, opts *farm.Options) error {
+func (f *farmFlags) identify(ctx context.Context, env ui.Env, urls []string, opts *client.Options) error {
 	if !strings.HasPrefix(urls[0], "https:") {
 		return nil
 	}
@@ -27,7 +27,7 @@ func (f *farmFlags) identify(ctx context.Context, env ui.Env, urls []string, opt
 	if err != nil {
 		return err
 	}
-	opts.TLS = credentials.ClientTLS(farm.Protocols()...)
+	opts.TLS = credentials.ClientTLS(client.Protocols()...)
 	if f.team == "" {
 		f.team = credentials.Identity().Team
 	}

@@ -13,7 +13,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/kiln-farm/kiln/cache"
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge/config"
@@ -62,8 +62,8 @@ func (f *edgeFlags) member(ctx context.Context, env ui.Env, log *slog.Logger, cl
 	clean.add(store.Close)
 	clean.run(ctx, func(ctx context.Context) { m.keepValid(ctx, log) })
 	clean.run(ctx, func(ctx context.Context) { m.follow(ctx, log, func(node.Place) {}) })
-	dial := func() (*farm.Farm, error) {
-		return farm.Dial(strings.Join(m.coordinators(), ","), farm.Options{TLS: m.credentials.ClientTLS(farm.Protocols()...)})
+	dial := func() (*client.Farm, error) {
+		return client.Dial(strings.Join(m.coordinators(), ","), client.Options{TLS: m.credentials.ClientTLS(client.Protocols()...)})
 	}
 	link := &farmLink{dial: dial}
 	clean.add(link.close)
@@ -71,7 +71,7 @@ func (f *edgeFlags) member(ctx context.Context, env ui.Env, log *slog.Logger, cl
 		name: m.id, file: filepath.Join(m.Path(), "intent"), store: store, blobs: store, once: farmOnce{link},
 		pools: newFarmPool(m, clean),
 		report: func(ctx context.Context, events []*kilnv1.BootEvent) error {
-			return link.do(func(client *farm.Farm) error {
+			return link.do(func(client *client.Farm) error {
 				_, err := client.Room.Report(ctx, connect.NewRequest(&kilnv1.ReportRequest{Edge: m.id, Events: events}))
 				return err
 			})
@@ -84,13 +84,13 @@ func (f *edgeFlags) member(ctx context.Context, env ui.Env, log *slog.Logger, cl
 
 // farmLink is a connection to the farm that is made anew after a call that failed: coordinators come and go.
 type farmLink struct {
-	dial func() (*farm.Farm, error)
+	dial func() (*client.Farm, error)
 
 	mu  sync.Mutex // guards now
-	now *farm.Farm
+	now *client.Farm
 }
 
-func (l *farmLink) do(call func(*farm.Farm) error) error {
+func (l *farmLink) do(call func(*client.Farm) error) error {
 	l.mu.Lock()
 	client := l.now
 	l.mu.Unlock()
@@ -116,7 +116,7 @@ func (l *farmLink) do(call func(*farm.Farm) error) error {
 }
 
 // drop has the next call made on another connection. Calls that are under way on this one end as they would.
-func (l *farmLink) drop(client *farm.Farm) {
+func (l *farmLink) drop(client *client.Farm) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.now == client {
@@ -142,7 +142,7 @@ func (o farmOnce) Take(ctx context.Context, machine string, boot config.BootID, 
 	c := takeCommand(machine, boot, what)
 	req := &kilnv1.TakeRequest{Machine: c.GetMachine(), Boot: c.GetBoot(), Document: c.GetDocument(), Request: c.GetRequest()}
 	for {
-		err = o.link.do(func(client *farm.Farm) error {
+		err = o.link.do(func(client *client.Farm) error {
 			try, cancel := context.WithTimeout(ctx, takeTry)
 			defer cancel()
 			res, err := client.Room.Take(try, connect.NewRequest(req))
@@ -178,7 +178,7 @@ const (
 )
 
 // followIntent takes every new intent, over as many connections as it takes.
-func followIntent(ctx context.Context, dial func() (*farm.Farm, error), self *kilnv1.WatchIntentRequest, intents *intent.Store, others func([]string), log *slog.Logger) {
+func followIntent(ctx context.Context, dial func() (*client.Farm, error), self *kilnv1.WatchIntentRequest, intents *intent.Store, others func([]string), log *slog.Logger) {
 	wait := intentFirst
 	for ctx.Err() == nil {
 		err := watchIntent(ctx, dial, self, intents, func(urls []string) {
@@ -197,7 +197,7 @@ func followIntent(ctx context.Context, dial func() (*farm.Farm, error), self *ki
 	}
 }
 
-func watchIntent(ctx context.Context, dial func() (*farm.Farm, error), self *kilnv1.WatchIntentRequest, intents *intent.Store, others func([]string)) error {
+func watchIntent(ctx context.Context, dial func() (*client.Farm, error), self *kilnv1.WatchIntentRequest, intents *intent.Store, others func([]string)) error {
 	client, err := dial()
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
@@ -27,7 +27,7 @@ import (
 type farmPool struct {
 	edge string
 	file string // that keeps bindings
-	dial func() (*farm.Farm, error)
+	dial func() (*client.Farm, error)
 	link *farmLink
 
 	known func() []string // URLs of coordinators
@@ -46,14 +46,14 @@ func newFarmPool(m *member, clean *closers) *farmPool {
 	var turn atomic.Uint32
 	// Every connection goes to another coordinator, for one that hangs is not asked twice in a row, or to the leader when one
 	// that does not lead has just named it.
-	f.dial = func() (*farm.Farm, error) {
+	f.dial = func() (*client.Farm, error) {
 		urls := f.known()
 		if leader := f.next(); leader != "" {
 			urls = append([]string{leader}, slices.DeleteFunc(urls, func(one string) bool { return one == leader })...)
 		} else if n := int(turn.Add(1)-1) % max(len(urls), 1); n > 0 {
 			urls = slices.Concat(urls[n:], urls[:n])
 		}
-		return farm.Dial(strings.Join(urls, ","), farm.Options{TLS: m.credentials.ClientTLS(farm.Protocols()...)})
+		return client.Dial(strings.Join(urls, ","), client.Options{TLS: m.credentials.ClientTLS(client.Protocols()...)})
 	}
 	f.link = &farmLink{dial: f.dial}
 	clean.add(f.link.close)
@@ -90,8 +90,8 @@ func (f *farmPool) next() string {
 
 // Bind implements pool.Farm.
 func (f *farmPool) Bind(ctx context.Context, commands []*kilnv1.BindCommand) (results []*kilnv1.BindResult, err error) {
-	var by *farm.Farm // that brought the answer, when there is a better one
-	err = f.link.do(func(client *farm.Farm) error {
+	var by *client.Farm // that brought the answer, when there is a better one
+	err = f.link.do(func(client *client.Farm) error {
 		answer, err := client.Room.Bind(ctx, connect.NewRequest(&kilnv1.BindRequest{Commands: commands}))
 		if err == nil {
 			results = answer.Msg.GetResults()
@@ -109,7 +109,7 @@ func (f *farmPool) Bind(ctx context.Context, commands []*kilnv1.BindCommand) (re
 
 // Grant implements pool.Farm.
 func (f *farmPool) Grant(ctx context.Context, subnet, class string, size uint32) (addresses []netip.Addr, life time.Duration, err error) {
-	err = f.link.do(func(client *farm.Farm) error {
+	err = f.link.do(func(client *client.Farm) error {
 		answer, err := client.Room.Grant(ctx, connect.NewRequest(&kilnv1.GrantRequest{Edge: f.edge, Subnet: subnet, Class: class, Size: size}))
 		if err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/outfile"
@@ -24,7 +24,7 @@ of finished builds are in the cache and not in it; neither is the farm's authori
 coordinator.`,
 		Example: `  kiln farm backup --farm https://kiln1:7300 kiln-$(date +%F).backup`,
 		Args:    ui.Between(1, 1, "a FILE"),
-	}, func(ctx context.Context, f *farm.Farm, args []string) error {
+	}, func(ctx context.Context, f *client.Farm, args []string) error {
 		path := args[0]
 		var size int64
 		err := outfile.Write(ctx, path, func(w io.Writer) error {
@@ -63,7 +63,7 @@ func newFarmRestore(env ui.Env) *cobra.Command {
 run again. The coordinators stay who they are.`,
 		Example: `  kiln farm restore --farm https://kiln1:7300 --yes kiln-2026-11-21.backup`,
 		Args:    ui.Between(1, 1, "a FILE"),
-	}, func(ctx context.Context, f *farm.Farm, args []string) error {
+	}, func(ctx context.Context, f *client.Farm, args []string) error {
 		backup, err := userfile.Open(args[0])
 		if err != nil {
 			return ui.Usagef("restore %s: %w", args[0], userfile.Cause(err))

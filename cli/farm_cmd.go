@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -34,7 +34,7 @@ func newFarmStatus(env ui.Env) *cobra.Command {
   kiln farm status --watch
   kiln farm status --json`,
 		Args: ui.Between(0, 0, "no argument"),
-	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
+	}, func(ctx context.Context, f *client.Farm, _ []string) error {
 		for {
 			status, err := f.Status(ctx)
 			switch {
@@ -94,7 +94,7 @@ func farmList(env ui.Env, use, short string, part func(*kilnv1.StatusResponse) p
 		Short:   short,
 		Example: fmt.Sprintf("  kiln farm %s --farm https://kiln1:7300\n  kiln farm %s --json", use, use),
 		Args:    ui.Between(0, 0, "no argument"),
-	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
+	}, func(ctx context.Context, f *client.Farm, _ []string) error {
 		status, err := f.Status(ctx)
 		if err != nil {
 			return err

@@ -5,12 +5,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 // farmCommand fills in what all commands below kiln farm share: the flags that name the farm, and its client.
-func farmCommand(env ui.Env, cmd *cobra.Command, run func(ctx context.Context, f *farm.Farm, args []string) error) *cobra.Command {
+func farmCommand(env ui.Env, cmd *cobra.Command, run func(ctx context.Context, f *client.Farm, args []string) error) *cobra.Command {
 	var flags farmFlags
 	flags.addFarm(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

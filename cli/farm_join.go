@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -59,8 +59,8 @@ under its name: a host that lost its disk joins as a new coordinator, with a new
 that it could not go on.`,
 		Example: `  kiln farm leave --farm https://kiln1:7300 c3`,
 		Args:    ui.Between(1, 1, "the id of a coordinator"),
-	}, func(ctx context.Context, f *farm.Farm, args []string) error {
-		if _, err := farm.Ask(ctx, f, "remove the coordinator", f.Admin.RemoveMember, &kilnv1.RemoveMemberRequest{Id: args[0]}); err != nil {
+	}, func(ctx context.Context, f *client.Farm, args []string) error {
+		if _, err := client.Ask(ctx, f, "remove the coordinator", f.Admin.RemoveMember, &kilnv1.RemoveMemberRequest{Id: args[0]}); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(env.Stdout, "%s is not a coordinator of this farm any more: stop it, and remove its data directory\n", args[0])

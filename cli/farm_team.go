@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -31,7 +31,7 @@ is for teams that nobody set anything for. When teams compete, builders are shar
   kiln farm team web --remove`,
 		Args: ui.Between(0, 1, "the name of one team"),
 	}
-	farmCommand(env, cmd, func(ctx context.Context, f *farm.Farm, args []string) error {
+	farmCommand(env, cmd, func(ctx context.Context, f *client.Farm, args []string) error {
 		if len(args) == 0 {
 			if remove || cmd.Flags().Changed("weight") || cmd.Flags().Changed("max-steps") || cmd.Flags().Changed("max-builds") {
 				return ui.Usagef("whose share is it? name the team: kiln farm team NAME --weight …")
@@ -42,7 +42,7 @@ is for teams that nobody set anything for. When teams compete, builders are shar
 			return ui.Usagef("--weight %d: it is from 1 to %d; a team that nobody set anything for has %d", team.Weight, maxWeight, defaultWeight)
 		}
 		team.Name = args[0]
-		if _, err := farm.Ask(ctx, f, "set the team", f.Admin.SetTeam, &kilnv1.SetTeamRequest{Team: &team, Remove: remove}); err != nil {
+		if _, err := client.Ask(ctx, f, "set the team", f.Admin.SetTeam, &kilnv1.SetTeamRequest{Team: &team, Remove: remove}); err != nil {
 			return err
 		}
 		if remove {
@@ -67,7 +67,7 @@ func limit(n uint32, what string) string {
 	return fmt.Sprintf("at most %d %s at a time", n, what)
 }
 
-func listTeams(ctx context.Context, env ui.Env, f *farm.Farm, asJSON bool) error {
+func listTeams(ctx context.Context, env ui.Env, f *client.Farm, asJSON bool) error {
 	status, err := f.Status(ctx)
 	if err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -29,7 +29,7 @@ like a password.`,
   kiln farm token --role submit --team web --ttl 720h
   kiln farm token --role coordinator --ttl 1h --json`,
 		Args: ui.Between(0, 0, "no argument"),
-	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
+	}, func(ctx context.Context, f *client.Farm, _ []string) error {
 		parsed, err := pki.ParseRole(role)
 		if err != nil {
 			return ui.Usagef("--role %q: it is one of %s", role, roles)
@@ -40,7 +40,7 @@ like a password.`,
 		if ttl <= 0 {
 			return ui.Usagef("--ttl %s: it is how long the token is valid, such as 24h", ttl)
 		}
-		token, err := farm.Ask(ctx, f, "make a token", f.Admin.Token, &kilnv1.TokenRequest{Role: role, Team: team, TtlMs: ttl.Milliseconds()})
+		token, err := client.Ask(ctx, f, "make a token", f.Admin.Token, &kilnv1.TokenRequest{Role: role, Team: team, TtlMs: ttl.Milliseconds()})
 		if err != nil {
 			return err
 		}

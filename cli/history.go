@@ -12,7 +12,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -29,10 +29,10 @@ const (
 // history finds builds: in the cache, or at a farm.
 type history struct {
 	team  string
-	farm  *farm.Farm // nil: the cache of this machine
+	farm  *client.Farm // nil: the cache of this machine
 	get   func(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error)
 	list  func(ctx context.Context, req *kilnv1.ListBuildsRequest) ([]*kilnv1.BuildRecord, error) // newest first, perhaps of other names too
-	blobs farm.Blobs
+	blobs client.Blobs
 	store *disk.Store // the cache of this machine; nil at a farm
 }
 
@@ -60,7 +60,7 @@ func openCacheHistory(flags *farmFlags) (*history, error) {
 	if err != nil {
 		return nil, ui.Usagef("%w", err)
 	}
-	h := &history{team: flags.team, blobs: farm.LocalBlobs(store), store: store}
+	h := &history{team: flags.team, blobs: client.LocalBlobs(store), store: store}
 	h.get = func(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error) {
 		return record.GetBuild(ctx, store, team, id)
 	}
@@ -122,7 +122,7 @@ func (h *history) record(ctx context.Context, id string) (*kilnv1.BuildRecord, e
 }
 
 func missing(err error) bool {
-	var api *farm.APIError
+	var api *client.APIError
 	return errors.Is(err, cache.ErrNotFound) || errors.As(err, &api) && api.Code == connect.CodeNotFound
 }
 

@@ -12,7 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/fleet"
@@ -85,7 +85,7 @@ func newLeases(env ui.Env) *cobra.Command {
 	cmd := farmCommand(env, &cobra.Command{
 		Use: "leases", Short: "List address leases",
 		Example: "  kiln leases --farm https://kiln1:7300\n  kiln leases --subnet rack-a --all --json\n  kiln leases release 10.0.0.120", Args: ui.UnknownVerb,
-	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
+	}, func(ctx context.Context, f *client.Farm, _ []string) error {
 		in, err := farmRooms{f}.Intent(ctx)
 		if err != nil {
 			return err
@@ -178,7 +178,7 @@ func newLeasesRelease(env ui.Env) *cobra.Command {
 the machine is off or has left, or two will have it. An address that a machine declined, or that is kept for one, is free then, too.`,
 		Example: "  kiln leases release 10.0.0.120\n  kiln leases release --subnet rack-a 52:54:00:12:34:56",
 		Args:    ui.Between(1, 1, "an address, or the MAC of a machine"),
-	}, func(ctx context.Context, f *farm.Farm, args []string) error {
+	}, func(ctx context.Context, f *client.Farm, args []string) error {
 		bindings, err := f.Bindings(ctx, subnet)
 		if err != nil {
 			return err
@@ -198,7 +198,7 @@ the machine is off or has left, or two will have it. An address that a machine d
 }
 
 // release frees an address, unless it has been bound or renewed since it was looked at.
-func release(ctx context.Context, f *farm.Farm, b *kilnv1.Binding) error {
+func release(ctx context.Context, f *client.Farm, b *kilnv1.Binding) error {
 	c := &kilnv1.BindCommand{Operation: kilnv1.BindCommand_OPERATION_FREE, Subnet: b.GetSubnet(), Address: b.GetAddress(), Client: b.GetClient(), Mac: b.GetMac(), UntilMs: b.GetUntilMs()}
 	_, err := f.Bind(ctx, []*kilnv1.BindCommand{c})
 	if connect.CodeOf(err) == connect.CodeFailedPrecondition && b.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND {

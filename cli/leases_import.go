@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge/leasefile"
@@ -41,7 +41,7 @@ the command ends with 1. It may be run again.`,
   kiln leases import --farm https://kiln1:7300 /var/lib/dhcp/dhcpd.leases
   kiln leases import /var/lib/kea/kea-leases4.csv`,
 		Args: ui.Between(1, -1, "a lease file"),
-	}, func(ctx context.Context, f *farm.Farm, args []string) error {
+	}, func(ctx context.Context, f *client.Farm, args []string) error {
 		read, err := readLeases(ctx, args)
 		if err != nil {
 			return err

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/enroll"
-	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -84,7 +84,7 @@ Without a token it gets a new certificate for the one that is there.`,
 }
 
 func login(ctx context.Context, env ui.Env, address, token, path, id string, asJSON bool) error {
-	urls, err := farm.ParseURLs(address)
+	urls, err := client.ParseURLs(address)
 	if err != nil {
 		return ui.Usagef("%s", strings.Replace(err.Error(), "--farm", "URL", 1))
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/enroll"
-	"github.com/kiln-farm/kiln/cli/farm"
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -36,7 +36,7 @@ func (m *member) locate(ctx context.Context, log *slog.Logger) (node.Place, erro
 		if err == nil {
 			continue
 		}
-		if !errors.Is(err, farm.ErrUnreachable) && ui.ExitCode(err) != ui.ExitUnreachable {
+		if !errors.Is(err, client.ErrUnreachable) && ui.ExitCode(err) != ui.ExitUnreachable {
 			return node.Place{}, err
 		}
 		log.Warn("the farm does not answer; trying again", "error", err)
@@ -78,12 +78,12 @@ func (m *member) ask(ctx context.Context) error {
 	if len(urls) == 0 {
 		return ui.Usagef("%s does not know where the farm is: name a coordinator with --join", m.Path())
 	}
-	f, err := farm.Dial(strings.Join(urls, ","), farm.Options{TLS: m.credentials.ClientTLS(farm.Protocols()...), Patience: askTimeout})
+	f, err := client.Dial(strings.Join(urls, ","), client.Options{TLS: m.credentials.ClientTLS(client.Protocols()...), Patience: askTimeout})
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	topology, err := farm.Ask(ctx, f, "ask where the farm is", f.Admin.Topology, &kilnv1.TopologyRequest{})
+	topology, err := client.Ask(ctx, f, "ask where the farm is", f.Admin.Topology, &kilnv1.TopologyRequest{})
 	if err != nil || len(topology.GetCoordinators()) == 0 {
 		return err
 	}

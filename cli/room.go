@@ -16,7 +16,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
@@ -57,16 +57,16 @@ func openRooms(ctx context.Context, env ui.Env, flags *farmFlags) (rooms, *histo
 var errStale = errors.New("")
 
 // farmRooms is a farm's.
-type farmRooms struct{ farm *farm.Farm }
+type farmRooms struct{ farm *client.Farm }
 
 func (r farmRooms) Intent(ctx context.Context) (*kilnv1.Intent, error) {
-	res, err := farm.Ask(ctx, r.farm, "ask what machines boot", r.farm.Room.GetIntent, &kilnv1.GetIntentRequest{})
+	res, err := client.Ask(ctx, r.farm, "ask what machines boot", r.farm.Room.GetIntent, &kilnv1.GetIntentRequest{})
 	return res.GetIntent(), err
 }
 
 func (r farmRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun bool) ([]string, error) {
-	res, err := farm.Ask(ctx, r.farm, "change what machines boot", r.farm.Room.Change, &kilnv1.ChangeRequest{Change: c, DryRun: dryRun})
-	var refused *farm.APIError
+	res, err := client.Ask(ctx, r.farm, "change what machines boot", r.farm.Room.Change, &kilnv1.ChangeRequest{Change: c, DryRun: dryRun})
+	var refused *client.APIError
 	if errors.As(err, &refused) && refused.Code == connect.CodeAborted {
 		err = fmt.Errorf("%w%w", errStale, err)
 	}

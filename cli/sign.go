@@ -13,7 +13,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/uki"
@@ -76,7 +76,7 @@ func (s *signer) signature(ctx context.Context, digest [32]byte) ([]byte, error)
 
 // sign has the digests of the build's images made, signs them, and puts the signatures into spec. It returns the blobs
 // that the farm needs for that.
-func (s *signer) sign(ctx context.Context, f *farm.Farm, store *disk.Store, spec *kilnv1.BuildSpec, blobs []cache.Digest, show string, env ui.Env) ([]cache.Digest, error) {
+func (s *signer) sign(ctx context.Context, f *client.Farm, store *disk.Store, spec *kilnv1.BuildSpec, blobs []cache.Digest, show string, env ui.Env) ([]cache.Digest, error) {
 	if err := f.Blobs.Upload(ctx, store, blobs); err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (s *signer) sign(ctx context.Context, f *farm.Farm, store *disk.Store, spec
 }
 
 // digestsToSign reads the file that a build made for its signer: lines of a digest and what it is of.
-func digestsToSign(ctx context.Context, f *farm.Farm, out *kilnv1.BuildOutput) ([][32]byte, error) {
+func digestsToSign(ctx context.Context, f *client.Farm, out *kilnv1.BuildOutput) ([][32]byte, error) {
 	description, err := cache.ParseDigest(out.GetArtifact())
 	if err != nil {
 		return nil, err

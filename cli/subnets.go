@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/fleet"
@@ -99,7 +99,7 @@ func usages(in *kilnv1.Intent, bindings []*kilnv1.BindingNow) []usage {
 	return rows
 }
 
-func askUsages(ctx context.Context, f *farm.Farm, subnet string) (*kilnv1.Intent, []usage, error) {
+func askUsages(ctx context.Context, f *client.Farm, subnet string) (*kilnv1.Intent, []usage, error) {
 	in, err := farmRooms{f}.Intent(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -113,7 +113,7 @@ func newSubnetLs(env ui.Env) *cobra.Command {
 	cmd := farmCommand(env, &cobra.Command{
 		Use: "ls", Short: "List subnets and the usage of their pools", Example: "  kiln subnet ls --farm https://kiln1:7300\n  kiln subnet ls --json",
 		Args: ui.Between(0, 0, "no argument"),
-	}, func(ctx context.Context, f *farm.Farm, _ []string) error {
+	}, func(ctx context.Context, f *client.Farm, _ []string) error {
 		_, rows, err := askUsages(ctx, f, "")
 		if err != nil {
 			return err
@@ -137,7 +137,7 @@ func newSubnetShow(env ui.Env) *cobra.Command {
 	cmd := farmCommand(env, &cobra.Command{
 		Use: "show SUBNET", Short: "Show one subnet and the usage of its pools", Example: "  kiln subnet show rack-a",
 		Args: ui.Between(1, 1, "the name of a subnet"),
-	}, func(ctx context.Context, f *farm.Farm, args []string) error {
+	}, func(ctx context.Context, f *client.Farm, args []string) error {
 		in, rows, err := askUsages(ctx, f, args[0])
 		if err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -58,8 +58,8 @@ func Join(ctx context.Context, req Request) (*Joined, error) {
 	if err := check(claims, req.Roles, time.Now()); err != nil {
 		return nil, err
 	}
-	f, err := farm.Dial(strings.Join(req.Addresses, ","), farm.Options{
-		TLS: pki.PinnedTLS(ca, farm.Protocols()...), Patience: req.Patience,
+	f, err := client.Dial(strings.Join(req.Addresses, ","), client.Options{
+		TLS: pki.PinnedTLS(ca, client.Protocols()...), Patience: req.Patience,
 		Stranger: fmt.Sprintf("the join token is for the farm %s, and what answers at %s is not of that farm: check --join, or make a token at that farm with kiln farm token",
 			claims.Farm, strings.Join(req.Addresses, ", ")),
 	})
@@ -96,7 +96,7 @@ func check(claims pki.Claims, roles []pki.Role, now time.Time) error {
 
 // Renew replaces the certificate and the key of credentials that are still valid by new ones.
 func Renew(ctx context.Context, credentials *pki.Credentials, req Request) (*kilnv1.JoinResponse, error) {
-	f, err := farm.Dial(strings.Join(req.Addresses, ","), farm.Options{TLS: credentials.ClientTLS(farm.Protocols()...), Patience: req.Patience})
+	f, err := client.Dial(strings.Join(req.Addresses, ","), client.Options{TLS: credentials.ClientTLS(client.Protocols()...), Patience: req.Patience})
 	if err != nil {
 		return nil, err
 	}
@@ -113,12 +113,12 @@ func Renew(ctx context.Context, credentials *pki.Credentials, req Request) (*kil
 }
 
 // sign makes a key and has the farm sign a certificate for it.
-func sign(ctx context.Context, f *farm.Farm, req Request) (crypto.Signer, *kilnv1.JoinResponse, error) {
+func sign(ctx context.Context, f *client.Farm, req Request) (crypto.Signer, *kilnv1.JoinResponse, error) {
 	key, csr, err := pki.NewRequest(req.ID)
 	if err != nil {
 		return nil, nil, err
 	}
 	token := strings.TrimSpace(req.Token)
-	resp, err := farm.Ask(ctx, f, "join the farm", f.Join.Join, &kilnv1.JoinRequest{Token: token, Id: req.ID, Csr: csr, Hosts: req.Hosts})
+	resp, err := client.Ask(ctx, f, "join the farm", f.Join.Join, &kilnv1.JoinRequest{Token: token, Id: req.ID, Csr: csr, Hosts: req.Hosts})
 	return key, resp, err
 }

@@ -9,7 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/kiln-farm/kiln/cache"
-	"github.com/kiln-farm/kiln/cli/farm"
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/internal/pki"
 )
@@ -45,15 +45,15 @@ var (
 // ExitCode is what the process ends with.
 func ExitCode(err error) int {
 	var usage *UsageError
-	var api *farm.APIError
+	var api *client.APIError
 	switch {
 	case err == nil:
 		return ExitDone
-	case errors.Is(err, farm.ErrUnreachable), errors.Is(err, cache.ErrUnavailable):
+	case errors.Is(err, client.ErrUnreachable), errors.Is(err, cache.ErrUnavailable):
 		return ExitUnreachable
 	case errors.Is(err, context.Canceled): // also while a file of the user's was read
 		return ExitFailed
-	case errors.As(err, &usage), errors.Is(err, linuxkit.ErrInput), errors.Is(err, farm.ErrCredentials), errors.Is(err, pki.ErrToken):
+	case errors.As(err, &usage), errors.Is(err, linuxkit.ErrInput), errors.Is(err, client.ErrCredentials), errors.Is(err, pki.ErrToken):
 		return ExitUsage
 	case errors.As(err, &api):
 		return apiCode(api.Code)

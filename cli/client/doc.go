@@ -1,4 +1,4 @@
-// Package farm is a client's side of a farm: it submits a build, follows it to its end whatever happens to the
+// Package client is a client's side of a farm: it submits a build, follows it to its end whatever happens to the
 // connection, and moves blobs to and from it.
 //
 // A farm at a URL and one inside the process are used through the same API. They differ in where their blobs are:
@@ -6,4 +6,4 @@
 // against their digests while they stream.
 //
 // The package shows nothing to anybody and writes no file of its own.
-package farm
+package client
