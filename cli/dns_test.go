@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/lab"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -180,7 +181,7 @@ func TestAKeyThatTheServerDoesNotTakeIsSaid(t *testing.T) {
 // named binds addresses of rack-a for clients that say what they are called: "ADDRESS MAC NAME".
 func (w *world) named(t *testing.T, during time.Duration, all ...string) {
 	t.Helper()
-	f, err := (&farmFlags{farm: w.vars["KILN_FARM"]}).dial(t.Context(), ui.Env{Getenv: func(string) string { return "" }}, askPatience)
+	f, err := client.Dial(w.vars["KILN_FARM"], client.Options{})
 	check(t, err)
 	defer f.Close()
 	for _, one := range all {

@@ -86,7 +86,7 @@ func newLeases(env ui.Env) *cobra.Command {
 		Use: "leases", Short: "List address leases",
 		Example: "  kiln leases --farm https://kiln1:7300\n  kiln leases --subnet rack-a --all --json\n  kiln leases release 10.0.0.120", Args: ui.UnknownVerb,
 	}, func(ctx context.Context, f *client.Farm, _ []string) error {
-		in, err := farmRooms{f}.Intent(ctx)
+		in, err := f.Intent(ctx)
 		if err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ the command ends with 1. It may be run again.`,
 		if err != nil {
 			return err
 		}
-		in, err := farmRooms{f}.Intent(ctx)
+		in, err := f.Intent(ctx)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,44 +15,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/pki"
-	"github.com/kiln-farm/kiln/internal/userfile"
 )
-
-// maxToken bounds a token that is read from a file, in bytes.
-const maxToken = 64 << 10
-
-// tokenFlags are where a join token comes from.
-type tokenFlags struct{ token, file string }
-
-func (t *tokenFlags) add(add func(p *string, name, value, usage string)) {
-	add(&t.token, "token", "", "join token of the farm (KILN_TOKEN)")
-	add(&t.file, "token-file", "", "file with the join token, or - for standard input")
-}
-
-// read gives the token; empty when there is none.
-func (t *tokenFlags) read(ctx context.Context, env ui.Env) (string, error) {
-	switch {
-	case t.token != "" && t.file != "":
-		return "", ui.Usagef("--token and --token-file both name a token: leave one of them out")
-	case t.file == "" && t.token == "":
-		return "", nil
-	case t.file == "":
-		return strings.TrimSpace(t.token), nil
-	}
-	r, err := ui.OpenInput(ctx, env, t.file)
-	if err != nil {
-		return "", ui.Usagef("--token-file %s: %w", t.file, err)
-	}
-	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, maxToken))
-	if err != nil {
-		return "", ui.Usagef("--token-file %s: %w", t.file, userfile.Cause(err))
-	}
-	if strings.TrimSpace(string(text)) == "" {
-		return "", ui.Usagef("--token-file %s: it is empty", t.file)
-	}
-	return strings.TrimSpace(string(text)), nil
-}
 
 func newLogin(env ui.Env) *cobra.Command {
 	var token tokenFlags
@@ -156,15 +118,6 @@ func obtain(ctx context.Context, env ui.Env, path string, req enroll.Request) (*
 	}
 	resp, err := enroll.Renew(ctx, credentials, req)
 	return &enroll.Joined{Credentials: credentials, Response: resp}, err
-}
-
-// coordinatorURLs are the URLs of a farm's coordinators.
-func coordinatorURLs(addresses []string) []string {
-	var urls []string
-	for _, address := range addresses {
-		urls = append(urls, "https://"+address)
-	}
-	return urls
 }
 
 // userName is USER@HOST, for the farm's people to see who did what.

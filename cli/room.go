@@ -59,10 +59,7 @@ var errStale = errors.New("")
 // farmRooms is a farm's.
 type farmRooms struct{ farm *client.Farm }
 
-func (r farmRooms) Intent(ctx context.Context) (*kilnv1.Intent, error) {
-	res, err := client.Ask(ctx, r.farm, "ask what machines boot", r.farm.Room.GetIntent, &kilnv1.GetIntentRequest{})
-	return res.GetIntent(), err
-}
+func (r farmRooms) Intent(ctx context.Context) (*kilnv1.Intent, error) { return r.farm.Intent(ctx) }
 
 func (r farmRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun bool) ([]string, error) {
 	res, err := client.Ask(ctx, r.farm, "change what machines boot", r.farm.Room.Change, &kilnv1.ChangeRequest{Change: c, DryRun: dryRun})

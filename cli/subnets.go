@@ -100,7 +100,7 @@ func usages(in *kilnv1.Intent, bindings []*kilnv1.BindingNow) []usage {
 }
 
 func askUsages(ctx context.Context, f *client.Farm, subnet string) (*kilnv1.Intent, []usage, error) {
-	in, err := farmRooms{f}.Intent(ctx)
+	in, err := f.Intent(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -69,8 +70,7 @@ func (w *world) bind(t *testing.T, subnet string, during time.Duration, all ...s
 
 func (w *world) change(t *testing.T, operation kilnv1.BindCommand_Operation, subnet string, during time.Duration, all ...string) {
 	t.Helper()
-	flags := &farmFlags{farm: w.vars["KILN_FARM"]}
-	f, err := flags.dial(t.Context(), ui.Env{Getenv: func(string) string { return "" }}, askPatience)
+	f, err := client.Dial(w.vars["KILN_FARM"], client.Options{})
 	check(t, err)
 	defer f.Close()
 	var commands []*kilnv1.BindCommand

@@ -30,6 +30,12 @@ func (f *Farm) Status(ctx context.Context) (*kilnv1.StatusResponse, error) {
 	return Ask(ctx, f, "read the farm's status", f.API.Status, &kilnv1.StatusRequest{})
 }
 
+// Intent is what machines are to boot, as the farm knows it.
+func (f *Farm) Intent(ctx context.Context) (*kilnv1.Intent, error) {
+	res, err := Ask(ctx, f, "ask what machines boot", f.Room.GetIntent, &kilnv1.GetIntentRequest{})
+	return res.GetIntent(), err
+}
+
 // Ask makes one of the farm's calls, with the patience and the sentences of all of them. what is what the user wants:
 // "drain the builder".
 func Ask[Q, R any](ctx context.Context, f *Farm, what string, call func(context.Context, *connect.Request[Q]) (*connect.Response[R], error), req *Q) (*R, error) {
