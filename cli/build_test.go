@@ -64,7 +64,12 @@ func TestTheSecondBuildRunsNothingAndGivesTheSame(t *testing.T) {
 func TestMetadataNamesEveryOutput(t *testing.T) {
 	w := newWorld(t)
 	w.build("--metadata-file", "m.json", "hello.yml").ok(t)
-	var got metadata
+	var got struct {
+		Outputs []struct {
+			Path, Digest, Step, Artifact string
+			Size                         int64
+		}
+	}
 	check(t, json.Unmarshal([]byte(read(t, "m.json")), &got))
 	var paths []string
 	for _, out := range got.Outputs {

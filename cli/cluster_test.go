@@ -19,7 +19,12 @@ import (
 // testFarm is a farm of real coordinators on this machine.
 type testFarm struct {
 	w     *world
-	facts newFarmFacts
+	facts struct { // what kiln init --json tells
+		Farm        string
+		Admin       string // path
+		Coordinator string `json:"coordinator_token"`
+		Builder     string `json:"builder_token"`
+	}
 }
 
 // newTestFarm makes a farm; nothing of it runs yet.
@@ -187,7 +192,7 @@ func (f *testFarm) forge(path string, who pki.Identity, now time.Time) {
 	f.w.t.Helper()
 	authority, err := pki.LoadAuthority(filepath.Join(f.facts.Farm+"-1", "pki"))
 	check(f.w.t, err)
-	check(f.w.t, issue(authority, who, path, now))
+	check(f.w.t, authority.Issue(who, path, now))
 }
 
 // token makes a join token with the authority of a farm.
@@ -320,7 +325,11 @@ func TestPeopleLogInAndStayLoggedIn(t *testing.T) {
 	delete(w.vars, "KILN_CREDENTIALS")
 	w.vars["USER"] = "ada"
 	w.vars["KILN_TOKEN"] = token.Token
-	var who identity
+	var who struct {
+		Farm, Name, Team, Path string
+		Role                   pki.Role
+		Expires                time.Time
+	}
 	check(t, json.Unmarshal([]byte(w.run("login", "--json", w.vars["KILN_FARM"]).ok(t).stdout), &who))
 	delete(w.vars, "KILN_TOKEN")
 	if who.Farm != "lab" || who.Role != pki.RoleSubmit || who.Team != "web" || !strings.HasPrefix(who.Name, "ada@") {

@@ -109,7 +109,7 @@ func initFarm(d *node.Data, name, asked string, now time.Time) (*newFarmFacts, e
 		{pki.Identity{Farm: name, Name: id, Role: pki.RoleCoordinator}, filepath.Join(made, filepath.Base(d.Credentials()))},
 		{pki.Identity{Farm: name, Name: "admin", Role: pki.RoleAdmin}, admin},
 	} {
-		if err := issue(authority, c.who, c.path, now); err != nil {
+		if err := authority.Issue(c.who, c.path, now); err != nil {
 			return nil, err
 		}
 	}
@@ -127,23 +127,6 @@ func initFarm(d *node.Data, name, asked string, now time.Time) (*newFarmFacts, e
 		return nil, outfile.DiskError(d.Path(), err)
 	}
 	return facts, nil
-}
-
-// issue makes a certificate and its key and keeps them in a file.
-func issue(authority *pki.Authority, who pki.Identity, path string, now time.Time) error {
-	key, csr, err := pki.NewRequest(who.Name)
-	if err != nil {
-		return err
-	}
-	certificate, err := authority.Sign(csr, who, nil, now)
-	if err != nil {
-		return err
-	}
-	credentials, err := pki.NewCredentials(authority.Certificate(), certificate, key)
-	if err != nil {
-		return err
-	}
-	return credentials.Save(path)
 }
 
 func (f *newFarmFacts) text(data string) string {

@@ -127,6 +127,23 @@ func (a *Authority) Key() []byte { return a.keyDER }
 // Fingerprint is the SHA-256 of the authority's certificate.
 func (a *Authority) Fingerprint() [sha256.Size]byte { return sha256.Sum256(a.certificate.Raw) }
 
+// Issue makes a certificate and its key and keeps them in a file, as Credentials.Save does.
+func (a *Authority) Issue(who Identity, path string, now time.Time) error {
+	key, csr, err := NewRequest(who.Name)
+	if err != nil {
+		return err
+	}
+	certificate, err := a.Sign(csr, who, nil, now)
+	if err != nil {
+		return err
+	}
+	credentials, err := NewCredentials(a.Certificate(), certificate, key)
+	if err != nil {
+		return err
+	}
+	return credentials.Save(path)
+}
+
 // Sign makes a certificate (DER) for the owner of a PKCS #10 request, whose subject does not count: who they are is
 // id's to say. Hosts are names and addresses under which others reach them. It lives until id.Expires, a year when zero.
 func (a *Authority) Sign(csr []byte, id Identity, hosts []string, now time.Time) ([]byte, error) {
