@@ -17,6 +17,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/fleet"
@@ -26,7 +27,7 @@ import (
 
 // applyFlags say which files, and what becomes of what they do not name.
 type applyFlags struct {
-	farmFlags
+	access.Flags
 	file   string
 	prune  bool
 	dryRun bool
@@ -34,7 +35,7 @@ type applyFlags struct {
 
 func (f *applyFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	f.farmFlags.add(flags)
+	f.Flags.Add(flags)
 	flags.StringVarP(&f.file, "file", "f", "", "file, or folder of .yml files, that describes machines, groups, releases and subnets")
 	flags.BoolVar(&f.prune, "prune", false, "also remove what the files do not name")
 }
@@ -86,7 +87,7 @@ func runApply(ctx context.Context, env ui.Env, f *applyFlags) error {
 	if f.file == "" {
 		return ui.Usagef("which machines? name a file or a folder with -f")
 	}
-	room, builds, err := openRooms(ctx, env, &f.farmFlags)
+	room, builds, err := openRooms(ctx, env, &f.Flags)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 
@@ -50,7 +51,7 @@ On a farm, a build ends when the command that waits for it does, unless it was b
 }
 
 type buildFlags struct {
-	farmFlags
+	access.Flags
 	arch, format         []string
 	mirrors              []string
 	name, dir, output    string
@@ -67,7 +68,7 @@ type buildFlags struct {
 }
 
 func (f *buildFlags) add(flags *pflag.FlagSet) {
-	f.farmFlags.add(flags)
+	f.Flags.Add(flags)
 	flags.StringSliceVar(&f.arch, "arch", nil, "architectures, such as amd64,arm64 (default: this machine's)")
 	flags.StringSliceVarP(&f.format, "format", "f", nil, "formats: "+formatNames()+" (default kernel+initrd)")
 	flags.StringVar(&f.name, "name", "", "name of the build and of its files (default: the last FILE's)")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/embedded"
 	"github.com/kiln-farm/kiln/cli/ui"
@@ -16,9 +17,9 @@ import (
 const stopGrace = 2 * time.Second
 
 // connectFarm gives the farm that the flags name: the one at a URL, or one that starts here and ends with close.
-func connectFarm(ctx context.Context, env ui.Env, flags *farmFlags, store *disk.Store) (f *client.Farm, close func() error, err error) {
-	if flags.farm != "" {
-		f, err := flags.dial(ctx, env, 0)
+func connectFarm(ctx context.Context, env ui.Env, flags *access.Flags, store *disk.Store) (f *client.Farm, close func() error, err error) {
+	if flags.Farm != "" {
+		f, err := flags.Dial(ctx, env, 0)
 		return f, func() error { return nil }, err
 	}
 	house, err := embedded.Start(ctx, embedded.Config{Cache: store, Builder: true, Grace: stopGrace, Log: env.Quiet()})

@@ -24,8 +24,8 @@ choose among what the build made; all of it otherwise. ` + whichBuild,
   kiln build fetch --arch arm64 --format tar -o - 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11 | tar -t`,
 		Args: ui.Between(1, 1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f.fill(env)
-			h, err := openHistory(cmd.Context(), env, &f.farmFlags)
+			f.Fill(env)
+			h, err := openHistory(cmd.Context(), env, &f.Flags)
 			if err != nil {
 				return err
 			}
@@ -33,7 +33,7 @@ choose among what the build made; all of it otherwise. ` + whichBuild,
 		},
 	}
 	flags := cmd.Flags()
-	f.farmFlags.add(flags)
+	f.Flags.Add(flags)
 	flags.StringSliceVar(&f.arch, "arch", nil, "only these architectures")
 	flags.StringSliceVarP(&f.format, "format", "f", nil, "only these formats")
 	flags.StringVar(&f.name, "name", "", "name that the files begin with (default: the build's)")
@@ -84,7 +84,7 @@ func fetch(ctx context.Context, env ui.Env, h *history, f *buildFlags, arg strin
 // fetchOptions are the options of a build that would write what is to be fetched. Where files go is decided here, out
 // of what Kiln knows of its formats, whatever the record says of their names.
 func fetchOptions(f *buildFlags, spec *kilnv1.BuildSpec) (*buildOptions, error) {
-	o := &buildOptions{farmFlags: f.farmFlags, name: f.name, dir: f.dir, output: f.output, metadata: f.metadata, shape: &kilnv1.BuildOptions{Compress: "gzip"}}
+	o := &buildOptions{Flags: f.Flags, name: f.name, dir: f.dir, output: f.output, metadata: f.metadata, shape: &kilnv1.BuildOptions{Compress: "gzip"}}
 	if o.name == "" {
 		o.name = spec.GetName()
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/plan"
@@ -18,7 +19,7 @@ import (
 
 // buildOptions are checked flags.
 type buildOptions struct {
-	farmFlags
+	access.Flags
 	files            []string
 	archs            []string // sorted, unique
 	formats          []outputFormat
@@ -38,9 +39,9 @@ type buildOptions struct {
 }
 
 func (f *buildFlags) options(ctx context.Context, env ui.Env, args []string) (*buildOptions, error) {
-	f.fill(env)
+	f.Fill(env)
 	o := &buildOptions{
-		farmFlags: f.farmFlags, files: args, name: f.name, dir: f.dir, output: f.output, metadata: f.metadata,
+		Flags: f.Flags, files: args, name: f.name, dir: f.dir, output: f.output, metadata: f.metadata,
 		lock: f.lock, progress: f.progress, dryRun: f.dryRun, priority: f.priority, class: f.class, detach: f.detach, json: f.json,
 		shape: &kilnv1.BuildOptions{Compress: f.compress, NoSbom: f.noSBOM, DecompressKernel: f.decompress, Pull: f.pull},
 	}
@@ -158,9 +159,9 @@ func (o *buildOptions) checkName() error {
 // checkFarm refuses what only makes sense on a farm, or when somebody waits for the outputs.
 func (o *buildOptions) checkFarm() error {
 	switch {
-	case o.detach && o.farm == "":
+	case o.detach && o.Farm == "":
 		return ui.Usagef("--detach needs a farm that goes on without this command: name it with --farm or KILN_FARM")
-	case o.class != "" && o.farm == "":
+	case o.class != "" && o.Farm == "":
 		return ui.Usagef("--class chooses among the builders of a farm: name the farm with --farm or KILN_FARM")
 	case o.json && !o.detach:
 		return ui.Usagef("--json goes with --detach; --metadata-file writes what was made as JSON, and --progress json what happens")

@@ -49,7 +49,7 @@ func runBuild(ctx context.Context, env ui.Env, o *buildOptions) (err error) {
 		}
 		return err
 	}
-	store, err := disk.Open(o.cache)
+	store, err := disk.Open(o.Cache)
 	if err != nil {
 		return ui.Usagef("%w", err)
 	}
@@ -66,19 +66,19 @@ func runBuild(ctx context.Context, env ui.Env, o *buildOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.farm == "" { // which may have images of its own for that
+	if o.Farm == "" { // which may have images of its own for that
 		if err := plan.CheckBoot(bundle, spec); err != nil {
 			return ui.Usagef("%w", err)
 		}
 	}
 	ctx, span := otel.Tracer(tracerName).Start(ctx, "kiln build", trace.WithAttributes(attribute.String("build.name", o.name)))
 	defer func() { endSpan(span, err) }()
-	f, closeFarm, err := connectFarm(ctx, env, &o.farmFlags, store)
+	f, closeFarm, err := connectFarm(ctx, env, &o.Flags, store)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeFarm()) }()
-	spec.Team = o.team // which may be the one of the credentials
+	spec.Team = o.Team // which may be the one of the credentials
 	if o.signer != nil {
 		more, err := o.signer.sign(ctx, f, store, spec, blobs, o.progress, env)
 		if err != nil {
@@ -150,7 +150,7 @@ func prepare(ctx context.Context, store *disk.Store, o *buildOptions, bundle *ki
 		return nil, nil, err
 	}
 	spec := &kilnv1.BuildSpec{
-		Team: o.team, Name: o.name, Config: config, Platforms: o.platforms(), Formats: o.formatNames(),
+		Team: o.Team, Name: o.name, Config: config, Platforms: o.platforms(), Formats: o.formatNames(),
 		Options: o.shape, Mirrors: o.mirrors, Priority: o.priority,
 		ResourceClass: o.class, Detached: o.detach,
 	}

@@ -5,12 +5,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 func newBuildShow(env ui.Env) *cobra.Command {
-	var flags farmFlags
+	var flags access.Flags
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show [flags] BUILD",
@@ -31,7 +32,7 @@ func newBuildShow(env ui.Env) *cobra.Command {
 			return ui.WriteLines(env.Stdout, report.BuildPage(build, env.Style(), time.Now()))
 		},
 	}
-	flags.add(cmd.Flags())
+	flags.Add(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the record as JSON")
 	return cmd
 }

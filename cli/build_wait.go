@@ -6,13 +6,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 func newBuildWait(env ui.Env) *cobra.Command {
-	var flags farmFlags
+	var flags access.Flags
 	var mode string
 	cmd := &cobra.Command{
 		Use:   "wait [flags] BUILD",
@@ -37,7 +38,7 @@ canceled. A detached build goes on when this command is stopped. ` + whichBuild,
 			return wait(cmd.Context(), h, build, display)
 		},
 	}
-	flags.add(cmd.Flags())
+	flags.Add(cmd.Flags())
 	cmd.Flags().StringVar(&mode, "progress", "auto", "auto, tty, plain or json; on standard error")
 	return cmd
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -18,7 +19,7 @@ const (
 )
 
 func newBuilds(env ui.Env) *cobra.Command {
-	var flags farmFlags
+	var flags access.Flags
 	var name string
 	var limit uint32
 	var running, asJSON bool
@@ -30,7 +31,7 @@ func newBuilds(env ui.Env) *cobra.Command {
   kiln builds --name hello --limit 5 --json`,
 		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			flags.fill(env)
+			flags.Fill(env)
 			h, err := openHistory(cmd.Context(), env, &flags)
 			if err != nil {
 				return err
@@ -65,7 +66,7 @@ func newBuilds(env ui.Env) *cobra.Command {
 			return ui.WriteLines(env.Stdout, report.Builds(builds, env.Style(), time.Now()))
 		},
 	}
-	flags.add(cmd.Flags())
+	flags.Add(cmd.Flags())
 	cmd.Flags().StringVar(&name, "name", "", "only builds of this name")
 	cmd.Flags().Uint32Var(&limit, "limit", defaultBuilds, "how many at most")
 	cmd.Flags().BoolVar(&running, "running", false, "only builds that have not ended")

@@ -5,12 +5,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 func newCancel(env ui.Env) *cobra.Command {
-	var flags farmFlags
+	var flags access.Flags
 	var reason string
 	cmd := &cobra.Command{
 		Use:   "cancel [flags] BUILD…",
@@ -21,7 +22,7 @@ A build that has ended is left as it is. ` + whichBuild,
   kiln cancel --reason "wrong branch" 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11`,
 		Args: ui.Between(1, -1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			flags.fill(env)
+			flags.Fill(env)
 			h, err := openFarmHistory(cmd.Context(), env, &flags)
 			if err != nil {
 				return err
@@ -44,8 +45,8 @@ A build that has ended is left as it is. ` + whichBuild,
 			return nil
 		},
 	}
-	flags.addFarm(cmd.Flags())
-	flags.addTeam(cmd.Flags())
+	flags.AddFarm(cmd.Flags())
+	flags.AddTeam(cmd.Flags())
 	cmd.Flags().StringVar(&reason, "reason", "canceled by its user", "what those who wait for the build are told")
 	return cmd
 }

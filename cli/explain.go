@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/explain"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
@@ -15,7 +16,7 @@ import (
 )
 
 func newExplain(env ui.Env) *cobra.Command {
-	var flags farmFlags
+	var flags access.Flags
 	var name string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -28,7 +29,7 @@ differs from the last build of that name. ` + whichBuild,
   kiln explain --json 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11`,
 		Args: ui.Between(1, 1, buildArg),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			flags.fill(env)
+			flags.Fill(env)
 			h, err := openHistory(cmd.Context(), env, &flags)
 			if err != nil {
 				return err
@@ -47,7 +48,7 @@ differs from the last build of that name. ` + whichBuild,
 			return writeExplanation(env.Stdout, build, previous)
 		},
 	}
-	flags.add(cmd.Flags())
+	flags.Add(cmd.Flags())
 	cmd.Flags().StringVar(&name, "name", "", "the last build of this name")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

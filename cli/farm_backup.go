@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
@@ -16,7 +17,7 @@ import (
 )
 
 func newFarmBackup(env ui.Env) *cobra.Command {
-	return farmCommand(env, &cobra.Command{
+	return access.Command(env, &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Back up the farm's state to a file",
 		Long: `Write the farm's state to a file: builds that have not ended, teams, holds. It is small. Layers, outputs and the records
@@ -56,7 +57,7 @@ coordinator.`,
 
 func newFarmRestore(env ui.Env) *cobra.Command {
 	var yes bool
-	cmd := farmCommand(env, &cobra.Command{
+	cmd := access.Command(env, &cobra.Command{
 		Use:   "restore --yes FILE",
 		Short: "Restore the farm's state from a backup",
 		Long: `Replace the farm's state by that of a backup. Builds that were submitted since are forgotten; steps that run now are

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
@@ -27,7 +28,7 @@ const watchEvery = 2 * time.Second
 
 func newFarmStatus(env ui.Env) *cobra.Command {
 	var asJSON, watch bool
-	cmd := farmCommand(env, &cobra.Command{
+	cmd := access.Command(env, &cobra.Command{
 		Use:   "status",
 		Short: "Show the farm's leader, members and load",
 		Example: `  kiln farm status --farm https://kiln1:7300
@@ -89,7 +90,7 @@ func newFarmBuilders(env ui.Env) *cobra.Command {
 // farmList is a command that shows a part of the farm's status.
 func farmList(env ui.Env, use, short string, part func(*kilnv1.StatusResponse) proto.Message, page func(*kilnv1.StatusResponse, report.Style) []string) *cobra.Command {
 	var asJSON bool
-	cmd := farmCommand(env, &cobra.Command{
+	cmd := access.Command(env, &cobra.Command{
 		Use:     use,
 		Short:   short,
 		Example: fmt.Sprintf("  kiln farm %s --farm https://kiln1:7300\n  kiln farm %s --json", use, use),

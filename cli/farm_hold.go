@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -15,7 +16,7 @@ import (
 func newFarmDrain(env ui.Env) *cobra.Command {
 	var reason string
 	var during time.Duration
-	cmd := farmCommand(env, &cobra.Command{
+	cmd := access.Command(env, &cobra.Command{
 		Use:   "drain BUILDER…",
 		Short: "Drain builders: they finish what they run and get no more",
 		Example: `  kiln farm drain b7 --reason "kernel upgrade"
@@ -33,7 +34,7 @@ func newFarmDrain(env ui.Env) *cobra.Command {
 }
 
 func newFarmUndrain(env ui.Env) *cobra.Command {
-	return farmCommand(env, &cobra.Command{
+	return access.Command(env, &cobra.Command{
 		Use:     "undrain BUILDER…",
 		Short:   "Resume builders that were drained, or that the farm found faulty",
 		Example: `  kiln farm undrain b7 b8`,

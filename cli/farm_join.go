@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -30,7 +31,7 @@ by a service manager, without a token.`,
 			if err != nil || parsed != pki.RoleCoordinator && parsed != pki.RoleBuilder {
 				return ui.Usagef("--role %q: it is coordinator or builder; people and CI use kiln login", role)
 			}
-			n, err := opts.open(cmd.Context(), env, parsed, askPatience)
+			n, err := opts.open(cmd.Context(), env, parsed, access.Patience)
 			if err != nil {
 				return err
 			}
@@ -51,7 +52,7 @@ by a service manager, without a token.`,
 }
 
 func newFarmLeave(env ui.Env) *cobra.Command {
-	cmd := farmCommand(env, &cobra.Command{
+	cmd := access.Command(env, &cobra.Command{
 		Use:   "leave COORDINATOR",
 		Short: "Remove a coordinator from the farm for good",
 		Long: `Take a coordinator out of the farm for good: one that is to be switched off, or one that is lost. It may not come back

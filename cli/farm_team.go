@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
@@ -31,7 +32,7 @@ is for teams that nobody set anything for. When teams compete, builders are shar
   kiln farm team web --remove`,
 		Args: ui.Between(0, 1, "the name of one team"),
 	}
-	farmCommand(env, cmd, func(ctx context.Context, f *client.Farm, args []string) error {
+	access.Command(env, cmd, func(ctx context.Context, f *client.Farm, args []string) error {
 		if len(args) == 0 {
 			if remove || cmd.Flags().Changed("weight") || cmd.Flags().Changed("max-steps") || cmd.Flags().Changed("max-builds") {
 				return ui.Usagef("whose share is it? name the team: kiln farm team NAME --weight …")

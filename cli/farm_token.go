@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -19,7 +20,7 @@ func newFarmToken(env ui.Env) *cobra.Command {
 	var role, team string
 	var ttl time.Duration
 	var asJSON bool
-	cmd := farmCommand(env, &cobra.Command{
+	cmd := access.Command(env, &cobra.Command{
 		Use:   "token --role ROLE",
 		Short: "Create a join token",
 		Long: `Make a token with which a coordinator, a builder, an edge, a person or a CI system gets a certificate of the farm, as

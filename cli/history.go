@@ -12,6 +12,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/userfile"
@@ -36,31 +37,31 @@ type history struct {
 	store *disk.Store // the cache of this machine; nil at a farm
 }
 
-func openHistory(ctx context.Context, env ui.Env, flags *farmFlags) (*history, error) {
-	if flags.farm == "" {
+func openHistory(ctx context.Context, env ui.Env, flags *access.Flags) (*history, error) {
+	if flags.Farm == "" {
 		return openCacheHistory(flags)
 	}
 	return openFarmHistory(ctx, env, flags)
 }
 
 // openFarmHistory is for commands that need a farm.
-func openFarmHistory(ctx context.Context, env ui.Env, flags *farmFlags) (*history, error) {
-	f, err := flags.dial(ctx, env, askPatience)
+func openFarmHistory(ctx context.Context, env ui.Env, flags *access.Flags) (*history, error) {
+	f, err := flags.Dial(ctx, env, access.Patience)
 	if err != nil {
 		return nil, err
 	}
-	return &history{team: flags.team, farm: f, get: f.Record, list: f.Records, blobs: f.Blobs}, nil
+	return &history{team: flags.Team, farm: f, get: f.Record, list: f.Records, blobs: f.Blobs}, nil
 }
 
-func openCacheHistory(flags *farmFlags) (*history, error) {
-	if _, err := os.Stat(flags.cache); err != nil {
-		return nil, ui.Usagef("cache directory %s: %w; nothing was built with it yet (--farm looks at a farm's builds)", flags.cache, userfile.Cause(err))
+func openCacheHistory(flags *access.Flags) (*history, error) {
+	if _, err := os.Stat(flags.Cache); err != nil {
+		return nil, ui.Usagef("cache directory %s: %w; nothing was built with it yet (--farm looks at a farm's builds)", flags.Cache, userfile.Cause(err))
 	}
-	store, err := disk.Open(flags.cache)
+	store, err := disk.Open(flags.Cache)
 	if err != nil {
 		return nil, ui.Usagef("%w", err)
 	}
-	h := &history{team: flags.team, blobs: client.LocalBlobs(store), store: store}
+	h := &history{team: flags.Team, blobs: client.LocalBlobs(store), store: store}
 	h.get = func(ctx context.Context, team, id string) (*kilnv1.BuildRecord, error) {
 		return record.GetBuild(ctx, store, team, id)
 	}
@@ -138,8 +139,8 @@ func ended(state kilnv1.BuildState, text string) error {
 }
 
 // findBuild opens where builds are remembered, and finds the one that a user names.
-func findBuild(ctx context.Context, env ui.Env, flags *farmFlags, name string) (*history, *kilnv1.BuildRecord, error) {
-	flags.fill(env)
+func findBuild(ctx context.Context, env ui.Env, flags *access.Flags, name string) (*history, *kilnv1.BuildRecord, error) {
+	flags.Fill(env)
 	h, err := openHistory(ctx, env, flags)
 	if err != nil {
 		return nil, nil, err

@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
@@ -82,7 +83,7 @@ func (n *leaseName) text() string {
 func newLeases(env ui.Env) *cobra.Command {
 	var subnet string
 	var all, asJSON bool
-	cmd := farmCommand(env, &cobra.Command{
+	cmd := access.Command(env, &cobra.Command{
 		Use: "leases", Short: "List address leases",
 		Example: "  kiln leases --farm https://kiln1:7300\n  kiln leases --subnet rack-a --all --json\n  kiln leases release 10.0.0.120", Args: ui.UnknownVerb,
 	}, func(ctx context.Context, f *client.Farm, _ []string) error {
@@ -172,7 +173,7 @@ func orDash(s string) string {
 
 func newLeasesRelease(env ui.Env) *cobra.Command {
 	var subnet string
-	cmd := farmCommand(env, &cobra.Command{
+	cmd := access.Command(env, &cobra.Command{
 		Use: "release ADDRESS|MAC", Short: "Release the address of a machine that is gone",
 		Long: `Make an address free before its lease has run out. The machine that has it is not told: release an address only when
 the machine is off or has left, or two will have it. An address that a machine declined, or that is kept for one, is free then, too.`,

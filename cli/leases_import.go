@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
@@ -32,7 +33,7 @@ const (
 func newLeasesImport(env ui.Env) *cobra.Command {
 	var subnet string
 	var dryRun bool
-	cmd := farmCommand(env, &cobra.Command{
+	cmd := access.Command(env, &cobra.Command{
 		Use: "import FILE…", Short: "Import leases from another DHCP server's files, so that no machine loses its address",
 		Long: `Bind the leases in files of dnsmasq, ISC dhcpd or Kea, each for the time that it has left. The subnets must be described:
 kiln subnet import makes them of the old configuration. What is left out or refused is told with its line and the reason; then

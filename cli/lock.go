@@ -52,7 +52,7 @@ kiln build --locked uses exactly those images.`,
 	flags.BoolVar(&f.pull, "pull", false, "ask registries again what references mean")
 	flags.StringVar(&f.lock, "lock", "", "file to write (default: FILE.lock)")
 	flags.StringVar(&f.progress, "progress", "auto", "of a farm: auto, tty, plain or json; on standard error")
-	f.farmFlags.add(flags)
+	f.Flags.Add(flags)
 	return cmd
 }
 
@@ -64,7 +64,7 @@ func runLock(ctx context.Context, env ui.Env, o *buildOptions) error {
 			return err
 		}
 	}
-	store, err := disk.Open(o.cache)
+	store, err := disk.Open(o.Cache)
 	if err != nil {
 		return ui.Usagef("%w", err)
 	}
@@ -74,7 +74,7 @@ func runLock(ctx context.Context, env ui.Env, o *buildOptions) error {
 	}
 	bundle := config.Bundle // what files hold says nothing of images
 	var lock *kilnv1.Lock
-	if o.farm != "" {
+	if o.Farm != "" {
 		lock, err = lockOnFarm(ctx, env, o, store, bundle)
 	} else {
 		lock, err = lockHere(ctx, env, o, store, bundle)
@@ -106,7 +106,7 @@ func lockHere(ctx context.Context, env ui.Env, o *buildOptions, store *disk.Stor
 	if err != nil {
 		return nil, err
 	}
-	return reg.Lock(ctx, bundle, &kilnv1.BuildSpec{Team: o.team, Platforms: o.platforms(), Options: o.shape, Mirrors: o.mirrors},
+	return reg.Lock(ctx, bundle, &kilnv1.BuildSpec{Team: o.Team, Platforms: o.platforms(), Options: o.shape, Mirrors: o.mirrors},
 		func(line string) { fmt.Fprintln(env.Stderr, progress.Clean(line)) })
 }
 
@@ -118,12 +118,12 @@ func lockOnFarm(ctx context.Context, env ui.Env, o *buildOptions, store *disk.St
 		return nil, err
 	}
 	spec.Formats = nil
-	f, closeFarm, err := connectFarm(ctx, env, &o.farmFlags, store)
+	f, closeFarm, err := connectFarm(ctx, env, &o.Flags, store)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = closeFarm() }() // a farm elsewhere goes on
-	spec.Team = o.team
+	spec.Team = o.Team
 	if err := f.Blobs.Upload(ctx, store, blobs); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/enroll"
 	"github.com/kiln-farm/kiln/cli/ui"
@@ -53,7 +54,7 @@ func login(ctx context.Context, env ui.Env, address, token, path, id string, asJ
 	if !strings.HasPrefix(urls[0], "https:") {
 		return ui.Usagef("%s: a farm at http asks for no credentials; one with credentials is at https", urls[0])
 	}
-	req := enroll.Request{Addresses: urls, Token: token, ID: id, Roles: []pki.Role{pki.RoleSubmit, pki.RoleAdmin}, Patience: askPatience}
+	req := enroll.Request{Addresses: urls, Token: token, ID: id, Roles: []pki.Role{pki.RoleSubmit, pki.RoleAdmin}, Patience: access.Patience}
 	if req.ID == "" {
 		req.ID = userName(env)
 	}
@@ -65,7 +66,7 @@ func login(ctx context.Context, env ui.Env, address, token, path, id string, asJ
 	if path == "" {
 		paths = paths[:0]
 		for _, one := range append(urls, coordinatorURLs(joined.Response.GetTopology().GetCoordinators())...) {
-			paths = append(paths, credentialsPath(env, one))
+			paths = append(paths, access.CredentialsPath(env, one))
 		}
 	}
 	for _, path := range paths {
@@ -107,12 +108,12 @@ func obtain(ctx context.Context, env ui.Env, path string, req enroll.Request) (*
 	if req.Token != "" {
 		return enroll.Join(ctx, req)
 	}
-	flags := farmFlags{credentials: path}
-	path, err := flags.credentialsFor(env, req.Addresses)
+	flags := access.Flags{Credentials: path}
+	path, err := flags.CredentialsFor(env, req.Addresses)
 	if err != nil {
 		return nil, err
 	}
-	credentials, err := loadCredentials(ctx, path)
+	credentials, err := access.LoadCredentials(ctx, path)
 	if err != nil {
 		return nil, err
 	}

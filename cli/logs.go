@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
@@ -16,7 +17,7 @@ import (
 )
 
 func newLogs(env ui.Env) *cobra.Command {
-	var flags farmFlags
+	var flags access.Flags
 	var follow, bare bool
 	var step string
 	cmd := &cobra.Command{
@@ -38,7 +39,7 @@ until the build has ended. Of a step that was a hit it is what it said when it r
 			return l.print(cmd.Context(), env, follow && h.farm != nil)
 		},
 	}
-	flags.add(cmd.Flags())
+	flags.Add(cmd.Flags())
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the build has ended")
 	cmd.Flags().StringVar(&step, "step", "", "only the step with this label, or those whose labels have it in them")
 	cmd.Flags().BoolVar(&bare, "bare", false, "leave the labels out")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/fleet"
@@ -20,7 +21,7 @@ import (
 
 // roomCommand is a command that works on what machines boot.
 func roomCommand(env ui.Env, use, short, example string, args cobra.PositionalArgs, run func(ctx context.Context, room rooms, args []string) error) *cobra.Command {
-	var f farmFlags
+	var f access.Flags
 	cmd := &cobra.Command{
 		Use: use, Short: short, Example: example, Args: args,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -31,7 +32,7 @@ func roomCommand(env ui.Env, use, short, example string, args cobra.PositionalAr
 			return run(cmd.Context(), room, args)
 		},
 	}
-	f.add(cmd.Flags())
+	f.Add(cmd.Flags())
 	return cmd
 }
 

@@ -3,13 +3,14 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 func newQueue(env ui.Env) *cobra.Command {
-	var flags farmFlags
+	var flags access.Flags
 	var asJSON bool
 	var team string
 	var limit uint32
@@ -21,8 +22,8 @@ func newQueue(env ui.Env) *cobra.Command {
   kiln queue --team web --json`,
 		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			flags.fill(env)
-			f, err := flags.dial(cmd.Context(), env, askPatience)
+			flags.Fill(env)
+			f, err := flags.Dial(cmd.Context(), env, access.Patience)
 			if err != nil {
 				return err
 			}
@@ -36,7 +37,7 @@ func newQueue(env ui.Env) *cobra.Command {
 			return ui.WriteLines(env.Stdout, report.Queue(queue, env.Style()))
 		},
 	}
-	flags.addFarm(cmd.Flags())
+	flags.AddFarm(cmd.Flags())
 	cmd.Flags().StringVar(&team, "team", "", "only steps of this team (default: of all)")
 	cmd.Flags().Uint32Var(&limit, "limit", 50, "how many at most")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -17,7 +18,7 @@ import (
 
 func newRelease(env ui.Env) *cobra.Command {
 	cmd := &cobra.Command{Use: "release", Short: "Create and list releases: what machines can boot", Args: ui.UnknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	var f farmFlags
+	var f access.Flags
 	create := &cobra.Command{
 		Use: "create NAME BUILD", Short: "Create a release from a build", Example: "  kiln release create v2 hello", Args: ui.Between(2, 2, "a name for the release, and a build"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,7 +39,7 @@ func newRelease(env ui.Env) *cobra.Command {
 			})
 		},
 	}
-	f.add(create.Flags())
+	f.Add(create.Flags())
 	cmd.AddCommand(create, roomCommand(env, "rm NAME", "Forget a release that no group and no machine boots", "  kiln release rm v1", ui.Between(1, 1, "the name of a release"),
 		func(ctx context.Context, room rooms, args []string) error {
 			return changeOne(ctx, room, func(in *kilnv1.Intent) (*kilnv1.RoomCommand, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator/boots"
@@ -36,16 +37,16 @@ type rooms interface {
 }
 
 // openRooms opens that of the flags, with the blobs that go with it.
-func openRooms(ctx context.Context, env ui.Env, flags *farmFlags) (rooms, *history, error) {
-	flags.fill(env)
-	if flags.farm != "" {
+func openRooms(ctx context.Context, env ui.Env, flags *access.Flags) (rooms, *history, error) {
+	flags.Fill(env)
+	if flags.Farm != "" {
 		h, err := openFarmHistory(ctx, env, flags)
 		if err != nil {
 			return nil, nil, err
 		}
 		return farmRooms{h.farm}, h, nil
 	}
-	store, err := disk.Open(flags.cache)
+	store, err := disk.Open(flags.Cache)
 	if err != nil {
 		return nil, nil, ui.Usagef("%w", err)
 	}

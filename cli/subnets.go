@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
@@ -110,7 +111,7 @@ func askUsages(ctx context.Context, f *client.Farm, subnet string) (*kilnv1.Inte
 
 func newSubnetLs(env ui.Env) *cobra.Command {
 	var asJSON bool
-	cmd := farmCommand(env, &cobra.Command{
+	cmd := access.Command(env, &cobra.Command{
 		Use: "ls", Short: "List subnets and the usage of their pools", Example: "  kiln subnet ls --farm https://kiln1:7300\n  kiln subnet ls --json",
 		Args: ui.Between(0, 0, "no argument"),
 	}, func(ctx context.Context, f *client.Farm, _ []string) error {
@@ -134,7 +135,7 @@ func newSubnetLs(env ui.Env) *cobra.Command {
 
 func newSubnetShow(env ui.Env) *cobra.Command {
 	var asJSON bool
-	cmd := farmCommand(env, &cobra.Command{
+	cmd := access.Command(env, &cobra.Command{
 		Use: "show SUBNET", Short: "Show one subnet and the usage of its pools", Example: "  kiln subnet show rack-a",
 		Args: ui.Between(1, 1, "the name of a subnet"),
 	}, func(ctx context.Context, f *client.Farm, args []string) error {

@@ -1,4 +1,4 @@
-package cli
+package access
 
 import (
 	"context"
@@ -15,27 +15,27 @@ import (
 )
 
 // identify fills in what shows a farm who asks, and the team of the credentials when no other was named.
-func (f *farmFlags) identify(ctx context.Context, env ui.Env, urls []string, opts *client.Options) error {
+func (f *Flags) identify(ctx context.Context, env ui.Env, urls []string, opts *client.Options) error {
 	if !strings.HasPrefix(urls[0], "https:") {
 		return nil
 	}
-	path, err := f.credentialsFor(env, urls)
+	path, err := f.CredentialsFor(env, urls)
 	if err != nil {
 		return err
 	}
-	credentials, err := loadCredentials(ctx, path)
+	credentials, err := LoadCredentials(ctx, path)
 	if err != nil {
 		return err
 	}
 	opts.TLS = credentials.ClientTLS(client.Protocols()...)
-	if f.team == "" {
-		f.team = credentials.Identity().Team
+	if f.Team == "" {
+		f.Team = credentials.Identity().Team
 	}
 	return nil
 }
 
-// loadCredentials reads credentials that are valid now.
-func loadCredentials(ctx context.Context, path string) (*pki.Credentials, error) {
+// LoadCredentials reads credentials that are valid now.
+func LoadCredentials(ctx context.Context, path string) (*pki.Credentials, error) {
 	credentials, err := pki.LoadCredentials(ctx, path)
 	if err == nil {
 		err = credentials.Check(time.Now())
@@ -46,13 +46,13 @@ func loadCredentials(ctx context.Context, path string) (*pki.Credentials, error)
 	return credentials, nil
 }
 
-// credentialsFor finds the file with the credentials for a farm.
-func (f *farmFlags) credentialsFor(env ui.Env, urls []string) (string, error) {
-	if f.credentials != "" {
-		return f.credentials, nil
+// CredentialsFor finds the file with the credentials for a farm.
+func (f *Flags) CredentialsFor(env ui.Env, urls []string) (string, error) {
+	if f.Credentials != "" {
+		return f.Credentials, nil
 	}
 	for _, one := range urls {
-		path := credentialsPath(env, one)
+		path := CredentialsPath(env, one)
 		if _, err := os.Stat(path); err == nil {
 			return path, nil
 		}
@@ -61,8 +61,8 @@ func (f *farmFlags) credentialsFor(env ui.Env, urls []string) (string, error) {
 		urls[0], urls[0])
 }
 
-// credentialsPath is where kiln login keeps the credentials for a farm's URL (XDG base directory specification).
-func credentialsPath(env ui.Env, address string) string {
+// CredentialsPath is where kiln login keeps the credentials for a farm's URL (XDG base directory specification).
+func CredentialsPath(env ui.Env, address string) string {
 	dir := env.Getenv("XDG_CONFIG_HOME")
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(env.Getenv("HOME"), ".config")
