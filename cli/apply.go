@@ -18,6 +18,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/access"
+	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/fleet"
@@ -142,7 +143,7 @@ func newFaults(now, next *kilnv1.Intent, parsed *fleet.Parsed) []string {
 }
 
 // read is the intent as the files would have it.
-func (f *applyFlags) read(ctx context.Context, now *kilnv1.Intent, builds *history) (*kilnv1.Intent, *fleet.Parsed, error) {
+func (f *applyFlags) read(ctx context.Context, now *kilnv1.Intent, builds *history.Builds) (*kilnv1.Intent, *fleet.Parsed, error) {
 	folder, files, err := readIntent(ctx, f.file)
 	if err != nil {
 		return nil, nil, ui.Usagef("%w", err)
@@ -228,12 +229,12 @@ func readIntent(ctx context.Context, path string) (fs.FS, []fleet.File, error) {
 }
 
 // fillReleases finds the builds of releases, and stores the files of others.
-func fillReleases(ctx context.Context, builds *history, parsed *fleet.Parsed, folder fs.FS, dryRun bool) error {
+func fillReleases(ctx context.Context, builds *history.Builds, parsed *fleet.Parsed, folder fs.FS, dryRun bool) error {
 	for _, r := range parsed.Intent.GetReleases() {
 		if r.GetBuild() == "" {
 			continue
 		}
-		build, err := builds.find(ctx, r.GetBuild(), "")
+		build, err := builds.Find(ctx, r.GetBuild(), "")
 		if err != nil {
 			return fmt.Errorf("release %s: %w", r.GetName(), err)
 		}
@@ -252,7 +253,7 @@ func fillReleases(ctx context.Context, builds *history, parsed *fleet.Parsed, fo
 }
 
 // releaseOf fills a release with what a build made.
-func releaseOf(ctx context.Context, builds *history, build *kilnv1.BuildRecord, r *kilnv1.Release) error {
+func releaseOf(ctx context.Context, builds *history.Builds, build *kilnv1.BuildRecord, r *kilnv1.Release) error {
 	if build.GetState() != kilnv1.BuildState_BUILD_STATE_DONE {
 		return ui.Usagef("build %s is not done, so nothing can boot it", build.GetSpec().GetId())
 	}
@@ -310,7 +311,7 @@ func releasePlatforms(build *kilnv1.BuildRecord) map[string]string {
 	return chosen
 }
 
-func readOutput(ctx context.Context, builds *history, out *kilnv1.BuildOutput) (string, error) {
+func readOutput(ctx context.Context, builds *history.Builds, out *kilnv1.BuildOutput) (string, error) {
 	description, err := cache.ParseDigest(out.GetArtifact())
 	if err != nil {
 		return "", err
@@ -320,18 +321,18 @@ func readOutput(ctx context.Context, builds *history, out *kilnv1.BuildOutput) (
 		return "", err
 	}
 	var text bytes.Buffer
-	err = builds.blobs.WriteArtifact(ctx, description, want, &text)
+	err = builds.Blobs.WriteArtifact(ctx, description, want, &text)
 	return text.String(), err
 }
 
 // upload stores a file of a folder where edges find it.
-func upload(ctx context.Context, builds *history, folder fs.FS, path string, dryRun bool) (d cache.Digest, size int64, err error) {
+func upload(ctx context.Context, builds *history.Builds, folder fs.FS, path string, dryRun bool) (d cache.Digest, size int64, err error) {
 	f, err := folder.Open(path)
 	if err != nil {
 		return d, 0, err
 	}
 	defer f.Close()
-	store := builds.store
+	store := builds.Store
 	if store == nil || dryRun { // it goes on from a place of its own
 		dir, err := os.MkdirTemp("", "kiln-upload-")
 		if err != nil {
@@ -350,8 +351,8 @@ func upload(ctx context.Context, builds *history, folder fs.FS, path string, dry
 	if _, err := io.Copy(draft, f); err != nil {
 		return d, 0, err
 	}
-	if d, size, err = draft.Commit(); err != nil || dryRun || builds.farm == nil {
+	if d, size, err = draft.Commit(); err != nil || dryRun || builds.Farm == nil {
 		return d, size, err
 	}
-	return d, size, errors.Join(builds.blobs.Upload(ctx, store, []cache.Digest{d}))
+	return d, size, errors.Join(builds.Blobs.Upload(ctx, store, []cache.Digest{d}))
 }

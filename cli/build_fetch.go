@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -19,13 +20,13 @@ func newBuildFetch(env ui.Env) *cobra.Command {
 		Use:   "fetch [flags] BUILD",
 		Short: "Download the outputs of a finished build",
 		Long: `Write the outputs of a build that is done, verified, under the names that kiln build gives them. --arch and --format
-choose among what the build made; all of it otherwise. ` + whichBuild,
+choose among what the build made; all of it otherwise. ` + history.Which,
 		Example: `  kiln build fetch --farm https://kiln1:7300 --dir out hello
   kiln build fetch --arch arm64 --format tar -o - 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11 | tar -t`,
-		Args: ui.Between(1, 1, buildArg),
+		Args: ui.Between(1, 1, history.Arg),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.Fill(env)
-			h, err := openHistory(cmd.Context(), env, &f.Flags)
+			h, err := history.Open(cmd.Context(), env, &f.Flags)
 			if err != nil {
 				return err
 			}
@@ -43,8 +44,8 @@ choose among what the build made; all of it otherwise. ` + whichBuild,
 	return cmd
 }
 
-func fetch(ctx context.Context, env ui.Env, h *history, f *buildFlags, arg string) error {
-	build, err := h.find(ctx, arg, "")
+func fetch(ctx context.Context, env ui.Env, h *history.Builds, f *buildFlags, arg string) error {
+	build, err := h.Find(ctx, arg, "")
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func fetch(ctx context.Context, env ui.Env, h *history, f *buildFlags, arg strin
 	case state < kilnv1.BuildState_BUILD_STATE_DONE:
 		return ui.Usagef("build %s has not ended: kiln build wait %s waits for it", id, id)
 	case state != kilnv1.BuildState_BUILD_STATE_DONE:
-		return fmt.Errorf("build %s has no outputs: %w", id, ended(state, build.GetError()))
+		return fmt.Errorf("build %s has no outputs: %w", id, history.Ended(state, build.GetError()))
 	}
 	o, err := fetchOptions(f, build.GetSpec())
 	if err != nil {
@@ -66,8 +67,8 @@ func fetch(ctx context.Context, env ui.Env, h *history, f *buildFlags, arg strin
 	outputs := slices.DeleteFunc(slices.Clone(build.GetOutputs()), func(out *kilnv1.BuildOutput) bool {
 		return !slices.ContainsFunc(o.outputs, func(t target) bool { return t.platform == out.GetPlatform() && t.suffix == out.GetFile() })
 	})
-	written, err := files.write(ctx, h.blobs, outputs)
-	if missing(err) {
+	written, err := files.write(ctx, h.Blobs, outputs)
+	if history.Missing(err) {
 		return fmt.Errorf("the cache has dropped outputs of build %s: build it again (%w)", id, err)
 	}
 	if err != nil {

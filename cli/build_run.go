@@ -18,6 +18,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/client"
+	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/linuxkit"
@@ -185,7 +186,7 @@ func buildOnce(ctx context.Context, f *client.Farm, spec *kilnv1.BuildSpec, disp
 	if err != nil {
 		return nil, err
 	}
-	return end, ended(end.GetState(), end.GetError())
+	return end, history.Ended(end.GetState(), end.GetError())
 }
 
 // newID gives a build an id: a UUIDv7, so that ids sort by the time of their making (RFC 9562 §5.7).

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/access"
+	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
 )
@@ -16,13 +17,13 @@ func newBuildShow(env ui.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [flags] BUILD",
 		Short: "Show one build: state, steps, outputs",
-		Long:  "Show one build: what was asked for, what ran, and what came out. " + whichBuild,
+		Long:  "Show one build: what was asked for, what ran, and what came out. " + history.Which,
 		Example: `  kiln build show last
   kiln build show --farm https://kiln1:7300 hello
   kiln build show --json 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11`,
-		Args: ui.Between(1, 1, buildArg),
+		Args: ui.Between(1, 1, history.Arg),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, build, err := findBuild(cmd.Context(), env, &flags, args[0])
+			_, build, err := history.Find(cmd.Context(), env, &flags, args[0])
 			if err != nil {
 				return err
 			}

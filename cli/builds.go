@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kiln-farm/kiln/cli/access"
+	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -32,11 +33,11 @@ func newBuilds(env ui.Env) *cobra.Command {
 		Args: ui.Between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			flags.Fill(env)
-			h, err := openHistory(cmd.Context(), env, &flags)
+			h, err := history.Open(cmd.Context(), env, &flags)
 			if err != nil {
 				return err
 			}
-			list, err := h.list(cmd.Context(), &kilnv1.ListBuildsRequest{Team: h.team, Name: name, Limit: limit, Running: running})
+			list, err := h.List(cmd.Context(), &kilnv1.ListBuildsRequest{Team: h.Team, Name: name, Limit: limit, Running: running})
 			if err != nil {
 				return err
 			}
@@ -46,8 +47,8 @@ func newBuilds(env ui.Env) *cobra.Command {
 			group.SetLimit(recordsAtOnce)
 			for i, summary := range list {
 				group.Go(func() error {
-					record, err := h.get(ctx, summary.GetSpec().GetTeam(), summary.GetSpec().GetId())
-					if missing(err) { // it went meanwhile
+					record, err := h.Get(ctx, summary.GetSpec().GetTeam(), summary.GetSpec().GetId())
+					if history.Missing(err) { // it went meanwhile
 						record, err = summary, nil
 					}
 					builds[i] = report.BuildOf(record)
@@ -61,7 +62,7 @@ func newBuilds(env ui.Env) *cobra.Command {
 				return ui.WriteJSON(env.Stdout, builds)
 			}
 			if len(builds) == 0 {
-				return ui.WriteLines(env.Stdout, []string{"team " + h.team + " has no such builds"})
+				return ui.WriteLines(env.Stdout, []string{"team " + h.Team + " has no such builds"})
 			}
 			return ui.WriteLines(env.Stdout, report.Builds(builds, env.Style(), time.Now()))
 		},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/explain"
+	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -23,22 +24,22 @@ func newExplain(env ui.Env) *cobra.Command {
 		Use:   "explain [flags] BUILD",
 		Short: "Explain why each step of a build ran or was a cache hit",
 		Long: `For each step of a build: whether its result was in the cache already, and if not, which parameter or input
-differs from the last build of that name. ` + whichBuild,
+differs from the last build of that name. ` + history.Which,
 		Example: `  kiln explain last
   kiln explain hello
   kiln explain --json 01938c5e-7c2a-7bb1-9f5d-0c7a4c7f2f11`,
-		Args: ui.Between(1, 1, buildArg),
+		Args: ui.Between(1, 1, history.Arg),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.Fill(env)
-			h, err := openHistory(cmd.Context(), env, &flags)
+			h, err := history.Open(cmd.Context(), env, &flags)
 			if err != nil {
 				return err
 			}
-			build, err := h.find(cmd.Context(), args[0], name)
+			build, err := h.Find(cmd.Context(), args[0], name)
 			if err != nil {
 				return err
 			}
-			previous, err := h.before(cmd.Context(), build)
+			previous, err := h.Before(cmd.Context(), build)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/access"
+	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
@@ -24,19 +25,19 @@ func newLogs(env ui.Env) *cobra.Command {
 		Use:   "logs [flags] BUILD",
 		Short: "Print the logs of a build's steps",
 		Long: `Print what the steps of a build said, each line after the label of its step. With -f also what they say from now on,
-until the build has ended. Of a step that was a hit it is what it said when it ran. ` + whichBuild,
+until the build has ended. Of a step that was a hit it is what it said when it ran. ` + history.Which,
 		Example: `  kiln logs last
   kiln logs -f --farm https://kiln1:7300 hello
   kiln logs --step services/web --bare hello`,
-		Args: ui.Between(1, 1, buildArg),
+		Args: ui.Between(1, 1, history.Arg),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			h, build, err := findBuild(cmd.Context(), env, &flags, args[0])
+			h, build, err := history.Find(cmd.Context(), env, &flags, args[0])
 			if err != nil {
 				return err
 			}
-			l := &logs{history: h, out: env.Stdout, build: build, shown: map[int]bool{}}
+			l := &logs{Builds: h, out: env.Stdout, build: build, shown: map[int]bool{}}
 			l.format = report.Logs{Style: env.Style(), Step: step, Bare: bare}
-			return l.print(cmd.Context(), env, follow && h.farm != nil)
+			return l.print(cmd.Context(), env, follow && h.Farm != nil)
 		},
 	}
 	flags.Add(cmd.Flags())
@@ -48,7 +49,7 @@ until the build has ended. Of a step that was a hit it is what it said when it r
 
 // logs prints what the steps of one build said: what is stored of those that ended, what comes of those that run.
 type logs struct {
-	*history
+	*history.Builds
 	build  *kilnv1.BuildRecord
 	out    io.Writer
 	format report.Logs
@@ -92,9 +93,9 @@ func (l *logs) stored(ctx context.Context) error {
 		}
 		l.shown[i] = true
 		w := &lineWriter{line: func(text string) { l.line(i, text) }}
-		err = l.blobs.WriteBlob(ctx, d, w)
+		err = l.Blobs.WriteBlob(ctx, d, w)
 		w.end()
-		if missing(err) {
+		if history.Missing(err) {
 			l.write(l.format.Note(n.GetLabel(), "the cache has dropped what it said"))
 			continue
 		}
@@ -111,7 +112,7 @@ func (l *logs) live(ctx context.Context) error {
 	for i := range l.shown {
 		before[i] = true
 	}
-	_, err := l.farm.Follow(ctx, l.build.GetSpec().GetId(), func(e *kilnv1.BuildEvent) {
+	_, err := l.Farm.Follow(ctx, l.build.GetSpec().GetId(), func(e *kilnv1.BuildEvent) {
 		switch {
 		case e.GetGraph() != nil:
 			l.labels = e.GetGraph().GetLabels()
@@ -130,7 +131,7 @@ func (l *logs) live(ctx context.Context) error {
 		return err
 	}
 	spec := l.build.GetSpec()
-	build, err := l.get(ctx, spec.GetTeam(), spec.GetId())
+	build, err := l.Get(ctx, spec.GetTeam(), spec.GetId())
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func newRelease(env ui.Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			build, err := builds.find(cmd.Context(), args[1], "")
+			build, err := builds.Find(cmd.Context(), args[1], "")
 			if err != nil {
 				return err
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
+	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
@@ -37,20 +38,20 @@ type rooms interface {
 }
 
 // openRooms opens that of the flags, with the blobs that go with it.
-func openRooms(ctx context.Context, env ui.Env, flags *access.Flags) (rooms, *history, error) {
+func openRooms(ctx context.Context, env ui.Env, flags *access.Flags) (rooms, *history.Builds, error) {
 	flags.Fill(env)
 	if flags.Farm != "" {
-		h, err := openFarmHistory(ctx, env, flags)
+		h, err := history.OpenFarm(ctx, env, flags)
 		if err != nil {
 			return nil, nil, err
 		}
-		return farmRooms{h.farm}, h, nil
+		return farmRooms{h.Farm}, h, nil
 	}
 	store, err := disk.Open(flags.Cache)
 	if err != nil {
 		return nil, nil, ui.Usagef("%w", err)
 	}
-	h, err := openCacheHistory(flags)
+	h, err := history.OpenCache(flags)
 	return &localRooms{store}, h, err
 }
 
