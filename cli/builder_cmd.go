@@ -16,6 +16,7 @@ import (
 	"github.com/kiln-farm/kiln/builder/registry"
 	"github.com/kiln-farm/kiln/cache/tiered"
 	"github.com/kiln-farm/kiln/cli/embedded"
+	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/plan"
@@ -27,7 +28,7 @@ import (
 )
 
 type builderFlags struct {
-	nodeFlags
+	member.Flags
 	storeFlags
 	metricsFlags
 	busFlags
@@ -51,7 +52,7 @@ SIGTERM drains: no new steps begin, running ones end; a second signal ends at on
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBuilder(cmd.Context(), env, &f) },
 	}
 	flags := cmd.Flags()
-	f.nodeFlags.add(flags)
+	f.Flags.Add(flags)
 	f.addMetrics(flags)
 	f.storeFlags.add(flags, "URL of the farm's shared cache (default: what the coordinators say)")
 	f.busFlags.add(flags, "URLs of the farm's NATS, when it needs a password (default: what the coordinators say)")
@@ -91,7 +92,7 @@ func runBuilder(ctx context.Context, env ui.Env, f *builderFlags) (err error) {
 	if err := f.check(); err != nil {
 		return err
 	}
-	m, err := f.nodeFlags.open(ctx, env, pki.RoleBuilder, joinPatience)
+	m, err := f.Flags.Open(ctx, env, pki.RoleBuilder, member.JoinPatience)
 	if err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func runBuilder(ctx context.Context, env ui.Env, f *builderFlags) (err error) {
 	if err := f.measure(ctx, log, &clean); err != nil {
 		return err
 	}
-	place, err := m.locate(ctx, log)
+	place, err := m.Locate(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -127,11 +128,11 @@ func runBuilder(ctx context.Context, env ui.Env, f *builderFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	clean.run(ctx, func(ctx context.Context) { m.keepValid(ctx, log) })
+	clean.run(ctx, func(ctx context.Context) { m.KeepValid(ctx, log) })
 	clean.run(ctx, func(ctx context.Context) {
-		m.follow(ctx, log, func(p node.Place) { f.moved(conn, p, log) })
+		m.Follow(ctx, log, func(p node.Place) { f.moved(conn, p, log) })
 	})
-	log.Info("ready", "builder", m.id, "farm", place.Farm, "slots", f.slots, "bus", conn.ConnectedUrlRedacted(), "store", url)
+	log.Info("ready", "builder", m.ID, "farm", place.Farm, "slots", f.slots, "bus", conn.ConnectedUrlRedacted(), "store", url)
 	notify(env, log, node.Ready)
 	context.AfterFunc(ctx, func() {
 		log.Info("draining: running steps end, no new ones begin")
@@ -140,14 +141,14 @@ func runBuilder(ctx context.Context, env ui.Env, f *builderFlags) (err error) {
 	return b.Run(ctx)
 }
 
-func (f *builderFlags) dialBus(ctx context.Context, m *member, place node.Place, log *slog.Logger) (*nats.Conn, error) {
+func (f *builderFlags) dialBus(ctx context.Context, m *member.Member, place node.Place, log *slog.Logger) (*nats.Conn, error) {
 	if f.list() == nil && len(place.Buses) == 0 {
 		return nil, ui.Usagef("farm %s told no bus: name its NATS with --nats", place.Farm)
 	}
-	return f.dial(ctx, bus.DialOptions{URLs: place.Buses, Name: m.id, TLS: m.credentials.ClientTLS(), Inbox: bus.Inbox(m.id)}, log)
+	return f.dial(ctx, bus.DialOptions{URLs: place.Buses, Name: m.ID, TLS: m.Certificate.ClientTLS(), Inbox: bus.Inbox(m.ID)}, log)
 }
 
-func (f *builderFlags) build(m *member, store *tiered.Cache, conn *nats.Conn, log *slog.Logger) (*builder.Builder, error) {
+func (f *builderFlags) build(m *member.Member, store *tiered.Cache, conn *nats.Conn, log *slog.Logger) (*builder.Builder, error) {
 	reg, err := registry.New(registry.Config{Store: store, Blobs: store, Teams: f.teams, Log: log})
 	if err != nil {
 		return nil, err
@@ -156,7 +157,7 @@ func (f *builderFlags) build(m *member, store *tiered.Cache, conn *nats.Conn, lo
 	all[step.Plan] = plan.Runner{}
 	all[step.Resolve] = reg
 	return builder.New(builder.Config{
-		Farm: m.credentials.Identity().Farm, ID: m.id, Store: store, Blobs: store, Bus: conn, Slots: f.slots, Runners: all, Fetcher: reg,
+		Farm: m.Certificate.Identity().Farm, ID: m.ID, Store: store, Blobs: store, Bus: conn, Slots: f.slots, Runners: all, Fetcher: reg,
 		Grace: f.grace, Classes: f.classes, Platforms: f.platforms, Version: version.String(), StepDeadline: f.deadline, Room: func() error { return embedded.Room(f.dir(m.Data)) }, Log: log,
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/client"
+	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator"
@@ -32,7 +33,7 @@ const handOver = 500 * time.Millisecond
 const closeLimit = 20 * time.Second
 
 type coordinatorFlags struct {
-	nodeFlags
+	member.Flags
 	storeFlags
 	metricsFlags
 	busFlags
@@ -59,7 +60,7 @@ SIGTERM hands leadership over and ends; a second signal ends at once.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runCoordinator(cmd.Context(), env, &f) },
 	}
 	flags := cmd.Flags()
-	f.nodeFlags.add(flags)
+	f.Flags.Add(flags)
 	f.addMetrics(flags)
 	f.storeFlags.add(flags, "URL of the farm's shared cache, such as s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=R")
 	f.busFlags.add(flags, "URLs of a NATS of your own, with commas between (default: the bus inside the coordinators)")
@@ -76,7 +77,7 @@ SIGTERM hands leadership over and ends; a second signal ends at once.`,
 
 func runCoordinator(ctx context.Context, env ui.Env, f *coordinatorFlags) (err error) {
 	log := env.Logger(slog.LevelInfo)
-	m, err := f.nodeFlags.open(ctx, env, pki.RoleCoordinator, joinPatience, hostsOf(f.advertise, f.listen)...)
+	m, err := f.Flags.Open(ctx, env, pki.RoleCoordinator, member.JoinPatience, hostsOf(f.advertise, f.listen)...)
 	if err != nil {
 		return err
 	}
@@ -104,14 +105,14 @@ func runCoordinator(ctx context.Context, env ui.Env, f *coordinatorFlags) (err e
 	}
 	clean.add(store.Close)
 	cluster := &coordinator.Cluster{
-		Credentials: m.credentials, Authority: m.authority, Advertise: f.advertise, Store: f.store, Join: f.others(m),
+		Credentials: m.Certificate, Authority: m.Authority, Advertise: f.advertise, Store: f.store, Join: f.others(m),
 	}
 	conn, err := f.openBus(ctx, m, cluster, &clean, log)
 	if err != nil {
 		return err
 	}
 	config := coordinator.Config{
-		Farm: m.credentials.Identity().Farm, NodeID: m.id, Store: store, Blobs: store, Bus: conn, DataDir: m.Path(),
+		Farm: m.Certificate.Identity().Farm, NodeID: m.ID, Store: store, Blobs: store, Bus: conn, DataDir: m.Path(),
 		Cluster: cluster, Log: log, Version: version.String(), Now: env.Now(),
 		Boot: f.boot, Initrd: f.initrd, DNSKeys: keys,
 	}
@@ -122,21 +123,21 @@ func runCoordinator(ctx context.Context, env ui.Env, f *coordinatorFlags) (err e
 	if err != nil {
 		return err
 	}
-	clean.run(ctx, func(ctx context.Context) { m.keepValid(ctx, log, hostsOf(f.advertise)...) })
-	clean.run(ctx, func(ctx context.Context) { m.follow(ctx, log, func(node.Place) {}) })
-	log.Info("listening", "address", "https://"+f.advertise, "coordinator", m.id, "farm", config.Farm, "store", f.store)
+	clean.run(ctx, func(ctx context.Context) { m.KeepValid(ctx, log, hostsOf(f.advertise)...) })
+	clean.run(ctx, func(ctx context.Context) { m.Follow(ctx, log, func(node.Place) {}) })
+	log.Info("listening", "address", "https://"+f.advertise, "coordinator", m.ID, "farm", config.Farm, "store", f.store)
 	return f.serve(ctx, env, m, c, listener, log)
 }
 
 // serve answers until ctx ends or the coordinator cannot go on.
-func (f *coordinatorFlags) serve(ctx context.Context, env ui.Env, m *member, c *coordinator.Coordinator, listener net.Listener, log *slog.Logger) error {
+func (f *coordinatorFlags) serve(ctx context.Context, env ui.Env, m *member.Member, c *coordinator.Coordinator, listener net.Listener, log *slog.Logger) error {
 	streams := c.Streams()
 	protocols := client.Protocols()
 	for name := range streams {
 		protocols = append(protocols, name)
 	}
 	server := &http.Server{
-		Handler: c.Handler(), TLSConfig: m.credentials.ServerTLS(protocols...), TLSNextProto: streams,
+		Handler: c.Handler(), TLSConfig: m.Certificate.ServerTLS(protocols...), TLSNextProto: streams,
 		ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		Protocols: &http.Protocols{}, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 4096},
 	}
@@ -206,9 +207,9 @@ func (f *coordinatorFlags) fill(listening string) error {
 }
 
 // others are the addresses of the farm's other coordinators, as the flags and the last life of this one know them.
-func (f *coordinatorFlags) others(m *member) []string {
+func (f *coordinatorFlags) others(m *member.Member) []string {
 	var all []string
-	for _, one := range m.coordinators() {
+	for _, one := range m.Coordinators() {
 		if address := strings.TrimPrefix(one, "https://"); address != f.advertise && !slices.Contains(all, address) {
 			all = append(all, address)
 		}
@@ -217,9 +218,9 @@ func (f *coordinatorFlags) others(m *member) []string {
 }
 
 // openBus connects to the bus of your own, or starts this coordinator's part of the farm's.
-func (f *coordinatorFlags) openBus(ctx context.Context, m *member, cluster *coordinator.Cluster, clean *closers, log *slog.Logger) (*nats.Conn, error) {
+func (f *coordinatorFlags) openBus(ctx context.Context, m *member.Member, cluster *coordinator.Cluster, clean *closers, log *slog.Logger) (*nats.Conn, error) {
 	if urls := f.list(); urls != nil {
-		conn, err := f.dial(ctx, bus.DialOptions{Name: m.id}, log)
+		conn, err := f.dial(ctx, bus.DialOptions{Name: m.ID}, log)
 		if err != nil {
 			return nil, err
 		}
@@ -227,17 +228,17 @@ func (f *coordinatorFlags) openBus(ctx context.Context, m *member, cluster *coor
 		cluster.Buses = bus.Redacted(urls)
 		return conn, nil
 	}
-	name := m.credentials.Identity().Farm
-	client, server := m.credentials.PeerTLS()
+	name := m.Certificate.Identity().Farm
+	client, server := m.Certificate.PeerTLS()
 	b, err := bus.Start(bus.Options{
-		Name: m.id, Listen: f.busListen, TLS: m.credentials.ServerTLS(), Farm: name,
+		Name: m.ID, Listen: f.busListen, TLS: m.Certificate.ServerTLS(), Farm: name,
 		Peers: &bus.Peers{Cluster: name, Listen: f.busPeersListen, Client: client, Server: server},
 	})
 	if err != nil {
 		return nil, ui.Usagef("%w", err)
 	}
 	clean.add(func() error { b.Close(); return nil })
-	conn, err := b.Connect(m.id)
+	conn, err := b.Connect(m.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +266,7 @@ func atHost(advertise, listens string) string {
 func hostsOf(addresses ...string) []string {
 	var hosts []string
 	for _, address := range addresses {
-		if host := hostOf(address); host != "" && !slices.Contains(hosts, host) {
+		if host := member.HostOf(address); host != "" && !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
 	}

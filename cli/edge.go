@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
@@ -16,7 +17,7 @@ import (
 )
 
 type edgeFlags struct {
-	nodeFlags
+	member.Flags
 	storeFlags
 	metricsFlags
 	listen, url string
@@ -44,7 +45,7 @@ machines from that when the farm and its cache are away. Without, it serves a ca
 		RunE: func(cmd *cobra.Command, _ []string) error { return runEdge(cmd.Context(), env, &f) },
 	}
 	flags := cmd.Flags()
-	f.nodeFlags.add(flags)
+	f.Flags.Add(flags)
 	f.addMetrics(flags)
 	f.storeFlags.add(flags, "URL of the farm's shared cache (default: what the coordinators say)")
 	flags.StringVar(&f.listen, "listen", "", "address for HTTP (default 127.0.0.1:7380, or that of --interface)")
@@ -91,7 +92,7 @@ func runEdge(ctx context.Context, env ui.Env, f *edgeFlags) (err error) {
 	}
 	f.url6 = f.pxe.url6(places)
 	var source intentSource
-	if f.data == "" {
+	if f.Data == "" {
 		source, err = f.local(env, log)
 	} else {
 		source, err = f.member(ctx, env, log, &clean)

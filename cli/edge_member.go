@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/client"
+	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge/config"
@@ -38,12 +39,12 @@ type intentSource struct {
 
 // member is the farm that the edge is part of.
 func (f *edgeFlags) member(ctx context.Context, env ui.Env, log *slog.Logger, clean *closers) (intentSource, error) {
-	m, err := f.nodeFlags.open(ctx, env, pki.RoleEdge, joinPatience)
+	m, err := f.Flags.Open(ctx, env, pki.RoleEdge, member.JoinPatience)
 	if err != nil {
 		return intentSource{}, err
 	}
 	clean.add(m.Close)
-	place, err := m.locate(ctx, log)
+	place, err := m.Locate(ctx, log)
 	if err != nil {
 		return intentSource{}, err
 	}
@@ -60,24 +61,24 @@ func (f *edgeFlags) member(ctx context.Context, env ui.Env, log *slog.Logger, cl
 		return intentSource{}, err
 	}
 	clean.add(store.Close)
-	clean.run(ctx, func(ctx context.Context) { m.keepValid(ctx, log) })
-	clean.run(ctx, func(ctx context.Context) { m.follow(ctx, log, func(node.Place) {}) })
+	clean.run(ctx, func(ctx context.Context) { m.KeepValid(ctx, log) })
+	clean.run(ctx, func(ctx context.Context) { m.Follow(ctx, log, func(node.Place) {}) })
 	dial := func() (*client.Farm, error) {
-		return client.Dial(strings.Join(m.coordinators(), ","), client.Options{TLS: m.credentials.ClientTLS(client.Protocols()...)})
+		return client.Dial(strings.Join(m.Coordinators(), ","), client.Options{TLS: m.Certificate.ClientTLS(client.Protocols()...)})
 	}
 	link := &farmLink{dial: dial}
 	clean.add(link.close)
 	return intentSource{
-		name: m.id, file: filepath.Join(m.Path(), "intent"), store: store, blobs: store, once: farmOnce{link},
+		name: m.ID, file: filepath.Join(m.Path(), "intent"), store: store, blobs: store, once: farmOnce{link},
 		pools: newFarmPool(m, clean),
 		report: func(ctx context.Context, events []*kilnv1.BootEvent) error {
 			return link.do(func(client *client.Farm) error {
-				_, err := client.Room.Report(ctx, connect.NewRequest(&kilnv1.ReportRequest{Edge: m.id, Events: events}))
+				_, err := client.Room.Report(ctx, connect.NewRequest(&kilnv1.ReportRequest{Edge: m.ID, Events: events}))
 				return err
 			})
 		},
 		follow: func(ctx context.Context, intents *intent.Store, others func([]string)) {
-			followIntent(ctx, dial, &kilnv1.WatchIntentRequest{Edge: m.id, Url: f.url, Url6: f.url6}, intents, others, log)
+			followIntent(ctx, dial, &kilnv1.WatchIntentRequest{Edge: m.ID, Url: f.url, Url6: f.url6}, intents, others, log)
 		},
 	}, nil
 }

@@ -17,6 +17,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/kiln-farm/kiln/cli/client"
+	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
@@ -41,8 +42,8 @@ type farmPool struct {
 // this edge does not reach it.
 const leaderAgain = 30 * time.Second
 
-func newFarmPool(m *member, clean *closers) *farmPool {
-	f := &farmPool{edge: m.id, file: filepath.Join(m.Path(), "bindings"), known: m.coordinators}
+func newFarmPool(m *member.Member, clean *closers) *farmPool {
+	f := &farmPool{edge: m.ID, file: filepath.Join(m.Path(), "bindings"), known: m.Coordinators}
 	var turn atomic.Uint32
 	// Every connection goes to another coordinator, for one that hangs is not asked twice in a row, or to the leader when one
 	// that does not lead has just named it.
@@ -53,7 +54,7 @@ func newFarmPool(m *member, clean *closers) *farmPool {
 		} else if n := int(turn.Add(1)-1) % max(len(urls), 1); n > 0 {
 			urls = slices.Concat(urls[n:], urls[:n])
 		}
-		return client.Dial(strings.Join(urls, ","), client.Options{TLS: m.credentials.ClientTLS(client.Protocols()...)})
+		return client.Dial(strings.Join(urls, ","), client.Options{TLS: m.Certificate.ClientTLS(client.Protocols()...)})
 	}
 	f.link = &farmLink{dial: f.dial}
 	clean.add(f.link.close)

@@ -9,13 +9,14 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
+	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 func newFarmJoin(env ui.Env) *cobra.Command {
-	var opts nodeFlags
+	var opts member.Flags
 	var role string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -31,21 +32,21 @@ by a service manager, without a token.`,
 			if err != nil || parsed != pki.RoleCoordinator && parsed != pki.RoleBuilder {
 				return ui.Usagef("--role %q: it is coordinator or builder; people and CI use kiln login", role)
 			}
-			n, err := opts.open(cmd.Context(), env, parsed, access.Patience)
+			n, err := opts.Open(cmd.Context(), env, parsed, access.Patience)
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, n.Close()) }()
-			who := n.credentials.Identity()
+			who := n.Certificate.Identity()
 			if asJSON {
 				return ui.WriteJSON(env.Stdout, whoIs(who, n.Credentials()))
 			}
 			_, err = fmt.Fprintf(env.Stdout, "%s is a %s of farm %s until %s\nstart it with kiln %s --data %s\n",
-				who.Name, who.Role, who.Farm, who.Expires.Format(dateOnly), who.Role, opts.data)
+				who.Name, who.Role, who.Farm, who.Expires.Format(dateOnly), who.Role, opts.Data)
 			return err
 		},
 	}
-	opts.add(cmd.Flags())
+	opts.Add(cmd.Flags())
 	cmd.Flags().StringVar(&role, "role", "", "coordinator or builder")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

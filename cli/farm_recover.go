@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/enroll"
+	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator"
@@ -46,22 +47,22 @@ there would be two farms. The coordinator must be stopped. Afterwards start it, 
 				return ui.Usagef("%w", err)
 			}
 			defer func() { err = errors.Join(err, d.Close()) }()
-			m := &member{Data: d, role: pki.RoleCoordinator}
-			if why, err := m.load(cmd.Context()); err != nil || why != nil {
+			m := &member.Member{Data: d, Role: pki.RoleCoordinator}
+			if why, err := m.Load(cmd.Context()); err != nil || why != nil {
 				return errors.Join(err, why)
 			}
 			address := urls[0][len("https://"):]
 			if err := coordinator.Recover(coordinator.Config{
-				NodeID: m.id, DataDir: d.Path(), Log: env.Logger(slog.LevelWarn), Cluster: &coordinator.Cluster{Advertise: address, ElectionTimeout: time.Second}, // raft checks it
+				NodeID: m.ID, DataDir: d.Path(), Log: env.Logger(slog.LevelWarn), Cluster: &coordinator.Cluster{Advertise: address, ElectionTimeout: time.Second}, // raft checks it
 			}); err != nil {
 				return err
 			}
 			// What it knew of the others must not make it wait for them.
-			if err := d.Remember(node.Place{Farm: m.credentials.Identity().Farm}); err != nil {
+			if err := d.Remember(node.Place{Farm: m.Certificate.Identity().Farm}); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(env.Stdout, "%s is the only coordinator of farm %s now, at %s: start it, and let new ones join\n",
-				m.id, m.credentials.Identity().Farm, address)
+				m.ID, m.Certificate.Identity().Farm, address)
 			return err
 		},
 	}

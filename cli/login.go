@@ -13,13 +13,14 @@ import (
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/enroll"
+	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/pki"
 )
 
 func newLogin(env ui.Env) *cobra.Command {
-	var token tokenFlags
+	var token member.TokenFlags
 	var path, id string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -32,14 +33,14 @@ Without a token it gets a new certificate for the one that is there.`,
   KILN_TOKEN=… kiln login https://kiln1:7300,https://kiln2:7300 --credentials ci.pem`,
 		Args: ui.Between(1, 1, "the URL of a farm"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := token.read(cmd.Context(), env)
+			text, err := token.Read(cmd.Context(), env)
 			if err != nil {
 				return err
 			}
 			return login(cmd.Context(), env, args[0], text, path, id, asJSON)
 		},
 	}
-	token.add(cmd.Flags().StringVar)
+	token.Add(cmd.Flags().StringVar)
 	cmd.Flags().StringVar(&path, "credentials", "", "file to keep the certificate in (KILN_CREDENTIALS)")
 	cmd.Flags().StringVar(&id, "id", "", "name that the farm shows for what you do (default USER@HOST)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -65,7 +66,7 @@ func login(ctx context.Context, env ui.Env, address, token, path, id string, asJ
 	paths := []string{path}
 	if path == "" {
 		paths = paths[:0]
-		for _, one := range append(urls, coordinatorURLs(joined.Response.GetTopology().GetCoordinators())...) {
+		for _, one := range append(urls, member.CoordinatorURLs(joined.Response.GetTopology().GetCoordinators())...) {
 			paths = append(paths, access.CredentialsPath(env, one))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -21,23 +22,23 @@ func TestACertificateIsRenewedWhenItIsWorn(t *testing.T) {
 	for _, role := range []pki.Role{pki.RoleBuilder, pki.RoleCoordinator} {
 		t.Run(string(role), func(t *testing.T) {
 			dir := "worn-" + string(role)
-			flags := &nodeFlags{data: dir, id: dir, join: c.address(), token: tokenFlags{token: f.token(role, time.Now().Add(time.Hour))}}
+			flags := &member.Flags{Data: dir, ID: dir, Join: c.address(), Token: member.TokenFlags{Token: f.token(role, time.Now().Add(time.Hour))}}
 			env := ui.Env{Getenv: func(string) string { return "" }}
-			m, err := flags.open(t.Context(), env, role, time.Second)
+			m, err := flags.Open(t.Context(), env, role, time.Second)
 			check(t, err)
 			// An hour is left of two days.
 			f.forge(m.Credentials(), pki.Identity{Farm: "lab", Name: dir, Role: role, Expires: time.Now().Add(time.Hour)}, time.Now().AddDate(0, 0, -1))
 			check(t, m.Close())
 
-			flags.token = tokenFlags{}
-			m, err = flags.open(t.Context(), env, role, time.Second)
+			flags.Token = member.TokenFlags{}
+			m, err = flags.Open(t.Context(), env, role, time.Second)
 			check(t, err)
 			defer m.Close()
-			if !m.credentials.Worn(time.Now()) {
+			if !m.Certificate.Worn(time.Now()) {
 				t.Fatal("the certificate is not worn")
 			}
-			check(t, m.renew(t.Context(), nil))
-			for what, credentials := range map[string]*pki.Credentials{"in use": m.credentials, "in its file": must(pki.LoadCredentials(t.Context(), m.Credentials()))} {
+			check(t, m.Renew(t.Context(), nil))
+			for what, credentials := range map[string]*pki.Credentials{"in use": m.Certificate, "in its file": must(pki.LoadCredentials(t.Context(), m.Credentials()))} {
 				who := credentials.Identity()
 				if credentials.Worn(time.Now()) || who.Name != dir || who.Role != role {
 					t.Errorf("the certificate %s is %+v", what, who)
@@ -53,15 +54,15 @@ func TestACertificateIsRenewedWhenItIsWorn(t *testing.T) {
 func TestKeepingACertificateValidLeavesAFreshOneAlone(t *testing.T) {
 	w := newWorld(t)
 	newTestFarm(w, "lab")
-	flags := &nodeFlags{data: "lab-1"}
-	m, err := flags.open(t.Context(), ui.Env{Getenv: func(string) string { return "" }}, pki.RoleCoordinator, time.Second)
+	flags := &member.Flags{Data: "lab-1"}
+	m, err := flags.Open(t.Context(), ui.Env{Getenv: func(string) string { return "" }}, pki.RoleCoordinator, time.Second)
 	check(t, err)
 	defer m.Close()
-	before := m.credentials.Identity().Key
+	before := m.Certificate.Identity().Key
 	var clean closers
-	clean.run(t.Context(), func(ctx context.Context) { m.keepValid(ctx, slog.New(slog.DiscardHandler)) })
+	clean.run(t.Context(), func(ctx context.Context) { m.KeepValid(ctx, slog.New(slog.DiscardHandler)) })
 	check(t, clean.close())
-	if m.credentials.Identity().Key != before {
+	if m.Certificate.Identity().Key != before {
 		t.Error("it was renewed")
 	}
 }

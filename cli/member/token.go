@@ -1,4 +1,4 @@
-package cli
+package member
 
 import (
 	"context"
@@ -12,23 +12,23 @@ import (
 // maxToken bounds a token that is read from a file, in bytes.
 const maxToken = 64 << 10
 
-// tokenFlags are where a join token comes from.
-type tokenFlags struct{ token, file string }
+// TokenFlags are where a join token comes from.
+type TokenFlags struct{ Token, file string }
 
-func (t *tokenFlags) add(add func(p *string, name, value, usage string)) {
-	add(&t.token, "token", "", "join token of the farm (KILN_TOKEN)")
+func (t *TokenFlags) Add(add func(p *string, name, value, usage string)) {
+	add(&t.Token, "token", "", "join token of the farm (KILN_TOKEN)")
 	add(&t.file, "token-file", "", "file with the join token, or - for standard input")
 }
 
-// read gives the token; empty when there is none.
-func (t *tokenFlags) read(ctx context.Context, env ui.Env) (string, error) {
+// Read gives the token; empty when there is none.
+func (t *TokenFlags) Read(ctx context.Context, env ui.Env) (string, error) {
 	switch {
-	case t.token != "" && t.file != "":
+	case t.Token != "" && t.file != "":
 		return "", ui.Usagef("--token and --token-file both name a token: leave one of them out")
-	case t.file == "" && t.token == "":
+	case t.file == "" && t.Token == "":
 		return "", nil
 	case t.file == "":
-		return strings.TrimSpace(t.token), nil
+		return strings.TrimSpace(t.Token), nil
 	}
 	r, err := ui.OpenInput(ctx, env, t.file)
 	if err != nil {
@@ -45,8 +45,8 @@ func (t *tokenFlags) read(ctx context.Context, env ui.Env) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// coordinatorURLs are the URLs of a farm's coordinators.
-func coordinatorURLs(addresses []string) []string {
+// CoordinatorURLs are the URLs of a farm's coordinators.
+func CoordinatorURLs(addresses []string) []string {
 	var urls []string
 	for _, address := range addresses {
 		urls = append(urls, "https://"+address)

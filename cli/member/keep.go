@@ -1,4 +1,4 @@
-package cli
+package member
 
 import (
 	"context"
@@ -26,8 +26,8 @@ const (
 	locateRetry = 2 * time.Second
 )
 
-// locate gives where the farm is: as it was when the node last heard, or as it says now, however long it is away.
-func (m *member) locate(ctx context.Context, log *slog.Logger) (node.Place, error) {
+// Locate gives where the farm is: as it was when the node last heard, or as it says now, however long it is away.
+func (m *Member) Locate(ctx context.Context, log *slog.Logger) (node.Place, error) {
 	for {
 		if p := m.Place(); len(p.Coordinators) > 0 {
 			return p, nil
@@ -48,8 +48,8 @@ func (m *member) locate(ctx context.Context, log *slog.Logger) (node.Place, erro
 	}
 }
 
-// follow keeps up with where the farm is, until ctx ends, and says so when that changes.
-func (m *member) follow(ctx context.Context, log *slog.Logger, moved func(node.Place)) {
+// Follow keeps up with where the farm is, until ctx ends, and says so when that changes.
+func (m *Member) Follow(ctx context.Context, log *slog.Logger, moved func(node.Place)) {
 	wait := followFirst
 	for last := m.Place(); ; wait = min(2*wait, followEvery) {
 		if err := m.ask(ctx); err != nil && ctx.Err() == nil {
@@ -71,14 +71,14 @@ func (m *member) follow(ctx context.Context, log *slog.Logger, moved func(node.P
 }
 
 // ask asks the farm where it is, and keeps the answer.
-func (m *member) ask(ctx context.Context) error {
+func (m *Member) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	urls := m.coordinators()
+	urls := m.Coordinators()
 	if len(urls) == 0 {
 		return ui.Usagef("%s does not know where the farm is: name a coordinator with --join", m.Path())
 	}
-	f, err := client.Dial(strings.Join(urls, ","), client.Options{TLS: m.credentials.ClientTLS(client.Protocols()...), Patience: askTimeout})
+	f, err := client.Dial(strings.Join(urls, ","), client.Options{TLS: m.Certificate.ClientTLS(client.Protocols()...), Patience: askTimeout})
 	if err != nil {
 		return err
 	}
@@ -95,18 +95,18 @@ const (
 	renewWait  = time.Minute
 )
 
-// keepValid has the certificate renewed in time, until ctx ends. A farm that does not answer is asked again a day later;
+// KeepValid has the certificate renewed in time, until ctx ends. A farm that does not answer is asked again a day later;
 // there are months for that.
-func (m *member) keepValid(ctx context.Context, log *slog.Logger, hosts ...string) {
+func (m *Member) KeepValid(ctx context.Context, log *slog.Logger, hosts ...string) {
 	log = log.With("certificate", m.Credentials())
 	for {
-		if m.credentials.Worn(time.Now()) {
-			err := m.renew(ctx, hosts)
+		if m.Certificate.Worn(time.Now()) {
+			err := m.Renew(ctx, hosts)
 			switch {
 			case err == nil:
-				log.Info("certificate renewed", "expires", m.credentials.Identity().Expires)
+				log.Info("certificate renewed", "expires", m.Certificate.Identity().Expires)
 			case ctx.Err() == nil:
-				log.Warn("the certificate could not be renewed; trying again tomorrow", "expires", m.credentials.Identity().Expires, "error", err)
+				log.Warn("the certificate could not be renewed; trying again tomorrow", "expires", m.Certificate.Identity().Expires, "error", err)
 			}
 		}
 		timer := time.NewTimer(renewEvery)
@@ -119,14 +119,14 @@ func (m *member) keepValid(ctx context.Context, log *slog.Logger, hosts ...strin
 	}
 }
 
-// renew gets a new certificate: coordinators sign their own, the others ask.
-func (m *member) renew(ctx context.Context, hosts []string) error {
-	if m.authority != nil {
+// Renew gets a new certificate: coordinators sign their own, the others ask.
+func (m *Member) Renew(ctx context.Context, hosts []string) error {
+	if m.Authority != nil {
 		if err := m.signOwn(hosts); err != nil {
 			return err
 		}
 	} else {
-		resp, err := enroll.Renew(ctx, m.credentials, enroll.Request{Addresses: m.coordinators(), Hosts: hosts, Patience: renewWait})
+		resp, err := enroll.Renew(ctx, m.Certificate, enroll.Request{Addresses: m.Coordinators(), Hosts: hosts, Patience: renewWait})
 		if err != nil {
 			return err
 		}
@@ -134,18 +134,18 @@ func (m *member) renew(ctx context.Context, hosts []string) error {
 			return err
 		}
 	}
-	return m.credentials.Save(m.Credentials())
+	return m.Certificate.Save(m.Credentials())
 }
 
-func (m *member) signOwn(hosts []string) error {
-	key, csr, err := pki.NewRequest(m.id)
+func (m *Member) signOwn(hosts []string) error {
+	key, csr, err := pki.NewRequest(m.ID)
 	if err != nil {
 		return err
 	}
-	who := m.credentials.Identity()
-	certificate, err := m.authority.Sign(csr, pki.Identity{Farm: who.Farm, Name: who.Name, Role: who.Role}, hosts, time.Now())
+	who := m.Certificate.Identity()
+	certificate, err := m.Authority.Sign(csr, pki.Identity{Farm: who.Farm, Name: who.Name, Role: who.Role}, hosts, time.Now())
 	if err != nil {
 		return err
 	}
-	return m.credentials.Replace(certificate, key)
+	return m.Certificate.Replace(certificate, key)
 }
