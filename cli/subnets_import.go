@@ -119,6 +119,22 @@ func (o *oldConfig) subnet(in leasefile.Subnet) {
 	if s.Domain == "" {
 		s.Domain = in.Domain
 	}
+	for _, opt := range in.Options {
+		value, err := fleet.EncodeOption(prefix.Addr().Is6(), opt.Code, "", opt.Values)
+		switch {
+		case err != nil:
+			o.say(opt.Line, "option %d is left out: %s", opt.Code, err)
+		case !slices.ContainsFunc(s.Options, func(one *kilnv1.DHCPOption) bool { return one.GetCode() == opt.Code }):
+			s.Options = append(s.Options, &kilnv1.DHCPOption{Code: opt.Code, Value: value})
+		}
+	}
+	slices.SortFunc(s.Options, func(a, b *kilnv1.DHCPOption) int { return int(a.GetCode()) - int(b.GetCode()) })
+	for _, a := range in.Relays {
+		if !slices.Contains(s.Relays, a.String()) {
+			s.Relays = append(s.Relays, a.String())
+		}
+	}
+	s.KnownOnly = s.KnownOnly || in.KnownOnly
 	switch {
 	case in.LeaseTime == leasefile.Forever || in.LeaseTime > endless:
 		s.LeaseSeconds = uint32(endless / time.Second)
@@ -161,10 +177,12 @@ func (o *oldConfig) reservation(r oldReservation, networks fleet.Networks) {
 	}
 	switch s := networks.Of(r.Address); {
 	case !r.Address.IsValid():
-	case r.Address.Is6():
-		o.say(r.Line, "the address %s of machine %s is left out; write it into the description by hand when the machine needs it", r.Address, m.GetName())
 	case s == nil:
 		o.say(r.Line, "the address %s of machine %s is left out, since no subnet in these files has it", r.Address, m.GetName())
+	case r.Address.Is6() && m.Address6 != "":
+		o.say(r.Line, "the address %s of machine %s is left out, since a machine has one of IPv6, and this one has %s", r.Address, m.GetName(), m.GetAddress6())
+	case r.Address.Is6():
+		m.Address6 = fmt.Sprintf("%s/%d", r.Address, netip.MustParsePrefix(s.GetPrefix()).Bits())
 	case m.Address != "":
 		o.say(r.Line, "the address %s of machine %s is left out, since a machine has one, and this one has %s", r.Address, m.GetName(), m.GetAddress())
 	default:

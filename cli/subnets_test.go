@@ -303,3 +303,39 @@ func TestManyLeasesAreImported(t *testing.T) {
 		t.Errorf("%d lines of leases", strings.Count(got, "\n"))
 	}
 }
+
+// What Kiln has by now is taken over: relays, options, and addresses of IPv6. The farm takes what is printed.
+func TestSubnetsOfKeaAreTakenOverWhole(t *testing.T) {
+	w := newWorld(t)
+	w.write("kea-dhcp4.conf", `{"Dhcp4": {"subnet4": [{"subnet": "10.0.0.0/24", "pools": [{"pool": "10.0.0.10-10.0.0.20"}, {"pool": "10.0.0.30-10.0.0.40"}], "relay": {"ip-addresses": ["10.9.0.1"]},
+"option-data": [{"name": "routers", "data": "10.0.0.1"}, {"name": "interface-mtu", "data": "9000"}, {"name": "domain-search", "data": "a.example, b.example"}, {"code": 224, "csv-format": false, "data": "0A0B"}],
+"reservations": [{"hw-address": "52:54:00:00:00:01", "ip-address": "10.0.0.5", "hostname": "web"}]}]}}`)
+	w.write("kea-dhcp6.conf", `{"Dhcp6": {"subnet6": [{"subnet": "fd00:1::/64", "pools": [{"pool": "fd00:1::100-fd00:1::1ff"}], "reservations": [{"hw-address": "52:54:00:00:00:01", "ip-addresses": ["fd00:1::5"]}]}]}}`)
+	got := w.run("subnet", "import", "kea-dhcp4.conf", "kea-dhcp6.conf").ok(t).stdout
+	const want = `# Made by kiln subnet import. Look it through, then: kiln diff -f THIS, and kiln apply -f THIS.
+subnets:
+  - name: net-10.0.0.0-24
+    prefix: 10.0.0.0/24
+    pools: [10.0.0.10-10.0.0.20, 10.0.0.30-10.0.0.40]
+    gateway: 10.0.0.1
+    relays: [10.9.0.1]
+    options: {26: "9000", 119: [a.example, b.example], 224: "0x0a0b"}
+  - name: net-fd00-1---64
+    prefix: fd00:1::/64
+    pools: ['fd00:1::100-fd00:1::1ff']
+machines:
+  - name: web
+    macs: ["52:54:00:00:00:01"]
+    address: 10.0.0.5/24
+    address6: fd00:1::5/64
+`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	w.write("taken.yml", got)
+	w.vars["KILN_FARM"] = w.startServer(t, filepath.Join(w.dir, "server"))
+	w.run("apply", "-f", "taken.yml").ok(t)
+	if r := w.run("diff", "-f", "taken.yml").ok(t); r.stdout != "nothing changes\n" {
+		t.Errorf("the farm has something else: %s", r.stdout)
+	}
+}

@@ -235,3 +235,24 @@ func optionRefused(v6 bool, code uint32, vendorClass string) error {
 	}
 	return fmt.Errorf(own, code, remedy)
 }
+
+// EncodeOption makes the bytes of an option of what people write, for clients whose vendor class begins with vendorClass; "": all. The
+// error says why it is not the operator's to give, or not of its kind.
+func EncodeOption(v6 bool, code uint32, vendorClass string, texts []string) ([]byte, error) {
+	if err := optionRefused(v6, code, vendorClass); err != nil {
+		return nil, err
+	}
+	if len(texts) == 0 {
+		return nil, fmt.Errorf("option %d has no value; write one", code)
+	}
+	return encodeOption(v6, code, texts)
+}
+
+// OptionTakesList says whether an option has a list of values.
+func OptionTakesList(v6 bool, code uint32) bool {
+	switch optionKinds(v6)[code] {
+	case addresses, domains, routes:
+		return true
+	}
+	return false
+}

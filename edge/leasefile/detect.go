@@ -31,7 +31,7 @@ func Detect(name string, data []byte) (Kind, bool) {
 	case strings.HasPrefix(first, "address,") && strings.Contains(first, ",valid_lifetime,"):
 		return KeaLeases, true
 	case strings.HasPrefix(first, "{") || strings.HasPrefix(first, "/*") || strings.HasPrefix(first, "//"):
-		if strings.Contains(s, `"Dhcp4"`) {
+		if strings.Contains(s, `"Dhcp4"`) || strings.Contains(s, `"Dhcp6"`) {
 			return KeaConf, true
 		}
 		return "", false

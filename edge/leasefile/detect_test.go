@@ -22,7 +22,7 @@ func TestDetect(t *testing.T) {
 		{"hosts of dnsmasq with an id", "x", "id:01:02,10.0.0.1\n", DnsmasqHosts},
 		{"a lease of IPv6 only", "x", "duid 00:01:02\n", DnsmasqLeases},
 		{"Kea's leases of IPv6", "x", "address,duid,valid_lifetime,expire,subnet_id,pref_lifetime,lease_type,iaid\n", KeaLeases},
-		{"Kea's other server", "kea-dhcp6.conf", `{"Dhcp6": {}}`, ""},
+		{"Kea's other server", "kea-dhcp6.conf", `{"Dhcp6": {}}`, KeaConf},
 		{"a resolver's configuration", "x", "server=1.1.1.1\ncache-size=5\n", ""},
 		{"YAML", "x", "machines:\n  - name: a\n", ""},
 		{"a program", "x", "\x7fELF\x00\x01", ""},

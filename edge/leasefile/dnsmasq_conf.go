@@ -11,6 +11,7 @@ type dnsmasqReader struct {
 	tags    map[netip.Prefix]map[string]bool // that the ranges of a subnet set
 	options []dnsmasqOption
 	domains []dnsmasqDomain
+	known   bool // machines that nobody described get nothing
 }
 
 type dnsmasqDomain struct {
@@ -90,7 +91,13 @@ func (r *dnsmasqReader) statement(line int, key string, fields []dnsmasqField) {
 	case "dhcp-boot", "pxe-service", "pxe-prompt", "enable-tftp", "tftp-root":
 		r.noteOnce(line, "%s is not taken over, because Kiln says itself what machines boot", key)
 	case "dhcp-ignore":
+		if value == "tag:!known" || value == "#known" {
+			r.known = true
+			return
+		}
 		r.note(line, "dhcp-ignore is not taken over, so Kiln also gives addresses to machines that dnsmasq ignored")
+	case "dhcp-vendorclass", "dhcp-userclass", "dhcp-match":
+		r.noteOnce(line, "%s is not taken over; write it, and the options for its tag, as a class of the subnets (docs/dhcp.md)", key)
 	default:
 		if strings.HasPrefix(key, "dhcp-") {
 			r.noteOnce(line, "%s is not taken over, because nothing in Kiln is like it", key)
@@ -165,6 +172,9 @@ func (r *dnsmasqReader) apply() {
 			}
 		}
 	}
+	for i := range r.out.Subnets {
+		r.out.Subnets[i].KnownOnly = r.known
+	}
 	for _, s := range r.out.Subnets {
 		if s.Router == nil && s.Prefix.Addr().Is4() && !r.without(s.Prefix) {
 			r.note(s.Line, "no router is named for %s, which for dnsmasq means itself; give the subnet a router and DNS servers", s.Prefix)
@@ -194,7 +204,7 @@ func (r *dnsmasqReader) selected(o dnsmasqOption, p netip.Prefix) bool {
 // without says whether the file says that a subnet has no router: "dhcp-option=3" without a value.
 func (r *dnsmasqReader) without(p netip.Prefix) bool {
 	for _, o := range r.options {
-		if o.code == optionRouter && len(o.addresses) == 0 && r.selected(o, p) {
+		if o.other == nil && o.code == optionRouter && len(o.addresses) == 0 && r.selected(o, p) {
 			return true
 		}
 	}

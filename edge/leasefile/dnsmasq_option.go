@@ -23,6 +23,7 @@ type dnsmasqOption struct {
 	v6        bool
 	addresses []netip.Addr
 	text      string
+	other     *Option // one without a field of its own
 	line      int
 }
 
@@ -38,7 +39,7 @@ func (r *dnsmasqReader) option(line int, fields []dnsmasqField) {
 	name, values := rest[0].text, rest[1:]
 	o.code, o.v6 = dnsmasqCode(name)
 	if o.code == 0 {
-		r.note(line, "the option %s is not taken over, because Kiln's subnets have routers, DNS and NTP servers and a domain only", quote(name))
+		r.otherOption(o, name, values)
 		return
 	}
 	if len(o.tags) > maxDepth || !r.room(line, len(r.options), "options") {
@@ -71,6 +72,32 @@ func (r *dnsmasqReader) option(line int, fields []dnsmasqField) {
 	}
 }
 
+// otherOption reads one of the options that have no field of their own.
+func (r *dnsmasqReader) otherOption(o dnsmasqOption, name string, values []dnsmasqField) {
+	short, v6 := strings.CutPrefix(name, "option6:")
+	if !v6 {
+		short = strings.TrimPrefix(name, "option:")
+	}
+	code, ok := optionCode(v6, short)
+	if !ok {
+		r.note(o.line, "the option %s is not taken over, because nothing here is called so, or it is one of a vendor's; give the subnet its number and its bytes in the description", quote(name))
+		return
+	}
+	var texts []string
+	for _, v := range values {
+		texts = append(texts, strings.TrimSuffix(strings.TrimPrefix(v.text, "["), "]"))
+	}
+	one, err := optionOf(v6, code, texts, o.line)
+	if err != nil {
+		r.note(o.line, "the option %s is not taken over: %s", quote(name), err)
+		return
+	}
+	if len(o.tags) <= maxDepth && r.room(o.line, len(r.options), "options") {
+		o.v6, o.other = v6, &one
+		r.options = append(r.options, o)
+	}
+}
+
 func dnsmasqCode(name string) (code int, v6 bool) {
 	switch name {
 	case "option:router":
@@ -94,6 +121,10 @@ func dnsmasqCode(name string) (code int, v6 bool) {
 }
 
 func (o dnsmasqOption) apply(s *Subnet) {
+	if o.other != nil {
+		s.Options = put(s.Options, *o.other)
+		return
+	}
 	switch o.code {
 	case optionRouter:
 		s.Router = o.addresses

@@ -66,6 +66,12 @@ func TestConfigurationsOfDnsmasq(t *testing.T) {
 5: subnet 198.51.100.0/24 ranges [{198.51.100.1 198.51.100.9}] router [] dns [] ntp [] domain "a.example" for 0s`},
 		{"other files", "conf-dir=/etc/dnsmasq.d,*.conf\ndhcp-hostsfile=hosts", `1: note: conf-dir="/etc/dnsmasq.d" is not followed; give that file, too
 2: note: dhcp-hostsfile="hosts" is not followed; give that file, too`},
+		{"options by name and by number", "dhcp-range=set:a,10.0.0.10,10.0.0.20,255.255.255.0\ndhcp-option=3\ndhcp-option=option:mtu,1500\ndhcp-option=tag:a,26,9000\ndhcp-option=option:domain-search,a.example,b.example\ndhcp-option=121,10.1.0.0/16,10.0.0.2,10.2.0.0/16,10.0.0.3\ndhcp-option=252,\"http://x/wpad.dat\"\ndhcp-option=224,1",
+			`1: subnet 10.0.0.0/24 ranges [{10.0.0.10 10.0.0.20}] router [] dns [] ntp [] domain "" for 0s option 119 ["a.example" "b.example"] option 121 ["10.1.0.0/16 10.0.0.2" "10.2.0.0/16 10.0.0.3"] option 252 ["http://x/wpad.dat"] option 26 ["9000"]
+8: note: the option "224" is not taken over: how option 224 is written is not known here; write its bytes in hex, as in "0x0a000001"`},
+		{"known machines only", "dhcp-ignore=tag:!known\ndhcp-range=10.0.0.10,10.0.0.20,255.255.255.0\ndhcp-option=3\ndhcp-range=2001:db8::1,2001:db8::9,64\ndhcp-option=option6:dns-server,[2001:db8::53]\ndhcp-option=option6:sntp-server,[2001:db8::7]",
+			`2: subnet 10.0.0.0/24 ranges [{10.0.0.10 10.0.0.20}] router [] dns [] ntp [] domain "" for 0s known only
+4: subnet 2001:db8::/64 ranges [{2001:db8::1 2001:db8::9}] router [] dns [2001:db8::53] ntp [] domain "" for 0s option 31 ["2001:db8::7"] known only`},
 		{"an option of nobody", "dhcp-option=tag:x,3,192.0.2.1", `1: note: the option is for the tag "x", which no dhcp-range here sets, so it is left out`},
 		{"quotes", `dhcp-host="52:54:00:00:00:01","a, # b"`, `1: reservation no address for [52:54:00:00:00:01] id  name "a, # b"`},
 		{"a MAC with dashes is a name", "dhcp-host=52-54-00-00-00-01,192.0.2.1", `1: note: the dhcp-host goes by the name "52-54-00-00-00-01", which any machine can claim, so it is left out; write the machine's MAC into it`},
@@ -104,9 +110,15 @@ func TestConfigurationsOfISC(t *testing.T) {
 		{"a pool of a shared network", "shared-network x { subnet 10.0.0.0 netmask 255.255.0.0 {}\nsubnet 10.1.0.0 netmask 255.255.0.0 {}\npool { range 10.1.0.5 10.1.0.6; } }", `1: subnet 10.0.0.0/16 ranges [] router [] dns [] ntp [] domain "" for 0s
 2: subnet 10.1.0.0/16 ranges [{10.1.0.5 10.1.0.6}] router [] dns [] ntp [] domain "" for 0s`},
 		{"a range of no subnet", "pool { range 10.1.0.5 10.1.0.6; }", "1: note: the range from 10.1.0.5 stands in no subnet, nor behind one that has it, so it is left out; put it into its subnet"},
-		{"who may have an address", "subnet 10.0.0.0 netmask 255.0.0.0 { deny unknown-clients; pool { allow members of \"x\"; range 10.0.0.5; } }", `1: subnet 10.0.0.0/8 ranges [{10.0.0.5 10.0.0.5}] router [] dns [] ntp [] domain "" for 0s
-1: note: "deny unknown-clients" is not taken over, because Kiln gives addresses to all machines of a subnet
+		{"who may have an address", "subnet 10.0.0.0 netmask 255.0.0.0 { deny unknown-clients; pool { allow members of \"x\"; range 10.0.0.5; } }", `1: subnet 10.0.0.0/8 ranges [{10.0.0.5 10.0.0.5}] router [] dns [] ntp [] domain "" for 0s known only
 1: note: the pool is only for some machines ("allow members of x"); Kiln gives its addresses to all that ask`},
+		{"options, the nearest first", "option interface-mtu 1500; option ip-forwarding on; option domain-search \"a.example\", \"b.example\";\nsubnet 10.0.0.0 netmask 255.255.255.0 { option interface-mtu 9000; option time-servers 10.0.0.3, 10.0.0.4; option tftp-server-name \"x\"; }",
+			`2: subnet 10.0.0.0/24 ranges [] router [] dns [] ntp [] domain "" for 0s option 26 ["9000"] option 4 ["10.0.0.3" "10.0.0.4"] option 19 ["true"] option 119 ["a.example" "b.example"]
+2: note: the option "tftp-server-name" is not taken over: option 66 is the server's own to say; what machines boot is that of their groups, and what other devices do goes into a class with their vendor_class`},
+		{"IPv6", "option dhcp6.name-servers 2001:db8::53;\nsubnet6 2001:db8:0:1::/64 { range6 2001:db8:0:1::100 2001:db8:0:1::1ff; range6 2001:db8:0:1:1::/80; option dhcp6.domain-search \"lab.example\"; prefix6 2001:db8:1:: 2001:db8:2:: /56; }\nhost web { host-identifier option dhcp6.client-id 00:03:00:01:52:54:00:12:34:56; fixed-address6 2001:db8:0:1::5; }",
+			`2: subnet 2001:db8:0:1::/64 ranges [{2001:db8:0:1::100 2001:db8:0:1::1ff} {2001:db8:0:1:1:: 2001:db8:0:1:1:ffff:ffff:ffff}] router [] dns [2001:db8::53] ntp [] domain "" for 0s option 24 ["lab.example"]
+3: reservation 2001:db8:0:1::5 for [52:54:00:12:34:56] id 00030001525400123456 name "web"
+2: note: prefixes that are delegated are not taken over, because Kiln gives addresses only`},
 		{"names for servers", "option domain-name-servers ns.example;", `1: note: the option "domain-name-servers" has "ns.example", of which one is no address, so it is left out; write addresses, not names`},
 		{"other files", "include \"/etc/dhcp/hosts.conf\";", `1: note: include "/etc/dhcp/hosts.conf" is not followed; give that file, too`},
 		{"a subnet without a mask", "subnet 10.0.0.0 {}", `error: line 1: the subnet "10.0.0.0" has no network and netmask like 192.0.2.0 and 255.255.255.0; correct it, "dhcpd -t -cf FILE" helps`},
@@ -142,7 +154,35 @@ func TestConfigurationsOfKea(t *testing.T) {
 		{"a pool of nothing, a subnet of nothing", `{"Dhcp4": {"subnet4": [{"subnet": "x"}, {"subnet": "10.0.0.0/8", "pools": [{"pool": "10.0.0.1"}]}]}}`, `1: subnet 10.0.0.0/8 ranges [] router [] dns [] ntp [] domain "" for 0s
 1: note: the pool "10.0.0.1" is neither two addresses nor a prefix, so it is left out
 1: note: the subnet "x" is no network like 192.0.2.0/24, so it is left out`},
-		{"the other server's", `{"Dhcp6": {}}`, `error: line 1: the file is that of Kea's DHCPv6 server, which is not read here; give kea-dhcp4.conf`},
+		{"the other server's", `{"Dhcp6": {}}`, ``},
+		{"neither server's", `{"Dhcp7": {}}`, `error: line 1: the file has no "Dhcp4" and no "Dhcp6"; give kea-dhcp4.conf or kea-dhcp6.conf`},
+		{"relays of a network and of a shared one, in it and outside", `{"Dhcp4": {"subnet4": [{"subnet": "10.0.0.0/24", "relay": {"ip-addresses": ["10.0.0.1", "10.9.0.1", "x"]}}],
+"shared-networks": [{"name": "a", "relay": {"ip-address": "10.9.0.2"}, "subnet4": [{"subnet": "10.0.1.0/24"}, {"subnet": "10.0.2.0/24", "relay": {"ip-addresses": ["10.9.0.3"]}}]}]}}`,
+			`1: subnet 10.0.0.0/24 ranges [] router [] dns [] ntp [] domain "" for 0s relays [10.9.0.1]
+2: subnet 10.0.1.0/24 ranges [] router [] dns [] ntp [] domain "" for 0s relays [10.9.0.2]
+2: subnet 10.0.2.0/24 ranges [] router [] dns [] ntp [] domain "" for 0s relays [10.9.0.3]
+1: note: the relay "x" is no address, so it is left out`},
+		{"options by name, number and bytes, the nearest first", `{"Dhcp4": {"option-data": [{"name": "interface-mtu", "data": "1500"}, {"name": "domain-search", "data": "a.example, b.example"}],
+"subnet4": [{"subnet": "10.0.0.0/24", "option-data": [{"code": 26, "data": "9000"}, {"code": 224, "csv-format": false, "data": "0A 0B"}, {"name": "classless-static-route", "data": "10.1.0.0/16 - 10.0.0.2, 10.2.0.0/16 - 10.0.0.3"},
+{"name": "ip-forwarding", "data": "true"}, {"name": "root-path", "data": "10.0.0.5:/srv,vers=3"}, {"name": "x", "data": "1"}, {"code": 26, "space": "vendor-4491", "data": "1"}, {"code": 66, "data": "10.0.0.1"}]}]}}`,
+			`2: subnet 10.0.0.0/24 ranges [] router [] dns [] ntp [] domain "" for 0s option 119 ["a.example" "b.example"] option 26 ["9000"] option 224 ["0x0a0b"] option 121 ["10.1.0.0/16 10.0.0.2" "10.2.0.0/16 10.0.0.3"] option 19 ["true"] option 17 ["10.0.0.5:/srv,vers=3"]
+3: note: the option "26" is not taken over, because it is one of a vendor's (vendor-4491)
+3: note: the option "66" is not taken over: option 66 is the server's own to say; what machines boot is that of their groups, and what other devices do goes into a class with their vendor_class
+3: note: the option "x" is not taken over, because nothing here is called so; give its code and its bytes ("csv-format": false)`},
+		{"known machines only", `{"Dhcp4": {"subnet4": [{"subnet": "10.0.0.0/24", "client-class": "KNOWN"}, {"subnet": "10.0.1.0/24", "client-class": "phones"}]}}`,
+			`1: subnet 10.0.0.0/24 ranges [] router [] dns [] ntp [] domain "" for 0s known only
+1: subnet 10.0.1.0/24 ranges [] router [] dns [] ntp [] domain "" for 0s
+1: note: the subnet 10.0.1.0/24 is for some classes of clients only; Kiln gives its addresses to all that are in it`},
+		{"IPv6", `{"Dhcp6": {"option-data": [{"name": "dns-servers", "data": "2001:db8::53"}], "subnet6": [{"subnet": "2001:db8:0:1::/64", "relay": {"ip-addresses": ["2001:db8:9::1"]},
+"pools": [{"pool": "2001:db8:0:1::100 - 2001:db8:0:1::1ff"}, {"pool": "2001:db8:0:1:1::/80"}], "option-data": [{"name": "domain-search", "data": "lab.example"}, {"name": "sntp-servers", "data": "2001:db8::7"}],
+"reservations": [{"duid": "00:03:00:01:52:54:00:12:34:56", "ip-addresses": ["2001:db8:0:1::5", "2001:db8:0:1::6"], "hostname": "web"}, {"hw-address": "52:54:00:12:34:57", "ip-addresses": ["2001:db8:0:1::7"]},
+{"duid": "00:02:00:00:ab:11", "ip-addresses": ["2001:db8:0:1::8"]}], "pd-pools": []}]}}`,
+			`1: subnet 2001:db8:0:1::/64 ranges [{2001:db8:0:1::100 2001:db8:0:1::1ff} {2001:db8:0:1:1:: 2001:db8:0:1:1:ffff:ffff:ffff}] router [] dns [2001:db8::53] ntp [] domain "" for 0s option 24 ["lab.example"] option 31 ["2001:db8::7"] relays [2001:db8:9::1]
+3: reservation 2001:db8:0:1::5 for [52:54:00:12:34:56] id 00030001525400123456 name "web"
+3: reservation 2001:db8:0:1::7 for [52:54:00:12:34:57] id  name ""
+3: note: the further addresses of a reservation are left out, since a machine has one
+4: note: "pd-pools" is not taken over, because nothing in Kiln is like it or it is about Kea itself
+4: note: the DUID "00:02:00:00:ab:11" has no MAC in it, by which machines are known here, so the reservation is left out; write hw-address into it`},
 		{"no JSON", "{\n\"Dhcp4\" 1}", `error: line 2: there is no ":" behind the key "Dhcp4"; write it`},
 		{"not the whole file", "{\"Dhcp4\": {\n\"subnet4\": [", `error: line 2: the file ends too early; give the whole file, and see what "kea-dhcp4 -t FILE" says`},
 		{"nested too deep", strings.Repeat("[", 100), `error: line 1: values are nested more than 64 deep; take some apart`},

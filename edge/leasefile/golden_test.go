@@ -17,7 +17,17 @@ var update = flag.Bool("update", false, "write testdata/*.want")
 func show(f *File) string {
 	var b strings.Builder
 	for _, s := range f.Subnets {
-		fmt.Fprintf(&b, "%d: subnet %s ranges %v router %v dns %v ntp %v domain %q for %s\n", s.Line, s.Prefix, s.Ranges, s.Router, s.DNS, s.NTP, s.Domain, lasting(s.LeaseTime))
+		fmt.Fprintf(&b, "%d: subnet %s ranges %v router %v dns %v ntp %v domain %q for %s", s.Line, s.Prefix, s.Ranges, s.Router, s.DNS, s.NTP, s.Domain, lasting(s.LeaseTime))
+		for _, o := range s.Options {
+			fmt.Fprintf(&b, " option %d %q", o.Code, o.Values)
+		}
+		if len(s.Relays) > 0 {
+			fmt.Fprintf(&b, " relays %v", s.Relays)
+		}
+		if s.KnownOnly {
+			b.WriteString(" known only")
+		}
+		b.WriteString("\n")
 	}
 	for _, r := range f.Reservations {
 		address := "no address"

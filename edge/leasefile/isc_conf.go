@@ -46,13 +46,30 @@ type iscScope struct {
 	dns, ntp  []netip.Addr
 	domain    string
 	leaseTime time.Duration
+	others    []Option
+	others6   []Option
+	dns6      []netip.Addr
+	known     bool // machines that nobody described get nothing
 	options   int  // line of the first that only networks have
 	networks  bool // there are some in it
 }
 
 // fill takes for a subnet what is the nearest to it.
 func (s *iscScope) fill(out *Subnet) {
+	v6 := out.Prefix.Addr().Is6()
 	for ; s != nil; s = s.parent {
+		out.KnownOnly = out.KnownOnly || s.known
+		if out.LeaseTime == 0 {
+			out.LeaseTime = s.leaseTime
+		}
+		if v6 {
+			out.Options = add(out.Options, s.others6)
+			if out.DNS == nil {
+				out.DNS = s.dns6
+			}
+			continue
+		}
+		out.Options = add(out.Options, s.others)
 		if out.Router == nil {
 			out.Router = s.router
 		}
@@ -64,9 +81,6 @@ func (s *iscScope) fill(out *Subnet) {
 		}
 		if out.Domain == "" {
 			out.Domain = s.domain
-		}
-		if out.LeaseTime == 0 {
-			out.LeaseTime = s.leaseTime
 		}
 	}
 }
@@ -114,29 +128,30 @@ func (r *iscReader) nested(s *iscScope, st iscStatement) error {
 		in.kind = iscShared
 	case "pool":
 		in.kind = iscPool
+	case "subnet6":
+		var err error
+		if in.prefix, err = netip.ParsePrefix(st.word(1) + st.word(2) + st.word(3)); err != nil || !in.prefix.Addr().Is6() {
+			return &Error{Line: st.line, Text: fmt.Sprintf("the subnet %s is no network like 2001:db8::/64; correct it, \"dhcpd -6 -t -cf FILE\" helps", quote(strings.Join(st.texts(1), "")))}
+		}
+		in.prefix = in.prefix.Masked()
+		r.enter(s, in)
+	case "pool6":
+		in.kind = iscPool
 	case "subnet":
 		a, ok := address(st.word(1))
 		if in.prefix, _ = masked(a, st.word(3)); !ok || !in.prefix.IsValid() {
 			return &Error{Line: st.line, Text: fmt.Sprintf("the subnet %s has no network and netmask like 192.0.2.0 and 255.255.255.0; correct it, \"dhcpd -t -cf FILE\" helps", quote(st.word(1)))}
 		}
-		in.kind = iscSubnet
-		for up := s; up != nil; up = up.parent {
-			up.networks = true
-		}
-		r.subnet(st.line, in.prefix)
-		if r.room(st.line, len(r.scopes), "subnets") {
-			r.scopes = append(r.scopes, in)
-			r.byPrefix[in.prefix] = in
-		}
+		r.enter(s, in)
 	case "host":
 		return r.host(st)
 	default:
 		switch word := strings.ToLower(st.word(0)); word {
-		case "subnet6", "pool6":
-			r.note(st.line, "%s is not taken over, because IPv6 is not read from dhcpd's files", st.head())
 		case "if", "elsif", "else", "switch", "on":
 			r.noteOnce(st.line, "what stands in \"%s\" is not taken over, because Kiln tells all machines of a subnet the same", word)
-		case "class", "subclass", "failover", "zone", "key":
+		case "class", "subclass":
+			r.noteOnce(st.line, "a %s is not taken over; write it as a class of the subnets (docs/dhcp.md)", word)
+		case "failover", "zone", "key":
 			r.noteOnce(st.line, "a %s is not taken over, because nothing in Kiln is like it", word)
 		default:
 			r.note(st.line, "the block %s is not known here, so it is left out", st.head())
@@ -144,6 +159,19 @@ func (r *iscReader) nested(s *iscScope, st iscStatement) error {
 		return r.skip()
 	}
 	return r.block(in)
+}
+
+// enter makes the subnet of a block.
+func (r *iscReader) enter(around, in *iscScope) {
+	in.kind = iscSubnet
+	for up := around; up != nil; up = up.parent {
+		up.networks = true
+	}
+	r.subnet(in.line, in.prefix)
+	if r.room(in.line, len(r.scopes), "subnets") {
+		r.scopes = append(r.scopes, in)
+		r.byPrefix[in.prefix] = in
+	}
 }
 
 // host reads a host, which is one for all networks wherever it stands.
@@ -174,6 +202,10 @@ func (r *iscReader) statement(s *iscScope, st iscStatement) {
 		r.option(s, st)
 	case "range":
 		r.rangeOf(s, st)
+	case "range6":
+		r.rangeOf6(s, st)
+	case "prefix6":
+		r.noteOnce(st.line, "prefixes that are delegated are not taken over, because Kiln gives addresses only")
 	case "default-lease-time":
 		if t, ok := seconds(st.word(1)); !ok || t == 0 {
 			r.note(st.line, "the lease time is %s, which is no number of seconds, so it is left out", quote(st.word(1)))
@@ -193,7 +225,7 @@ func (r *iscReader) statement(s *iscScope, st iscStatement) {
 	case "filename", "next-server", "server-name":
 		r.noteOnce(st.line, "%s is not taken over, because Kiln says itself what machines boot", word)
 	case "subclass", "class":
-		r.noteOnce(st.line, "a %s is not taken over, because nothing in Kiln is like it", word)
+		r.noteOnce(st.line, "a %s is not taken over; write it as a class of the subnets (docs/dhcp.md)", word)
 	default:
 		r.noteOnce(st.line, "%s is not taken over, because it is not about who has which address", quote(word))
 	}
@@ -205,6 +237,12 @@ func (r *iscReader) access(s *iscScope, st iscStatement) {
 	for _, open := range []string{"allow unknown-clients", "allow unknown clients", "allow booting", "allow bootp"} {
 		if what == open {
 			return // as it is without, and in Kiln
+		}
+	}
+	if what == "deny unknown-clients" || what == "deny unknown clients" || what == "ignore unknown-clients" || what == "ignore unknown clients" {
+		if s.kind != iscPool {
+			s.known = true
+			return
 		}
 	}
 	if s.kind == iscPool {
@@ -228,8 +266,23 @@ func (r *iscReader) option(s *iscScope, st iscStatement) {
 		if s.kind != iscPool {
 			s.domain = st.word(2)
 		}
+	case "dhcp6.name-servers":
+		into = &s.dns6
 	default:
-		r.noteOnce(st.line, "the option %s is not taken over, because Kiln's subnets have routers, DNS and NTP servers and a domain only", quote(name))
+		if s.kind == iscPool {
+			r.note(st.line, "the option %s of a pool is not taken over, because that of its subnet counts", quote(name))
+			return
+		}
+		short, v6 := strings.CutPrefix(name, "dhcp6.")
+		code, ok := optionCode(v6, short)
+		if !ok || len(st.words) > 2 && st.word(2) == "code" {
+			r.noteOnce(st.line, "the option %s is not taken over, because nothing here is called so; give the subnet its number and its bytes in the description", quote(name))
+			return
+		}
+		if s.options == 0 {
+			s.options = st.line
+		}
+		r.takeOption(v6, code, name, st.texts(2), st.line, map[bool]*[]Option{false: &s.others, true: &s.others6}[v6])
 		return
 	}
 	if s.kind == iscPool {
@@ -248,6 +301,25 @@ func (r *iscReader) option(s *iscScope, st iscStatement) {
 		return
 	}
 	*into = a
+}
+
+// rangeOf6 reads "range6 low high" and "range6 prefix" (dhcpd.conf(5)).
+func (r *iscReader) rangeOf6(s *iscScope, st iscStatement) {
+	in := s.network()
+	text := strings.Join(st.texts(1), " ")
+	if len(st.words) > 2 && st.word(2) == "/" || strings.Contains(text, "/") {
+		p, err := netip.ParsePrefix(strings.ReplaceAll(strings.TrimSuffix(text, " temporary"), " ", ""))
+		if err == nil && in != nil {
+			r.addRange(st.line, r.subnet(in.line, in.prefix), p.Masked().Addr(), lastOf(p))
+			return
+		}
+	}
+	ends, ok := addresses(st.texts(1))
+	if !ok || len(ends) != 2 || in == nil {
+		r.note(st.line, "the range %s has no two addresses, or stands in no subnet, so it is left out", quote(text))
+		return
+	}
+	r.addRange(st.line, r.subnet(in.line, in.prefix), ends[0], ends[1])
 }
 
 // rangeOf reads "range [dynamic-bootp] low [high]".

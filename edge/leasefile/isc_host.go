@@ -34,6 +34,19 @@ func (h *iscHost) statement(st iscStatement) {
 				h.names = append(h.names, text)
 			}
 		}
+	case st.is("fixed-address6"):
+		for _, text := range st.texts(1) {
+			if a, ok := address(text); ok && a.Is6() {
+				h.addresses = append(h.addresses, a)
+			} else {
+				h.names = append(h.names, text)
+			}
+		}
+	case st.is("host-identifier", "option", "dhcp6.client-id") && len(st.words) > 3:
+		h.id, _ = iscID(st.words[3])
+		if mac, ok := macOfDUID(h.id); ok && h.mac == "" {
+			h.mac = mac
+		}
 	case st.is("option", "dhcp-client-identifier") && len(st.words) > 2:
 		h.id, _ = iscID(st.words[2])
 	case st.is("uid") && len(st.words) > 1:

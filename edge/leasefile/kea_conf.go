@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// keaConf reads kea-dhcp4.conf (Kea ARM, "The DHCPv4 Server"). Options and lifetimes of the whole file and of a shared network
+// keaConf reads kea-dhcp4.conf and kea-dhcp6.conf (Kea ARM, "The DHCPv4 Server", "The DHCPv6 Server"). Options and lifetimes of the whole file and of a shared network
 // are those of its subnets that have no others.
 func keaConf(b *builder, data string) error {
-	r := &keaReader{b}
+	r := &keaReader{builder: b, subnets: "subnet4"}
 	in := &jsonReader{s: data, follow: func(line int, name string) {
 		b.note(line, "%s is not followed; write what it has in its place, and give that file", quote("<?include "+name+"?>"))
 	}}
@@ -17,32 +17,35 @@ func keaConf(b *builder, data string) error {
 		return err
 	}
 	top := root.get("Dhcp4")
+	if six := root.get("Dhcp6"); top.absent && !six.absent {
+		r.v6, r.subnets, top = true, "subnet6", six
+	}
 	if top.kind != '{' {
-		text := "the file has no \"Dhcp4\"; give kea-dhcp4.conf"
-		if !root.get("Dhcp6").absent {
-			text = "the file is that of Kea's DHCPv6 server, which is not read here; give kea-dhcp4.conf"
-		}
-		return &Error{Line: root.line, Text: text}
+		return &Error{Line: root.line, Text: "the file has no \"Dhcp4\" and no \"Dhcp6\"; give kea-dhcp4.conf or kea-dhcp6.conf"}
 	}
 	all := r.told(top, Subnet{})
 	r.reservations(top.get("reservations"))
-	for _, s := range top.get("subnet4").list() {
+	for _, s := range top.get(r.subnets).list() {
 		r.network(s, all)
 	}
 	for _, n := range top.get("shared-networks").list() {
 		shared := r.told(n, all)
-		for _, s := range n.get("subnet4").list() {
+		for _, s := range n.get(r.subnets).list() {
 			r.network(s, shared)
 		}
-		r.rest(n, "name", "subnet4", "option-data", "valid-lifetime", "reservations")
+		r.rest(n, "name", r.subnets, "option-data", "valid-lifetime", "reservations", "relay")
 		r.reservations(n.get("reservations"))
 	}
 	r.elsewhere(top)
-	r.rest(top, "subnet4", "shared-networks", "option-data", "valid-lifetime", "reservations", "lease-database", "hosts-database", "hosts-databases", "client-classes")
+	r.rest(top, r.subnets, "shared-networks", "option-data", "valid-lifetime", "reservations", "lease-database", "hosts-database", "hosts-databases", "client-classes")
 	return nil
 }
 
-type keaReader struct{ *builder }
+type keaReader struct {
+	*builder
+	v6      bool
+	subnets string // the key of networks
+}
 
 // rest notes the keys that nothing reads.
 func (r *keaReader) rest(v value, read ...string) {
@@ -82,13 +85,13 @@ func (r *keaReader) elsewhere(top value) {
 		}
 	}
 	if v := top.get("client-classes"); len(v.list()) > 0 {
-		r.note(v.line, "client classes are not taken over, because Kiln tells all machines of a subnet the same")
+		r.note(v.line, "client classes are not taken over; write them as classes of the subnets (docs/dhcp.md)")
 	}
 }
 
 // told is what machines are told by v, and otherwise by what is around it.
 func (r *keaReader) told(v value, around Subnet) Subnet {
-	s := Subnet{Router: around.Router, DNS: around.DNS, NTP: around.NTP, Domain: around.Domain, LeaseTime: around.LeaseTime}
+	s := Subnet{Router: around.Router, DNS: around.DNS, NTP: around.NTP, Domain: around.Domain, LeaseTime: around.LeaseTime, Options: around.Options, Relays: around.Relays}
 	if life := v.get("valid-lifetime"); !life.absent {
 		var ok bool
 		if s.LeaseTime, ok = seconds(life.text); !ok || s.LeaseTime == 0 {
@@ -99,7 +102,27 @@ func (r *keaReader) told(v value, around Subnet) Subnet {
 	for _, o := range v.get("option-data").list() {
 		r.option(o, &s)
 	}
+	if relay := v.get("relay"); !relay.absent {
+		s.Relays = r.relays(relay)
+	}
 	return s
+}
+
+// relays are the agents by which a network is told apart (Kea ARM, "Using a Specific Relay Agent for a Subnet"). Older files have one.
+func (r *keaReader) relays(v value) []netip.Addr {
+	var out []netip.Addr
+	all := v.get("ip-addresses").list()
+	if one := v.get("ip-address"); !one.absent {
+		all = append(all, one)
+	}
+	for _, one := range all {
+		if a, ok := address(one.text); ok && a.Is6() == r.v6 {
+			out = append(out, a)
+		} else {
+			r.note(one.line, "the relay %s is no address, so it is left out", quote(one.text))
+		}
+	}
+	return out
 }
 
 // option takes one of option-data over: by its name or its code (Kea ARM, "Standard DHCPv4 Options").
@@ -109,24 +132,36 @@ func (r *keaReader) option(o value, s *Subnet) {
 		name = o.get("code").text
 	}
 	data := o.get("data").text
+	if space := o.get("space").text; space != "" && space != map[bool]string{false: "dhcp4", true: "dhcp6"}[r.v6] {
+		r.noteOnce(o.line, "the option %s is not taken over, because it is one of a vendor's (%s)", quote(name), space)
+		return
+	}
+	code, ok := optionCode(r.v6, name)
+	if !ok {
+		r.noteOnce(o.line, "the option %s is not taken over, because nothing here is called so; give its code and its bytes (\"csv-format\": false)", quote(name))
+		return
+	}
+	if o.get("csv-format").text == "false" {
+		r.takeOption(r.v6, code, name, []string{"0x" + strings.ToLower(strings.NewReplacer(" ", "", ":", "", "0x", "").Replace(data))}, o.line, &s.Options)
+		return
+	}
+	texts := strings.Split(data, ",")
 	var into *[]netip.Addr
-	switch space := o.get("space").text; {
-	case space != "" && space != "dhcp4":
-	case name == "routers" || name == "3":
+	switch {
+	case !r.v6 && code == optionRouter:
 		into = &s.Router
-	case name == "domain-name-servers" || name == "6":
+	case !r.v6 && code == optionDNS, r.v6 && code == option6DNS:
 		into = &s.DNS
-	case name == "ntp-servers" || name == "42":
+	case !r.v6 && code == optionNTP:
 		into = &s.NTP
-	case (name == "domain-name" || name == "15") && o.get("csv-format").text != "false":
+	case !r.v6 && code == optionDomain:
 		s.Domain = data
 		return
-	}
-	if into == nil {
-		r.noteOnce(o.line, "the option %s is not taken over, because Kiln's subnets have routers, DNS and NTP servers and a domain only", quote(name))
+	default:
+		r.takeOption(r.v6, code, name, texts, o.line, &s.Options)
 		return
 	}
-	a, ok := addresses(strings.Split(data, ","))
+	a, ok := addresses(texts)
 	if !ok {
 		r.note(o.line, "the option %s has %s, of which one is no address, so it is left out", quote(name), quote(data))
 		return
@@ -137,18 +172,29 @@ func (r *keaReader) option(o value, s *Subnet) {
 func (r *keaReader) network(v value, around Subnet) {
 	text := v.get("subnet").text
 	p, err := netip.ParsePrefix(text)
-	if err != nil || !p.Addr().Is4() {
-		r.note(v.line, "the subnet %s is no network like 192.0.2.0/24, so it is left out", quote(text))
+	if err != nil || p.Addr().Is6() != r.v6 {
+		r.note(v.line, "the subnet %s is no network like %s, so it is left out", quote(text), map[bool]string{false: "192.0.2.0/24", true: "2001:db8::/64"}[r.v6])
 		return
 	}
 	told := r.told(v, around)
 	s := r.subnet(v.line, p.Masked())
 	s.Router, s.DNS, s.NTP, s.Domain, s.LeaseTime = told.Router, told.DNS, told.NTP, told.Domain, told.LeaseTime
+	s.Options = told.Options
+	for _, a := range told.Relays {
+		if !s.Prefix.Contains(a) { // in it is one without being named
+			s.Relays = append(s.Relays, a)
+		}
+	}
+	if class := v.get("client-class"); class.text == "KNOWN" || len(v.get("client-classes").list()) == 1 && v.get("client-classes").list()[0].text == "KNOWN" {
+		s.KnownOnly = true
+	} else if !class.absent || len(v.get("client-classes").list()) > 0 {
+		r.note(v.line, "the subnet %s is for some classes of clients only; Kiln gives its addresses to all that are in it", s.Prefix)
+	}
 	for _, pool := range v.get("pools").list() {
 		r.pool(pool, s)
 	}
 	r.reservations(v.get("reservations"))
-	r.rest(v, "id", "subnet", "pools", "option-data", "valid-lifetime", "reservations")
+	r.rest(v, "id", "subnet", "pools", "option-data", "valid-lifetime", "reservations", "relay", "client-class", "client-classes")
 }
 
 // pool reads "a - b" or a prefix.
@@ -162,7 +208,7 @@ func (r *keaReader) pool(v value, s *Subnet) {
 	low, high, _ := strings.Cut(text, "-")
 	from, okFrom := address(low)
 	to, okTo := address(high)
-	if !okFrom || !okTo || !from.Is4() {
+	if !okFrom || !okTo || from.Is6() != r.v6 {
 		r.note(v.line, "the pool %s is neither two addresses nor a prefix, so it is left out", quote(text))
 		return
 	}
@@ -173,9 +219,15 @@ func (r *keaReader) pool(v value, s *Subnet) {
 func (r *keaReader) reservations(list value) {
 	for _, v := range list.list() {
 		h := Reservation{Name: v.get("hostname").text, Line: v.line}
-		if text := v.get("ip-address"); !text.absent {
+		text := v.get("ip-address")
+		if all := v.get("ip-addresses").list(); r.v6 && len(all) > 0 {
+			if text = all[0]; len(all) > 1 {
+				r.note(all[1].line, "the further addresses of a reservation are left out, since a machine has one")
+			}
+		}
+		if !text.absent {
 			var ok bool
-			if h.Address, ok = address(text.text); !ok || !h.Address.Is4() {
+			if h.Address, ok = address(text.text); !ok || h.Address.Is6() != r.v6 {
 				r.note(text.line, "the reservation of %s has no address, so it is left out", quote(text.text))
 				continue
 			}
@@ -187,6 +239,14 @@ func (r *keaReader) reservations(list value) {
 				continue
 			}
 			h.MACs = []string{mac}
+		} else if text := v.get("duid"); r.v6 && !text.absent {
+			id, ok := keaID(text.text)
+			mac, known := macOfDUID(id)
+			if !ok || !known {
+				r.note(text.line, "the DUID %s has no MAC in it, by which machines are known here, so the reservation is left out; write hw-address into it", quote(text.text))
+				continue
+			}
+			h.MACs, h.ClientID = []string{mac}, id
 		} else if text := v.get("client-id"); !text.absent {
 			var ok bool
 			if h.ClientID, ok = keaID(text.text); !ok {
@@ -203,7 +263,7 @@ func (r *keaReader) reservations(list value) {
 			r.note(v.line, "the reservation knows its machine by %s, and Kiln by a MAC or a client id only, so it is left out; write hw-address into it", by)
 			continue
 		}
-		r.rest(v, "hostname", "ip-address", "hw-address", "client-id")
+		r.rest(v, "hostname", "ip-address", "ip-addresses", "hw-address", "client-id", "duid")
 		r.reserve(h)
 	}
 }

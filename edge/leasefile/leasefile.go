@@ -64,6 +64,9 @@ type Subnet struct {
 	NTP       []netip.Addr
 	Domain    string
 	LeaseTime time.Duration // 0: the file does not say; may be Forever
+	Options   []Option      // the others
+	Relays    []netip.Addr  // relay agents whose machines are in it, without those in the prefix
+	KnownOnly bool          // machines without a reservation get no address
 	Line      int
 }
 
