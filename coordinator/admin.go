@@ -47,7 +47,7 @@ func (l *leader) topology() *kilnv1.TopologyResponse {
 	if cluster == nil {
 		return t
 	}
-	t.Store, t.Buses, t.Members = cluster.Store, cluster.Buses, l.members()
+	t.Store, t.Buses, t.Members = cluster.Store, cluster.Buses, l.members.status()
 	for _, m := range t.Members {
 		t.Coordinators = append(t.Coordinators, m.GetMember().GetAddress())
 		if bus := m.GetMember().GetBus(); bus != "" && len(cluster.Buses) == 0 {
@@ -69,11 +69,25 @@ func (a *admin) Announce(ctx context.Context, req *connect.Request[kilnv1.Announ
 	if who := callerOf(ctx); who.Name != req.Msg.GetMember().GetId() {
 		return nil, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("the certificate is for coordinator %q, not %q", who.Name, req.Msg.GetMember().GetId()))
 	}
-	answer, err := l.announced(ctx, req.Msg)
+	answer, err := l.members.announced(ctx, req.Msg)
 	if err != nil {
-		return nil, err
+		return nil, announceError(err)
 	}
 	return connect.NewResponse(answer), nil
+}
+
+// announceError is what one who announces itself is told.
+func announceError(err error) error {
+	var not *notTaken
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &not):
+		return unavailable(err)
+	case not.invalid:
+		return connect.NewError(connect.CodeInvalidArgument, not)
+	}
+	return connect.NewError(connect.CodeFailedPrecondition, not)
 }
 
 // RemoveMember removes a coordinator for good.
@@ -86,11 +100,11 @@ func (a *admin) RemoveMember(_ context.Context, req *connect.Request[kilnv1.Remo
 		return nil, errAlone
 	}
 	id, known := req.Msg.GetId(), false
-	l.fsm.View(func(m *state.Machine) { known = m.Member(id) != nil })
+	l.View(func(m *state.Machine) { known = m.Member(id) != nil })
 	if !known {
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("there is no coordinator %.80q: kiln farm members lists them", id))
 	}
-	switch err := l.removeMember(id, true); {
+	switch err := l.members.remove(l.Context(), id, true); {
 	case errors.Is(err, errLastMajority):
 		return nil, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("coordinator %s stays: %w; bring another one up first", id, err))
 	case err != nil:
@@ -135,7 +149,7 @@ func (a *admin) SetTeam(ctx context.Context, req *connect.Request[kilnv1.SetTeam
 
 // govern commits what an administrator says about what.
 func (l *leader) govern(ctx context.Context, c *kilnv1.Command, what string) error {
-	results, err := l.proposer.Propose(ctx, c)
+	results, err := l.Propose(ctx, c)
 	if err != nil {
 		return unavailable(err)
 	}

@@ -101,7 +101,7 @@ func (a *api) surely(ctx context.Context) (*leader, error) {
 	if err != nil || a.c.cfg.Cluster == nil {
 		return l, err
 	}
-	if err := l.verify.Wait(ctx); err != nil {
+	if err := l.Verify(ctx); err != nil {
 		return nil, unavailable(fmt.Errorf("%w: %w", replica.ErrNotLeading, err))
 	}
 	return l, nil
@@ -127,7 +127,7 @@ func (a *api) Submit(ctx context.Context, req *connect.Request[kilnv1.SubmitRequ
 	spec.Options.FarmBoot, spec.Options.FarmInitrd = a.c.cfg.Boot, a.c.cfg.Initrd
 	answer := connect.NewResponse(&kilnv1.SubmitResponse{Id: spec.GetId()})
 	here := false
-	l.fsm.View(func(m *state.Machine) { here = m.Seen(spec.GetId()) })
+	l.View(func(m *state.Machine) { here = m.Seen(spec.GetId()) })
 	if !here { // long ago, perhaps
 		absent, err := a.c.cfg.Store.Missing(ctx, []cache.Key{cache.BuildKey(spec.GetTeam(), spec.GetId())})
 		if err != nil {
@@ -142,7 +142,7 @@ func (a *api) Submit(ctx context.Context, req *connect.Request[kilnv1.SubmitRequ
 		return nil, err
 	}
 	l.spans.startBuild(ctx, spec.GetId(), spec.GetName())
-	results, err := l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Submit{Submit: &kilnv1.SubmitCommand{
+	results, err := l.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Submit{Submit: &kilnv1.SubmitCommand{
 		Spec: spec, ResolveParams: plan.ResolveParams(spec), PlanParams: plan.Params(spec),
 	}}})
 	if err != nil {
@@ -233,7 +233,7 @@ func (a *api) Cancel(ctx context.Context, req *connect.Request[kilnv1.CancelRequ
 		return nil, err
 	}
 	for {
-		results, err := l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Cancel{Cancel: &kilnv1.CancelCommand{Build: req.Msg.GetId(), Reason: reason}}})
+		results, err := l.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Cancel{Cancel: &kilnv1.CancelCommand{Build: req.Msg.GetId(), Reason: reason}}})
 		if err != nil {
 			return nil, unavailable(err)
 		}

@@ -45,7 +45,7 @@ func (a *api) Watch(ctx context.Context, req *connect.Request[kilnv1.WatchReques
 	defer l.watchers.enter(id)()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(l.ctx, func() { cancel(replica.ErrNotLeading) })()
+	defer context.AfterFunc(l.Context(), func() { cancel(replica.ErrNotLeading) })()
 	err = f.watch(ctx, after, func() []*kilnv1.BuildEvent { return a.summary(ctx, l, id) }, send)
 	if err != nil && errors.Is(context.Cause(ctx), replica.ErrNotLeading) {
 		return connect.NewError(connect.CodeUnavailable, replica.ErrNotLeading)
@@ -55,7 +55,7 @@ func (a *api) Watch(ctx context.Context, req *connect.Request[kilnv1.WatchReques
 
 // summary is what a build has come to, from the state or from its record.
 func (a *api) summary(ctx context.Context, l *leader, id string) (events []*kilnv1.BuildEvent) {
-	l.fsm.View(func(m *state.Machine) {
+	l.View(func(m *state.Machine) {
 		if b := m.Build(id); b != nil {
 			events = summaryOf(m, b)
 		}
@@ -94,7 +94,7 @@ func (a *api) record(ctx context.Context, team, id string) (*kilnv1.BuildRecord,
 	})
 	if r != nil && (team == "" || r.GetSpec().GetTeam() == team) {
 		if l, _ := a.c.current(); l != nil && len(r.GetNodes()) == 0 {
-			if final := l.finals.get(id); final != nil {
+			if final := l.results.finals.get(id); final != nil {
 				r.Nodes = hitsOf(final)
 			}
 		}

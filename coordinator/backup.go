@@ -30,7 +30,7 @@ func (a *admin) Backup(_ context.Context, _ *connect.Request[kilnv1.BackupReques
 	if err := l.node.Barrier(replica.ApplyTimeout).Error(); err != nil {
 		return unavailable(fmt.Errorf("%w: %w", replica.ErrNotLeading, err))
 	}
-	snapshot := l.fsm.Freeze()
+	snapshot := a.c.fsm.Freeze()
 	if err := snapshot.Write(&chunks{stream}); err != nil {
 		return connect.NewError(connect.CodeAborted, err)
 	}
@@ -68,7 +68,7 @@ func (a *admin) Restore(_ context.Context, stream *connect.ClientStream[kilnv1.R
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the backup cannot be used: %w", err))
 	}
 	var epoch uint64
-	l.fsm.View(func(m *state.Machine) {
+	l.View(func(m *state.Machine) {
 		epoch = max(m.Epoch(), back.Epoch(), uint64(l.cfg.Now().UnixMilli())) + 1
 		back.Renew(epoch, m)
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -19,7 +18,6 @@ import (
 const (
 	maxBinds      = 1000 // commands in one request
 	bindingsChunk = 500  // bindings in one message
-	bindingsQueue = 4096 // changes that a watcher may be behind; then it begins anew
 	blockLife     = 10 * time.Minute
 
 	bindingsGather = 20 * time.Millisecond // that changes wait for others: a message costs more than what is in it
@@ -44,7 +42,7 @@ func (r *room) Bind(ctx context.Context, req *connect.Request[kilnv1.BindRequest
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%d commands in one request, at most %d are taken", n, maxBinds))
 	}
 	var commands []*kilnv1.Command
-	level := l.proposer.Level()
+	level := l.Level()
 	for _, c := range req.Msg.GetCommands() {
 		if c.GetOperation() == kilnv1.BindCommand_OPERATION_FREE && callerOf(ctx).Role == pki.RoleEdge {
 			return nil, connect.NewError(connect.CodePermissionDenied, errors.New("edges do not free addresses of others: an administrator does"))
@@ -58,11 +56,11 @@ func (r *room) Bind(ctx context.Context, req *connect.Request[kilnv1.BindRequest
 	if len(commands) == 0 {
 		return connect.NewResponse(answer), nil
 	}
-	results, err := l.proposer.Urge(ctx, commands...)
+	results, err := l.Urge(ctx, commands...)
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	steady := l.proposer.Steady()
+	steady := l.Steady()
 	for _, result := range results {
 		verdict, known := verdicts[result.Refused]
 		switch {
@@ -87,7 +85,7 @@ func (r *room) Grant(ctx context.Context, req *connect.Request[kilnv1.GrantReque
 	if err != nil {
 		return nil, err
 	}
-	results, err := l.proposer.Urge(ctx, &kilnv1.Command{Command: &kilnv1.Command_Block{Block: &kilnv1.BlockCommand{
+	results, err := l.Urge(ctx, &kilnv1.Command{Command: &kilnv1.Command_Block{Block: &kilnv1.BlockCommand{
 		Edge: req.Msg.GetEdge(), Subnet: req.Msg.GetSubnet(), Class: req.Msg.GetClass(), Size: req.Msg.GetSize(), ForMs: blockLife.Milliseconds(),
 	}}})
 	if err != nil {
@@ -111,10 +109,10 @@ func (r *room) WatchBindings(ctx context.Context, req *connect.Request[kilnv1.Wa
 	changes, leave := l.bindings.join()
 	defer leave()
 	var all []*kilnv1.Binding
-	l.fsm.View(func(m *state.Machine) { all = m.Bindings() })
+	l.View(func(m *state.Machine) { all = m.Bindings() })
 	send := func(bindings []*kilnv1.Binding, complete bool) error {
 		answer := &kilnv1.WatchBindingsResponse{Complete: complete}
-		steady := l.proposer.Steady()
+		steady := l.Steady()
 		for _, b := range bindings {
 			if req.Msg.GetSubnet() == "" || b.GetSubnet() == req.Msg.GetSubnet() {
 				one := &kilnv1.BindingNow{Binding: b, RemainingMs: b.GetUntilMs() - steady}
@@ -155,44 +153,8 @@ func (r *room) WatchBindings(ctx context.Context, req *connect.Request[kilnv1.Wa
 			}
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-l.ctx.Done():
+		case <-l.Context().Done():
 			return unavailable(replica.ErrNotLeading)
-		}
-	}
-}
-
-// bindingHub tells watchers of bindings that change.
-type bindingHub struct {
-	mu       sync.Mutex // guards watchers
-	watchers map[chan *kilnv1.Binding]bool
-}
-
-// join returns the changes from now on. The channel is closed when the watcher is too far behind.
-func (h *bindingHub) join() (changes <-chan *kilnv1.Binding, leave func()) {
-	c := make(chan *kilnv1.Binding, bindingsQueue)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.watchers == nil {
-		h.watchers = map[chan *kilnv1.Binding]bool{}
-	}
-	h.watchers[c] = true
-	return c, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.watchers, c)
-	}
-}
-
-// tell never waits.
-func (h *bindingHub) tell(b *kilnv1.Binding) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for c := range h.watchers {
-		select {
-		case c <- b:
-		default:
-			close(c)
-			delete(h.watchers, c)
 		}
 	}
 }

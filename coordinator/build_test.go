@@ -136,10 +136,10 @@ func TestAStepWhoseBuilderIsLostRunsAgain(t *testing.T) {
 	id := f.submit(f.spec())
 	<-dead
 	l, _ := f.coord.current()
-	for leased := 0; leased == 0; leased, _ = l.leases.count() {
+	for leased := 0; leased == 0; leased, _ = l.dispatch.leases.count() {
 		time.Sleep(time.Millisecond)
 	}
-	l.expire(time.Now().Add(leaseTTL + leaseGrace + time.Second))
+	l.dispatch.expire(time.Now().Add(leaseTTL + leaseGrace + time.Second))
 	s := f.watch(id, 0)
 	wantState(t, s, kilnv1.BuildState_BUILD_STATE_DONE)
 	want := []kilnv1.NodeState{kilnv1.NodeState_NODE_STATE_RUNNING, kilnv1.NodeState_NODE_STATE_RETRY, kilnv1.NodeState_NODE_STATE_RUNNING, kilnv1.NodeState_NODE_STATE_DONE}

@@ -16,12 +16,12 @@ import (
 )
 
 // attachGraph loads a build's graph, checks it, looks all of it up, and puts it into the state.
-func (l *leader) attachGraph(ctx context.Context, id string) error {
-	ctx, span := l.spans.tracer.Start(l.spans.of(ctx, id), "attach graph")
+func (l *resultsDuty) attachGraph(ctx context.Context, id string) error {
+	ctx, span := l.spans.start(ctx, id, "attach graph")
 	defer span.End()
 	var graph string
 	first := 0
-	l.fsm.View(func(m *state.Machine) {
+	l.View(func(m *state.Machine) {
 		if b := m.Build(id); b != nil && !b.Ended() && !b.Attached() {
 			graph = state.OutputOf(b.Nodes[state.PlanNode].Result, "graph").GetDigest()
 			first = len(b.Nodes) - state.GraphNode
@@ -36,7 +36,7 @@ func (l *leader) attachGraph(ctx context.Context, id string) error {
 	case "none":
 		return errors.New("the plan step gave no graph: coordinators and builders are of different releases")
 	}
-	data, err := readBlob(ctx, l.cfg.Blobs, graph, maxGraphBytes)
+	data, err := readBlob(ctx, l.Blobs, graph, maxGraphBytes)
 	if errors.Is(err, cache.ErrNotFound) {
 		return l.lost(ctx, id, graph)
 	}
@@ -50,7 +50,7 @@ func (l *leader) attachGraph(ctx context.Context, id string) error {
 	if err := checkGraph(g); err != nil {
 		return err
 	}
-	nodes, err := l.results.attachable(ctx, g)
+	nodes, err := l.found.attachable(ctx, g)
 	if err != nil {
 		return fmt.Errorf("look up the plan's steps: %w", err)
 	}
@@ -61,7 +61,7 @@ func (l *leader) attachGraph(ctx context.Context, id string) error {
 	}
 	l.feeds.start(id).add(graphEvent(known))
 	for _, c := range attachCommands(id, first, nodes, g.GetTargets()) {
-		if _, err := l.proposer.Propose(ctx, c); err != nil {
+		if _, err := l.Propose(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -87,10 +87,10 @@ func attachCommands(id string, first int, nodes []*kilnv1.AttachNode, targets []
 }
 
 // gather reads what the outputs of a build are, and ends it.
-func (l *leader) gather(ctx context.Context, id string) error {
+func (l *resultsDuty) gather(ctx context.Context, id string) error {
 	var targets []*kilnv1.Target
 	var makers []*state.Node
-	l.fsm.View(func(m *state.Machine) {
+	l.View(func(m *state.Machine) {
 		if b := m.Build(id); b != nil && !b.Ended() && b.Complete() {
 			targets = b.Targets
 			for _, t := range targets {
@@ -105,7 +105,7 @@ func (l *leader) gather(ctx context.Context, id string) error {
 	var outputs []*kilnv1.BuildOutput
 	for i, t := range targets {
 		digest := state.OutputOf(makers[i].Result, t.GetFrom().GetName()).GetDigest()
-		data, err := readBlob(ctx, l.cfg.Blobs, digest, maxArtifactBytes)
+		data, err := readBlob(ctx, l.Blobs, digest, maxArtifactBytes)
 		if errors.Is(err, cache.ErrNotFound) {
 			return l.lost(ctx, id, digest)
 		}
@@ -122,7 +122,7 @@ func (l *leader) gather(ctx context.Context, id string) error {
 		if artifact.Digest.IsZero() {
 			return fmt.Errorf("the output %s of %s has no digest of its own", t.GetFile(), makers[i].Spec.GetLabel())
 		}
-		if err := l.cfg.Store.Put(ctx, cache.ArtifactKey(artifact.Digest), bytes.NewReader(data), int64(len(data)), cache.IfAbsent); err != nil {
+		if err := l.Store.Put(ctx, cache.ArtifactKey(artifact.Digest), bytes.NewReader(data), int64(len(data)), cache.IfAbsent); err != nil {
 			return fmt.Errorf("keep the output %s: %w", t.GetFile(), err)
 		}
 		outputs = append(outputs, &kilnv1.BuildOutput{
@@ -130,29 +130,29 @@ func (l *leader) gather(ctx context.Context, id string) error {
 			Artifact: digest, Digest: artifact.Digest.String(), Size: artifact.Size,
 		})
 	}
-	l.tell(&kilnv1.Command{Command: &kilnv1.Command_Finish{Finish: &kilnv1.FinishCommand{Build: id, Outputs: outputs}}})
+	l.Tell(&kilnv1.Command{Command: &kilnv1.Command_Finish{Finish: &kilnv1.FinishCommand{Build: id, Outputs: outputs}}})
 	return nil
 }
 
 // keepResult writes down what a builder made. A resolve's answer holds for its build only.
-func (l *leader) keepResult(m *state.Machine, t *state.Task) {
+func (l *resultsDuty) keepResult(t *state.Task) {
 	digest, err := cache.ParseDigest(t.Key)
 	if err != nil || t.Result.GetKind() == step.Resolve {
 		return
 	}
-	l.results.index.put(t.Key, t.Result)
+	l.found.index.put(t.Key, t.Result)
 	l.recorder.keep(cache.ResultKey(digest), t.Result)
 }
 
 // keepRecord writes the record of an ended build, and lets the build leave the state.
-func (l *leader) keepRecord(id string) {
-	l.spawn(func() {
+func (l *resultsDuty) keepRecord(id string) {
+	l.Spawn(func() {
 		ctx, cancel := context.WithTimeout(l.writing, recordTimeout)
 		defer cancel()
 		var r *kilnv1.BuildRecord
 		var final *kilnv1.Final
 		fromFinal := false
-		l.fsm.View(func(m *state.Machine) {
+		l.View(func(m *state.Machine) {
 			if b := m.Build(id); b != nil && b.Ended() {
 				r, fromFinal = recordOf(b), b.Final
 				if r.State == kilnv1.BuildState_BUILD_STATE_DONE && !fromFinal {
@@ -166,7 +166,7 @@ func (l *leader) keepRecord(id string) {
 		if fromFinal {
 			known := l.finals.get(id)
 			if known == nil { // another leader found it
-				known, _ = l.results.final(ctx, r.GetPlanKey()) // without it the record has no nodes, but all outputs
+				known, _ = l.found.final(ctx, r.GetPlanKey()) // without it the record has no nodes, but all outputs
 			}
 			if known != nil {
 				r.Nodes = hitsOf(known)
@@ -174,19 +174,19 @@ func (l *leader) keepRecord(id string) {
 		}
 		if final != nil {
 			if key, err := cache.ParseDigest(r.GetPlanKey()); err == nil {
-				l.results.index.put(finalKey(key.String()).String(), final)
+				l.found.index.put(finalKey(key.String()).String(), final)
 				// Replaced, not kept: an older one leads to blobs that are gone.
-				if err := record.Put(ctx, l.cfg.Store, cache.ResultKey(finalKey(key.String())), final); err != nil {
-					l.log.Warn("the outputs of a plan were not kept", "build", id, "error", err)
+				if err := record.Put(ctx, l.Store, cache.ResultKey(finalKey(key.String())), final); err != nil {
+					l.Log.Warn("the outputs of a plan were not kept", "build", id, "error", err)
 				}
 			}
 		}
-		if err := record.PutBuild(ctx, l.cfg.Store, r); err != nil {
-			l.log.Error("the record of a build was not kept; the build stays in memory", "build", id, "error", err)
+		if err := record.PutBuild(ctx, l.Store, r); err != nil {
+			l.Log.Error("the record of a build was not kept; the build stays in memory", "build", id, "error", err)
 			return
 		}
 		l.finals.set(id, nil)
-		l.tell(&kilnv1.Command{Command: &kilnv1.Command_Forget{Forget: &kilnv1.ForgetCommand{Build: id}}})
+		l.Tell(&kilnv1.Command{Command: &kilnv1.Command_Forget{Forget: &kilnv1.ForgetCommand{Build: id}}})
 	})
 }
 

@@ -132,8 +132,8 @@ func (c *Coordinator) votes() bool {
 func (c *Coordinator) announceOnce(ctx context.Context) (voter bool, err error) {
 	req := &kilnv1.AnnounceRequest{Member: c.cfg.self(), Applied: c.node.AppliedIndex()}
 	if l, _ := c.current(); l != nil {
-		res, err := l.announced(ctx, req)
-		return res.GetVoter(), err
+		res, err := l.members.announced(ctx, req)
+		return res.GetVoter(), announceError(err)
 	}
 	err = errors.New("no other coordinator is known")
 	for _, address := range c.others() {

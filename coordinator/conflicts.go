@@ -11,8 +11,8 @@ import (
 // conflicts says which addresses a change would give to two, a sentence each.
 func (l *leader) conflicts(change *kilnv1.RoomCommand) (out []string) {
 	var found []state.Conflict
-	l.fsm.View(func(m *state.Machine) { found = m.Conflicts(change) })
-	steady := l.proposer.Steady()
+	l.View(func(m *state.Machine) { found = m.Conflicts(change) })
+	steady := l.Steady()
 	for _, c := range found {
 		b := c.Binding
 		left := (time.Duration(b.GetUntilMs()-steady) * time.Millisecond).Round(time.Second)

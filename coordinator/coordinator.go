@@ -49,11 +49,12 @@ type Config struct {
 
 // Coordinator is one of a farm's coordinators.
 type Coordinator struct {
-	cfg   Config
-	fsm   *replica.FSM
-	node  *replica.Node
-	index *index       // of results; survives a change of leaders, since results never change
-	peers *http.Client // to other coordinators; nil when there are none
+	cfg    Config
+	fsm    *replica.FSM
+	node   *replica.Node
+	index  *index        // of results; survives a change of leaders, since results never change
+	second *secondReader // of blobs that somebody could not read
+	peers  *http.Client  // to other coordinators; nil when there are none
 
 	stop      func()       // closes stopped, once
 	closeNode func() error // once
@@ -75,7 +76,7 @@ func New(cfg Config) (*Coordinator, error) {
 		return nil, err
 	}
 	c := &Coordinator{
-		cfg: cfg, fsm: replica.NewFSM(), index: newIndex(indexBytes),
+		cfg: cfg, fsm: replica.NewFSM(), index: newIndex(indexBytes), second: newSecondReader(cfg.Recheck, cfg.Log),
 		stopped: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
 		again: make(chan chan error), failed: make(chan struct{}),
 	}
@@ -137,7 +138,7 @@ func (c *Coordinator) follow() {
 			c.setLeader(nil, 0)
 		case <-retry:
 		}
-		l, err := lead(&c.cfg, c.node, c.fsm, c.index, c.anew)
+		l, err := c.lead()
 		if asked != nil {
 			asked <- err
 			asked = nil
@@ -202,6 +203,7 @@ func (c *Coordinator) Close() error {
 	}
 	c.stop()
 	<-c.done
+	c.second.close()
 	c.cluster.Wait()
 	if c.node.Streams != nil {
 		_ = c.node.Streams.Close() // raft waits for its connections
@@ -244,9 +246,6 @@ func (c *Config) fill() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
-	}
-	if c.dns == (dnsTimes{}) {
-		c.dns = usualDNS()
 	}
 	if c.ClientPatience == 0 {
 		c.ClientPatience = clientPatience

@@ -70,6 +70,8 @@ type feeds struct {
 	old   []string // ended builds, oldest first
 }
 
+func newFeeds() *feeds { return &feeds{feeds: map[string]*feed{}} }
+
 // of returns the feed of a build; nil when there is none.
 func (s *feeds) of(build string) *feed {
 	s.mu.Lock()

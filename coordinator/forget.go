@@ -1,9 +1,11 @@
 package coordinator
 
 import (
+	"context"
 	"slices"
 	"time"
 
+	"github.com/kiln-farm/kiln/coordinator/duty"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -15,33 +17,49 @@ const (
 	rememberOver = 30 * 24 * time.Hour // of steady time: for which a client gets the same address again
 )
 
-// forgetBindings has bindings of IPv6 forgotten that are long over, while the leader leads. An address of a /64 is hardly ever
-// another client's next, which would end the memory of the one before.
-func (l *leader) forgetBindings() {
+// forgetKind is the duty.
+func forgetKind() duty.Kind {
+	return duty.Kind{
+		Name: "forget", Does: "forgets bindings of IPv6 that are long over",
+		Reads:    []state.Part{state.Addresses},
+		Proposes: []state.CommandKind{"bind"},
+		New:      func(t duty.Tools) duty.Duty { return &forgetter{Tools: t} },
+	}
+}
+
+// forgetter has bindings of IPv6 forgotten that are long over. An address of a /64 is hardly ever another client's next, which
+// would end the memory of the one before.
+type forgetter struct {
+	duty.Tools
+	duty.Passive
+}
+
+// Run implements duty.Duty.
+func (l *forgetter) Run(ctx context.Context) {
 	ticker := time.NewTicker(forgetEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-		case <-l.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
-		l.forgetOver()
+		l.forgetOver(ctx)
 	}
 }
 
-func (l *leader) forgetOver() {
+func (l *forgetter) forgetOver(ctx context.Context) {
 	var over []*kilnv1.Binding
-	l.fsm.View(func(m *state.Machine) { over = m.Over6(m.Steady()-rememberOver.Milliseconds(), forgetMost) })
+	l.View(func(m *state.Machine) { over = m.Over6(m.Steady()-rememberOver.Milliseconds(), forgetMost) })
 	for batch := range slices.Chunk(over, forgetBatch) {
 		commands := make([]*kilnv1.Command, len(batch))
 		for i, b := range batch {
 			commands[i] = forgetCommand(b)
 		}
-		if state.LevelOf(commands[0]) > l.proposer.Level() {
+		if state.LevelOf(commands[0]) > l.Level() {
 			return // there is a coordinator of an older release, which would not forget them
 		}
-		if _, err := l.proposer.Propose(l.ctx, commands...); err != nil {
+		if _, err := l.Propose(ctx, commands...); err != nil {
 			return // who leads then forgets them
 		}
 	}

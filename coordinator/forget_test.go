@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/kiln-farm/kiln/coordinator/lead"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -47,9 +48,9 @@ func TestASubnetOfIPv6ThatIsFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.forgetOver()
+	lead.Of[*forgetter](l.Leader).forgetOver(f.ctx())
 	n := 0
-	l.fsm.View(func(m *state.Machine) { n = len(m.Bindings()) })
+	l.View(func(m *state.Machine) { n = len(m.Bindings()) })
 	if n > state.MaxBindings6/2 || n < state.MaxBindings6/2-1 {
 		t.Errorf("%d bindings are left, want about half", n)
 	}

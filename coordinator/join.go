@@ -69,9 +69,9 @@ func (j *join) identity(ctx context.Context, l *leader, req *kilnv1.JoinRequest)
 	taken := false
 	switch claims.Role {
 	case pki.RoleCoordinator:
-		l.fsm.View(func(m *state.Machine) { taken = m.Member(name) != nil || m.Barred(name) })
+		l.View(func(m *state.Machine) { taken = m.Member(name) != nil || m.Barred(name) })
 	case pki.RoleBuilder:
-		taken = l.leases.hears(name)
+		taken = l.dispatch.leases.hears(name)
 	}
 	if taken {
 		return none, connect.NewError(connect.CodeAlreadyExists, fmt.Errorf(

@@ -62,16 +62,16 @@ func (p *pending) take() []string {
 	return keys
 }
 
-func (l *leader) lookupPending() {
+func (l *resultsDuty) lookupPending() {
 	for keys := l.pending.take(); len(keys) > 0; keys = l.pending.take() {
 		l.lookup(keys)
 	}
 }
 
 // lookup finds out whether new tasks were done before. A cache that fails is an empty one.
-func (l *leader) lookup(keys []string) {
+func (l *resultsDuty) lookup(keys []string) {
 	var plans, rest []string
-	l.fsm.View(func(m *state.Machine) {
+	l.View(func(m *state.Machine) {
 		for _, k := range keys {
 			t := m.Task(k)
 			if t == nil || t.State != state.Fresh {
@@ -92,23 +92,23 @@ func (l *leader) lookup(keys []string) {
 	if len(rest) == 0 {
 		return
 	}
-	hits, err := l.results.lookup(l.ctx, rest)
-	if err != nil && l.ctx.Err() == nil {
-		l.log.Warn("the cache cannot be asked for results, so all are made again", "steps", len(rest), "error", err)
+	hits, err := l.found.lookup(l.Context(), rest)
+	if err != nil && l.Context().Err() == nil {
+		l.Log.Warn("the cache cannot be asked for results, so all are made again", "steps", len(rest), "error", err)
 	}
 	commands := make([]*kilnv1.Command, len(rest))
 	for i, k := range rest {
 		commands[i] = &kilnv1.Command{Command: &kilnv1.Command_Looked{Looked: &kilnv1.LookedCommand{Task: k, Hit: hits[k]}}}
 	}
-	l.tell(commands...)
+	l.Tell(commands...)
 }
 
 // answerByFinal ends the builds that wait for a plan whose outputs are all known and there, those included that come
 // while others are ended: they are not told of as new. False when there is no such record, or a build does not end by it.
-func (l *leader) answerByFinal(planKey string) bool {
-	final, err := l.results.final(l.ctx, planKey)
-	if err != nil && l.ctx.Err() == nil {
-		l.log.Warn("the record of a plan's outputs cannot be read, so the plan is looked at again", "plan", planKey, "error", err)
+func (l *resultsDuty) answerByFinal(planKey string) bool {
+	final, err := l.found.final(l.Context(), planKey)
+	if err != nil && l.Context().Err() == nil {
+		l.Log.Warn("the record of a plan's outputs cannot be read, so the plan is looked at again", "plan", planKey, "error", err)
 	}
 	if final == nil || err != nil {
 		return false
@@ -117,7 +117,7 @@ func (l *leader) answerByFinal(planKey string) bool {
 	for {
 		var builds []string
 		left := false
-		l.fsm.View(func(m *state.Machine) {
+		l.View(func(m *state.Machine) {
 			t := m.Task(planKey)
 			if t == nil || t.State != state.Fresh {
 				return
@@ -138,7 +138,7 @@ func (l *leader) answerByFinal(planKey string) bool {
 			l.feeds.start(id).add(graphOfRecords(hitsOf(final), true)...)
 			commands[i] = &kilnv1.Command{Command: &kilnv1.Command_Finish{Finish: &kilnv1.FinishCommand{Build: id, Outputs: final.GetOutputs(), Final: true}}}
 		}
-		if _, err := l.proposer.Propose(l.ctx, commands...); err != nil {
+		if _, err := l.Propose(l.Context(), commands...); err != nil {
 			return true // the next leader finds the plan as it is
 		}
 	}
@@ -152,16 +152,4 @@ func hitsOf(final *kilnv1.Final) []*kilnv1.NodeRecord {
 		nodes[i].Hit = true
 	}
 	return nodes
-}
-
-// tell proposes what nobody waits for. When it is not committed, the next leader finds the same to do.
-func (l *leader) tell(commands ...*kilnv1.Command) {
-	if len(commands) == 0 {
-		return
-	}
-	l.proposer.Send(commands, func(_ []state.Result, err error) {
-		if err != nil && l.ctx.Err() == nil {
-			l.log.Warn("commands were not committed", "commands", len(commands), "error", err)
-		}
-	})
 }

@@ -1,14 +1,10 @@
 package coordinator
 
 import (
-	"strings"
-
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/meter"
-	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // What a leader counts. A farm's figures are the sums over its coordinators, since only one leads at a time.
@@ -16,17 +12,14 @@ var (
 	meters      = meter.Of("coordinator")
 	leaseWaits  = meters.Seconds("kiln.step.wait", "Time from ready to durably leased, of steps")
 	completions = meters.Counter("kiln.step.completions", "{step}", "Completions that were taken, by how the step ended")
-	buildsEnded = meters.Counter("kiln.build.ended", "{build}", "Builds that ended, by their last state")
-	dnsUpdates  = meters.Counter("kiln.dns.updates", "{record}", "Records that DNS servers were told of, by what came of it")
-	bootEvents  = meters.Counter("kiln.boot.events", "{event}", "What edges told of machines, by stage")
 )
 
-// measure registers what is there now, until stop is called.
-func (l *leader) measure() (stop func()) {
+// measure tells what there is now, until stop is called.
+func (l *dispatcher) measure() (stop func()) {
 	stops := []func(){
 		meters.Gauge("kiln.builds", "{build}", "Builds that have not ended", func(observe func(int64, ...metric.ObserveOption)) {
 			var n int64
-			l.fsm.View(func(m *state.Machine) {
+			l.View(func(m *state.Machine) {
 				for _, b := range m.Builds() {
 					if !b.Ended() {
 						n++
@@ -41,7 +34,7 @@ func (l *leader) measure() (stop func()) {
 			for _, name := range names {
 				counts[name] = 0
 			}
-			l.fsm.View(func(m *state.Machine) {
+			l.View(func(m *state.Machine) {
 				for _, t := range m.Tasks() {
 					if name, ok := names[t.State]; ok {
 						counts[name]++
@@ -49,31 +42,11 @@ func (l *leader) measure() (stop func()) {
 				}
 			})
 			for name, n := range counts {
-				observe(n, labeled("state", name))
+				observe(n, meter.Label("state", name))
 			}
 		}),
 		meters.Gauge("kiln.builders", "{builder}", "Builders that were heard of lately", func(observe func(int64, ...metric.ObserveOption)) {
 			observe(int64(len(l.builders())))
-		}),
-		meters.Gauge("kiln.edges", "{edge}", "Edges that watch what machines boot", func(observe func(int64, ...metric.ObserveOption)) {
-			observe(int64(len(l.room.edgesHere())))
-		}),
-		meters.Gauge("kiln.dns.records", "{record}", "Records that DNS should hold, by what became of them", func(observe func(int64, ...metric.ObserveOption)) {
-			states, _ := l.names.counts()
-			for state, name := range kilnv1.NameState_name {
-				if now := kilnv1.NameState(state); now != kilnv1.NameState_NAME_STATE_UNSPECIFIED && len(states) > 0 {
-					observe(states[now], labeled("state", enumName(name, "NAME_STATE_")))
-				}
-			}
-		}),
-		meters.Gauge("kiln.dns.wait", "s", "How long a DNS server lacks what it should hold, or holds what it should not", func(observe func(int64, ...metric.ObserveOption)) {
-			_, longest := l.names.counts()
-			for server, wait := range longest {
-				observe(int64(wait.Seconds()), labeled("server", server))
-			}
-		}),
-		meters.Gauge("kiln.leader.term", "{term}", "Raft's term, where this coordinator leads", func(observe func(int64, ...metric.ObserveOption)) {
-			observe(int64(l.term))
 		}),
 	}
 	return func() {
@@ -81,24 +54,4 @@ func (l *leader) measure() (stop func()) {
 			s()
 		}
 	}
-}
-
-func (l *leader) countBoots(events []*kilnv1.BootEvent) {
-	for _, e := range events {
-		bootEvents.Add(l.ctx, 1, labeled("stage", enumName(e.GetStage().String(), "BOOT_STAGE_")))
-	}
-}
-
-// enumName is an enum's value as people write it.
-func enumName(name, prefix string) string { return strings.ToLower(strings.TrimPrefix(name, prefix)) }
-
-// labels are options for every kind of instrument.
-type labels interface {
-	metric.AddOption
-	metric.RecordOption
-	metric.ObserveOption
-}
-
-func labeled(key, value string) labels {
-	return metric.WithAttributes(attribute.String(key, value))
 }

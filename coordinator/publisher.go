@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/coordinator/ddns"
+	"github.com/kiln-farm/kiln/coordinator/duty"
+	"github.com/kiln-farm/kiln/coordinator/nsupdate"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -18,10 +20,26 @@ const (
 	publishIdle  = time.Minute            // until it is compared anyway
 )
 
+// namesKind is the duty. Keys sign what subnets have published, nil: there are none; times are usualDNS where they are not set.
+func namesKind(keys *nsupdate.Keys, times dnsTimes) duty.Kind {
+	if times == (dnsTimes{}) {
+		times = usualDNS()
+	}
+	return duty.Kind{
+		Name: "names", Does: "keeps DNS in step with what is described and bound",
+		Hears:    []state.ChangeKind{state.RoomChanged, state.BindingChanged, state.PublishedChanged},
+		Reads:    []state.Part{state.Machines, state.Addresses, state.Names},
+		Proposes: []state.CommandKind{"publish"},
+		New:      func(t duty.Tools) duty.Duty { return newPublisher(t, keys, times) },
+	}
+}
+
 // publisher keeps DNS in step with what is described and bound, while this coordinator leads. What it knows beyond the state can
 // be lost: a record is in the state before anything is sent about it, and leaves it when it is sure to be gone.
 type publisher struct {
-	l     *leader
+	duty.Tools
+	duty.Passive
+	keys  *nsupdate.Keys
 	times dnsTimes
 	begun time.Time
 	wake  chan struct{} // holds a token when something may have changed
@@ -42,8 +60,34 @@ type publisher struct {
 	since    map[ddns.Key]time.Time
 }
 
-func newPublisher(l *leader) *publisher {
-	return &publisher{l: l, times: l.cfg.dns, sweep: sweep{period: l.cfg.dns.sweep}, begun: time.Now(), wake: make(chan struct{}, 1), lanes: map[string]*lane{}, since: map[ddns.Key]time.Time{}}
+func newPublisher(t duty.Tools, keys *nsupdate.Keys, times dnsTimes) *publisher {
+	return &publisher{
+		Tools: t, keys: keys, times: times, sweep: sweep{period: times.Sweep}, begun: time.Now(), wake: make(chan struct{}, 1),
+		doubtful: map[ddns.Key]bool{}, lanes: map[string]*lane{}, since: map[ddns.Key]time.Time{},
+	}
+}
+
+// Begin implements duty.Duty: what the last leader was not sure of may still arrive.
+func (p *publisher) Begin(m *state.Machine) {
+	for _, r := range m.Published() {
+		if !r.GetSure() {
+			p.doubtful[ddns.KeyOf(r)] = true
+		}
+	}
+}
+
+// Changed implements duty.Duty.
+func (p *publisher) Changed(m *state.Machine, changes []state.Change) {
+	for _, c := range changes {
+		switch c.Kind {
+		case state.RoomChanged:
+			p.changed()
+		case state.BindingChanged:
+			p.bound(m, c.Binding)
+		case state.PublishedChanged:
+			p.look()
+		}
+	}
 }
 
 // look has DNS compared soon. It never waits.
@@ -75,17 +119,9 @@ func (p *publisher) bound(m *state.Machine, b *kilnv1.Binding) {
 	}
 }
 
-// run compares until leadership ends.
-func (p *publisher) run() {
-	ctx := p.l.ctx
-	p.l.fsm.View(func(m *state.Machine) {
-		p.doubtful = map[ddns.Key]bool{}
-		for _, r := range m.Published() {
-			if !r.GetSure() {
-				p.doubtful[ddns.KeyOf(r)] = true
-			}
-		}
-	})
+// Run implements duty.Duty: it compares until leadership ends.
+func (p *publisher) Run(ctx context.Context) {
+	defer p.measure()()
 	for {
 		begun := time.Now()
 		next := p.compare(ctx)
@@ -111,7 +147,7 @@ func (p *publisher) compare(ctx context.Context) (next time.Duration) {
 	idle := len(p.lanes) == 0
 	p.mu.Unlock()
 	some := false
-	p.l.fsm.View(func(m *state.Machine) {
+	p.View(func(m *state.Machine) {
 		if some = m.Publishes() || !idle; some {
 			if in = p.intent; in == nil || in.GetRevision() != m.RoomRevision() {
 				in = m.Intent()
@@ -123,7 +159,7 @@ func (p *publisher) compare(ctx context.Context) (next time.Duration) {
 		return publishIdle
 	}
 	p.intent = in
-	steady := p.l.proposer.Steady()
+	steady := p.Steady()
 	wants := ddns.Wanted(in, bindings, steady)
 	tasks, blocked := ddns.Plan(wants, published)
 	now := time.Now()
@@ -175,7 +211,7 @@ func (p *publisher) offer(ctx context.Context, wants ddns.Wants, published []*ki
 		if p.lanes[server] == nil {
 			l := newLane(p, server)
 			p.lanes[server] = l
-			p.l.spawn(func() { l.run(ctx) })
+			p.Spawn(func() { l.run(ctx) })
 		}
 	}
 	for server, l := range p.lanes {
@@ -190,7 +226,7 @@ func (p *publisher) settling(key ddns.Key) time.Duration {
 	if !p.doubtful[key] {
 		return 0
 	}
-	left := p.times.settle - time.Since(p.begun)
+	left := p.times.Settle - time.Since(p.begun)
 	if left <= 0 {
 		delete(p.doubtful, key)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kiln-farm/kiln/coordinator/ddns"
 	"github.com/kiln-farm/kiln/coordinator/nsupdate"
+	"github.com/kiln-farm/kiln/internal/meter"
 	"github.com/kiln-farm/kiln/internal/seldom"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -28,14 +29,14 @@ const (
 // dnsTimes are how long nothing is tried again, the first time and at most, how long after the last leader something that it
 // sent may still arrive, and how often everything is sent once more.
 type dnsTimes struct {
-	away, refused, taken [2]time.Duration
-	settle, sweep        time.Duration
+	Away, Refused, Taken [2]time.Duration
+	Settle, Sweep        time.Duration
 }
 
 // usualDNS are the times for servers that people run.
 func usualDNS() dnsTimes {
-	return dnsTimes{away: [2]time.Duration{time.Second, 30 * time.Second}, refused: [2]time.Duration{2 * time.Second, time.Minute},
-		taken: [2]time.Duration{time.Minute, 10 * time.Minute}, settle: 30 * time.Second, sweep: 24 * time.Hour}
+	return dnsTimes{Away: [2]time.Duration{time.Second, 30 * time.Second}, Refused: [2]time.Duration{2 * time.Second, time.Minute},
+		Taken: [2]time.Duration{time.Minute, 10 * time.Minute}, Settle: 30 * time.Second, Sweep: 24 * time.Hour}
 }
 
 // lane is all work at one DNS server: what was planned last, and what came of it. A server that is away holds up no other one.
@@ -213,7 +214,7 @@ func (l *lane) commit(ctx context.Context, c *kilnv1.PublishCommand) bool {
 	if len(c.GetPut())+len(c.GetRemove()) == 0 {
 		return true
 	}
-	results, err := l.p.l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Publish{Publish: c}})
+	results, err := l.p.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Publish{Publish: c}})
 	if err == nil && results[0].Refused == "" {
 		return true
 	}
@@ -221,7 +222,7 @@ func (l *lane) commit(ctx context.Context, c *kilnv1.PublishCommand) bool {
 		l.say(fmt.Sprintf("names are not published: the farm keeps account of no more of them (%s); take dns_update out of some subnets", results[0].Refused))
 	}
 	select {
-	case <-time.After(l.p.times.away[0]):
+	case <-time.After(l.p.times.Away[0]):
 	case <-ctx.Done():
 	}
 	return false
@@ -251,7 +252,7 @@ func (l *lane) settle(ctx context.Context, batch []ddns.Task, results []result) 
 		if r.skipped {
 			continue
 		}
-		dnsUpdates.Add(ctx, 1, labeled("result", r.verdict.String()))
+		dnsUpdates.Add(ctx, 1, meter.Label("result", r.verdict.String()))
 		if t.Again {
 			if r.verdict == ddns.Taken || r.verdict == ddns.Refused { // from now on it is one that is not there
 				after.Put = append(after.Put, ddns.As(t.Record, false))
@@ -259,7 +260,7 @@ func (l *lane) settle(ctx context.Context, batch []ddns.Task, results []result) 
 			continue
 		}
 		if t.Remove && (r.verdict == ddns.Refused || r.verdict == ddns.Away) && l.givesUp() {
-			l.p.l.log.Warn("a name is left behind in DNS: no subnet names its server any more, which takes no updates", "server", l.server, "name", t.Record.GetName(), "address", t.Record.GetAddress())
+			l.p.Log.Warn("a name is left behind in DNS: no subnet names its server any more, which takes no updates", "server", l.server, "name", t.Record.GetName(), "address", t.Record.GetAddress())
 			r.verdict = ddns.Done
 		}
 		if r.verdict != ddns.Done {
@@ -299,19 +300,19 @@ func (l *lane) settle(ctx context.Context, batch []ddns.Task, results []result) 
 			if l.records[key] == nil {
 				l.records[key] = &pause{}
 			}
-			l.records[key].grow(l.p.times.taken, kilnv1.NameState_NAME_STATE_TAKEN, r.why)
+			l.records[key].grow(l.p.times.Taken, kilnv1.NameState_NAME_STATE_TAKEN, r.why)
 			l.sayLocked(r.why)
 		case r.verdict == ddns.Refused:
 			if l.zones[zone] == nil {
 				l.zones[zone] = &pause{}
 			}
 			if !l.zones[zone].until.After(time.Now()) { // one for the batch
-				l.zones[zone].grow(l.p.times.refused, kilnv1.NameState_NAME_STATE_REFUSED, r.why)
+				l.zones[zone].grow(l.p.times.Refused, kilnv1.NameState_NAME_STATE_REFUSED, r.why)
 			}
 			l.sayLocked(r.why)
 		case !away:
 			away = true
-			l.away.grow(l.p.times.away, kilnv1.NameState_NAME_STATE_WAITING, r.why)
+			l.away.grow(l.p.times.Away, kilnv1.NameState_NAME_STATE_WAITING, r.why)
 			l.sayLocked(r.why)
 		}
 	}
@@ -342,5 +343,5 @@ func (l *lane) sayLocked(why string) {
 	if why == "" || !l.sayings.Due(why) {
 		return
 	}
-	l.p.l.log.Warn("names are not published: "+why, "server", l.server)
+	l.p.Log.Warn("names are not published: "+why, "server", l.server)
 }

@@ -81,13 +81,13 @@ func (l *lane) talk(ctx context.Context, c *nsupdate.Conn, t ddns.Task) result {
 	if l.pace.Wait(ctx) != nil {
 		return result{verdict: ddns.Away}
 	}
-	if err := l.p.l.verify.Wait(ctx); err != nil { // another one may be at work by now
+	if err := l.p.Verify(ctx); err != nil { // another one may be at work by now
 		return result{ddns.Away, "this coordinator does not lead now", false}
 	}
 	var key *nsupdate.Key
 	if name := t.Record.GetKey(); name != "" {
 		var err error
-		if key, err = l.p.l.cfg.DNSKeys.Get(name); err != nil {
+		if key, err = l.p.keys.Get(name); err != nil {
 			return result{ddns.Refused, err.Error(), false}
 		}
 	}

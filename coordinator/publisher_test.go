@@ -82,7 +82,7 @@ func (z *zoned) restart() {
 	z.close()
 	short := [2]time.Duration{5 * time.Millisecond, 50 * time.Millisecond}
 	z.startWith(func(c *Config) {
-		c.DNSKeys, c.dns = z.keys, dnsTimes{away: short, refused: short, taken: short, settle: 200 * time.Millisecond, sweep: 5 * time.Second}
+		c.DNSKeys, c.dns = z.keys, dnsTimes{Away: short, Refused: short, Taken: short, Settle: 200 * time.Millisecond, Sweep: 5 * time.Second}
 	})
 }
 
@@ -91,7 +91,7 @@ func (z *zoned) change(c *kilnv1.RoomCommand) {
 	z.t.Helper()
 	z.wait("the room's change is taken", func() bool {
 		l, _ := z.coord.current()
-		l.fsm.View(func(m *state.Machine) { c.Base = m.RoomRevision() })
+		l.View(func(m *state.Machine) { c.Base = m.RoomRevision() })
 		_, err := z.room().Change(z.ctx(), connect.NewRequest(&kilnv1.ChangeRequest{Change: c}))
 		return err == nil
 	})
@@ -135,7 +135,7 @@ func (z *zoned) step() {
 func (z *zoned) wanted() (out []string) {
 	l, _ := z.coord.current()
 	var want ddns.Wants
-	l.fsm.View(func(m *state.Machine) { want = ddns.Wanted(m.Intent(), m.AllBindings(), l.proposer.Steady()) })
+	l.View(func(m *state.Machine) { want = ddns.Wanted(m.Intent(), m.AllBindings(), l.Steady()) })
 	taken, marked := map[string]bool{}, map[string]bool{}
 	for _, line := range z.byHand {
 		name, _, _ := strings.Cut(line, " ")
@@ -194,7 +194,7 @@ func TestDNSEndsAsWantedWhateverHappened(t *testing.T) {
 			z.wait("the farm knows what is in DNS", func() bool {
 				l, _ := z.coord.current()
 				sure := 0
-				l.fsm.View(func(m *state.Machine) {
+				l.View(func(m *state.Machine) {
 					for _, r := range m.Published() {
 						if r.GetSure() {
 							sure++

@@ -26,7 +26,7 @@ func TestASecondReaderDecidesWhetherAnInputIsGone(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFarm(t, "")
 			var asked atomic.Int32
-			f.coord.cfg.Recheck = func(context.Context, cache.Digest) (bool, error) {
+			f.coord.second.again = func(context.Context, cache.Digest) (bool, error) {
 				asked.Add(1)
 				return c.gone, nil
 			}
@@ -68,7 +68,7 @@ func TestABlobThatAClientMissesIsMadeAgain(t *testing.T) {
 	var made string
 	f.wait("the first step is done", func() bool {
 		l, _ := f.coord.current()
-		l.fsm.View(func(m *state.Machine) {
+		l.View(func(m *state.Machine) {
 			if n := m.Build(id).Nodes; len(n) > state.GraphNode && n[state.GraphNode].State == state.Done {
 				made = n[state.GraphNode].Result.GetOutputs()[0].GetDigest()
 			}
@@ -99,7 +99,7 @@ func TestABlobThatAClientMissesIsMadeAgain(t *testing.T) {
 // What the second reader finds is there is no reason to build again: the client asks again.
 func TestABlobThatIsThereAfterAllIsAskedForAgain(t *testing.T) {
 	f := newFarm(t, "")
-	f.coord.cfg.Recheck = func(context.Context, cache.Digest) (bool, error) { return false, nil }
+	f.coord.second.again = func(context.Context, cache.Digest) (bool, error) { return false, nil }
 	w := httptest.NewRecorder()
 	f.coord.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/blobs/"+cache.SumBytes([]byte("x")).String(), nil))
 	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "the blob is there") {

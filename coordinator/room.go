@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -43,7 +42,7 @@ func (r *room) GetIntent(ctx context.Context, _ *connect.Request[kilnv1.GetInten
 // intentFor is the intent as the caller may see it: with secrets and keys for edges, and where there is one host only.
 func intentFor(ctx context.Context, l *leader) *kilnv1.Intent {
 	var intent *kilnv1.Intent
-	l.fsm.View(func(m *state.Machine) { intent = m.Intent() })
+	l.View(func(m *state.Machine) { intent = m.Intent() })
 	if who := callerOf(ctx); who.Role == pki.RoleEdge || who.Key == "" {
 		return intent
 	}
@@ -71,7 +70,7 @@ func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeReq
 		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("the request holds no change"))
 	}
 	var now *kilnv1.Intent
-	l.fsm.View(func(m *state.Machine) { now = m.Intent() })
+	l.View(func(m *state.Machine) { now = m.Intent() })
 	if change.GetBase() != now.GetRevision() {
 		return nil, staleIntent(change.GetBase(), now.GetRevision())
 	}
@@ -90,7 +89,7 @@ func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeReq
 			return nil, connect.NewError(connect.CodeInternal, err)
 		}
 	}
-	results, err := l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Room{Room: change}})
+	results, err := l.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Room{Room: change}})
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -101,7 +100,7 @@ func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeReq
 			"machines", len(change.GetMachines()), "groups", len(change.GetGroups()), "releases", len(change.GetReleases()), "subnets", len(change.GetSubnets()))
 		return connect.NewResponse(answer), nil
 	case state.RefusedStale:
-		l.fsm.View(func(m *state.Machine) { now = m.Intent() })
+		l.View(func(m *state.Machine) { now = m.Intent() })
 		return nil, staleIntent(change.GetBase(), now.GetRevision())
 	case state.RefusedHeld: // bound meanwhile
 		if answer.Problems = l.conflicts(change); len(answer.Problems) == 0 {
@@ -154,7 +153,7 @@ func (r *room) WatchIntent(ctx context.Context, req *connect.Request[kilnv1.Watc
 		case <-more:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-l.ctx.Done():
+		case <-l.Context().Done():
 			return unavailable(replica.ErrNotLeading)
 		}
 	}
@@ -173,10 +172,7 @@ func (r *room) Report(ctx context.Context, req *connect.Request[kilnv1.ReportReq
 	for _, e := range events {
 		e.Edge, e.Detail = req.Msg.GetEdge(), clip(e.GetDetail(), maxDetail)
 	}
-	l.room.add(events, l.cfg.Now().UnixMilli())
-	l.countBoots(events)
-	l.begun(events)
-	l.room.once.Do(func() { l.spawn(l.keepBoots) })
+	l.room.report(events)
 	return connect.NewResponse(&kilnv1.ReportResponse{}), nil
 }
 
@@ -186,7 +182,7 @@ func (r *room) Take(ctx context.Context, req *connect.Request[kilnv1.TakeRequest
 	if err != nil {
 		return nil, err
 	}
-	results, err := l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Take{Take: &kilnv1.TakeCommand{
+	results, err := l.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Take{Take: &kilnv1.TakeCommand{
 		Machine: req.Msg.GetMachine(), Boot: req.Msg.GetBoot(), Document: req.Msg.GetDocument(), Request: req.Msg.GetRequest(),
 	}}})
 	if err != nil {
@@ -213,7 +209,7 @@ func (r *room) Boots(ctx context.Context, req *connect.Request[kilnv1.BootsReque
 	machine := req.Msg.GetMachine()
 	past, next := l.room.since(0)
 	if machine != "" {
-		kept, err := l.keptBoots(ctx, machine)
+		kept, err := l.room.keptBoots(ctx, machine)
 		if err != nil {
 			return connect.NewError(connect.CodeInternal, err)
 		}
@@ -239,7 +235,7 @@ func (r *room) Boots(ctx context.Context, req *connect.Request[kilnv1.BootsReque
 			past, next = l.room.since(next)
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-l.ctx.Done():
+		case <-l.Context().Done():
 			return unavailable(replica.ErrNotLeading)
 		}
 	}
@@ -247,12 +243,6 @@ func (r *room) Boots(ctx context.Context, req *connect.Request[kilnv1.BootsReque
 
 // clip keeps the first n bytes.
 func clip(s string, n int) string { return s[:min(len(s), n)] }
-
-// bootsEvery is how often what machines did is written to the cache.
-const bootsEvery = time.Second
-
-// bootsLast is how long that may take when leadership ends.
-const bootsLast = time.Second
 
 // keepSecrets fills in the secrets that are empty: whoever changes a machine is not shown them.
 func keepSecrets(now *kilnv1.Intent, change *kilnv1.RoomCommand) {
@@ -266,33 +256,5 @@ func keepSecrets(now *kilnv1.Intent, change *kilnv1.RoomCommand) {
 				m.Secrets[name] = old
 			}
 		}
-	}
-}
-
-// begun forgets the releases that machines were to boot once, and have begun to.
-func (l *leader) begun(events []*kilnv1.BootEvent) {
-	once := map[string]string{}
-	for _, e := range events {
-		if e.GetOnce() != "" {
-			once[e.GetMachine()] = e.GetOnce()
-		}
-	}
-	if len(once) == 0 {
-		return
-	}
-	change := &kilnv1.RoomCommand{}
-	l.fsm.View(func(m *state.Machine) {
-		in := m.Intent()
-		change.Base = in.GetRevision()
-		for _, machine := range in.GetMachines() {
-			if release := machine.GetBootOnce(); release != "" && once[machine.GetName()] == release {
-				machine = proto.CloneOf(machine)
-				machine.BootOnce = ""
-				change.Machines = append(change.Machines, machine)
-			}
-		}
-	})
-	if len(change.Machines) > 0 {
-		l.tell(&kilnv1.Command{Command: &kilnv1.Command_Room{Room: change}})
 	}
 }

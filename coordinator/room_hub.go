@@ -8,9 +8,14 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/coordinator/boots"
+	"github.com/kiln-farm/kiln/coordinator/duty"
+	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/internal/meter"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -19,10 +24,30 @@ const (
 	machineBoot = 500    // events of one machine that the cache holds
 )
 
+// bootsEvery is how often what machines did is written to the cache.
+const bootsEvery = time.Second
+
+// bootsLast is how long that may take when leadership ends.
+const bootsLast = time.Second
+
+// machinesKind is the duty.
+func machinesKind() duty.Kind {
+	return duty.Kind{
+		Name: "machines", Does: "tells edges what machines are to boot, and keeps what machines did",
+		Hears:    []state.ChangeKind{state.RoomChanged},
+		Reads:    []state.Part{state.Machines},
+		Proposes: []state.CommandKind{"room"},
+		New: func(t duty.Tools) duty.Duty {
+			return &roomHub{Tools: t, dirty: map[string]bool{}, edges: map[string]edgeHere{}}
+		},
+	}
+}
+
 // roomHub is what the leader knows of a room beside the state: who waits for changes, and what machines did lately. What it
 // loses when leaders change is in the cache.
 type roomHub struct {
-	once sync.Once // starts what writes to the cache
+	duty.Tools
+	duty.Passive
 
 	mu     sync.Mutex // guards what follows
 	more   chan struct{}
@@ -44,9 +69,6 @@ type edgeHere struct {
 func (h *roomHub) enter(name, url, url6 string) (leave func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.edges == nil {
-		h.edges = map[string]edgeHere{}
-	}
 	h.edges[name] = edgeHere{url, url6, h.edges[name].count + 1}
 	h.wake()
 	return func() {
@@ -84,7 +106,8 @@ func (h *roomHub) wait() <-chan struct{} {
 	return h.more
 }
 
-func (h *roomHub) changed() {
+// Changed implements duty.Duty.
+func (h *roomHub) Changed(*state.Machine, []state.Change) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.wake()
@@ -98,13 +121,19 @@ func (h *roomHub) wake() {
 	}
 }
 
+// report takes what an edge tells of machines.
+func (h *roomHub) report(events []*kilnv1.BootEvent) {
+	h.add(events, h.Now().UnixMilli())
+	for _, e := range events {
+		bootEvents.Add(h.Context(), 1, meter.Label("stage", meter.Enum(e.GetStage().String(), "BOOT_STAGE_")))
+	}
+	h.begun(events)
+}
+
 // add takes events that came now, in ms since 1970.
 func (h *roomHub) add(events []*kilnv1.BootEvent, now int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.dirty == nil {
-		h.dirty = map[string]bool{}
-	}
 	h.events = append(h.events, events...)
 	h.watch.Add(events, now)
 	if over := len(h.events) - recentBoots; over > 0 {
@@ -158,44 +187,73 @@ func (h *roomHub) keepLater(machine string) {
 	h.dirty[machine] = true
 }
 
-// keepBoots writes what machines did to the cache, a while after it came, so that a boot is a few writes. Whoever leads next
-// finds it there: what came last is written at the end, as far as that takes no time.
-func (l *leader) keepBoots() {
+// Run implements duty.Duty: it writes what machines did to the cache, a while after it came, so that a boot is a few writes.
+// Whoever leads next finds it there: what came last is written at the end, as far as that takes no time.
+func (h *roomHub) Run(ctx context.Context) {
+	defer h.measure()()
 	ticker := time.NewTicker(bootsEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-		case <-l.ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), bootsLast)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), bootsLast)
 			defer cancel()
-			l.writeBoots(last)
+			h.writeBoots(last)
 			return
 		}
-		l.room.tellStopped(l.cfg.Now().UnixMilli())
-		l.writeBoots(l.ctx)
+		h.tellStopped(h.Now().UnixMilli())
+		h.writeBoots(ctx)
 	}
 }
 
-func (l *leader) writeBoots(ctx context.Context) {
-	for name, events := range l.room.takeDirty() {
-		kept, err := l.keptBoots(ctx, name)
+func (h *roomHub) writeBoots(ctx context.Context) {
+	for name, events := range h.takeDirty() {
+		kept, err := h.keptBoots(ctx, name)
 		if err == nil {
 			all := &kilnv1.BootRecord{Events: boots.Latest(boots.Merge(kept, events), machineBoot)}
-			err = record.Put(ctx, l.cfg.Store, cache.BootKey(name), all)
+			err = record.Put(ctx, h.Store, cache.BootKey(name), all)
 		}
 		if err != nil {
-			l.room.keepLater(name)
-			l.log.Warn("what a machine did could not be kept yet", "machine", name, "error", err)
+			h.keepLater(name)
+			h.Log.Warn("what a machine did could not be kept yet", "machine", name, "error", err)
 		}
 	}
 }
 
 // keptBoots are the events of a machine that are in the cache.
-func (l *leader) keptBoots(ctx context.Context, name string) ([]*kilnv1.BootEvent, error) {
+func (h *roomHub) keptBoots(ctx context.Context, name string) ([]*kilnv1.BootEvent, error) {
 	all := &kilnv1.BootRecord{}
-	if err := record.Get(ctx, l.cfg.Store, cache.BootKey(name), all); err != nil && !errors.Is(err, cache.ErrNotFound) {
+	if err := record.Get(ctx, h.Store, cache.BootKey(name), all); err != nil && !errors.Is(err, cache.ErrNotFound) {
 		return nil, err
 	}
 	return all.GetEvents(), nil
+}
+
+// begun forgets the releases that machines were to boot once, and have begun to.
+func (h *roomHub) begun(events []*kilnv1.BootEvent) {
+	once := map[string]string{}
+	for _, e := range events {
+		if e.GetOnce() != "" {
+			once[e.GetMachine()] = e.GetOnce()
+		}
+	}
+	if len(once) == 0 {
+		return
+	}
+	change := &kilnv1.RoomCommand{}
+	h.View(func(m *state.Machine) {
+		in := m.Intent()
+		change.Base = in.GetRevision()
+		for _, machine := range in.GetMachines() {
+			if release := machine.GetBootOnce(); release != "" && once[machine.GetName()] == release {
+				machine = proto.CloneOf(machine)
+				machine.BootOnce = ""
+				change.Machines = append(change.Machines, machine)
+			}
+		}
+	})
+	if len(change.Machines) > 0 {
+		h.Tell(&kilnv1.Command{Command: &kilnv1.Command_Room{Room: change}})
+	}
 }

@@ -51,6 +51,11 @@ func (s *spans) of(ctx context.Context, build string) context.Context {
 	return ctx
 }
 
+// start opens a span under that of a build.
+func (s *spans) start(ctx context.Context, build, name string) (context.Context, trace.Span) {
+	return s.tracer.Start(s.of(ctx, build), name)
+}
+
 // startStep opens the span of a lease under its build's and returns its W3C traceparent, "" when nobody traces.
 func (s *spans) startStep(lease uint64, build, key, kind, label, builder string) string {
 	ctx, span := s.tracer.Start(s.of(context.Background(), build), "step "+kind, trace.WithAttributes(

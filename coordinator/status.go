@@ -12,7 +12,7 @@ import (
 )
 
 // builders tells what is known of the builders that were heard of lately, in the order of their names.
-func (l *leader) builders() []*kilnv1.BuilderStatus {
+func (l *dispatcher) builders() []*kilnv1.BuilderStatus {
 	all := l.leases.workers(time.Now())
 	l.sched.mu.Lock()
 	defer l.sched.mu.Unlock()
@@ -45,9 +45,9 @@ func (l *leases) workers(now time.Time) []*kilnv1.BuilderStatus {
 }
 
 // teams tells what each team that has a record or builds under way has of the farm, in the order of their names.
-func (l *leader) teams() []*kilnv1.TeamStatus {
+func (l *dispatcher) teams() []*kilnv1.TeamStatus {
 	byName := map[string]*kilnv1.TeamStatus{}
-	l.fsm.View(func(m *state.Machine) {
+	l.View(func(m *state.Machine) {
 		for _, t := range m.Teams() {
 			byName[t.GetName()] = &kilnv1.TeamStatus{Team: t}
 		}
@@ -77,12 +77,12 @@ func (l *leader) teams() []*kilnv1.TeamStatus {
 
 // queue tells what waits for a builder, about in the order in which it will go, and why; of all teams when team is
 // empty. Total is how many there are, whatever the limit.
-func (l *leader) queue(team string, limit int) (steps []*kilnv1.QueuedStep, total int) {
+func (l *dispatcher) queue(team string, limit int) (steps []*kilnv1.QueuedStep, total int) {
 	builders := l.builders()
 	infos := l.leases.infos()
 	items, limits := l.sched.waiting(team)
 	now := time.Now()
-	l.fsm.View(func(m *state.Machine) {
+	l.View(func(m *state.Machine) {
 		for _, it := range items {
 			t := m.Task(it.task)
 			if t == nil || t.State != state.Ready {

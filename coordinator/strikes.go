@@ -81,9 +81,9 @@ func (s *strikes) done(task, builder string, now time.Time) []*kilnv1.HoldComman
 }
 
 // holdFaulty keeps work away from builders.
-func (l *leader) holdFaulty(holds []*kilnv1.HoldCommand) {
+func (l *dispatcher) holdFaulty(holds []*kilnv1.HoldCommand) {
 	for _, h := range holds {
-		l.log.Warn("a builder is held", "builder", h.GetBuilder(), "reason", h.GetReason())
-		l.tell(&kilnv1.Command{Command: &kilnv1.Command_Hold{Hold: h}})
+		l.Log.Warn("a builder is held", "builder", h.GetBuilder(), "reason", h.GetReason())
+		l.Tell(&kilnv1.Command{Command: &kilnv1.Command_Hold{Hold: h}})
 	}
 }

@@ -47,7 +47,7 @@ func inputsOf(m *state.Machine, t *state.Task) (all []input) {
 }
 
 // ready is a task as the scheduler takes it; nothing while the builds that wait for it have to wait themselves.
-func (l *leader) ready(m *state.Machine, t *state.Task) []item {
+func (l *dispatcher) ready(m *state.Machine, t *state.Task) []item {
 	if !mayRun(m, t) {
 		return nil
 	}
@@ -82,7 +82,7 @@ func turn(m *state.Machine, b *state.Build) bool {
 }
 
 // itsTurn queues what builds of a team may begin now.
-func (l *leader) itsTurn(m *state.Machine, team string) {
+func (l *dispatcher) itsTurn(m *state.Machine, team string) {
 	if team != "" && m.Team(team).GetMaxBuilds() == 0 {
 		return
 	}

@@ -1,22 +1,40 @@
 package coordinator
 
 import (
+	"context"
 	"sync"
 	"time"
 
+	"github.com/kiln-farm/kiln/coordinator/duty"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
+// watchersKind is the duty. Patience is how long a build goes on while nobody watches it.
+func watchersKind(patience time.Duration) duty.Kind {
+	return duty.Kind{
+		Name: "watchers", Does: "cancels builds whose clients went away",
+		Reads:    []state.Part{state.Builds},
+		Proposes: []state.CommandKind{"cancel"},
+		New:      func(t duty.Tools) duty.Duty { return newWatchers(t, patience) },
+	}
+}
+
 // watchers knows which builds somebody watches. A build that nobody watches any more and that was not submitted to go
 // on alone is canceled after a while: its client was stopped hard, or its machine died.
 type watchers struct {
+	duty.Tools
+	duty.Passive
+	patience time.Duration
+
 	mu   sync.Mutex // guards what follows
 	here map[string]int
 	gone map[string]time.Time // since when nobody watches
 }
 
-func newWatchers() *watchers { return &watchers{here: map[string]int{}, gone: map[string]time.Time{}} }
+func newWatchers(t duty.Tools, patience time.Duration) *watchers {
+	return &watchers{Tools: t, patience: patience, here: map[string]int{}, gone: map[string]time.Time{}}
+}
 
 // enter counts a watcher in; leave counts it out.
 func (w *watchers) enter(build string) (leave func()) {
@@ -58,23 +76,23 @@ func (w *watchers) left(builds []string, patience time.Duration, now time.Time) 
 	return all
 }
 
-// watchWatchers cancels builds whose clients went away.
-func (l *leader) watchWatchers() {
+// Run implements duty.Duty: it cancels builds whose clients went away.
+func (w *watchers) Run(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-l.ctx.Done():
+		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			l.cancelLeft(now)
+			w.cancelLeft(now)
 		}
 	}
 }
 
-func (l *leader) cancelLeft(now time.Time) {
+func (w *watchers) cancelLeft(now time.Time) {
 	var attended []string // builds that somebody should attend
-	l.fsm.View(func(m *state.Machine) {
+	w.View(func(m *state.Machine) {
 		for _, b := range m.Builds() {
 			if !b.Ended() && !b.Spec.GetDetached() {
 				attended = append(attended, b.Spec.GetId())
@@ -82,11 +100,11 @@ func (l *leader) cancelLeft(now time.Time) {
 		}
 	})
 	var commands []*kilnv1.Command
-	for _, id := range l.watchers.left(attended, l.cfg.ClientPatience, now) {
-		l.log.Info("a build is canceled since nobody watches it", "build", id)
+	for _, id := range w.left(attended, w.patience, now) {
+		w.Log.Info("a build is canceled since nobody watches it", "build", id)
 		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Cancel{Cancel: &kilnv1.CancelCommand{
 			Build: id, Reason: "its client went away (a build that is to go on alone is submitted with --detach)",
 		}}})
 	}
-	l.tell(commands...)
+	w.Tell(commands...)
 }

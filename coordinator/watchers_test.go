@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/kiln-farm/kiln/coordinator/duty"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 func TestABuildIsLeftWhenNobodyHasWatchedItForAWhile(t *testing.T) {
-	w := newWatchers()
+	w := newWatchers(duty.Tools{}, 0)
 	now := time.Now()
 	at := func(seconds int) time.Time { return now.Add(time.Duration(seconds) * time.Second) }
 	leave := w.enter("watched")

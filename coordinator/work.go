@@ -10,26 +10,19 @@ import (
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/bus"
+	"github.com/kiln-farm/kiln/internal/meter"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"google.golang.org/protobuf/proto"
 )
 
-// listen answers builders.
-func (l *leader) listen() error {
-	var all error
-	keep := func(s *bus.Service, err error) {
-		if err != nil {
-			all = errors.Join(all, err)
-			return
-		}
-		l.services = append(l.services, s)
-	}
-	keep(bus.Serve(l.cfg.Bus, l.subjects.AllCompletes(), busRequests, l.complete))
-	keep(bus.Serve(l.cfg.Bus, l.subjects.AllHeartbeats(), busRequests, l.heartbeat))
-	keep(bus.Serve(l.cfg.Bus, l.subjects.AllReleases(), busRequests, l.release))
-	keep(bus.Subscribe(l.cfg.Bus, l.subjects.AllLogs(), l.logged))
-	keep(bus.Serve(l.cfg.Bus, l.subjects.AllLeases(), busRequests, l.lease))
-	return all
+// Listen implements duty.Listener: it answers builders.
+func (l *dispatcher) Listen() (services []*bus.Service, all error) {
+	keep := func(s *bus.Service, err error) { services, all = append(services, s), errors.Join(all, err) }
+	keep(bus.Serve(l.bus, l.subjects.AllCompletes(), busRequests, l.complete))
+	keep(bus.Serve(l.bus, l.subjects.AllHeartbeats(), busRequests, l.heartbeat))
+	keep(bus.Serve(l.bus, l.subjects.AllReleases(), busRequests, l.release))
+	keep(bus.Serve(l.bus, l.subjects.AllLeases(), busRequests, l.lease))
+	return services, all
 }
 
 // claims refuses what a builder says in the name of another.
@@ -41,7 +34,7 @@ func claims(ctx context.Context, builder string) error {
 }
 
 // lease holds a builder's request until there is work for it.
-func (l *leader) lease(ctx context.Context, req *kilnv1.LeaseRequest) (*kilnv1.LeaseReply, error) {
+func (l *dispatcher) lease(ctx context.Context, req *kilnv1.LeaseRequest) (*kilnv1.LeaseReply, error) {
 	if req.GetBuilder().GetId() == "" || req.GetCredits() == 0 {
 		return nil, errors.New("a request for work needs a builder's id and at least one credit")
 	}
@@ -54,14 +47,14 @@ func (l *leader) lease(ctx context.Context, req *kilnv1.LeaseRequest) (*kilnv1.L
 }
 
 // commitLeases leases items to a builder: first in the log, then in the answer.
-func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) {
+func (l *dispatcher) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) {
 	commands := make([]*kilnv1.Command, len(items))
 	for i, it := range items {
 		commands[i] = &kilnv1.Command{Command: &kilnv1.Command_Lease{Lease: &kilnv1.LeaseCommand{
 			Task: it.task, Builder: a.info.GetId(), Session: a.info.GetSession(),
 		}}}
 	}
-	l.proposer.Send(commands, func(results []state.Result, err error) {
+	l.Send(commands, func(results []state.Result, err error) {
 		if err != nil {
 			done(nil)
 			return
@@ -71,7 +64,7 @@ func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) 
 		var back []*kilnv1.Command
 		var early []string
 		size := 0
-		l.fsm.View(func(m *state.Machine) {
+		l.View(func(m *state.Machine) {
 			for i, r := range results {
 				if r.Refused == state.RefusedNotReady {
 					early = append(early, items[i].task)
@@ -97,9 +90,9 @@ func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) 
 				granted = append(granted, lease)
 				wait := time.Since(items[i].since)
 				l.waits.add(wait)
-				leaseWaits.Record(l.ctx, wait.Seconds())
-				if l.cfg.Leased != nil {
-					l.cfg.Leased(wait)
+				leaseWaits.Record(l.Context(), wait.Seconds())
+				if l.leased != nil {
+					l.leased(wait)
 				}
 			}
 		})
@@ -107,13 +100,13 @@ func (l *leader) commitLeases(a *ask, items []item, done func([]*kilnv1.Lease)) 
 		for _, task := range early {
 			l.later(earlyWait, task)
 		}
-		l.tell(back...)
+		l.Tell(back...)
 		done(granted)
 	})
 }
 
 // leaseOf is a task as its builder gets it: with digests for inputs.
-func (l *leader) leaseOf(m *state.Machine, t *state.Task) (*kilnv1.Lease, error) {
+func (l *dispatcher) leaseOf(m *state.Machine, t *state.Task) (*kilnv1.Lease, error) {
 	w := t.Waiters[0]
 	b := m.Build(w.Build)
 	spec := b.Nodes[w.Node].Spec
@@ -134,7 +127,7 @@ func (l *leader) leaseOf(m *state.Machine, t *state.Task) (*kilnv1.Lease, error)
 	}, nil
 }
 
-func (l *leader) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*kilnv1.CompleteReply, error) {
+func (l *dispatcher) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*kilnv1.CompleteReply, error) {
 	if err := claims(ctx, req.GetBuilder()); err != nil {
 		return nil, err
 	}
@@ -142,7 +135,7 @@ func (l *leader) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*ki
 	if err != nil {
 		return nil, err
 	}
-	results, err := l.proposer.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Complete{Complete: req}})
+	results, err := l.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Complete{Complete: req}})
 	if err != nil {
 		return nil, err
 	}
@@ -152,35 +145,35 @@ func (l *leader) complete(ctx context.Context, req *kilnv1.CompleteRequest) (*ki
 		}
 		l.leases.end(req.GetTask(), req.GetNumber())
 		l.leases.completed(req.GetBuilder(), req.GetError() == "")
-		completions.Add(ctx, 1, labeled("completion", enumName(req.GetCompletion().String(), "COMPLETION_")))
+		completions.Add(ctx, 1, meter.Label("completion", meter.Enum(req.GetCompletion().String(), "COMPLETION_")))
 		l.spans.step(req.GetNumber(), req.GetError())
 	}
 	return &kilnv1.CompleteReply{Accepted: results[0].Refused == ""}, nil
 }
 
-func (l *leader) heartbeat(ctx context.Context, req *kilnv1.HeartbeatRequest) (*kilnv1.HeartbeatReply, error) {
+func (l *dispatcher) heartbeat(ctx context.Context, req *kilnv1.HeartbeatRequest) (*kilnv1.HeartbeatReply, error) {
 	if err := claims(ctx, req.GetBuilder().GetId()); err != nil {
 		return nil, err
 	}
 	if req.GetDraining() {
 		l.sched.farewell(req.GetBuilder().GetId())
 	}
-	unknown, lost := l.leases.beat(req, l.term, time.Now())
+	unknown, lost := l.leases.beat(req, l.Term(), time.Now())
 	var commands []*kilnv1.Command
 	for _, ref := range lost {
 		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Release{Release: ref}})
 	}
-	l.tell(commands...)
+	l.Tell(commands...)
 	polls := l.sched.unknown(req.GetBuilder().GetId(), req.GetBuilder().GetSession(), req.GetPolls())
 	return &kilnv1.HeartbeatReply{Stop: unknown, UnknownPolls: polls}, nil
 }
 
-func (l *leader) release(ctx context.Context, req *kilnv1.ReleaseRequest) (*kilnv1.ReleaseReply, error) {
+func (l *dispatcher) release(ctx context.Context, req *kilnv1.ReleaseRequest) (*kilnv1.ReleaseReply, error) {
 	if err := claims(ctx, req.GetBuilder()); err != nil {
 		return nil, err
 	}
 	var commands []*kilnv1.Command
-	l.fsm.View(func(m *state.Machine) {
+	l.View(func(m *state.Machine) {
 		for _, ref := range req.GetLeases() {
 			if t := m.Task(ref.GetTask()); t != nil && t.Builder == req.GetBuilder() {
 				commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Release{Release: ref}})
@@ -188,7 +181,7 @@ func (l *leader) release(ctx context.Context, req *kilnv1.ReleaseRequest) (*kiln
 		}
 	})
 	if len(commands) > 0 {
-		if _, err := l.proposer.Propose(ctx, commands...); err != nil {
+		if _, err := l.Propose(ctx, commands...); err != nil {
 			return nil, err
 		}
 		for _, ref := range req.GetLeases() {
@@ -199,42 +192,29 @@ func (l *leader) release(ctx context.Context, req *kilnv1.ReleaseRequest) (*kiln
 }
 
 // shine tells builders again and again who leads, so that they ask anew when that has changed.
-func (l *leader) shine() {
-	beacon := &kilnv1.LeaderBeacon{Node: l.cfg.NodeID, Term: l.term}
+func (l *dispatcher) shine(ctx context.Context) {
+	beacon := &kilnv1.LeaderBeacon{Node: l.node, Term: l.Term()}
 	ticker := time.NewTicker(beaconEvery)
 	defer ticker.Stop()
 	for {
-		if err := bus.Publish(l.ctx, l.cfg.Bus, l.subjects.Leader(), beacon); err != nil {
-			l.log.Debug("builders could not be told who leads", "error", err)
+		if err := bus.Publish(ctx, l.bus, l.subjects.Leader(), beacon); err != nil {
+			l.Log.Debug("builders could not be told who leads", "error", err)
 		}
 		select {
 		case <-ticker.C:
-		case <-l.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// logged gives a step's lines to all builds that wait for it.
-func (l *leader) logged(_ context.Context, chunk *kilnv1.LogChunk) {
-	l.fsm.View(func(m *state.Machine) {
-		t := m.Task(chunk.GetTask())
-		if t == nil || t.Lease != 0 && t.Lease != chunk.GetNumber() {
-			return
-		}
-		for _, w := range t.Waiters {
-			l.feeds.start(w.Build).add(logEvent(w.Node, chunk.GetLines()))
-		}
-	})
-}
-
 // watchLeases takes leases away from builders that are gone or stuck.
-func (l *leader) watchLeases() {
+func (l *dispatcher) watchLeases(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-l.ctx.Done():
+		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
 			l.expire(now)
@@ -243,13 +223,13 @@ func (l *leader) watchLeases() {
 	}
 }
 
-func (l *leader) expire(now time.Time) {
+func (l *dispatcher) expire(now time.Time) {
 	var commands []*kilnv1.Command
 	for ref, reason := range l.leases.overdue(now) {
-		l.log.Warn("a lease is taken away", "step", ref.GetTask(), "lease", ref.GetNumber(), "reason", reason)
+		l.Log.Warn("a lease is taken away", "step", ref.GetTask(), "lease", ref.GetNumber(), "reason", reason)
 		commands = append(commands, &kilnv1.Command{Command: &kilnv1.Command_Expire{Expire: &kilnv1.ExpireCommand{Lease: ref, Reason: reason}}})
 		l.leases.end(ref.GetTask(), ref.GetNumber())
 		l.spans.step(ref.GetNumber(), reason)
 	}
-	l.tell(commands...)
+	l.Tell(commands...)
 }

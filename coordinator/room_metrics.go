@@ -1,0 +1,14 @@
+package coordinator
+
+import (
+	"go.opentelemetry.io/otel/metric"
+)
+
+var bootEvents = meters.Counter("kiln.boot.events", "{event}", "What edges told of machines, by stage")
+
+// measure tells what there is now, until stop is called.
+func (h *roomHub) measure() (stop func()) {
+	return meters.Gauge("kiln.edges", "{edge}", "Edges that watch what machines boot", func(observe func(int64, ...metric.ObserveOption)) {
+		observe(int64(len(h.edgesHere())))
+	})
+}
