@@ -303,6 +303,14 @@ func TestMannersOfRegistries(t *testing.T) {
 		{name: "a token service that is not there", manner: guard(&regtest.Guard{Offers: []string{`Bearer realm="http://HOST/gone"`}}), want: []string{"token service HOST", "404"}},
 		{name: "a token service that is no URL", manner: guard(&regtest.Guard{Offers: []string{`Bearer realm="token"`}}), want: []string{"names \"token\" as its token service, which is no URL"}},
 		{name: "a token service that cannot be reached", manner: guard(&regtest.Guard{Offers: []string{`Bearer realm="http://127.0.0.1:1/token"`}}), want: []string{"token service 127.0.0.1:1 of registry HOST", "cannot be reached", "refused"}},
+		{name: "400 once, and a token that reads as before", manner: manners(regtest.Fail(regtest.Blobs, 1, 400, "DENIED"), func(w http.ResponseWriter, a *regtest.Ask) bool {
+			if a.Kind == regtest.Token || a.Header.Get("Authorization") == "Bearer anybody" {
+				return false
+			}
+			w.Header().Set("WWW-Authenticate", strings.ReplaceAll(bearer, "HOST", a.Host))
+			regtest.Refuse(w, 401, "UNAUTHORIZED")
+			return true
+		}), asked: map[string]int{"token": 3}},
 		{name: "a token only for blobs", manner: guard(&regtest.Guard{Offers: []string{bearer}, Kind: regtest.Blobs})},
 		{name: "a login that changes nothing", manner: guard(&regtest.Guard{Offers: []string{basic}, Kind: regtest.Blobs}), want: []string{"does not let you read"}, asked: map[string]int{"blobs": 1}},
 		{name: "403 for ever", manner: passing(regtest.Manifests, 99, 403), want: []string{"does not let you read"}, asked: map[string]int{"manifests": 1}},

@@ -45,6 +45,7 @@ type pass struct {
 	header string     // Authorization; empty: none is needed, or there is none
 	of     *challenge // what it answers; nil: nobody asked
 	until  time.Time  // zero: nobody knows
+	issued bool       // by a token service
 	used   bool       // guarded by the Repository's mu
 }
 
@@ -208,8 +209,8 @@ func (r *Repository) renew(ctx context.Context, refused *pass, fresh bool, asked
 	if err != nil {
 		return nil, err
 	}
-	if p.header == refused.header {
-		return nil, nil
+	if p.header == refused.header && !p.issued {
+		return nil, nil // a token that reads as before may be good again
 	}
 	return p, nil
 }
@@ -263,7 +264,7 @@ func (r *Repository) admit(ctx context.Context, asked []challenge) (*pass, error
 		if err != nil {
 			return nil, err
 		}
-		p.header, p.until = "Bearer "+token, until
+		p.header, p.until, p.issued = "Bearer "+token, until, true
 	default:
 		// Who lets everybody in may show more to whom it knows.
 		p.header = basicHeader(login)
