@@ -39,58 +39,123 @@ const leaseTime = time.Hour // of a fixed address
 
 // Decide says what a client of DHCP is told.
 func (d *DHCP) Decide(ctx context.Context, c dhcp.Client) dhcp.Plan {
-	mac := c.MAC.String()
-	boot, err := d.Machines.Resolve(fleet.Identity{MAC: mac, UUID: c.SystemUUID()})
-	wait, answer := d.turn(c)
-	if boot == nil { // nobody described it, and there is nothing for such machines
-		plan, ok := d.pooled(ctx, c, nil, wait, answer)
-		if plan.Delay == 0 && (!ok || c.Kind != dhcp.Plain) {
-			d.tell(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
-		}
-		return plan
+	f, lease := d.look(c)
+	if f.boot != nil && c.Kind != dhcp.Plain { // also where another edge answers: the machine may ask this one later
+		d.Machines.Seen.Boots(c.MAC.String(), time.Now().Add(intent.BootTime))
 	}
-	if c.Kind != dhcp.Plain { // also where another edge answers: the machine may ask this one later
-		d.Machines.Seen.Boots(mac, time.Now().Add(intent.BootTime))
-	}
-	if !answer && !c.ServerID.IsValid() && c.Message == dhcpv4.MessageTypeDiscover {
-		return dhcp.Plan{}
-	}
-	if wait > 0 {
-		return dhcp.Plan{Delay: wait}
+	s := decide(c, f)
+	if s.why != "" {
+		d.fail(c, f.boot, s.why)
 	}
 	plan := dhcp.Plan{Mode: dhcp.Proxy}
-	if lease, ok := d.lease(c, boot); ok && d.free(c, boot, lease) {
-		plan.Mode, plan.Lease, plan.Authoritative = dhcp.Full, lease, true
-		d.fill(c, &plan)
-		if c.Message == dhcpv4.MessageTypeRequest || c.Message == dhcpv4.MessageTypeInform {
-			d.Machines.Seen.Gave(mac, lease.Address, time.Now().Add(intent.BootTime))
-		}
-	} else if pooled, ok := d.pooled(ctx, c, boot, wait, answer); ok {
-		plan = pooled
-		if plan.Delay > 0 {
-			return plan
-		}
-		if plan.Mode == dhcp.Silent && plan.Refuse == "" {
-			return plan
-		}
-	}
-	if plan.Refuse != "" {
-		return plan
-	}
-	if c.Kind != dhcp.Plain && !boot.LocalDisk {
-		if err != nil {
-			d.tell(c, boot, kilnv1.BootStage_BOOT_STAGE_FAILED, err.Error())
-		} else if plan.Boot.File, err = d.Programs.bootFile(c, boot); err != nil {
-			d.tell(c, boot, kilnv1.BootStage_BOOT_STAGE_FAILED, err.Error())
-		}
-	}
-	if plan.Mode == dhcp.Proxy && plan.Boot.File == "" {
+	switch s.do {
+	case silent:
 		return dhcp.Plan{}
+	case later:
+		return dhcp.Plan{Delay: f.turn.wait}
+	case fixed:
+		plan = d.fixed(c, lease)
+	case fromPool:
+		pooled, said := d.pooled(ctx, c, f.boot)
+		switch {
+		case f.boot == nil: // nobody described it, and there is nothing to boot for such machines
+			if !said || c.Kind != dhcp.Plain {
+				d.fail(c, nil, fmt.Sprint(f.err))
+			}
+			return pooled
+		case said && pooled.Mode == dhcp.Silent:
+			return dhcp.Plan{}
+		case said:
+			plan = pooled
+		}
+	}
+	plan, failed := d.Programs.withBoot(c, f, plan)
+	if failed != nil {
+		d.fail(c, f.boot, failed.Error())
 	}
 	if plan.Boot.File != "" && c.Message == dhcpv4.MessageTypeDiscover {
-		d.tell(c, boot, kilnv1.BootStage_BOOT_STAGE_DHCP, fmt.Sprintf("%s (%s) is told %s", c.Kind, c.Arch.Name, plan.Boot.File))
+		d.tell(c, f.boot, kilnv1.BootStage_BOOT_STAGE_DHCP, fmt.Sprintf("%s (%s) is told %s", c.Kind, c.Arch.Name, plan.Boot.File))
 	}
 	return plan
+}
+
+// look finds out what is known of a client, and its fixed address with what belongs to that.
+func (d *DHCP) look(c dhcp.Client) (f facts, lease dhcp.Lease) {
+	f.boot, f.err = d.Machines.Resolve(fleet.Identity{MAC: c.MAC.String(), UUID: c.SystemUUID()})
+	f.turn = d.turn(c)
+	f.pools = d.Pool != nil && d.Full && c.Ingress.Port != dhcp.BootPort // there it asks for a file only
+	if f.boot == nil || f.turn.wait > 0 || !f.turn.answer && c.Message == dhcpv4.MessageTypeDiscover {
+		return f, lease
+	}
+	lease, ok := d.lease(c, f.boot)
+	if !ok {
+		return f, lease
+	}
+	f.address, f.fits = lease.Address.Addr(), true
+	if d.Pool != nil {
+		f.fits = d.Pool.Fits(c, f.address)
+		f.holder = otherHolder(d.Pool, f.address, f.boot)
+	}
+	return f, lease
+}
+
+// otherHolder is another client than a machine that has an address of the pools; empty: none.
+func otherHolder(p *pool.Pool, a netip.Addr, boot *fleet.Boot) string {
+	holder, held := p.Holder(a)
+	if !held || slices.ContainsFunc(boot.MACs(), func(mac string) bool { return holder == "mac "+mac }) {
+		return ""
+	}
+	return holder
+}
+
+// fixed is what a machine is told that gets its own address.
+func (d *DHCP) fixed(c dhcp.Client, lease dhcp.Lease) dhcp.Plan {
+	plan := dhcp.Plan{Mode: dhcp.Full, Lease: lease, Authoritative: true}
+	if d.Pool != nil { // what its subnet has and the machine does not say
+		plan.Options = d.Pool.Fill(c, &plan.Lease)
+	}
+	if c.Message == dhcpv4.MessageTypeRequest || c.Message == dhcpv4.MessageTypeInform {
+		d.Machines.Seen.Gave(c.MAC.String(), lease.Address, time.Now().Add(intent.BootTime))
+	}
+	return plan
+}
+
+// pooled is what a client in a subnet with pools is told; false when that says nothing of addresses.
+func (d *DHCP) pooled(ctx context.Context, c dhcp.Client, boot *fleet.Boot) (dhcp.Plan, bool) {
+	machine, host := described(boot)
+	a := d.Pool.Decide(ctx, c, machine, host)
+	plan, said := pooled(c, boot, a)
+	if plan.Mode == dhcp.Silent {
+		if a.Why != "" {
+			d.Log.Debug("no address out of a pool", "mac", c.MAC, "message", c.Message, "why", a.Why)
+		}
+		return plan, said
+	}
+	plan.Lease.Routes = d.wayToMetadata(c, a.Lease.Address)
+	if d.Logs.IsValid() {
+		plan.Lease.Log = []netip.Addr{d.Logs}
+	}
+	if a.Bound && !c.Gateway.IsValid() && slices.ContainsFunc(c.Own, func(own netip.Prefix) bool { return own.Contains(a.Lease.Address.Addr()) }) {
+		d.Machines.Seen.Gave(c.MAC.String(), a.Lease.Address, time.Now().Add(intent.BootTime))
+	}
+	return plan, true
+}
+
+// described is the machine and its host name for a pool; nil where nobody described it.
+func described(boot *fleet.Boot) (machine *kilnv1.Machine, host string) {
+	if boot == nil || boot.Machine == nil {
+		return nil, ""
+	}
+	return boot.Machine, boot.Hostname()
+}
+
+// turn says when this edge answers: at once when the client means it, and otherwise in the order of the edges.
+func (d *DHCP) turn(c dhcp.Client) (t turn) {
+	if c.Late || c.Message == dhcpv4.MessageTypeRelease || c.Message == dhcpv4.MessageTypeDecline || c.ServerID.IsValid() || c.Direct() {
+		return turn{answer: true}
+	}
+	t.wait, t.answer = dhcp.Wait(dhcp.Rank(c.MAC, d.Machines.Peers.Order(time.Now(), 4), d.Machines.URL), c.Waited())
+	return t
 }
 
 // lease is the fixed address of a machine.
@@ -130,72 +195,6 @@ func (d *DHCP) wayToMetadata(c dhcp.Client, machine netip.Prefix) []dhcp.Route {
 	return nil
 }
 
-// pooled is what a client in a subnet with pools is told when its turn is so; false when there is nothing to say of addresses.
-func (d *DHCP) pooled(ctx context.Context, c dhcp.Client, boot *fleet.Boot, wait time.Duration, answer bool) (dhcp.Plan, bool) {
-	if d.Pool == nil || !d.Full || c.Ingress.Port == dhcp.BootPort { // there it asks for a file only
-		return dhcp.Plan{}, false
-	}
-	if !answer {
-		return dhcp.Plan{}, false
-	}
-	if wait > 0 {
-		return dhcp.Plan{Delay: wait}, true
-	}
-	var machine *kilnv1.Machine
-	host := ""
-	if boot != nil && boot.Machine != nil {
-		machine, host = boot.Machine, boot.Hostname()
-	}
-	a := d.Pool.Decide(ctx, c, machine, host)
-	if !a.Mine || !a.Give && a.Refuse == "" {
-		if a.Why != "" {
-			d.Log.Debug("no address out of a pool", "mac", c.MAC, "message", c.Message, "why", a.Why)
-		}
-		return dhcp.Plan{}, a.Later || a.Mine && boot == nil && c.Kind == dhcp.Plain
-	}
-	plan := dhcp.Plan{Mode: dhcp.Full, Lease: a.Lease, Authoritative: true, Options: a.Options, Refuse: a.Refuse}
-	plan.Lease.Routes = d.wayToMetadata(c, a.Lease.Address)
-	if d.Logs.IsValid() {
-		plan.Lease.Log = []netip.Addr{d.Logs}
-	}
-	if a.Bound && !c.Gateway.IsValid() && slices.ContainsFunc(c.Own, func(own netip.Prefix) bool { return own.Contains(a.Lease.Address.Addr()) }) {
-		d.Machines.Seen.Gave(c.MAC.String(), a.Lease.Address, time.Now().Add(intent.BootTime))
-	}
-	return plan, true
-}
-
-// turn says when this edge answers: at once when the client means it, and otherwise in the order of the edges.
-func (d *DHCP) turn(c dhcp.Client) (wait time.Duration, answer bool) {
-	if c.Late || c.Message == dhcpv4.MessageTypeRelease || c.Message == dhcpv4.MessageTypeDecline || c.ServerID.IsValid() || c.Direct() {
-		return 0, true
-	}
-	return dhcp.Wait(dhcp.Rank(c.MAC, d.Machines.Peers.Order(time.Now(), 4), d.Machines.URL), c.Waited())
-}
-
-// free says whether a machine may have its fixed address where it is now. One that another client still has is given when that
-// one has gone; until then the machine gets one out of the pool, as does one that is in another network.
-func (d *DHCP) free(c dhcp.Client, boot *fleet.Boot, lease dhcp.Lease) bool {
-	if d.Pool == nil {
-		return true
-	}
-	if !d.Pool.Fits(c, lease.Address.Addr()) {
-		return false
-	}
-	holder, held := d.Pool.Holder(lease.Address.Addr())
-	if held && !slices.ContainsFunc(boot.MACs(), func(mac string) bool { return holder == "mac "+mac }) {
-		d.tell(c, boot, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprintf("its fixed address %s is still bound to %s; it gets another one until that has run out", lease.Address.Addr(), holder))
-		return false
-	}
-	return true
-}
-
-// fill adds to a fixed address what its subnet has and the machine does not say.
-func (d *DHCP) fill(c dhcp.Client, plan *dhcp.Plan) {
-	if d.Pool != nil {
-		plan.Options = d.Pool.Fill(c, &plan.Lease)
-	}
-}
-
 // tell reports what a client is told.
 func (d *DHCP) tell(c dhcp.Client, boot *fleet.Boot, stage kilnv1.BootStage, detail string) {
 	event := &kilnv1.BootEvent{Mac: c.MAC.String(), Uuid: c.SystemUUID(), Stage: stage, Detail: detail}
@@ -205,4 +204,9 @@ func (d *DHCP) tell(c dhcp.Client, boot *fleet.Boot, stage kilnv1.BootStage, det
 	if c.Message == dhcpv4.MessageTypeDiscover || stage != kilnv1.BootStage_BOOT_STAGE_FAILED {
 		d.Machines.Tell(event)
 	}
+}
+
+// fail reports why a client is told nothing of what it wants.
+func (d *DHCP) fail(c dhcp.Client, boot *fleet.Boot, why string) {
+	d.tell(c, boot, kilnv1.BootStage_BOOT_STAGE_FAILED, why)
 }

@@ -46,52 +46,103 @@ type Place struct {
 
 // Decide says what a client of DHCPv6 is told.
 func (d *DHCP6) Decide(ctx context.Context, c dhcp6.Client) dhcp6.Plan {
-	boot, err := d.machine(c)
-	if boot == nil { // nobody described it, and there is nothing to boot for such machines
-		plan, ok := d.stranger6(ctx, c)
-		if !ok || c.Kind != dhcp.Plain {
-			d.tell6(c, nil, kilnv1.BootStage_BOOT_STAGE_FAILED, fmt.Sprint(err))
-		}
-		return plan
-	}
-	if c.Kind != dhcp.Plain && c.MAC != nil { // also where another edge answers: the machine may ask this one later
+	f := d.look(c)
+	if f.boot != nil && c.Kind != dhcp.Plain && c.MAC != nil { // also where another edge answers: the machine may ask this one later
 		d.Machines.Seen.Boots(c.MAC.String(), time.Now().Add(intent.BootTime))
 	}
-	plan, answer := d.turn(c)
-	if !answer {
+	s := decide6(c, f)
+	plan := dhcp6.Plan{Delay: f.turn.wait, Preference: f.preference}
+	if f.boot == nil { // there is nothing to boot for such machines
+		if s.do == fromPool {
+			pooled, mine := d.pooled6(ctx, c, f)
+			pooled.Delay, pooled.Preference = plan.Delay, plan.Preference
+			if plan = pooled; !mine || plan.Mode == dhcp6.Silent || c.Kind != dhcp.Plain {
+				s.why = fmt.Sprint(f.err)
+			}
+		} else if !f.turn.answer {
+			plan = dhcp6.Plan{}
+		}
+		d.fail(c, nil, s.why)
+		return plan
+	}
+	if s.do == silent {
 		return dhcp6.Plan{}
 	}
-	plan.Mode, plan.DNS, plan.OnLink = dhcp6.Stateless, nameServers(boot), d.links(c, boot)
-	if d.Full {
+	d.fail(c, f.boot, s.why)
+	fill := s.do == fixed && f.pools
+	plan.Mode, plan.DNS, plan.OnLink = dhcp6.Stateless, nameServers(f.boot), d.links(c, f.boot)
+	if f.full {
 		plan.Mode, plan.Rapid = dhcp6.Stateful, true
-		if !d.fixed6(c, boot, &plan) {
-			pooled, mine := d.pooled6(ctx, c, boot)
-			if pooled.Mode == dhcp6.Silent && mine {
-				return dhcp6.Plan{}
+	}
+	if s.do == fromPool {
+		pooled, mine := d.pooled6(ctx, c, f)
+		switch {
+		case mine && pooled.Mode == dhcp6.Silent:
+			return dhcp6.Plan{}
+		case mine:
+			pooled.Delay, pooled.Preference = plan.Delay, plan.Preference
+			if len(plan.DNS) > 0 {
+				pooled.DNS = plan.DNS
 			}
-			if mine {
-				pooled.Delay, pooled.Preference = plan.Delay, plan.Preference
-				if len(plan.DNS) > 0 {
-					pooled.DNS = plan.DNS
-				}
-				plan = pooled
-			} else {
-				d.lease6(c, boot, &plan)
-			}
+			plan = pooled
+		default:
+			s = f.own(c)
+			d.fail(c, f.boot, s.why)
 		}
 	}
-	if c.Kind != dhcp.Plain && !boot.LocalDisk {
+	if s.do == fixed {
+		d.fixed(c, f, &plan)
+	}
+	if fill { // what the subnet of the address says
+		d.Pool.Fill6(c, f.address.Addr(), f.boot.Machine.GetLabels(), &plan)
+	}
+	if c.Kind != dhcp.Plain && !f.boot.LocalDisk {
+		err := f.err
 		if err == nil {
-			plan.Boot.URL, err = d.bootURL(c, boot)
+			plan.Boot.URL, err = d.bootURL(c, f.boot)
 		}
 		if err != nil {
-			d.tell6(c, boot, kilnv1.BootStage_BOOT_STAGE_FAILED, err.Error())
+			d.fail(c, f.boot, err.Error())
 		}
 	}
 	if plan.Boot.URL != "" && begins(c, plan) {
-		d.tell6(c, boot, kilnv1.BootStage_BOOT_STAGE_DHCP, fmt.Sprintf("%s (%s) is told %s", c.Kind, c.Arch.Name, plan.Boot.URL))
+		d.tell(c, f.boot, kilnv1.BootStage_BOOT_STAGE_DHCP, fmt.Sprintf("%s (%s) is told %s", c.Kind, c.Arch.Name, plan.Boot.URL))
 	}
 	return plan
+}
+
+// look finds out what is known of a client.
+func (d *DHCP6) look(c dhcp6.Client) facts6 {
+	f := facts6{full: d.Full, pools: d.Full && d.Pool != nil}
+	f.boot, f.err = d.machine(c)
+	f.turn, f.preference = d.turn(c)
+	if f.boot == nil || !f.turn.answer || !f.full {
+		return f
+	}
+	f.address, f.addressErr = fleet.Address6(f.boot.Machine.GetAddress6())
+	if f.pools && f.addressErr == nil {
+		f.fits = d.Pool.Fits6(c, d.heard(c), f.address.Addr())
+		f.holder = otherHolder(d.Pool, f.address.Addr(), f.boot)
+	}
+	return f
+}
+
+// turn is when this edge answers: of several, each machine has one that is first. Whoever is asked by name answers at once.
+func (d *DHCP6) turn(c dhcp6.Client) (t turn, preference uint8) {
+	if len(c.ServerID) > 0 {
+		return turn{answer: true}, 0
+	}
+	who := c.MAC
+	if who == nil {
+		who = net.HardwareAddr(c.DUID)
+	}
+	rank := dhcp.Rank(who, d.Machines.Peers.Order(time.Now(), 6), d.URL)
+	t.wait, t.answer = dhcp.Wait(rank, c.Waited())
+	if rank == 0 {
+		preference = 255
+	}
+	t.answer = t.answer || c.Message == dhcpv6.MessageTypeConfirm || c.Message == dhcpv6.MessageTypeRebind
+	return t, preference
 }
 
 // begins tells whether a message is the first of an exchange that is answered.
@@ -113,24 +164,6 @@ func (d *DHCP6) machine(c dhcp6.Client) (*fleet.Boot, error) {
 		}
 	}
 	return boot, err
-}
-
-// turn is when this edge answers: of several, each machine has one that is first. Whoever is asked by name answers at once.
-func (d *DHCP6) turn(c dhcp6.Client) (dhcp6.Plan, bool) {
-	if len(c.ServerID) > 0 {
-		return dhcp6.Plan{}, true
-	}
-	who := c.MAC
-	if who == nil {
-		who = net.HardwareAddr(c.DUID)
-	}
-	rank := dhcp.Rank(who, d.Machines.Peers.Order(time.Now(), 6), d.URL)
-	wait, answer := dhcp.Wait(rank, c.Waited())
-	plan := dhcp6.Plan{Delay: wait}
-	if rank == 0 {
-		plan.Preference = 255
-	}
-	return plan, answer || c.Message == dhcpv6.MessageTypeConfirm || c.Message == dhcpv6.MessageTypeRebind
 }
 
 // links are the networks that a client's addresses may be of.
@@ -198,8 +231,8 @@ func nameServers(boot *fleet.Boot) []netip.Addr {
 	return all
 }
 
-// tell6 reports what a client is told.
-func (d *DHCP6) tell6(c dhcp6.Client, boot *fleet.Boot, stage kilnv1.BootStage, detail string) {
+// tell reports what a client is told.
+func (d *DHCP6) tell(c dhcp6.Client, boot *fleet.Boot, stage kilnv1.BootStage, detail string) {
 	if c.Message != dhcpv6.MessageTypeSolicit && c.Message != dhcpv6.MessageTypeInformationRequest {
 		return
 	}
@@ -208,4 +241,11 @@ func (d *DHCP6) tell6(c dhcp6.Client, boot *fleet.Boot, stage kilnv1.BootStage, 
 		event.Machine, event.Uuid = boot.Machine.GetName(), boot.Identity.UUID
 	}
 	d.Machines.Events.Add(event)
+}
+
+// fail reports why a client is told nothing of what it wants; nothing when why is empty.
+func (d *DHCP6) fail(c dhcp6.Client, boot *fleet.Boot, why string) {
+	if why != "" {
+		d.tell(c, boot, kilnv1.BootStage_BOOT_STAGE_FAILED, why)
+	}
 }
