@@ -50,6 +50,7 @@ func runBuild(ctx context.Context, env ui.Env, o *buildOptions) (err error) {
 		}
 		return err
 	}
+	warn(env, o.progress, config.Warnings)
 	store, err := disk.Open(o.Cache)
 	if err != nil {
 		return ui.Usagef("%w", err)
@@ -117,6 +118,20 @@ func runBuild(ctx context.Context, env ui.Env, o *buildOptions) (err error) {
 			return err
 		}
 		waitForLoss(ctx, try)
+	}
+}
+
+// warn tells of what may be as it is meant. Machines that read the progress find it in an event.
+func warn(env ui.Env, mode string, warnings linuxkit.Problems) {
+	for _, w := range warnings {
+		text := "warning: " + w.String()
+		if mode != progress.ModeJSON {
+			fmt.Fprintln(env.Stderr, "kiln: "+text)
+			continue
+		}
+		progress.NewJSON(env.Stderr).Event(&kilnv1.BuildEvent{UnixMs: time.Now().UnixMilli(), Event: &kilnv1.BuildEvent_PhaseLog{
+			PhaseLog: &kilnv1.PhaseLog{Phase: kilnv1.BuildState_BUILD_STATE_RESOLVING, Lines: []string{text}},
+		}})
 	}
 }
 

@@ -98,6 +98,32 @@ func TestDryRunPrintsTheMergedYAMLAndBuildsNothing(t *testing.T) {
 	}
 }
 
+func TestServicesThatNothingStartsAreWarnedOfOnce(t *testing.T) {
+	w := newWorld(t)
+	w.push("linuxkit/init:1", "amd64", map[string]string{"init": "LinuxKit's init"})
+	w.write("x.yml", "init:\n  - linuxkit/init:1\nservices:\n  - {name: a, image: lab/web:1}\n  - {name: b, image: lab/web:1}\n")
+	const want = "x.yml:4: nothing in init starts the containers of services"
+	got := w.build("--format", "tar", "x.yml").ok(t)
+	if n := strings.Count(got.stderr, "kiln: warning: "+want); n != 1 {
+		t.Errorf("the warning is there %d times:\n%s", n, got.stderr)
+	}
+	got = w.build("--format", "tar", "--progress", "json", "x.yml").ok(t)
+	for line := range strings.Lines(got.stderr) {
+		if !strings.HasPrefix(line, "{") {
+			t.Errorf("a line that is not JSON: %s", line)
+		}
+	}
+	if n := strings.Count(got.stderr, want); n != 1 {
+		t.Errorf("the event is there %d times:\n%s", n, got.stderr)
+	}
+	if got := w.build("--dry-run", "x.yml").ok(t); got.stderr != "" {
+		t.Errorf("a dry run says %q", got.stderr)
+	}
+	if got := w.build("--format", "tar", "hello.yml").ok(t); strings.Contains(got.stderr, "warning") {
+		t.Errorf("an init of one's own is warned of:\n%s", got.stderr)
+	}
+}
+
 func TestWhatPrintsOrLocksReadsNoSources(t *testing.T) {
 	w := newWorld(t)
 	w.write("x.yml", "init:\n  - lab/init:1\nfiles:\n  - {path: etc/a, source: not-here}\n")

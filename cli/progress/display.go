@@ -16,6 +16,9 @@ type Display interface {
 	Close(s *Summary)
 }
 
+// ModeJSON is the mode of machines.
+const ModeJSON = "json"
+
 // Open returns the display of that mode. "auto" is "tty" when out is a terminal, else "plain". Colours are for
 // terminals only, and not when noColor says so (no-color.org).
 func Open(mode string, out io.Writer, noColor bool) (Display, error) {
@@ -32,7 +35,7 @@ func Open(mode string, out io.Writer, noColor bool) (Display, error) {
 		return NewTTY(out, size(file, terminal), terminal && !noColor), nil
 	case "plain":
 		return NewPlain(out), nil
-	case "json":
+	case ModeJSON:
 		return NewJSON(out), nil
 	}
 	return nil, fmt.Errorf("--progress %q: it is one of auto, tty, plain, json", mode)

@@ -46,8 +46,9 @@ func Name(args []string) string {
 
 // Config is a checked configuration.
 type Config struct {
-	Bundle  *kilnv1.ConfigBundle
-	sources []source // of files: entries, in the order of the documents
+	Bundle   *kilnv1.ConfigBundle
+	Warnings Problems // what it most likely lacks
+	sources  []source // of files: entries, in the order of the documents
 }
 
 // Load reads the documents that args name (paths, URLs, "-" once) and checks them. The files that they refer to need not
@@ -76,6 +77,7 @@ func Load(ctx context.Context, args []string, opts Options) (*Config, error) {
 		}
 		c.sources = append(c.sources, sources...)
 	}
+	c.Warnings = warnings(c.Bundle.Documents)
 	asLinuxKitReads(args, c.Bundle.Documents)
 	return c, nil
 }
