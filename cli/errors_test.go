@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kiln-farm/kiln/cli/ui"
+	"github.com/kiln-farm/kiln/image/plan"
 )
 
 // TestEveryFaultGetsASentence holds the exact messages that people see. HOST stands for the registry's address, DIR
@@ -62,7 +63,7 @@ func TestEveryFaultGetsASentence(t *testing.T) {
 		{name: "a corrupt layer", yaml: "init:\n  - lab/init:1\n", prepare: lies("/blobs/"), code: ui.ExitFailed,
 			want: "registry HOST sent bytes for docker.io/lab/init:1 that are not what their digest says; try another registry with --mirror"},
 		{name: "an unknown format", args: []string{"build", "--format", "floppy", "hello.yml"}, code: ui.ExitUsage,
-			want: "--format \"floppy\": there is no such format; choose of " + formatNames()},
+			want: "--format \"floppy\": there is no such format; choose of " + strings.Join(plan.Formats(), ", ")},
 		{name: "a format that an architecture does not have", args: []string{"build", "--format", "raw-bios", "--arch", "arm64", "hello.yml"}, code: ui.ExitUsage,
 			want: "--format: format raw-bios is for amd64 only, not for arm64; leave it out, or choose another --arch"},
 		{name: "two formats for one file", args: []string{"build", "--format", "vhd,dynamic-vhd", "--arch", "amd64", "hello.yml"}, code: ui.ExitUsage,
