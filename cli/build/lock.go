@@ -1,4 +1,4 @@
-package cli
+package build
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ import (
 // maxLock bounds a lock file, in bytes: some thousand images.
 const maxLock = 16 << 20
 
-func newLock(env ui.Env) *cobra.Command {
+func NewLock(env ui.Env) *cobra.Command {
 	var f buildFlags
 	cmd := &cobra.Command{
 		Use:   "lock [flags] FILE.yml [MORE.yml…]",

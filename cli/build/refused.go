@@ -1,4 +1,4 @@
-package cli
+package build
 
 import (
 	"github.com/spf13/pflag"

@@ -1,4 +1,4 @@
-package cli
+package build
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 
-func newBuild(env ui.Env) *cobra.Command {
+func New(env ui.Env) *cobra.Command {
 	var f buildFlags
 	cmd := &cobra.Command{
 		Use:   "build [flags] FILE.yml [MORE.yml…]",
