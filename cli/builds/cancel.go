@@ -1,4 +1,4 @@
-package cli
+package builds
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newCancel(env ui.Env) *cobra.Command {
+func NewCancel(env ui.Env) *cobra.Command {
 	var flags access.Flags
 	var reason string
 	cmd := &cobra.Command{

@@ -1,4 +1,4 @@
-package cli
+package builds
 
 import (
 	"time"
@@ -19,7 +19,7 @@ const (
 	recordsAtOnce = 8
 )
 
-func newBuilds(env ui.Env) *cobra.Command {
+func NewBuilds(env ui.Env) *cobra.Command {
 	var flags access.Flags
 	var name string
 	var limit uint32

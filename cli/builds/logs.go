@@ -1,4 +1,4 @@
-package cli
+package builds
 
 import (
 	"bufio"
@@ -17,7 +17,7 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newLogs(env ui.Env) *cobra.Command {
+func NewLogs(env ui.Env) *cobra.Command {
 	var flags access.Flags
 	var follow, bare bool
 	var step string

@@ -1,4 +1,4 @@
-package cli
+package builds
 
 import (
 	"encoding/json"
@@ -16,7 +16,7 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newExplain(env ui.Env) *cobra.Command {
+func NewExplain(env ui.Env) *cobra.Command {
 	var flags access.Flags
 	var name string
 	var asJSON bool

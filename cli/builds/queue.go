@@ -1,4 +1,4 @@
-package cli
+package builds
 
 import (
 	"github.com/spf13/cobra"
@@ -9,7 +9,7 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newQueue(env ui.Env) *cobra.Command {
+func NewQueue(env ui.Env) *cobra.Command {
 	var flags access.Flags
 	var asJSON bool
 	var team string
