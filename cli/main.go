@@ -9,6 +9,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/build"
 	"github.com/kiln-farm/kiln/cli/builds"
+	"github.com/kiln-farm/kiln/cli/image"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/telemetry"
 	"github.com/kiln-farm/kiln/internal/version"
@@ -56,7 +57,7 @@ Exit codes: 0 done, 1 the build failed, 2 the command or its input is wrong, 3 t
 		title    string
 		commands []*cobra.Command
 	}{
-		{"Build images:", []*cobra.Command{build.New(env), build.NewLock(env), builds.NewExplain(env), newImage(env), newCache(env), newRun(env)}},
+		{"Build images:", []*cobra.Command{build.New(env), build.NewLock(env), builds.NewExplain(env), image.NewImage(env), image.NewCache(env), image.NewRun(env)}},
 		{"Inspect builds:", []*cobra.Command{builds.NewBuilds(env), builds.NewLogs(env), builds.NewQueue(env), builds.NewCancel(env)}},
 		{"Boot machines:", []*cobra.Command{newApply(env), newDiff(env), newMachines(env), newMachine(env), newGroup(env), newRelease(env), newBoots(env), newSubnet(env), newLeases(env)}},
 		{"Run a farm:", []*cobra.Command{newServer(env), newInit(env), newCoordinator(env), newBuilder(env), newEdge(env), newFarm(env), newLogin(env)}},

@@ -1,4 +1,4 @@
-package cli
+package image
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 	"github.com/kiln-farm/kiln/image/oci"
 )
 
-func newImage(env ui.Env) *cobra.Command {
+func NewImage(env ui.Env) *cobra.Command {
 	return ui.Group("image", "Create images", newImagePack(env))
 }
 

@@ -1,4 +1,4 @@
-package cli
+package image
 
 import (
 	"context"
@@ -32,7 +32,7 @@ type runFlags struct {
 	uefi, bios, print, keep bool
 }
 
-func newRun(env ui.Env) *cobra.Command {
+func NewRun(env ui.Env) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run [flags] FILE|NAME",

@@ -1,4 +1,4 @@
-package cli
+package image
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 	"github.com/kiln-farm/kiln/image/oci"
 )
 
-func newCache(env ui.Env) *cobra.Command {
+func NewCache(env ui.Env) *cobra.Command {
 	var dir, url string
 	shared := func(ctx context.Context) (*tiered.Cache, error) { return openShared(ctx, env, dir, url) }
 	open := func() (*disk.Store, error) {
