@@ -9,6 +9,11 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+const (
+	ringBytes = 4 << 20 // of events of one build that a watcher may still ask for
+	keptFeeds = 64      // ended builds whose events are kept
+)
+
 // feed is the events of one build, numbered from 1. The last ringBytes of them are kept: a watcher that is
 // further behind gets what the build has come to instead.
 type feed struct {

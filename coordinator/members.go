@@ -13,7 +13,15 @@ import (
 	"github.com/kiln-farm/kiln/coordinator/duty"
 	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/internal/meter"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+)
+
+const (
+	caughtUp       = 256              // entries that one who joins may lag behind and yet vote
+	removeReplaced = 30 * time.Second // of silence, then a coordinator goes whose place another has taken
+	fullFarm       = 3                // voters without which the loss of one is not survived
+	tendEvery      = time.Second
 )
 
 // membersOptions are what the duty is made with beside its tools.
@@ -69,7 +77,7 @@ func (l *members) Run(ctx context.Context) {
 
 // measure tells what there is now, until stop is called.
 func (l *members) measure() (stop func()) {
-	return meters.Gauge("kiln.leader.term", "{term}", "Raft's term, where this coordinator leads", func(observe func(int64, ...metric.ObserveOption)) {
+	return meter.Of("coordinator").Gauge("kiln.leader.term", "{term}", "Raft's term, where this coordinator leads", func(observe func(int64, ...metric.ObserveOption)) {
 		observe(int64(l.Term()))
 	})
 }
@@ -140,7 +148,7 @@ func (l *members) listenToPeers(ctx context.Context) {
 
 // tend raises the feature level when all members' programs allow it, and removes members that are gone.
 func (l *members) tend(ctx context.Context) {
-	ticker := time.NewTicker(tick)
+	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
 	for {
 		if err := l.tendOnce(ctx); err != nil && ctx.Err() == nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-var buildsEnded = meters.Counter("kiln.build.ended", "{build}", "Builds that ended, by their last state")
+var buildsEnded = meter.Of("coordinator").Counter("kiln.build.ended", "{build}", "Builds that ended, by their last state")
 
 // progressKind is the duty. Feeds are what it fills.
 func progressKind(feeds *feeds, nc *nats.Conn, subjects bus.Subjects) duty.Kind {

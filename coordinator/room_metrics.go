@@ -2,13 +2,15 @@ package coordinator
 
 import (
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/kiln-farm/kiln/internal/meter"
 )
 
-var bootEvents = meters.Counter("kiln.boot.events", "{event}", "What edges told of machines, by stage")
+var bootEvents = meter.Of("coordinator").Counter("kiln.boot.events", "{event}", "What edges told of machines, by stage")
 
 // measure tells what there is now, until stop is called.
 func (h *roomHub) measure() (stop func()) {
-	return meters.Gauge("kiln.edges", "{edge}", "Edges that watch what machines boot", func(observe func(int64, ...metric.ObserveOption)) {
+	return meter.Of("coordinator").Gauge("kiln.edges", "{edge}", "Edges that watch what machines boot", func(observe func(int64, ...metric.ObserveOption)) {
 		observe(int64(len(h.edgesHere())))
 	})
 }

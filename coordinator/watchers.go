@@ -10,6 +10,9 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
+// lookEvery is how often it is looked which builds nobody watches.
+const lookEvery = time.Second
+
 // watchersKind is the duty. Patience is how long a build goes on while nobody watches it.
 func watchersKind(patience time.Duration) duty.Kind {
 	return duty.Kind{
@@ -78,7 +81,7 @@ func (w *watchers) left(builds []string, patience time.Duration, now time.Time) 
 
 // Run implements duty.Duty: it cancels builds whose clients went away.
 func (w *watchers) Run(ctx context.Context) {
-	ticker := time.NewTicker(tick)
+	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
 		select {

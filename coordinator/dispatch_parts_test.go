@@ -7,38 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kiln-farm/kiln/image/step"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
-
-func TestGraphsThatAreNotValid(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		change func(*kilnv1.Graph)
-		want   string
-	}{
-		{"a valid one", func(*kilnv1.Graph) {}, ""},
-		{"too many steps", func(g *kilnv1.Graph) { g.Nodes = make([]*kilnv1.Node, maxGraphNodes+1) }, "at most 100000 are allowed"},
-		{"an unknown version", func(g *kilnv1.Graph) { g.Nodes[0].Version = 99 }, "version 99 of kind segment is not supported"},
-		{"a plan in a plan", func(g *kilnv1.Graph) { g.Nodes[0].Kind = step.Plan }, "unknown kind"},
-		{"large parameters", func(g *kilnv1.Graph) { g.Nodes[0].Params = make([]byte, maxParams+1) }, "at most 65536 are allowed"},
-		{"an input from later", func(g *kilnv1.Graph) { g.Nodes[1].Inputs[0].GetOutput().Node = 1 }, "comes from step 1, which is not before it"},
-		{"an input from nowhere", func(g *kilnv1.Graph) { g.Nodes[1].Inputs[0].From = nil }, "comes from nowhere"},
-		{"an input that is no digest", func(g *kilnv1.Graph) { g.Nodes[0].Inputs = []*kilnv1.Input{{From: &kilnv1.Input_Digest{Digest: "x"}}} }, "digest"},
-		{"an output of no step", func(g *kilnv1.Graph) { g.Targets[0].From.Node = 7 }, "made by a step that does not exist"},
-		{"an output outside its directory", func(g *kilnv1.Graph) { g.Targets[0].File = "/../../x" }, "no usable file name"},
-		{"an output twice", func(g *kilnv1.Graph) { g.Targets = append(g.Targets, g.Targets[0]) }, "is there twice"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			g := chain(2, "")
-			c.change(g)
-			err := checkGraph(g)
-			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want %q", err, c.want)
-			}
-		})
-	}
-}
 
 func TestTheSchedulerTakesTheFirstThatTheBuilderCanRun(t *testing.T) {
 	var got []string
@@ -71,49 +41,6 @@ func TestTheSchedulerTakesTheFirstThatTheBuilderCanRun(t *testing.T) {
 	}
 	if leases := s.ask(context.Background(), info, 1, 0, nil, time.Millisecond); leases != nil || len(s.asks) != 0 {
 		t.Errorf("an ask that waited in vain: %v, %d asks are left", leases, len(s.asks))
-	}
-}
-
-func TestTheIndexStaysInItsBounds(t *testing.T) {
-	x := newIndex(10_000)
-	for i := range 1000 {
-		x.put(fmt.Sprint(i), &kilnv1.Result{Key: strings.Repeat("k", 100)})
-		x.get("0")
-	}
-	if x.size > 10_000 || len(x.byKey) != x.order.Len() {
-		t.Errorf("%d bytes, %d keys, %d in order", x.size, len(x.byKey), x.order.Len())
-	}
-	if x.get("0") == nil || x.get("1") != nil {
-		t.Error("what was used last went first")
-	}
-}
-
-func TestAFeedThatLostEventsTellsWhatCameOfThem(t *testing.T) {
-	f := newFeed()
-	for range 200 {
-		f.add(&kilnv1.BuildEvent{Event: &kilnv1.BuildEvent_Log{Log: &kilnv1.NodeLog{Lines: []string{strings.Repeat("x", 64<<10)}}}})
-	}
-	if f.size > ringBytes {
-		t.Errorf("%d bytes are kept", f.size)
-	}
-	f.add(stateEvent(kilnv1.BuildState_BUILD_STATE_DONE, "", nil))
-	summary := func() []*kilnv1.BuildEvent {
-		return []*kilnv1.BuildEvent{nodeEvent(&kilnv1.NodeChanged{}), stateEvent(kilnv1.BuildState_BUILD_STATE_DONE, "", nil)}
-	}
-	for _, after := range []uint64{0, 5, 201, 9000} {
-		next := after
-		err := f.watch(context.Background(), after, summary, func(e *kilnv1.BuildEvent) error {
-			if next++; e.Sequence != next {
-				t.Errorf("after %d: got %d, want %d", after, e.Sequence, next)
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := after + 2; after != 201 && next != want {
-			t.Errorf("after %d: got %d events, want the summary", after, next-after)
-		}
 	}
 }
 
