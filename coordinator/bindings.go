@@ -117,7 +117,7 @@ func (r *room) WatchBindings(ctx context.Context, req *connect.Request[kilnv1.Wa
 			if req.Msg.GetSubnet() == "" || b.GetSubnet() == req.Msg.GetSubnet() {
 				one := &kilnv1.BindingNow{Binding: b, RemainingMs: b.GetUntilMs() - steady}
 				if req.Msg.GetOnce() {
-					one.Name, one.NameState, one.NameWhy = l.names.name(b.GetSubnet(), b.GetAddress())
+					one.Name, one.NameState, one.NameWhy = l.names.Name(b.GetSubnet(), b.GetAddress())
 				}
 				answer.Bindings = append(answer.Bindings, one)
 			}

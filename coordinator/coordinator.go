@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/names"
 	"github.com/kiln-farm/kiln/coordinator/nsupdate"
 	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/nats-io/nats.go"
@@ -44,7 +45,7 @@ type Config struct {
 	// Now is the wall clock, time.Now when nil. Nothing but the times that people read depends on it.
 	Now func() time.Time
 
-	dns dnsTimes // the usual ones when they are not set
+	dns names.Times // the usual ones when they are not set
 }
 
 // Coordinator is one of a farm's coordinators.

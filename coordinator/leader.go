@@ -7,6 +7,7 @@ import (
 
 	"github.com/kiln-farm/kiln/coordinator/duty"
 	"github.com/kiln-farm/kiln/coordinator/lead"
+	"github.com/kiln-farm/kiln/coordinator/names"
 	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/internal/bus"
 )
@@ -26,7 +27,7 @@ type leader struct {
 	members  *members
 	room     *roomHub
 	bindings *bindingHub
-	names    *publisher
+	names    *names.Duty
 	watchers *watchers
 
 	stopWriting context.CancelFunc
@@ -57,7 +58,7 @@ func (c *Config) duties(s shared) []duty.Kind {
 		machinesKind(),
 		bindingsKind(),
 		forgetKind(),
-		namesKind(c.DNSKeys, c.dns),
+		names.Kind(c.DNSKeys, c.dns),
 		watchersKind(c.ClientPatience),
 	}
 }
@@ -76,7 +77,7 @@ func (c *Coordinator) lead() (*leader, error) {
 	return &leader{
 		Leader: core, cfg: &c.cfg, node: c.node, log: c.cfg.Log, feeds: s.feeds, spans: s.spans, second: c.second, stopWriting: stop,
 		dispatch: lead.Of[*dispatcher](core), results: lead.Of[*resultsDuty](core), members: lead.Of[*members](core), room: lead.Of[*roomHub](core),
-		bindings: lead.Of[*bindingHub](core), names: lead.Of[*publisher](core), watchers: lead.Of[*watchers](core),
+		bindings: lead.Of[*bindingHub](core), names: lead.Of[*names.Duty](core), watchers: lead.Of[*watchers](core),
 	}, nil
 }
 

@@ -1,4 +1,4 @@
-package coordinator
+package names
 
 import (
 	"go.opentelemetry.io/otel/metric"
@@ -10,7 +10,7 @@ import (
 var dnsUpdates = meter.Of("coordinator").Counter("kiln.dns.updates", "{record}", "Records that DNS servers were told of, by what came of it")
 
 // measure tells what there is now, until stop is called.
-func (p *publisher) measure() (stop func()) {
+func (p *Duty) measure() (stop func()) {
 	records := meter.Of("coordinator").Gauge("kiln.dns.records", "{record}", "Records that DNS should hold, by what became of them", func(observe func(int64, ...metric.ObserveOption)) {
 		states, _ := p.counts()
 		for state, name := range kilnv1.NameState_name {

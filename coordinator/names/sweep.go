@@ -1,4 +1,4 @@
-package coordinator
+package names
 
 import (
 	"hash/fnv"

@@ -1,4 +1,4 @@
-package coordinator
+package names
 
 import (
 	"context"
@@ -20,9 +20,9 @@ const (
 	publishIdle  = time.Minute            // until it is compared anyway
 )
 
-// namesKind is the duty. Keys sign what subnets have published, nil: there are none; times are usualDNS where they are not set.
-func namesKind(keys *nsupdate.Keys, times dnsTimes) duty.Kind {
-	if times == (dnsTimes{}) {
+// Kind is the duty. Keys sign what subnets have published, nil: there are none; times are Usual where they are not set.
+func Kind(keys *nsupdate.Keys, times Times) duty.Kind {
+	if times == (Times{}) {
 		times = usualDNS()
 	}
 	return duty.Kind{
@@ -34,13 +34,13 @@ func namesKind(keys *nsupdate.Keys, times dnsTimes) duty.Kind {
 	}
 }
 
-// publisher keeps DNS in step with what is described and bound, while this coordinator leads. What it knows beyond the state can
+// Duty keeps DNS in step with what is described and bound, while this coordinator leads. What it knows beyond the state can
 // be lost: a record is in the state before anything is sent about it, and leaves it when it is sure to be gone.
-type publisher struct {
+type Duty struct {
 	duty.Tools
 	duty.Passive
 	keys  *nsupdate.Keys
-	times dnsTimes
+	times Times
 	begun time.Time
 	wake  chan struct{} // holds a token when something may have changed
 	// mended: operators have said something since what was refused was tried last.
@@ -60,15 +60,15 @@ type publisher struct {
 	since    map[ddns.Key]time.Time
 }
 
-func newPublisher(t duty.Tools, keys *nsupdate.Keys, times dnsTimes) *publisher {
-	return &publisher{
+func newPublisher(t duty.Tools, keys *nsupdate.Keys, times Times) *Duty {
+	return &Duty{
 		Tools: t, keys: keys, times: times, sweep: sweep{period: times.Sweep}, begun: time.Now(), wake: make(chan struct{}, 1),
 		doubtful: map[ddns.Key]bool{}, lanes: map[string]*lane{}, since: map[ddns.Key]time.Time{},
 	}
 }
 
 // Begin implements duty.Duty: what the last leader was not sure of may still arrive.
-func (p *publisher) Begin(m *state.Machine) {
+func (p *Duty) Begin(m *state.Machine) {
 	for _, r := range m.Published() {
 		if !r.GetSure() {
 			p.doubtful[ddns.KeyOf(r)] = true
@@ -77,7 +77,7 @@ func (p *publisher) Begin(m *state.Machine) {
 }
 
 // Changed implements duty.Duty.
-func (p *publisher) Changed(m *state.Machine, changes []state.Change) {
+func (p *Duty) Changed(m *state.Machine, changes []state.Change) {
 	for _, c := range changes {
 		switch c.Kind {
 		case state.RoomChanged:
@@ -91,7 +91,7 @@ func (p *publisher) Changed(m *state.Machine, changes []state.Change) {
 }
 
 // look has DNS compared soon. It never waits.
-func (p *publisher) look() {
+func (p *Duty) look() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -99,13 +99,13 @@ func (p *publisher) look() {
 }
 
 // changed is look after operators have said something else: what was refused is tried again. It never waits.
-func (p *publisher) changed() {
+func (p *Duty) changed() {
 	p.mended.Store(true)
 	p.look()
 }
 
 // bound is look after a binding has changed, unless it was a renewal. It never waits: a client of DHCP does.
-func (p *publisher) bound(m *state.Machine, b *kilnv1.Binding) {
+func (p *Duty) bound(m *state.Machine, b *kilnv1.Binding) {
 	if m.Subnet(b.GetSubnet()).GetDnsUpdate() == nil {
 		return
 	}
@@ -120,7 +120,7 @@ func (p *publisher) bound(m *state.Machine, b *kilnv1.Binding) {
 }
 
 // Run implements duty.Duty: it compares until leadership ends.
-func (p *publisher) Run(ctx context.Context) {
+func (p *Duty) Run(ctx context.Context) {
 	defer p.measure()()
 	for {
 		begun := time.Now()
@@ -133,7 +133,7 @@ func (p *publisher) Run(ctx context.Context) {
 }
 
 // compare gives every server's lane what is to be done there, and says when a binding with a name runs out.
-func (p *publisher) compare(ctx context.Context) (next time.Duration) {
+func (p *Duty) compare(ctx context.Context) (next time.Duration) {
 	var in *kilnv1.Intent
 	var bindings []*kilnv1.Binding
 	var published []*kilnv1.DNSRecord
@@ -176,7 +176,7 @@ func (p *publisher) compare(ctx context.Context) (next time.Duration) {
 	return next
 }
 
-func (p *publisher) offer(ctx context.Context, wants ddns.Wants, published []*kilnv1.DNSRecord, tasks []ddns.Task, blocked []*kilnv1.DNSRecord) {
+func (p *Duty) offer(ctx context.Context, wants ddns.Wants, published []*kilnv1.DNSRecord, tasks []ddns.Task, blocked []*kilnv1.DNSRecord) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.wants, p.sure = wants, map[ddns.Key]bool{}
@@ -220,7 +220,7 @@ func (p *publisher) offer(ctx context.Context, wants ddns.Wants, published []*ki
 }
 
 // settling says for how long yet something that the last leader sent about a record may arrive.
-func (p *publisher) settling(key ddns.Key) time.Duration {
+func (p *Duty) settling(key ddns.Key) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.doubtful[key] {
@@ -233,8 +233,8 @@ func (p *publisher) settling(key ddns.Key) time.Duration {
 	return left
 }
 
-// name is what an address is called in DNS, and what became of that.
-func (p *publisher) name(subnet, address string) (fqdn string, now kilnv1.NameState, why string) {
+// Name is what an address is called in DNS, and what became of that.
+func (p *Duty) Name(subnet, address string) (fqdn string, now kilnv1.NameState, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	name, ok := p.wants.Names[ddns.Place{Subnet: subnet, Address: address}]
@@ -254,7 +254,7 @@ func (p *publisher) name(subnet, address string) (fqdn string, now kilnv1.NameSt
 }
 
 // become is what became of a record that is wanted. It is called with mu held.
-func (p *publisher) become(key ddns.Key) (kilnv1.NameState, string) {
+func (p *Duty) become(key ddns.Key) (kilnv1.NameState, string) {
 	if l := p.lanes[key.Server]; l != nil {
 		if now, why, ok := l.said(key); ok {
 			return now, why
@@ -280,7 +280,7 @@ func sleep(ctx context.Context, during time.Duration, woken <-chan struct{}) boo
 }
 
 // counts are how many records there are in each state, and how long the one waits that waits longest, by server.
-func (p *publisher) counts() (states map[kilnv1.NameState]int64, longest map[string]time.Duration) {
+func (p *Duty) counts() (states map[kilnv1.NameState]int64, longest map[string]time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	states, longest = map[kilnv1.NameState]int64{}, map[string]time.Duration{}
@@ -299,3 +299,6 @@ func (p *publisher) counts() (states map[kilnv1.NameState]int64, longest map[str
 	}
 	return states, longest
 }
+
+// Looked says whether DNS has been compared with what it should hold.
+func (p *Duty) Looked() bool { return p.names.Load() != nil }

@@ -16,6 +16,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/kiln-farm/kiln/coordinator/ddns"
+	"github.com/kiln-farm/kiln/coordinator/names"
 	"github.com/kiln-farm/kiln/coordinator/nsupdate"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/dnsname"
@@ -82,7 +83,7 @@ func (z *zoned) restart() {
 	z.close()
 	short := [2]time.Duration{5 * time.Millisecond, 50 * time.Millisecond}
 	z.startWith(func(c *Config) {
-		c.DNSKeys, c.dns = z.keys, dnsTimes{Away: short, Refused: short, Taken: short, Settle: 200 * time.Millisecond, Sweep: 5 * time.Second}
+		c.DNSKeys, c.dns = z.keys, names.Times{Away: short, Refused: short, Taken: short, Settle: 200 * time.Millisecond, Sweep: 5 * time.Second}
 	})
 }
 
@@ -230,8 +231,8 @@ func TestWhatADeadLeaderSentIsNotLeftBehind(t *testing.T) {
 	z.bind(c)
 	z.wait("the new leader wants the name no more", func() bool {
 		l, _ := z.coord.current()
-		name, _, _ := l.names.name("rack", c.Address)
-		return name == "" && l.names.names.Load() != nil
+		name, _, _ := l.names.Name("rack", c.Address)
+		return name == "" && l.names.Looked()
 	})
 	z.mute.Store(false)
 	z.wait("nothing but what was made by hand is left", func() bool { return len(z.server.Lines()) == len(z.byHand) })
@@ -274,5 +275,5 @@ func TestNamesThatAnOldCopyOfAZoneLacksComeBack(t *testing.T) {
 
 func (z *zoned) names(address string) (string, kilnv1.NameState, string) {
 	l, _ := z.coord.current()
-	return l.names.name("rack", address)
+	return l.names.Name("rack", address)
 }

@@ -1,4 +1,4 @@
-package coordinator
+package names
 
 import (
 	"context"
@@ -26,22 +26,22 @@ const (
 	laneGiveUp = 24 * time.Hour
 )
 
-// dnsTimes are how long nothing is tried again, the first time and at most, how long after the last leader something that it
+// Times are how long nothing is tried again, the first time and at most, how long after the last leader something that it
 // sent may still arrive, and how often everything is sent once more.
-type dnsTimes struct {
+type Times struct {
 	Away, Refused, Taken [2]time.Duration
 	Settle, Sweep        time.Duration
 }
 
-// usualDNS are the times for servers that people run.
-func usualDNS() dnsTimes {
-	return dnsTimes{Away: [2]time.Duration{time.Second, 30 * time.Second}, Refused: [2]time.Duration{2 * time.Second, time.Minute},
+// Usual are the times for servers that people run.
+func usualDNS() Times {
+	return Times{Away: [2]time.Duration{time.Second, 30 * time.Second}, Refused: [2]time.Duration{2 * time.Second, time.Minute},
 		Taken: [2]time.Duration{time.Minute, 10 * time.Minute}, Settle: 30 * time.Second, Sweep: 24 * time.Hour}
 }
 
 // lane is all work at one DNS server: what was planned last, and what came of it. A server that is away holds up no other one.
 type lane struct {
-	p      *publisher
+	p      *Duty
 	server string
 	pace   *rate.Limiter
 	woken  chan struct{} // holds a token when there may be something to do
@@ -71,7 +71,7 @@ func (w *pause) grow(times [2]time.Duration, now kilnv1.NameState, why string) {
 	w.until, w.now, w.why = time.Now().Add(w.last), now, why
 }
 
-func newLane(p *publisher, server string) *lane {
+func newLane(p *Duty, server string) *lane {
 	return &lane{p: p, server: server, pace: rate.NewLimiter(laneRate, laneBatch), woken: make(chan struct{}, 1), named: true,
 		open: map[ddns.Key]bool{}, finished: map[ddns.Key]bool{}, zones: map[string]*pause{}, records: map[ddns.Key]*pause{}, sayings: seldom.New(seldom.Every, nil)}
 }
