@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/kiln-farm/kiln/coordinator/members"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -47,7 +48,7 @@ func (l *leader) topology() *kilnv1.TopologyResponse {
 	if cluster == nil {
 		return t
 	}
-	t.Store, t.Buses, t.Members = cluster.Store, cluster.Buses, l.members.status()
+	t.Store, t.Buses, t.Members = cluster.Store, cluster.Buses, l.members.Status()
 	for _, m := range t.Members {
 		t.Coordinators = append(t.Coordinators, m.GetMember().GetAddress())
 		if bus := m.GetMember().GetBus(); bus != "" && len(cluster.Buses) == 0 {
@@ -69,7 +70,7 @@ func (a *admin) Announce(ctx context.Context, req *connect.Request[kilnv1.Announ
 	if who := callerOf(ctx); who.Name != req.Msg.GetMember().GetId() {
 		return nil, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("the certificate is for coordinator %q, not %q", who.Name, req.Msg.GetMember().GetId()))
 	}
-	answer, err := l.members.announced(ctx, req.Msg)
+	answer, err := l.members.Announce(ctx, req.Msg)
 	if err != nil {
 		return nil, announceError(err)
 	}
@@ -78,13 +79,13 @@ func (a *admin) Announce(ctx context.Context, req *connect.Request[kilnv1.Announ
 
 // announceError is what one who announces itself is told.
 func announceError(err error) error {
-	var not *notTaken
+	var not *members.NotTakenError
 	switch {
 	case err == nil:
 		return nil
 	case !errors.As(err, &not):
 		return unavailable(err)
-	case not.invalid:
+	case not.Invalid:
 		return connect.NewError(connect.CodeInvalidArgument, not)
 	}
 	return connect.NewError(connect.CodeFailedPrecondition, not)
@@ -104,8 +105,8 @@ func (a *admin) RemoveMember(_ context.Context, req *connect.Request[kilnv1.Remo
 	if !known {
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("there is no coordinator %.80q: kiln farm members lists them", id))
 	}
-	switch err := l.members.remove(l.Context(), id, true); {
-	case errors.Is(err, errLastMajority):
+	switch err := l.members.Remove(l.Context(), id, true); {
+	case errors.Is(err, members.ErrLastMajority):
 		return nil, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("coordinator %s stays: %w; bring another one up first", id, err))
 	case err != nil:
 		return nil, unavailable(err)

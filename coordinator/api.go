@@ -141,7 +141,7 @@ func (a *api) Submit(ctx context.Context, req *connect.Request[kilnv1.SubmitRequ
 	if err := a.present(ctx, spec); err != nil {
 		return nil, err
 	}
-	l.spans.startBuild(ctx, spec.GetId(), spec.GetName())
+	l.spans.StartBuild(ctx, spec.GetId(), spec.GetName())
 	results, err := l.Propose(ctx, &kilnv1.Command{Command: &kilnv1.Command_Submit{Submit: &kilnv1.SubmitCommand{
 		Spec: spec, ResolveParams: plan.ResolveParams(spec), PlanParams: plan.Params(spec),
 	}}})

@@ -94,7 +94,7 @@ func (h *blobHandler) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (c *Coordinator) absent(w http.ResponseWriter, r *http.Request, d cache.Digest, why error) {
 	c.forwarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if l, _ := c.current(); l != nil {
-			gone, err := l.second.gone(r.Context(), d.String())
+			gone, err := l.second.Gone(r.Context(), d.String())
 			if err != nil {
 				http.Error(w, fmt.Sprintf("look for the blob: %v", err), http.StatusServiceUnavailable)
 				return
@@ -103,7 +103,7 @@ func (c *Coordinator) absent(w http.ResponseWriter, r *http.Request, d cache.Dig
 				http.Error(w, fmt.Sprintf("the blob is there, but could not be read: %v", why), http.StatusServiceUnavailable)
 				return
 			}
-			if err := l.results.remake(r.Context(), d); err != nil {
+			if err := l.results.Remake(r.Context(), d); err != nil {
 				http.Error(w, fmt.Sprintf("have the blob made again: %v", err), http.StatusServiceUnavailable)
 				return
 			}

@@ -11,7 +11,9 @@ import (
 	"connectrpc.com/connect"
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/record"
+	"github.com/kiln-farm/kiln/coordinator/feed"
 	"github.com/kiln-farm/kiln/coordinator/replica"
+	"github.com/kiln-farm/kiln/coordinator/results"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"google.golang.org/protobuf/proto"
@@ -28,13 +30,13 @@ func (a *api) Watch(ctx context.Context, req *connect.Request[kilnv1.WatchReques
 		return err
 	}
 	send := func(e *kilnv1.BuildEvent) error { return stream.Send(&kilnv1.WatchResponse{Event: e}) }
-	f := l.feeds.of(id)
+	f := l.feeds.Of(id)
 	if f == nil {
 		r, err := a.record(ctx, "", id)
 		if err != nil {
 			return err
 		}
-		for i, e := range eventsOfRecord(r) {
+		for i, e := range feed.EventsOfRecord(r) {
 			e.Sequence, e.UnixMs = after+uint64(i)+1, r.GetFinishedUnixMs()
 			if err := send(e); err != nil {
 				return err
@@ -42,11 +44,11 @@ func (a *api) Watch(ctx context.Context, req *connect.Request[kilnv1.WatchReques
 		}
 		return nil
 	}
-	defer l.watchers.enter(id)()
+	defer l.watchers.Enter(id)()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.Context(), func() { cancel(replica.ErrNotLeading) })()
-	err = f.watch(ctx, after, func() []*kilnv1.BuildEvent { return a.summary(ctx, l, id) }, send)
+	err = f.Watch(ctx, after, func() []*kilnv1.BuildEvent { return a.summary(ctx, l, id) }, send)
 	if err != nil && errors.Is(context.Cause(ctx), replica.ErrNotLeading) {
 		return connect.NewError(connect.CodeUnavailable, replica.ErrNotLeading)
 	}
@@ -57,12 +59,12 @@ func (a *api) Watch(ctx context.Context, req *connect.Request[kilnv1.WatchReques
 func (a *api) summary(ctx context.Context, l *leader, id string) (events []*kilnv1.BuildEvent) {
 	l.View(func(m *state.Machine) {
 		if b := m.Build(id); b != nil {
-			events = summaryOf(m, b)
+			events = feed.SummaryOf(m, b)
 		}
 	})
 	if events == nil {
 		if r, err := a.record(ctx, "", id); err == nil {
-			events = eventsOfRecord(r)
+			events = feed.EventsOfRecord(r)
 		}
 	}
 	return events
@@ -89,13 +91,13 @@ func (a *api) record(ctx context.Context, team, id string) (*kilnv1.BuildRecord,
 	var r *kilnv1.BuildRecord
 	a.c.fsm.View(func(m *state.Machine) {
 		if b := m.Build(id); b != nil {
-			r = recordOf(b)
+			r = feed.RecordOf(b)
 		}
 	})
 	if r != nil && (team == "" || r.GetSpec().GetTeam() == team) {
 		if l, _ := a.c.current(); l != nil && len(r.GetNodes()) == 0 {
-			if final := l.results.finals.get(id); final != nil {
-				r.Nodes = hitsOf(final)
+			if final := l.results.Finals.Get(id); final != nil {
+				r.Nodes = results.HitsOf(final)
 			}
 		}
 		return r, nil
@@ -158,7 +160,7 @@ func (a *api) ListBuilds(ctx context.Context, req *connect.Request[kilnv1.ListBu
 			if b.Spec.GetTeam() == team && !(req.Msg.GetRunning() && b.Ended()) {
 				here[b.Spec.GetId()] = true
 				if name == "" || b.Spec.GetName() == name {
-					found = append(found, recordOf(b))
+					found = append(found, feed.RecordOf(b))
 				}
 			}
 		}

@@ -26,8 +26,8 @@ func (a *api) Status(ctx context.Context, _ *connect.Request[kilnv1.StatusReques
 		return nil, err
 	}
 	answer := &kilnv1.StatusResponse{
-		Version: a.c.cfg.Version, Farm: a.c.cfg.Farm, Leader: a.c.cfg.NodeID, Ready: uint32(l.dispatch.sched.ready()),
-		Workers: l.dispatch.builders(), Teams: l.dispatch.teams(),
+		Version: a.c.cfg.Version, Farm: a.c.cfg.Farm, Leader: a.c.cfg.NodeID, Ready: uint32(l.dispatch.Sched.Ready()),
+		Workers: l.dispatch.Builders(), Teams: l.dispatch.Teams(),
 	}
 	l.View(func(m *state.Machine) {
 		answer.Level, answer.Epoch = m.FeatureLevel(), m.Epoch()
@@ -37,13 +37,13 @@ func (a *api) Status(ctx context.Context, _ *connect.Request[kilnv1.StatusReques
 			}
 		}
 	})
-	p50, p99, leases := l.dispatch.waits.quantiles()
+	p50, p99, leases := l.dispatch.Waits.Quantiles()
 	answer.LeaseP50Us, answer.LeaseP99Us, answer.Leases = p50.Microseconds(), p99.Microseconds(), leases
-	leased, builders := l.dispatch.leases.count()
+	leased, builders := l.dispatch.Leases.Count()
 	slices.Sort(builders)
 	answer.Leased, answer.Builders = uint32(leased), builders
 	if cluster := a.c.cfg.Cluster; cluster != nil {
-		answer.Members, answer.Store = l.members.status(), cluster.Store
+		answer.Members, answer.Store = l.members.Status(), cluster.Store
 	}
 	return connect.NewResponse(answer), nil
 }
@@ -65,7 +65,7 @@ func (a *api) Queue(ctx context.Context, req *connect.Request[kilnv1.QueueReques
 	if limit == 0 {
 		limit = defaultQueue
 	}
-	steps, total := l.dispatch.queue(team, min(limit, maxQueue))
+	steps, total := l.dispatch.Queue(team, min(limit, maxQueue))
 	return connect.NewResponse(&kilnv1.QueueResponse{Steps: steps, Total: uint32(total)}), nil
 }
 

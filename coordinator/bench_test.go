@@ -80,7 +80,7 @@ func BenchmarkCachedGraph(b *testing.B) {
 		if i == 999 {
 			out = f.blob(data)
 		}
-		l.results.index.put(key, &kilnv1.Result{Key: key, Outputs: []*kilnv1.Output{{Name: "out", Digest: out}}, References: []string{out}})
+		l.results.Index.Put(key, &kilnv1.Result{Key: key, Outputs: []*kilnv1.Output{{Name: "out", Digest: out}}, References: []string{out}})
 	}
 	w := f.builder("b", g, nil)
 	w.fast = true

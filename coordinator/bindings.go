@@ -106,7 +106,7 @@ func (r *room) WatchBindings(ctx context.Context, req *connect.Request[kilnv1.Wa
 	if err := stream.Send(nil); err != nil {
 		return err
 	}
-	changes, leave := l.bindings.join()
+	changes, leave := l.bindings.Join()
 	defer leave()
 	var all []*kilnv1.Binding
 	l.View(func(m *state.Machine) { all = m.Bindings() })

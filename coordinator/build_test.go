@@ -11,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/dispatch"
 	"github.com/kiln-farm/kiln/internal/bus"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -136,10 +137,10 @@ func TestAStepWhoseBuilderIsLostRunsAgain(t *testing.T) {
 	id := f.submit(f.spec())
 	<-dead
 	l, _ := f.coord.current()
-	for leased := 0; leased == 0; leased, _ = l.dispatch.leases.count() {
+	for leased := 0; leased == 0; leased, _ = l.dispatch.Leases.Count() {
 		time.Sleep(time.Millisecond)
 	}
-	l.dispatch.expire(time.Now().Add(leaseTTL + leaseGrace + time.Second))
+	l.dispatch.Expire(time.Now().Add(dispatch.LeaseTTL + dispatch.LeaseGrace + time.Second))
 	s := f.watch(id, 0)
 	wantState(t, s, kilnv1.BuildState_BUILD_STATE_DONE)
 	want := []kilnv1.NodeState{kilnv1.NodeState_NODE_STATE_RUNNING, kilnv1.NodeState_NODE_STATE_RETRY, kilnv1.NodeState_NODE_STATE_RUNNING, kilnv1.NodeState_NODE_STATE_DONE}

@@ -132,7 +132,7 @@ func (c *Coordinator) votes() bool {
 func (c *Coordinator) announceOnce(ctx context.Context) (voter bool, err error) {
 	req := &kilnv1.AnnounceRequest{Member: c.cfg.self(), Applied: c.node.AppliedIndex()}
 	if l, _ := c.current(); l != nil {
-		res, err := l.members.announced(ctx, req)
+		res, err := l.members.Announce(ctx, req)
 		return res.GetVoter(), announceError(err)
 	}
 	err = errors.New("no other coordinator is known")

@@ -15,6 +15,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/hashicorp/raft"
 	"github.com/kiln-farm/kiln/cache/disk"
+	"github.com/kiln-farm/kiln/coordinator/members"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/bus"
 	"github.com/kiln-farm/kiln/internal/pki"
@@ -407,7 +408,7 @@ func TestDeadServersGoOnlyWhileAMajorityIsHeard(t *testing.T) {
 		{"one of three is silent for days", "abc", map[raft.ServerID]time.Duration{"c": 100 * time.Hour}, "c"},
 		{"one of two is silent for days", "ab", map[raft.ServerID]time.Duration{"b": 100 * time.Hour}, "b"},
 	} {
-		got := deadServer(servers(test.servers), "a", func(id raft.ServerID) time.Duration { return test.silent[id] }, 72*time.Hour)
+		got := members.DeadServer(servers(test.servers), "a", func(id raft.ServerID) time.Duration { return test.silent[id] }, 72*time.Hour)
 		if got != test.want {
 			t.Errorf("%s: %q is removed, want %q", test.name, got, test.want)
 		}

@@ -14,7 +14,9 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/coordinator/names"
 	"github.com/kiln-farm/kiln/coordinator/nsupdate"
+	"github.com/kiln-farm/kiln/coordinator/recheck"
 	"github.com/kiln-farm/kiln/coordinator/replica"
+	"github.com/kiln-farm/kiln/coordinator/results"
 	"github.com/nats-io/nats.go"
 )
 
@@ -53,9 +55,9 @@ type Coordinator struct {
 	cfg    Config
 	fsm    *replica.FSM
 	node   *replica.Node
-	index  *index        // of results; survives a change of leaders, since results never change
-	second *secondReader // of blobs that somebody could not read
-	peers  *http.Client  // to other coordinators; nil when there are none
+	index  *results.Index  // of results; survives a change of leaders, since results never change
+	second *recheck.Reader // of blobs that somebody could not read
+	peers  *http.Client    // to other coordinators; nil when there are none
 
 	stop      func()       // closes stopped, once
 	closeNode func() error // once
@@ -77,7 +79,7 @@ func New(cfg Config) (*Coordinator, error) {
 		return nil, err
 	}
 	c := &Coordinator{
-		cfg: cfg, fsm: replica.NewFSM(), index: newIndex(indexBytes), second: newSecondReader(cfg.Recheck, cfg.Log),
+		cfg: cfg, fsm: replica.NewFSM(), index: results.NewIndex(results.IndexBytes), second: recheck.New(cfg.Recheck, cfg.Log),
 		stopped: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
 		again: make(chan chan error), failed: make(chan struct{}),
 	}
@@ -204,7 +206,7 @@ func (c *Coordinator) Close() error {
 	}
 	c.stop()
 	<-c.done
-	c.second.close()
+	c.second.Close()
 	c.cluster.Wait()
 	if c.node.Streams != nil {
 		_ = c.node.Streams.Close() // raft waits for its connections

@@ -1,13 +1,9 @@
 // Package coordinator takes builds, decides what runs where, and remembers it in raft.
 //
-// What was decided is in package state, a pure machine that every coordinator of a farm applies the same log to.
-// Around it are: the node (raft, in memory or on disk), the proposer (batches commands into log entries), and,
-// on the leader alone, the driver (looks results up, loads graphs, writes records), the scheduler (pairs ready
-// tasks with builders that ask), the publisher (keeps names in DNS in step with what is bound) and the events that
-// watchers see. The API in front answers over HTTP.
-//
-// Leader's duties start with leadership and end with it; whatever they did not finish, the next leader finds in
-// the state and does again, so each is idempotent.
+// What was decided is in package state, a pure machine that every coordinator of a farm applies the same log to; raft and
+// the log are package replica. What a coordinator does while it leads is a list of duties, each a package (names, dispatch,
+// results, …), run by package lead: see duties in leader.go, and docs/duties.md. This package is their wiring, the meeting
+// with other coordinators, and the API in front, which answers over HTTP.
 //
 // The package never runs a step, never interprets a configuration, and never holds a blob in memory but a graph.
 package coordinator

@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/kiln-farm/kiln/coordinator/forget"
 	"github.com/kiln-farm/kiln/coordinator/lead"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -48,7 +49,7 @@ func TestASubnetOfIPv6ThatIsFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lead.Of[*forgetter](l.Leader).forgetOver(f.ctx())
+	lead.Of[*forget.Duty](l.Leader).ForgetOver(f.ctx())
 	n := 0
 	l.View(func(m *state.Machine) { n = len(m.Bindings()) })
 	if n > state.MaxBindings6/2 || n < state.MaxBindings6/2-1 {

@@ -71,7 +71,7 @@ func (j *join) identity(ctx context.Context, l *leader, req *kilnv1.JoinRequest)
 	case pki.RoleCoordinator:
 		l.View(func(m *state.Machine) { taken = m.Member(name) != nil || m.Barred(name) })
 	case pki.RoleBuilder:
-		taken = l.dispatch.leases.hears(name)
+		taken = l.dispatch.Leases.Hears(name)
 	}
 	if taken {
 		return none, connect.NewError(connect.CodeAlreadyExists, fmt.Errorf(

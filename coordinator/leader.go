@@ -5,10 +5,21 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/kiln-farm/kiln/coordinator/bindings"
+	"github.com/kiln-farm/kiln/coordinator/dispatch"
 	"github.com/kiln-farm/kiln/coordinator/duty"
+	"github.com/kiln-farm/kiln/coordinator/feed"
+	"github.com/kiln-farm/kiln/coordinator/forget"
 	"github.com/kiln-farm/kiln/coordinator/lead"
+	"github.com/kiln-farm/kiln/coordinator/machines"
+	"github.com/kiln-farm/kiln/coordinator/members"
 	"github.com/kiln-farm/kiln/coordinator/names"
+	"github.com/kiln-farm/kiln/coordinator/progress"
+	"github.com/kiln-farm/kiln/coordinator/recheck"
 	"github.com/kiln-farm/kiln/coordinator/replica"
+	"github.com/kiln-farm/kiln/coordinator/results"
+	"github.com/kiln-farm/kiln/coordinator/spans"
+	"github.com/kiln-farm/kiln/coordinator/watchers"
 	"github.com/kiln-farm/kiln/internal/bus"
 )
 
@@ -19,26 +30,26 @@ type leader struct {
 	node *replica.Node
 	log  *slog.Logger
 
-	feeds    *feeds
-	spans    *spans
-	second   *secondReader
-	dispatch *dispatcher
-	results  *resultsDuty
-	members  *members
-	room     *roomHub
-	bindings *bindingHub
+	feeds    *feed.Feeds
+	spans    *spans.Spans
+	second   *recheck.Reader
+	dispatch *dispatch.Duty
+	results  *results.Duty
+	members  *members.Duty
+	room     *machines.Duty
+	bindings *bindings.Duty
 	names    *names.Duty
-	watchers *watchers
+	watchers *watchers.Duty
 
 	stopWriting context.CancelFunc
 }
 
 // shared is what several duties of a leader are made with.
 type shared struct {
-	feeds   *feeds
-	spans   *spans
-	second  *secondReader
-	index   *index
+	feeds   *feed.Feeds
+	spans   *spans.Spans
+	second  *recheck.Reader
+	index   *results.Index
 	node    *replica.Node
 	writing context.Context
 }
@@ -51,22 +62,22 @@ func (c *Config) duties(s shared) []duty.Kind {
 		removeDead = c.Cluster.RemoveDead
 	}
 	return []duty.Kind{
-		membersKind(membersOptions{node: s.node, self: c.self(), alone: c.Cluster == nil, removeDead: removeDead}),
-		progressKind(s.feeds, c.Bus, subjects),
-		dispatchKind(dispatchOptions{node: c.NodeID, bus: c.Bus, subjects: subjects, spans: s.spans, second: s.second, leased: c.Leased}),
-		resultsKind(resultsOptions{index: s.index, feeds: s.feeds, spans: s.spans, second: s.second, writing: s.writing}),
-		machinesKind(),
-		bindingsKind(),
-		forgetKind(),
+		members.Kind(members.Options{Node: s.node, Self: c.self(), Alone: c.Cluster == nil, RemoveDead: removeDead}),
+		progress.Kind(s.feeds, c.Bus, subjects),
+		dispatch.Kind(dispatch.Options{Node: c.NodeID, Bus: c.Bus, Subjects: subjects, Spans: s.spans, Second: s.second, Leased: c.Leased}),
+		results.Kind(results.Options{Index: s.index, Feeds: s.feeds, Spans: s.spans, Second: s.second, Writing: s.writing}),
+		machines.Kind(),
+		bindings.Kind(),
+		forget.Kind(),
 		names.Kind(c.DNSKeys, c.dns),
-		watchersKind(c.ClientPatience),
+		watchers.Kind(c.ClientPatience),
 	}
 }
 
 // lead takes up leadership: the log so far is applied when it returns, and builders are listened to.
 func (c *Coordinator) lead() (*leader, error) {
 	writing, stop := context.WithCancel(context.Background())
-	s := shared{feeds: newFeeds(), spans: newSpans(), second: c.second, index: c.index, node: c.node, writing: writing}
+	s := shared{feeds: feed.New(), spans: spans.New(), second: c.second, index: c.index, node: c.node, writing: writing}
 	core, err := lead.Take(lead.Options{
 		Node: c.node, FSM: c.fsm, Store: c.cfg.Store, Blobs: c.cfg.Blobs, Now: c.cfg.Now, Log: c.cfg.Log, Duties: c.cfg.duties(s), Anew: c.anew,
 	})
@@ -76,8 +87,8 @@ func (c *Coordinator) lead() (*leader, error) {
 	}
 	return &leader{
 		Leader: core, cfg: &c.cfg, node: c.node, log: c.cfg.Log, feeds: s.feeds, spans: s.spans, second: c.second, stopWriting: stop,
-		dispatch: lead.Of[*dispatcher](core), results: lead.Of[*resultsDuty](core), members: lead.Of[*members](core), room: lead.Of[*roomHub](core),
-		bindings: lead.Of[*bindingHub](core), names: lead.Of[*names.Duty](core), watchers: lead.Of[*watchers](core),
+		dispatch: lead.Of[*dispatch.Duty](core), results: lead.Of[*results.Duty](core), members: lead.Of[*members.Duty](core), room: lead.Of[*machines.Duty](core),
+		bindings: lead.Of[*bindings.Duty](core), names: lead.Of[*names.Duty](core), watchers: lead.Of[*watchers.Duty](core),
 	}, nil
 }
 

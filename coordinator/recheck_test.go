@@ -26,7 +26,7 @@ func TestASecondReaderDecidesWhetherAnInputIsGone(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFarm(t, "")
 			var asked atomic.Int32
-			f.coord.second.again = func(context.Context, cache.Digest) (bool, error) {
+			f.coord.second.Again = func(context.Context, cache.Digest) (bool, error) {
 				asked.Add(1)
 				return c.gone, nil
 			}
@@ -99,7 +99,7 @@ func TestABlobThatAClientMissesIsMadeAgain(t *testing.T) {
 // What the second reader finds is there is no reason to build again: the client asks again.
 func TestABlobThatIsThereAfterAllIsAskedForAgain(t *testing.T) {
 	f := newFarm(t, "")
-	f.coord.second.again = func(context.Context, cache.Digest) (bool, error) { return false, nil }
+	f.coord.second.Again = func(context.Context, cache.Digest) (bool, error) { return false, nil }
 	w := httptest.NewRecorder()
 	f.coord.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/blobs/"+cache.SumBytes([]byte("x")).String(), nil))
 	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "the blob is there") {

@@ -132,16 +132,16 @@ func (r *room) WatchIntent(ctx context.Context, req *connect.Request[kilnv1.Watc
 	}
 	have := req.Msg.GetRevision()
 	if req.Msg.GetEdge() != "" && req.Msg.GetUrl() != "" {
-		defer l.room.enter(req.Msg.GetEdge(), req.Msg.GetUrl(), req.Msg.GetUrl6())()
+		defer l.room.Enter(req.Msg.GetEdge(), req.Msg.GetUrl(), req.Msg.GetUrl6())()
 	}
 	told := ""
 	for {
-		more := l.room.wait()
+		more := l.room.Wait()
 		answer := &kilnv1.WatchIntentResponse{}
 		if intent := intentFor(ctx, l); intent.GetRevision() > have {
 			answer.Intent, have = intent, intent.GetRevision()
 		}
-		if edges := l.room.edgesHere(); fmt.Sprint(edges) != told {
+		if edges := l.room.Edges(); fmt.Sprint(edges) != told {
 			answer.Edges, told = edges, fmt.Sprint(edges)
 		}
 		if answer.Intent != nil || answer.Edges != nil {
@@ -172,7 +172,7 @@ func (r *room) Report(ctx context.Context, req *connect.Request[kilnv1.ReportReq
 	for _, e := range events {
 		e.Edge, e.Detail = req.Msg.GetEdge(), clip(e.GetDetail(), maxDetail)
 	}
-	l.room.report(events)
+	l.room.Report(events)
 	return connect.NewResponse(&kilnv1.ReportResponse{}), nil
 }
 
@@ -207,16 +207,16 @@ func (r *room) Boots(ctx context.Context, req *connect.Request[kilnv1.BootsReque
 		return err
 	}
 	machine := req.Msg.GetMachine()
-	past, next := l.room.since(0)
+	past, next := l.room.Since(0)
 	if machine != "" {
-		kept, err := l.room.keptBoots(ctx, machine)
+		kept, err := l.room.Kept(ctx, machine)
 		if err != nil {
 			return connect.NewError(connect.CodeInternal, err)
 		}
 		past = boots.Merge(kept, past)
 	}
 	for {
-		more := l.room.wait()
+		more := l.room.Wait()
 		for _, e := range past {
 			if machine == "" || e.GetMachine() == machine || e.GetMac() == machine {
 				if err := stream.Send(&kilnv1.BootsResponse{Event: e}); err != nil {
@@ -227,12 +227,12 @@ func (r *room) Boots(ctx context.Context, req *connect.Request[kilnv1.BootsReque
 		if !req.Msg.GetFollow() {
 			return nil
 		}
-		if past, next = l.room.since(next); len(past) > 0 {
+		if past, next = l.room.Since(next); len(past) > 0 {
 			continue
 		}
 		select {
 		case <-more:
-			past, next = l.room.since(next)
+			past, next = l.room.Since(next)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-l.Context().Done():

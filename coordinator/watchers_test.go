@@ -9,29 +9,30 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/kiln-farm/kiln/coordinator/duty"
+	"github.com/kiln-farm/kiln/coordinator/watchers"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 func TestABuildIsLeftWhenNobodyHasWatchedItForAWhile(t *testing.T) {
-	w := newWatchers(duty.Tools{}, 0)
+	w := watchers.New(duty.Tools{}, 0)
 	now := time.Now()
 	at := func(seconds int) time.Time { return now.Add(time.Duration(seconds) * time.Second) }
-	leave := w.enter("watched")
+	leave := w.Enter("watched")
 	for _, c := range []struct {
 		seconds int
 		want    string
 	}{
 		{0, "[]"}, {29, "[]"}, {31, "[never watched]"}, {60, "[never watched]"},
 	} {
-		if got := fmt.Sprint(w.left([]string{"watched", "never watched"}, 30*time.Second, at(c.seconds))); got != c.want {
+		if got := fmt.Sprint(w.Left([]string{"watched", "never watched"}, 30*time.Second, at(c.seconds))); got != c.want {
 			t.Errorf("after %d s: %s are left, want %s", c.seconds, got, c.want)
 		}
 	}
 	leave()
-	if got := w.left([]string{"watched"}, 30*time.Second, at(1)); len(got) != 0 {
+	if got := w.Left([]string{"watched"}, 30*time.Second, at(1)); len(got) != 0 {
 		t.Errorf("%v are left at once", got)
 	}
-	if got := fmt.Sprint(w.left([]string{"watched"}, 30*time.Second, at(60))); got != "[watched]" {
+	if got := fmt.Sprint(w.Left([]string{"watched"}, 30*time.Second, at(60))); got != "[watched]" {
 		t.Errorf("%s are left, want the one that was watched", got)
 	}
 }
