@@ -129,6 +129,19 @@ func (o *oldConfig) subnet(in leasefile.Subnet) {
 		}
 	}
 	slices.SortFunc(s.Options, func(a, b *kilnv1.DHCPOption) int { return int(a.GetCode()) - int(b.GetCode()) })
+	for _, class := range in.Classes {
+		c := &kilnv1.ClientClass{Name: class.Name, VendorClass: class.VendorClass, UserClass: class.UserClass, Arch: class.Arch}
+		for _, opt := range class.Options {
+			if value, err := fleet.EncodeOption(false, opt.Code, class.VendorClass, opt.Values); err == nil {
+				c.Options = append(c.Options, &kilnv1.DHCPOption{Code: opt.Code, Value: value})
+			} else {
+				o.say(opt.Line, "option %d of class %s is left out: %s", opt.Code, class.Name, err)
+			}
+		}
+		if !slices.ContainsFunc(s.Classes, func(one *kilnv1.ClientClass) bool { return one.GetName() == c.GetName() }) {
+			s.Classes = append(s.Classes, c)
+		}
+	}
 	for _, a := range in.Relays {
 		if !slices.Contains(s.Relays, a.String()) {
 			s.Relays = append(s.Relays, a.String())

@@ -307,7 +307,8 @@ func TestManyLeasesAreImported(t *testing.T) {
 // What Kiln has by now is taken over: relays, options, and addresses of IPv6. The farm takes what is printed.
 func TestSubnetsOfKeaAreTakenOverWhole(t *testing.T) {
 	w := newWorld(t)
-	w.write("kea-dhcp4.conf", `{"Dhcp4": {"subnet4": [{"subnet": "10.0.0.0/24", "pools": [{"pool": "10.0.0.10-10.0.0.20"}, {"pool": "10.0.0.30-10.0.0.40"}], "relay": {"ip-addresses": ["10.9.0.1"]},
+	w.write("kea-dhcp4.conf", `{"Dhcp4": {"client-classes": [{"name": "phones", "test": "option[60].hex == 'AASTRA'", "option-data": [{"code": 66, "data": "http://10.0.0.3/"}]}],
+"subnet4": [{"subnet": "10.0.0.0/24", "pools": [{"pool": "10.0.0.10-10.0.0.20"}, {"pool": "10.0.0.30-10.0.0.40"}], "relay": {"ip-addresses": ["10.9.0.1"]},
 "option-data": [{"name": "routers", "data": "10.0.0.1"}, {"name": "interface-mtu", "data": "9000"}, {"name": "domain-search", "data": "a.example, b.example"}, {"code": 224, "csv-format": false, "data": "0A0B"}],
 "reservations": [{"hw-address": "52:54:00:00:00:01", "ip-address": "10.0.0.5", "hostname": "web"}]}]}}`)
 	w.write("kea-dhcp6.conf", `{"Dhcp6": {"subnet6": [{"subnet": "fd00:1::/64", "pools": [{"pool": "fd00:1::100-fd00:1::1ff"}], "reservations": [{"hw-address": "52:54:00:00:00:01", "ip-addresses": ["fd00:1::5"]}]}]}}`)
@@ -320,6 +321,10 @@ subnets:
     gateway: 10.0.0.1
     relays: [10.9.0.1]
     options: {26: "9000", 119: [a.example, b.example], 224: "0x0a0b"}
+    classes:
+      - name: phones
+        vendor_class: AASTRA
+        options: {66: 'http://10.0.0.3/'}
   - name: net-fd00-1---64
     prefix: fd00:1::/64
     pools: ['fd00:1::100-fd00:1::1ff']

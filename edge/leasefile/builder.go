@@ -20,6 +20,8 @@ type builder struct {
 	more   int   // notes that found no place
 	full   error // the first limit that was reached
 	ranges int
+
+	vendorClass string // of the class whose options are read; "": none
 }
 
 // ending is why an address has no lease any more.

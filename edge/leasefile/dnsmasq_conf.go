@@ -11,7 +11,8 @@ type dnsmasqReader struct {
 	tags    map[netip.Prefix]map[string]bool // that the ranges of a subnet set
 	options []dnsmasqOption
 	domains []dnsmasqDomain
-	known   bool // machines that nobody described get nothing
+	classes []Class // of the tags that clients get by what they say
+	known   bool    // machines that nobody described get nothing
 }
 
 type dnsmasqDomain struct {
@@ -24,6 +25,14 @@ type dnsmasqDomain struct {
 func dnsmasqConf(b *builder, data string) error {
 	r := &dnsmasqReader{builder: b, tags: map[netip.Prefix]map[string]bool{}}
 	line, known := 0, false
+	for text := range strings.Lines(data) { // classes first: the order of lines means nothing
+		line++
+		switch key, fields := dnsmasqLine(strings.TrimRight(text, "\r\n"), true); key {
+		case "dhcp-vendorclass", "dhcp-userclass", "dhcp-match":
+			r.class(line, key, fields)
+		}
+	}
+	line = 0
 	for text := range strings.Lines(data) {
 		line++
 		key, fields := dnsmasqLine(strings.TrimRight(text, "\r\n"), true)
@@ -97,7 +106,7 @@ func (r *dnsmasqReader) statement(line int, key string, fields []dnsmasqField) {
 		}
 		r.note(line, "dhcp-ignore is not taken over, so Kiln also gives addresses to machines that dnsmasq ignored")
 	case "dhcp-vendorclass", "dhcp-userclass", "dhcp-match":
-		r.noteOnce(line, "%s is not taken over; write it, and the options for its tag, as a class of the subnets (docs/dhcp.md)", key)
+		// They were read before.
 	default:
 		if strings.HasPrefix(key, "dhcp-") {
 			r.noteOnce(line, "%s is not taken over, because nothing in Kiln is like it", key)
@@ -157,6 +166,9 @@ func (r *dnsmasqReader) apply() {
 	for _, narrow := range []bool{false, true} {
 		for _, o := range r.options {
 			if (len(o.tags) > 0) != narrow {
+				continue
+			}
+			if r.forClass(o) {
 				continue
 			}
 			used := false

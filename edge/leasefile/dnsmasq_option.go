@@ -87,7 +87,7 @@ func (r *dnsmasqReader) otherOption(o dnsmasqOption, name string, values []dnsma
 	for _, v := range values {
 		texts = append(texts, strings.TrimSuffix(strings.TrimPrefix(v.text, "["), "]"))
 	}
-	one, err := optionOf(v6, code, texts, o.line)
+	one, err := optionOf(v6, code, r.vendorOf(o.tags), texts, o.line)
 	if err != nil {
 		r.note(o.line, "the option %s is not taken over: %s", quote(name), err)
 		return

@@ -69,6 +69,10 @@ func TestConfigurationsOfDnsmasq(t *testing.T) {
 		{"options by name and by number", "dhcp-range=set:a,10.0.0.10,10.0.0.20,255.255.255.0\ndhcp-option=3\ndhcp-option=option:mtu,1500\ndhcp-option=tag:a,26,9000\ndhcp-option=option:domain-search,a.example,b.example\ndhcp-option=121,10.1.0.0/16,10.0.0.2,10.2.0.0/16,10.0.0.3\ndhcp-option=252,\"http://x/wpad.dat\"\ndhcp-option=224,1",
 			`1: subnet 10.0.0.0/24 ranges [{10.0.0.10 10.0.0.20}] router [] dns [] ntp [] domain "" for 0s option 119 ["a.example" "b.example"] option 121 ["10.1.0.0/16 10.0.0.2" "10.2.0.0/16 10.0.0.3"] option 252 ["http://x/wpad.dat"] option 26 ["9000"]
 8: note: the option "224" is not taken over: how option 224 is written is not known here; write its bytes in hex, as in "0x0a000001"`},
+		{"classes, whose options may stand before them", "dhcp-range=set:a,10.0.0.10,10.0.0.20,255.255.255.0\ndhcp-range=10.0.1.10,10.0.1.20,255.255.255.0\ndhcp-option=3\ndhcp-option=tag:phones,66,http://10.0.0.3/\ndhcp-option=tag:phones,tag:a,option:router,10.0.0.1\ndhcp-vendorclass=set:phones,AASTRA\ndhcp-match=set:efi,option:client-arch,7\ndhcp-userclass=set:x,set:y,z",
+			`1: subnet 10.0.0.0/24 ranges [{10.0.0.10 10.0.0.20}] router [] dns [] ntp [] domain "" for 0s class phones (AASTRA  0) option 3 ["10.0.0.1"] option 66 ["http://10.0.0.3/"]
+2: subnet 10.0.1.0/24 ranges [{10.0.1.10 10.0.1.20}] router [] dns [] ntp [] domain "" for 0s class phones (AASTRA  0) option 66 ["http://10.0.0.3/"]
+8: note: dhcp-userclass is not taken over, because it is none of a vendor class, a user class or an architecture alone; write it, and the options for its tag, as a class of the subnets (docs/dhcp.md)`},
 		{"known machines only", "dhcp-ignore=tag:!known\ndhcp-range=10.0.0.10,10.0.0.20,255.255.255.0\ndhcp-option=3\ndhcp-range=2001:db8::1,2001:db8::9,64\ndhcp-option=option6:dns-server,[2001:db8::53]\ndhcp-option=option6:sntp-server,[2001:db8::7]",
 			`2: subnet 10.0.0.0/24 ranges [{10.0.0.10 10.0.0.20}] router [] dns [] ntp [] domain "" for 0s known only
 4: subnet 2001:db8::/64 ranges [{2001:db8::1 2001:db8::9}] router [] dns [2001:db8::53] ntp [] domain "" for 0s option 31 ["2001:db8::7"] known only`},
@@ -112,6 +116,10 @@ func TestConfigurationsOfISC(t *testing.T) {
 		{"a range of no subnet", "pool { range 10.1.0.5 10.1.0.6; }", "1: note: the range from 10.1.0.5 stands in no subnet, nor behind one that has it, so it is left out; put it into its subnet"},
 		{"who may have an address", "subnet 10.0.0.0 netmask 255.0.0.0 { deny unknown-clients; pool { allow members of \"x\"; range 10.0.0.5; } }", `1: subnet 10.0.0.0/8 ranges [{10.0.0.5 10.0.0.5}] router [] dns [] ntp [] domain "" for 0s known only
 1: note: the pool is only for some machines ("allow members of x"); Kiln gives its addresses to all that ask`},
+		{"classes", "class \"phones\" { match if substring (option vendor-class-identifier, 0, 6) = \"AASTRA\"; option tftp-server-name \"http://10.0.0.3/\"; option routers 10.0.0.1; }\nclass \"efi_64\" { match if option vendor-class-identifier = \"x\" and option user-class = \"u\"; option interface-mtu 9000; }\nclass \"odd\" { match hardware; option interface-mtu 9000; }\nclass \"silent\" { match if option user-class = \"u\"; }\nsubnet 10.0.0.0 netmask 255.255.255.0 { }",
+			`5: subnet 10.0.0.0/24 ranges [] router [] dns [] ntp [] domain "" for 0s class phones (AASTRA  0) option 3 ["10.0.0.1"] option 66 ["http://10.0.0.3/"] class efi-64 (x u 0) option 26 ["9000"]
+3: note: a match is not taken over; write it as a class of the subnets (docs/dhcp.md)
+3: note: the class "odd" is not taken over, because it does not match a vendor class, a user class or an architecture alone; write it as a class of the subnets (docs/dhcp.md)`},
 		{"options, the nearest first", "option interface-mtu 1500; option ip-forwarding on; option domain-search \"a.example\", \"b.example\";\nsubnet 10.0.0.0 netmask 255.255.255.0 { option interface-mtu 9000; option time-servers 10.0.0.3, 10.0.0.4; option tftp-server-name \"x\"; }",
 			`2: subnet 10.0.0.0/24 ranges [] router [] dns [] ntp [] domain "" for 0s option 26 ["9000"] option 4 ["10.0.0.3" "10.0.0.4"] option 19 ["true"] option 119 ["a.example" "b.example"]
 2: note: the option "tftp-server-name" is not taken over: option 66 is the server's own to say; what machines boot is that of their groups, and what other devices do goes into a class with their vendor_class`},
@@ -169,6 +177,12 @@ func TestConfigurationsOfKea(t *testing.T) {
 3: note: the option "26" is not taken over, because it is one of a vendor's (vendor-4491)
 3: note: the option "66" is not taken over: option 66 is the server's own to say; what machines boot is that of their groups, and what other devices do goes into a class with their vendor_class
 3: note: the option "x" is not taken over, because nothing here is called so; give its code and its bytes ("csv-format": false)`},
+		{"classes", `{"Dhcp4": {"client-classes": [{"name": "phones", "test": "substring(option[60].hex,0,6) == 'AASTRA'", "option-data": [{"code": 66, "data": "http://10.0.0.3/"}, {"name": "routers", "data": "10.0.0.1"}]},
+{"name": "efi", "test": "option[93].hex == 0x0007 and option[77].hex == 'iPXE'", "option-data": [{"name": "interface-mtu", "data": "9000"}]}, {"name": "odd", "test": "member('x')"},
+{"name": "short", "test": "substring(option[60].hex,0,3) == 'AASTRA'"}], "subnet4": [{"subnet": "10.0.0.0/24"}]}}`,
+			`3: subnet 10.0.0.0/24 ranges [] router [] dns [] ntp [] domain "" for 0s class phones (AASTRA  0) option 3 ["10.0.0.1"] option 66 ["http://10.0.0.3/"] class efi ( iPXE 8) option 26 ["9000"]
+2: note: the client class "odd" is not taken over, because its test is none of a vendor class, a user class or an architecture alone; write it as a class of the subnets (docs/dhcp.md)
+3: note: the client class "short" is not taken over, because its test is none of a vendor class, a user class or an architecture alone; write it as a class of the subnets (docs/dhcp.md)`},
 		{"known machines only", `{"Dhcp4": {"subnet4": [{"subnet": "10.0.0.0/24", "client-class": "KNOWN"}, {"subnet": "10.0.1.0/24", "client-class": "phones"}]}}`,
 			`1: subnet 10.0.0.0/24 ranges [] router [] dns [] ntp [] domain "" for 0s known only
 1: subnet 10.0.1.0/24 ranges [] router [] dns [] ntp [] domain "" for 0s

@@ -27,6 +27,12 @@ func show(f *File) string {
 		if s.KnownOnly {
 			b.WriteString(" known only")
 		}
+		for _, c := range s.Classes {
+			fmt.Fprintf(&b, " class %s (%s %s %d)", c.Name, c.VendorClass, c.UserClass, c.Arch)
+			for _, o := range c.Options {
+				fmt.Fprintf(&b, " option %d %q", o.Code, o.Values)
+			}
+		}
 		b.WriteString("\n")
 	}
 	for _, r := range f.Reservations {

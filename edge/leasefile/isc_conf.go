@@ -15,7 +15,10 @@ func iscConf(b *builder, data string) error {
 		return err
 	}
 	for _, s := range r.scopes {
-		s.fill(b.subnet(s.line, s.prefix))
+		out := b.subnet(s.line, s.prefix)
+		if s.fill(out); out.Prefix.Addr().Is4() {
+			out.Classes = r.classes
+		}
 	}
 	return nil
 }
@@ -25,6 +28,7 @@ type iscReader struct {
 	iscScanner
 	scopes   []*iscScope // of subnets
 	byPrefix map[netip.Prefix]*iscScope
+	classes  []Class
 }
 
 // Kinds of blocks.
@@ -34,6 +38,7 @@ const (
 	iscGroup  = "group"
 	iscSubnet = "subnet"
 	iscPool   = "pool"
+	iscClass  = "class"
 )
 
 // iscScope is a block with what it tells its machines.
@@ -49,9 +54,10 @@ type iscScope struct {
 	others    []Option
 	others6   []Option
 	dns6      []netip.Addr
-	known     bool // machines that nobody described get nothing
-	options   int  // line of the first that only networks have
-	networks  bool // there are some in it
+	match     string // of a class
+	known     bool   // machines that nobody described get nothing
+	options   int    // line of the first that only networks have
+	networks  bool   // there are some in it
 }
 
 // fill takes for a subnet what is the nearest to it.
@@ -149,7 +155,9 @@ func (r *iscReader) nested(s *iscScope, st iscStatement) error {
 		switch word := strings.ToLower(st.word(0)); word {
 		case "if", "elsif", "else", "switch", "on":
 			r.noteOnce(st.line, "what stands in \"%s\" is not taken over, because Kiln tells all machines of a subnet the same", word)
-		case "class", "subclass":
+		case "class":
+			return r.class(s, st)
+		case "subclass":
 			r.noteOnce(st.line, "a %s is not taken over; write it as a class of the subnets (docs/dhcp.md)", word)
 		case "failover", "zone", "key":
 			r.noteOnce(st.line, "a %s is not taken over, because nothing in Kiln is like it", word)
@@ -159,6 +167,27 @@ func (r *iscReader) nested(s *iscScope, st iscStatement) error {
 		return r.skip()
 	}
 	return r.block(in)
+}
+
+// class reads a class (dhcpd.conf(5), "CLIENT CLASSING").
+func (r *iscReader) class(around *iscScope, st iscStatement) error {
+	in := &iscScope{kind: iscClass, line: st.line, parent: around}
+	before := len(r.out.Notes)
+	err := r.block(in)
+	if r.vendorClass = ""; err != nil {
+		return err
+	}
+	c, ok := classOf(st.word(1), in.match, st.line)
+	if !ok || len(r.classes) >= maxClasses {
+		r.out.Notes = r.out.Notes[:min(before, len(r.out.Notes))] // of what is in it
+		r.note(st.line, "the class %s is not taken over, because it does not match a vendor class, a user class or an architecture alone; write it as a class of the subnets (docs/dhcp.md)", quote(st.word(1)))
+		return nil
+	}
+	told := Subnet{Router: in.router, DNS: in.dns, NTP: in.ntp, Domain: in.domain, Options: in.others}
+	if c.Options = told.asOptions(st.line); len(c.Options) > 0 {
+		r.classes = append(r.classes, c)
+	}
+	return nil
 }
 
 // enter makes the subnet of a block.
@@ -200,6 +229,15 @@ func (r *iscReader) statement(s *iscScope, st iscStatement) {
 	switch word := strings.ToLower(st.word(0)); word {
 	case "option":
 		r.option(s, st)
+	case "match":
+		if s.kind == iscClass && st.is("match", "if") {
+			s.match = st.written(2)
+			if c, ok := classOf("a", s.match, st.line); ok {
+				r.vendorClass = c.VendorClass // for the options behind it
+			}
+			return
+		}
+		r.noteOnce(st.line, "a match is not taken over; write it as a class of the subnets (docs/dhcp.md)")
 	case "range":
 		r.rangeOf(s, st)
 	case "range6":

@@ -57,6 +57,19 @@ func (s iscStatement) texts(i int) []string {
 	return out
 }
 
+// written are the words from the i-th as they were written, with blanks between them.
+func (s iscStatement) written(i int) string {
+	var out []string
+	for ; i < len(s.words); i++ {
+		if w := s.words[i]; w.quoted {
+			out = append(out, `"`+w.text+`"`)
+		} else {
+			out = append(out, w.text)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
 // head is how messages call the statement.
 func (s iscStatement) head() string {
 	var out []string

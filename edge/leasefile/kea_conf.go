@@ -23,6 +23,7 @@ func keaConf(b *builder, data string) error {
 	if top.kind != '{' {
 		return &Error{Line: root.line, Text: "the file has no \"Dhcp4\" and no \"Dhcp6\"; give kea-dhcp4.conf or kea-dhcp6.conf"}
 	}
+	r.readClasses(top.get("client-classes"))
 	all := r.told(top, Subnet{})
 	r.reservations(top.get("reservations"))
 	for _, s := range top.get(r.subnets).list() {
@@ -45,6 +46,25 @@ type keaReader struct {
 	*builder
 	v6      bool
 	subnets string // the key of networks
+	classes []Class
+}
+
+// readClasses reads the classes that Kiln can tell: by what clients say of their vendor, their user class or their firmware.
+func (r *keaReader) readClasses(list value) {
+	for _, v := range list.list() {
+		c, ok := classOf(v.get("name").text, v.get("test").text, v.line)
+		if !ok || r.v6 || len(r.classes) >= maxClasses {
+			r.note(v.line, "the client class %s is not taken over, because its test is none of a vendor class, a user class or an architecture alone; write it as a class of the subnets (docs/dhcp.md)", quote(v.get("name").text))
+			continue
+		}
+		r.vendorClass = c.VendorClass
+		c.Options = r.told(v, Subnet{}).asOptions(v.line)
+		r.vendorClass = ""
+		r.rest(v, "name", "test", "option-data")
+		if len(c.Options) > 0 { // otherwise it tells its clients nothing else
+			r.classes = append(r.classes, c)
+		}
+	}
 }
 
 // rest notes the keys that nothing reads.
@@ -83,9 +103,6 @@ func (r *keaReader) elsewhere(top value) {
 		if db := top.get(key); !db.absent {
 			r.note(db.line, "reservations are in a database, too (%s), which is not read; write them into the configuration's \"reservations\", and give that", key)
 		}
-	}
-	if v := top.get("client-classes"); len(v.list()) > 0 {
-		r.note(v.line, "client classes are not taken over; write them as classes of the subnets (docs/dhcp.md)")
 	}
 }
 
@@ -179,7 +196,7 @@ func (r *keaReader) network(v value, around Subnet) {
 	told := r.told(v, around)
 	s := r.subnet(v.line, p.Masked())
 	s.Router, s.DNS, s.NTP, s.Domain, s.LeaseTime = told.Router, told.DNS, told.NTP, told.Domain, told.LeaseTime
-	s.Options = told.Options
+	s.Options, s.Classes = told.Options, r.classes
 	for _, a := range told.Relays {
 		if !s.Prefix.Contains(a) { // in it is one without being named
 			s.Relays = append(s.Relays, a)

@@ -67,7 +67,18 @@ type Subnet struct {
 	Options   []Option      // the others
 	Relays    []netip.Addr  // relay agents whose machines are in it, without those in the prefix
 	KnownOnly bool          // machines without a reservation get no address
+	Classes   []Class       // in their order; of IPv4 only
 	Line      int
+}
+
+// Class is of clients that are told something else. All that it says of them must fit.
+type Class struct {
+	Name        string
+	VendorClass string // option 60 begins with it
+	UserClass   string // option 77
+	Arch        uint32 // option 93, plus one; 0: any
+	Options     []Option
+	Line        int
 }
 
 // Range has both its ends.

@@ -76,7 +76,7 @@ func optionCode(v6 bool, name string) (uint32, bool) {
 }
 
 // optionOf makes an option of the texts that a file has for it, or says why not.
-func optionOf(v6 bool, code uint32, texts []string, line int) (Option, error) {
+func optionOf(v6 bool, code uint32, vendorClass string, texts []string, line int) (Option, error) {
 	o := Option{Code: code, Line: line}
 	for _, t := range texts {
 		if t = strings.TrimSpace(t); t != "" {
@@ -90,11 +90,11 @@ func optionOf(v6 bool, code uint32, texts []string, line int) (Option, error) {
 	case code == 121 && !v6: // "10.0.0.0/8 - 192.0.2.1" of Kea, and pairs of dnsmasq
 		o.Values = routesOf(o.Values)
 	case len(o.Values) == 1 && (o.Values[0] == "on" || o.Values[0] == "off"): // dhcpd's flags
-		if _, err := fleet.EncodeOption(v6, code, "", []string{"true"}); err == nil {
+		if _, err := fleet.EncodeOption(v6, code, vendorClass, []string{"true"}); err == nil {
 			o.Values[0] = map[string]string{"on": "true", "off": "false"}[o.Values[0]]
 		}
 	}
-	_, err := fleet.EncodeOption(v6, code, "", o.Values)
+	_, err := fleet.EncodeOption(v6, code, vendorClass, o.Values)
 	return o, err
 }
 
@@ -117,7 +117,7 @@ func routesOf(texts []string) []string {
 
 // takeOption is the option that a file has, with the reason when it is not taken over.
 func (b *builder) takeOption(v6 bool, code uint32, name string, texts []string, line int, into *[]Option) {
-	o, err := optionOf(v6, code, texts, line)
+	o, err := optionOf(v6, code, b.vendorClass, texts, line)
 	if err != nil {
 		b.noteOnce(line, "the option %s is not taken over: %s", quote(name), err)
 		return
