@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/ui"
+	"github.com/kiln-farm/kiln/edge/config"
+	"github.com/kiln-farm/kiln/fleet/templates"
 )
 
 // docBlock is a block of README.md or docs/*.md: fenced, or indented by four spaces behind an empty line.
@@ -189,5 +192,30 @@ func TestTheSubnetsOfTheDocs(t *testing.T) {
 	}
 	if got := w.run("subnet", "ls").ok(t).stdout; !strings.Contains(got, "rack-a ") || !strings.Contains(got, "rack-a-v6 ") {
 		t.Errorf("there is\n%s", got)
+	}
+}
+
+// docs/edge.md lists all that templates may say.
+func TestTheDocsListWhatTemplatesMaySay(t *testing.T) {
+	page, err := os.ReadFile("../docs/edge.md")
+	check(t, err)
+	var want []string
+	for _, v := range []any{templates.Data{}, templates.Machine{}} {
+		for i := range reflect.TypeOf(v).NumField() {
+			if f := reflect.TypeOf(v).Field(i); f.IsExported() {
+				want = append(want, "."+f.Name)
+			}
+		}
+	}
+	for _, f := range templates.Functions() {
+		want = append(want, "`"+f)
+	}
+	for _, value := range []string{config.ValueInstanceType, config.ValueAvailabilityZone, config.ValueRegion, config.ValuePublicIPv4} {
+		want = append(want, "`"+value+"`")
+	}
+	for _, w := range append(want, ".Secrets", "`priority`") {
+		if !strings.Contains(string(page), w) {
+			t.Errorf("docs/edge.md does not say %s", w)
+		}
 	}
 }

@@ -108,7 +108,7 @@ type Upload struct {
 //	    mac: 52:54:00:12:34:56         # or macs: […]
 //	    labels: {role: web}
 //	    address: 10.0.0.5/24
-//	    templates: {user-data: {file: web.yml}}
+//	    templates: {user-data: {file: web.tmpl}}
 //	groups:
 //	  - {name: web, selector: {role: web}, priority: 10, release: v1, cmdline: quiet}
 //	releases:
