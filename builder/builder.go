@@ -53,9 +53,10 @@ type Config struct {
 	Bus     *nats.Conn
 	Slots   int // steps at a time
 	Runners map[string]step.Runner
-	Fetcher Fetcher       // nil: blobs that are not in the cache are missing
-	Grace   time.Duration // for running steps when the builder is to end; 0: 30 s
-	Room    func() error  // says why there is no room for more work; nil: there always is
+	Fetcher Fetcher              // nil: blobs that are not in the cache are missing
+	Grace   time.Duration        // for running steps when the builder is to end; 0: 30 s
+	Unpack  *kilnv1.UnpackLimits // what an image may unpack to where the lease does not say; nil: what is usual
+	Room    func() error         // says why there is no room for more work; nil: there always is
 	Log     *slog.Logger
 	// What steps it takes beside those of its runners: resource classes that it offers, platforms whose programs it runs.
 	Classes, Platforms []string

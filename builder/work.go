@@ -94,7 +94,10 @@ func (b *Builder) run(ctx context.Context, lease *kilnv1.Lease, log *stepLog) (r
 	if !ok || node.GetVersion() != step.Versions[node.GetKind()] {
 		return nil, fmt.Errorf("this builder does not know steps of kind %s, version %d", node.GetKind(), node.GetVersion())
 	}
-	req := &step.Request{Kind: node.GetKind(), Version: node.GetVersion(), Params: node.GetParams(), Build: lease.GetBuild(), Blobs: b.cfg.Blobs, Log: log.line}
+	req := &step.Request{Kind: node.GetKind(), Version: node.GetVersion(), Params: node.GetParams(), Build: lease.GetBuild(), Unpack: lease.GetUnpack(), Blobs: b.cfg.Blobs, Log: log.line}
+	if req.Unpack == nil {
+		req.Unpack = b.cfg.Unpack
+	}
 	for _, in := range node.GetInputs() {
 		d, err := cache.ParseDigest(in.GetDigest())
 		if err != nil {

@@ -271,7 +271,7 @@ func TestGoldenOutputsOfAFarm(t *testing.T) {
 		farm members --json
 		farm builders
 		farm team
-		farm team blue --weight 300 --max-builds 4
+		farm team blue --weight 300 --max-builds 4 --max-unpack size=500G,ratio=none
 		farm team
 		farm team --json
 		farm team blue --remove

@@ -141,6 +141,9 @@ func (a *admin) SetTeam(ctx context.Context, req *connect.Request[kilnv1.SetTeam
 	if err != nil {
 		return nil, err
 	}
+	if u := req.Msg.GetTeam().GetUnpack(); u.GetBytes() < 0 || u.GetFiles() < 0 || u.GetRatio() < 0 {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("a limit of what images unpack to is negative"))
+	}
 	command := &kilnv1.Command{Command: &kilnv1.Command_Team{Team: &kilnv1.TeamCommand{Team: req.Msg.GetTeam(), Remove: req.Msg.GetRemove()}}}
 	if err := l.govern(ctx, command, fmt.Sprintf("team %.80q", req.Msg.GetTeam().GetName())); err != nil {
 		return nil, err

@@ -65,6 +65,7 @@ type buildFlags struct {
 	disk                 diskFlags
 	sign                 signFlags
 	push                 string
+	maxUnpack            string
 }
 
 func (f *buildFlags) add(flags *pflag.FlagSet) {
@@ -89,6 +90,7 @@ func (f *buildFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.detach, "detach", false, "print the build's id and leave; kiln build wait and kiln build fetch go on from there")
 	flags.BoolVar(&f.json, "json", false, "with --detach: print JSON")
 	flags.StringVar(&f.push, "push", "", "push the format oci, with its SBOM, to this reference of a registry")
+	flags.StringVar(&f.maxUnpack, "max-unpack", "", "what an image may unpack to: "+ui.UnpackForm)
 	f.disk.add(flags)
 	f.sign.add(flags)
 }

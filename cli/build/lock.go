@@ -118,7 +118,7 @@ func lockOnFarm(ctx context.Context, env ui.Env, o *buildOptions, store *disk.St
 		return nil, err
 	}
 	spec.Formats = nil
-	f, closeFarm, err := connectFarm(ctx, env, &o.Flags, store)
+	f, closeFarm, err := connectFarm(ctx, env, &o.Flags, store, nil)
 	if err != nil {
 		return nil, err
 	}

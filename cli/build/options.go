@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"path/filepath"
@@ -33,8 +34,9 @@ type buildOptions struct {
 	class            string
 	detach, json     bool
 	shape            *kilnv1.BuildOptions
-	signer           *signer        // nil: nothing is signed
-	push             name.Reference // nil: nothing is pushed
+	unpack           *kilnv1.UnpackLimits // nil: what is usual
+	signer           *signer              // nil: nothing is signed
+	push             name.Reference       // nil: nothing is pushed
 	outputs          []target
 }
 
@@ -55,6 +57,7 @@ func (f *buildFlags) options(ctx context.Context, env ui.Env, args []string) (*b
 		o.checkName,
 		func() error { return o.setLock(f.locked) },
 		o.checkFarm,
+		func() error { return o.setUnpack(f.maxUnpack) },
 		func() error { return o.setDisk(&f.disk) },
 		func() error { return o.setPush(f.push) },
 		func() (err error) {
@@ -154,6 +157,14 @@ func (o *buildOptions) checkName() error {
 		return ui.Usagef("--output names the file with its directory: leave --dir out")
 	}
 	return nil
+}
+
+func (o *buildOptions) setUnpack(text string) (err error) {
+	if text != "" && o.Farm != "" {
+		return ui.Usagef("--max-unpack is for builds that run here; a farm has limits for each team: kiln farm team %s --max-unpack %s", cmp.Or(o.Team, "NAME"), text)
+	}
+	o.unpack, err = ui.ParseUnpack("--max-unpack", text)
+	return err
 }
 
 // checkFarm refuses what only makes sense on a farm, or when somebody waits for the outputs.

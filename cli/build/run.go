@@ -75,7 +75,7 @@ func runBuild(ctx context.Context, env ui.Env, o *buildOptions) (err error) {
 	}
 	ctx, span := otel.Tracer(tracerName).Start(ctx, "kiln build", trace.WithAttributes(attribute.String("build.name", o.name)))
 	defer func() { endSpan(span, err) }()
-	f, closeFarm, err := connectFarm(ctx, env, &o.Flags, store)
+	f, closeFarm, err := connectFarm(ctx, env, &o.Flags, store, o.unpack)
 	if err != nil {
 		return err
 	}

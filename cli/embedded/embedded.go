@@ -24,6 +24,7 @@ import (
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/internal/bus"
 	"github.com/kiln-farm/kiln/internal/version"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 const (
@@ -40,6 +41,7 @@ type Config struct {
 	Grace   time.Duration // for running steps when the farm is closed; 0: the builder's default
 	Careful bool          // take no work when the disk is nearly full: for farms that outlive a build
 	Log     *slog.Logger
+	Unpack  *kilnv1.UnpackLimits // what an image may unpack to; nil: what is usual
 	// DNSKeys sign what subnets have published in DNS; nil: there are none.
 	DNSKeys *nsupdate.Keys
 }
@@ -111,7 +113,7 @@ func (f *Farm) startBuilder(ctx context.Context, cfg Config) error {
 	}
 	b, err := builder.New(builder.Config{
 		Farm: farmName, ID: "here-" + uuid.NewString()[:8], Store: cfg.Cache, Blobs: cfg.Cache, Bus: conn,
-		Slots: max(minSlots, runtime.NumCPU()), Runners: all, Fetcher: reg, Grace: cfg.Grace, Room: free, Log: cfg.Log,
+		Slots: max(minSlots, runtime.NumCPU()), Runners: all, Fetcher: reg, Grace: cfg.Grace, Room: free, Unpack: cfg.Unpack, Log: cfg.Log,
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -162,10 +163,30 @@ func Teams(teams []*kilnv1.TeamStatus, style Style) []string {
 		if n := team.GetTeam().GetMaxBuilds(); n > 0 {
 			limits = append(limits, several(int(n), "build")+" at a time")
 		}
+		if u := team.GetTeam().GetUnpack(); u != nil {
+			limits = append(limits, Unpack(u))
+		}
 		t.add(plain(team.GetTeam().GetName()), number(count(team.GetTeam().GetWeight())), number(count(team.GetBuilds())),
 			number(count(team.GetLeased())), number(count(team.GetReady())), plain(strings.Join(limits, ", ")))
 	}
 	return t.lines(style, "")
+}
+
+// Unpack says what a team's images may unpack to, as far as that is not what is usual.
+func Unpack(u *kilnv1.UnpackLimits) string {
+	var all []string
+	add := func(n int64, none, some string) {
+		switch {
+		case n == math.MaxInt64:
+			all = append(all, none)
+		case n > 0:
+			all = append(all, some)
+		}
+	}
+	add(u.GetBytes(), "of any size", "of "+progress.Size(u.GetBytes()))
+	add(u.GetFiles(), "any number of files", fmt.Sprintf("%d files", u.GetFiles()))
+	add(u.GetRatio(), "any ratio", fmt.Sprintf("ratio %d", u.GetRatio()))
+	return "images " + strings.Join(all, ", ")
 }
 
 func silent(ms int64) string {

@@ -122,7 +122,7 @@ func (l *Duty) leaseOf(m *state.Machine, t *state.Task) (*kilnv1.Lease, error) {
 		n.Inputs = append(n.Inputs, &kilnv1.Input{Name: in.Name, From: &kilnv1.Input_Digest{Digest: in.Digest.String()}})
 	}
 	return &kilnv1.Lease{
-		Epoch: m.Epoch(), Number: t.Lease, Task: t.Key, Node: n, TtlMs: LeaseTTL.Milliseconds(), Build: b.Spec, Attempt: t.Attempts,
+		Epoch: m.Epoch(), Number: t.Lease, Task: t.Key, Node: n, TtlMs: LeaseTTL.Milliseconds(), Build: b.Spec, Attempt: t.Attempts, Unpack: unpackLimits(m, t, n.Kind),
 		Traceparent: l.Spans.StartStep(t.Lease, w.Build, t.Key, n.Kind, n.Label, t.Builder),
 	}, nil
 }

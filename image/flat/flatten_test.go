@@ -4,13 +4,16 @@ import (
 	"archive/tar"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/image/flat/flattest"
 	"github.com/kiln-farm/kiln/image/step"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // TestWhatLayersMean has a case for each rule of doc.go that a tool has got wrong somewhere.
@@ -104,5 +107,31 @@ func TestLimits(t *testing.T) {
 	}
 	if err := m.entry(entryOf("b", 0)); err == nil || !strings.Contains(err.Error(), `with entry "b" the image has more than 1 entries`) {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestLimitsThatSomebodySet(t *testing.T) {
+	const none = math.MaxInt64
+	usual := DefaultLimits
+	for _, c := range []struct {
+		set  *kilnv1.UnpackLimits
+		want Limits
+	}{
+		{nil, usual},
+		{&kilnv1.UnpackLimits{Files: 5}, Limits{Bytes: usual.Bytes, Entries: 5, Ratio: usual.Ratio, RatioFree: usual.RatioFree}},
+		{&kilnv1.UnpackLimits{Bytes: none, Ratio: none}, Limits{Entries: usual.Entries, RatioFree: usual.RatioFree}},
+	} {
+		if got := LimitsOf(c.set); got != c.want {
+			t.Errorf("%v: got %+v, want %+v", c.set, got, c.want)
+		}
+	}
+	for _, c := range []struct{ a, b, want *kilnv1.UnpackLimits }{
+		{nil, nil, nil},
+		{&kilnv1.UnpackLimits{Bytes: 5, Ratio: none}, nil, &kilnv1.UnpackLimits{Bytes: usual.Bytes, Files: usual.Entries, Ratio: none}},
+		{&kilnv1.UnpackLimits{Bytes: 5, Files: 9}, &kilnv1.UnpackLimits{Bytes: 7, Files: 8, Ratio: 1}, &kilnv1.UnpackLimits{Bytes: 7, Files: 9, Ratio: usual.Ratio}},
+	} {
+		if got := Wider(c.a, c.b); !proto.Equal(got, c.want) || (got == nil) != (c.want == nil) {
+			t.Errorf("%v and %v: got %v, want %v", c.a, c.b, got, c.want)
+		}
 	}
 }

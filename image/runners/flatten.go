@@ -18,7 +18,7 @@ func flatten(ctx context.Context, req *step.Request) (*step.Response, error) {
 	}
 	defer index.Abort()
 	w := tree.NewWriter(index)
-	bodies, size, err := flat.Flatten(ctx, req.Blobs, stepio.Numbered(req, "layer"), flat.DefaultLimits, w.Append)
+	bodies, size, err := flat.Flatten(ctx, req.Blobs, stepio.Numbered(req, "layer"), flat.LimitsOf(req.Unpack), w.Append)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -17,11 +18,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/image/part"
 	"github.com/kiln-farm/kiln/image/step"
 	"github.com/kiln-farm/kiln/image/tree"
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // names are the entries of a tree, in order, each with its link and body.
@@ -306,4 +309,39 @@ func FuzzFlatten(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What an image would unpack to is refused when a header says so, before a byte of it is written.
+func TestWhatALayerUnpacksToIsLimited(t *testing.T) {
+	var header bytes.Buffer
+	if err := tar.NewWriter(&header).WriteHeader(&tar.Header{Name: "zeros", Typeflag: tar.TypeReg, Mode: 0o644, Size: 20 << 30}); err != nil {
+		t.Fatal(err)
+	}
+	encoder, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bomb := encoder.EncodeAll(header.Bytes(), nil)
+	for _, c := range []struct {
+		name   string
+		unpack *kilnv1.UnpackLimits
+		layer  []byte
+		want   string
+	}{
+		{"20 GiB out of a few bytes", nil, bomb, `with the 20.0 GiB of entry "zeros" a layer of`},
+		{"as large as the team may have", &kilnv1.UnpackLimits{Bytes: 10 << 30, Ratio: math.MaxInt64}, bomb, "the image unpacks to more than 10.0 GiB, which is the limit"},
+		{"as many files as the team may have", &kilnv1.UnpackLimits{Files: 1}, layer(t, dir("a/"), file("a/b", "")), `with entry "a/b" the image has more than 1 entries`},
+		{"no limits, and the layer ends early", &kilnv1.UnpackLimits{Bytes: math.MaxInt64, Ratio: math.MaxInt64}, bomb, "unexpected EOF"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFarm(t)
+			d := f.put(c.layer)
+			req := &step.Request{Kind: step.Flatten, Version: step.Versions[step.Flatten], Inputs: inputs("layer", d), Unpack: c.unpack, Blobs: f.blobs, Log: func(string) {}}
+			_, err := All()[step.Flatten].Run(t.Context(), req)
+			var failure *step.Failure
+			if !errors.As(err, &failure) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), d.String()) {
+				t.Errorf("got %v\nwant %q, with the layer's digest", err, c.want)
+			}
+		})
+	}
 }

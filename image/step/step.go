@@ -85,7 +85,8 @@ type Request struct {
 	Version uint32
 	Params  []byte
 	Inputs  []Input
-	Build   *kilnv1.BuildSpec // for resolve and plan
+	Build   *kilnv1.BuildSpec    // for resolve and plan
+	Unpack  *kilnv1.UnpackLimits // for flatten; nil: what is usual
 	Blobs   cache.Blobs
 	// Log takes a line for people. Never nil.
 	Log func(line string)

@@ -366,6 +366,7 @@ type Lease struct {
 	Build         *BuildSpec             `protobuf:"bytes,7,opt,name=build,proto3" json:"build,omitempty"`                              // one of the builds that wait: mirrors, team, and for resolve and plan the whole work
 	Attempt       uint32                 `protobuf:"varint,8,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Traceparent   string                 `protobuf:"bytes,9,opt,name=traceparent,proto3" json:"traceparent,omitempty"` // W3C trace context of the step's span
+	Unpack        *UnpackLimits          `protobuf:"bytes,10,opt,name=unpack,proto3" json:"unpack,omitempty"`          // the widest of the teams that wait
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -461,6 +462,13 @@ func (x *Lease) GetTraceparent() string {
 		return x.Traceparent
 	}
 	return ""
+}
+
+func (x *Lease) GetUnpack() *UnpackLimits {
+	if x != nil {
+		return x.Unpack
+	}
+	return nil
 }
 
 type CompleteRequest struct {
@@ -1083,7 +1091,7 @@ const file_kiln_v1_bus_proto_rawDesc = "" +
 	"\n" +
 	"LeaseReply\x12&\n" +
 	"\x06leases\x18\x01 \x03(\v2\x0e.kiln.v1.LeaseR\x06leases\x12\x19\n" +
-	"\bretry_ms\x18\x02 \x01(\x03R\aretryMs\"\x8a\x02\n" +
+	"\bretry_ms\x18\x02 \x01(\x03R\aretryMs\"\xb9\x02\n" +
 	"\x05Lease\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x12\n" +
@@ -1094,7 +1102,9 @@ const file_kiln_v1_bus_proto_rawDesc = "" +
 	"deadlineMs\x12(\n" +
 	"\x05build\x18\a \x01(\v2\x12.kiln.v1.BuildSpecR\x05build\x12\x18\n" +
 	"\aattempt\x18\b \x01(\rR\aattempt\x12 \n" +
-	"\vtraceparent\x18\t \x01(\tR\vtraceparent\"\x92\x03\n" +
+	"\vtraceparent\x18\t \x01(\tR\vtraceparent\x12-\n" +
+	"\x06unpack\x18\n" +
+	" \x01(\v2\x15.kiln.v1.UnpackLimitsR\x06unpack\"\x92\x03\n" +
 	"\x0fCompleteRequest\x12\x18\n" +
 	"\abuilder\x18\x01 \x01(\tR\abuilder\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x14\n" +
@@ -1183,7 +1193,8 @@ var file_kiln_v1_bus_proto_goTypes = []any{
 	(*LeaderBeacon)(nil),     // 14: kiln.v1.LeaderBeacon
 	(*Node)(nil),             // 15: kiln.v1.Node
 	(*BuildSpec)(nil),        // 16: kiln.v1.BuildSpec
-	(*Output)(nil),           // 17: kiln.v1.Output
+	(*UnpackLimits)(nil),     // 17: kiln.v1.UnpackLimits
+	(*Output)(nil),           // 18: kiln.v1.Output
 }
 var file_kiln_v1_bus_proto_depIdxs = []int32{
 	2,  // 0: kiln.v1.BuilderInfo.kinds:type_name -> kiln.v1.StepKind
@@ -1191,17 +1202,18 @@ var file_kiln_v1_bus_proto_depIdxs = []int32{
 	5,  // 2: kiln.v1.LeaseReply.leases:type_name -> kiln.v1.Lease
 	15, // 3: kiln.v1.Lease.node:type_name -> kiln.v1.Node
 	16, // 4: kiln.v1.Lease.build:type_name -> kiln.v1.BuildSpec
-	0,  // 5: kiln.v1.CompleteRequest.completion:type_name -> kiln.v1.Completion
-	17, // 6: kiln.v1.CompleteRequest.outputs:type_name -> kiln.v1.Output
-	1,  // 7: kiln.v1.HeartbeatRequest.builder:type_name -> kiln.v1.BuilderInfo
-	9,  // 8: kiln.v1.HeartbeatRequest.leases:type_name -> kiln.v1.LeaseRef
-	9,  // 9: kiln.v1.HeartbeatReply.stop:type_name -> kiln.v1.LeaseRef
-	9,  // 10: kiln.v1.ReleaseRequest.leases:type_name -> kiln.v1.LeaseRef
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	17, // 5: kiln.v1.Lease.unpack:type_name -> kiln.v1.UnpackLimits
+	0,  // 6: kiln.v1.CompleteRequest.completion:type_name -> kiln.v1.Completion
+	18, // 7: kiln.v1.CompleteRequest.outputs:type_name -> kiln.v1.Output
+	1,  // 8: kiln.v1.HeartbeatRequest.builder:type_name -> kiln.v1.BuilderInfo
+	9,  // 9: kiln.v1.HeartbeatRequest.leases:type_name -> kiln.v1.LeaseRef
+	9,  // 10: kiln.v1.HeartbeatReply.stop:type_name -> kiln.v1.LeaseRef
+	9,  // 11: kiln.v1.ReleaseRequest.leases:type_name -> kiln.v1.LeaseRef
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_bus_proto_init() }

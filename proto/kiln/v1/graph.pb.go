@@ -440,6 +440,67 @@ func (x *Target) GetFrom() *NodeOutput {
 	return nil
 }
 
+// UnpackLimits bound what an image may unpack to. 0: what is usual; 2^63-1: no limit.
+type UnpackLimits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bytes         int64                  `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"` // of the files of all its layers
+	Files         int64                  `protobuf:"varint,2,opt,name=files,proto3" json:"files,omitempty"` // and directories, links and all else
+	Ratio         int64                  `protobuf:"varint,3,opt,name=ratio,proto3" json:"ratio,omitempty"` // bytes that a layer may unpack to for each that it has
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnpackLimits) Reset() {
+	*x = UnpackLimits{}
+	mi := &file_kiln_v1_graph_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnpackLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnpackLimits) ProtoMessage() {}
+
+func (x *UnpackLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_kiln_v1_graph_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnpackLimits.ProtoReflect.Descriptor instead.
+func (*UnpackLimits) Descriptor() ([]byte, []int) {
+	return file_kiln_v1_graph_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UnpackLimits) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *UnpackLimits) GetFiles() int64 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *UnpackLimits) GetRatio() int64 {
+	if x != nil {
+		return x.Ratio
+	}
+	return 0
+}
+
 var File_kiln_v1_graph_proto protoreflect.FileDescriptor
 
 const file_kiln_v1_graph_proto_rawDesc = "" +
@@ -473,7 +534,11 @@ const file_kiln_v1_graph_proto_rawDesc = "" +
 	"\bplatform\x18\x01 \x01(\tR\bplatform\x12\x16\n" +
 	"\x06format\x18\x02 \x01(\tR\x06format\x12\x12\n" +
 	"\x04file\x18\x03 \x01(\tR\x04file\x12'\n" +
-	"\x04from\x18\x04 \x01(\v2\x13.kiln.v1.NodeOutputR\x04fromB0Z.github.com/kiln-farm/kiln/proto/kiln/v1;kilnv1b\x06proto3"
+	"\x04from\x18\x04 \x01(\v2\x13.kiln.v1.NodeOutputR\x04from\"P\n" +
+	"\fUnpackLimits\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\x14\n" +
+	"\x05files\x18\x02 \x01(\x03R\x05files\x12\x14\n" +
+	"\x05ratio\x18\x03 \x01(\x03R\x05ratioB0Z.github.com/kiln-farm/kiln/proto/kiln/v1;kilnv1b\x06proto3"
 
 var (
 	file_kiln_v1_graph_proto_rawDescOnce sync.Once
@@ -487,14 +552,15 @@ func file_kiln_v1_graph_proto_rawDescGZIP() []byte {
 	return file_kiln_v1_graph_proto_rawDescData
 }
 
-var file_kiln_v1_graph_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_kiln_v1_graph_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_kiln_v1_graph_proto_goTypes = []any{
-	(*Graph)(nil),      // 0: kiln.v1.Graph
-	(*Node)(nil),       // 1: kiln.v1.Node
-	(*Input)(nil),      // 2: kiln.v1.Input
-	(*NodeOutput)(nil), // 3: kiln.v1.NodeOutput
-	(*Source)(nil),     // 4: kiln.v1.Source
-	(*Target)(nil),     // 5: kiln.v1.Target
+	(*Graph)(nil),        // 0: kiln.v1.Graph
+	(*Node)(nil),         // 1: kiln.v1.Node
+	(*Input)(nil),        // 2: kiln.v1.Input
+	(*NodeOutput)(nil),   // 3: kiln.v1.NodeOutput
+	(*Source)(nil),       // 4: kiln.v1.Source
+	(*Target)(nil),       // 5: kiln.v1.Target
+	(*UnpackLimits)(nil), // 6: kiln.v1.UnpackLimits
 }
 var file_kiln_v1_graph_proto_depIdxs = []int32{
 	1, // 0: kiln.v1.Graph.nodes:type_name -> kiln.v1.Node
@@ -525,7 +591,7 @@ func file_kiln_v1_graph_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kiln_v1_graph_proto_rawDesc), len(file_kiln_v1_graph_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

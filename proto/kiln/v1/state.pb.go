@@ -1366,6 +1366,7 @@ type Team struct {
 	Weight        uint32                 `protobuf:"varint,2,opt,name=weight,proto3" json:"weight,omitempty"`                        // of its share, 1 to 10,000
 	MaxLeases     uint32                 `protobuf:"varint,3,opt,name=max_leases,json=maxLeases,proto3" json:"max_leases,omitempty"` // steps that run for it at a time; 0: no limit
 	MaxBuilds     uint32                 `protobuf:"varint,4,opt,name=max_builds,json=maxBuilds,proto3" json:"max_builds,omitempty"` // builds that are not finished; 0: no limit
+	Unpack        *UnpackLimits          `protobuf:"bytes,5,opt,name=unpack,proto3" json:"unpack,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1426,6 +1427,13 @@ func (x *Team) GetMaxBuilds() uint32 {
 		return x.MaxBuilds
 	}
 	return 0
+}
+
+func (x *Team) GetUnpack() *UnpackLimits {
+	if x != nil {
+		return x.Unpack
+	}
+	return nil
 }
 
 type TeamCommand struct {
@@ -3025,14 +3033,15 @@ const file_kiln_v1_state_proto_rawDesc = "" +
 	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x10\n" +
 	"\x03bar\x18\x03 \x01(\bR\x03bar\"$\n" +
 	"\fLevelCommand\x12\x14\n" +
-	"\x05level\x18\x01 \x01(\rR\x05level\"p\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\"\x9f\x01\n" +
 	"\x04Team\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06weight\x18\x02 \x01(\rR\x06weight\x12\x1d\n" +
 	"\n" +
 	"max_leases\x18\x03 \x01(\rR\tmaxLeases\x12\x1d\n" +
 	"\n" +
-	"max_builds\x18\x04 \x01(\rR\tmaxBuilds\"H\n" +
+	"max_builds\x18\x04 \x01(\rR\tmaxBuilds\x12-\n" +
+	"\x06unpack\x18\x05 \x01(\v2\x15.kiln.v1.UnpackLimitsR\x06unpack\"H\n" +
 	"\vTeamCommand\x12!\n" +
 	"\x04team\x18\x01 \x01(\v2\r.kiln.v1.TeamR\x04team\x12\x16\n" +
 	"\x06remove\x18\x02 \x01(\bR\x06remove\"o\n" +
@@ -3208,15 +3217,16 @@ var file_kiln_v1_state_proto_goTypes = []any{
 	(*Node)(nil),            // 42: kiln.v1.Node
 	(*Result)(nil),          // 43: kiln.v1.Result
 	(*BuildOutput)(nil),     // 44: kiln.v1.BuildOutput
-	(*NodeRecord)(nil),      // 45: kiln.v1.NodeRecord
-	(*Machine)(nil),         // 46: kiln.v1.Machine
-	(*Group)(nil),           // 47: kiln.v1.Group
-	(*Release)(nil),         // 48: kiln.v1.Release
-	(*Subnet)(nil),          // 49: kiln.v1.Subnet
-	(*Binding)(nil),         // 50: kiln.v1.Binding
-	(*Block)(nil),           // 51: kiln.v1.Block
-	(*DNSRecord)(nil),       // 52: kiln.v1.DNSRecord
-	(BuildState)(0),         // 53: kiln.v1.BuildState
+	(*UnpackLimits)(nil),    // 45: kiln.v1.UnpackLimits
+	(*NodeRecord)(nil),      // 46: kiln.v1.NodeRecord
+	(*Machine)(nil),         // 47: kiln.v1.Machine
+	(*Group)(nil),           // 48: kiln.v1.Group
+	(*Release)(nil),         // 49: kiln.v1.Release
+	(*Subnet)(nil),          // 50: kiln.v1.Subnet
+	(*Binding)(nil),         // 51: kiln.v1.Binding
+	(*Block)(nil),           // 52: kiln.v1.Block
+	(*DNSRecord)(nil),       // 53: kiln.v1.DNSRecord
+	(BuildState)(0),         // 54: kiln.v1.BuildState
 }
 var file_kiln_v1_state_proto_depIdxs = []int32{
 	1,  // 0: kiln.v1.Entry.commands:type_name -> kiln.v1.Command
@@ -3251,44 +3261,45 @@ var file_kiln_v1_state_proto_depIdxs = []int32{
 	36, // 29: kiln.v1.ExpireCommand.lease:type_name -> kiln.v1.LeaseRef
 	44, // 30: kiln.v1.FinishCommand.outputs:type_name -> kiln.v1.BuildOutput
 	14, // 31: kiln.v1.MemberCommand.member:type_name -> kiln.v1.Member
-	17, // 32: kiln.v1.TeamCommand.team:type_name -> kiln.v1.Team
-	45, // 33: kiln.v1.Final.nodes:type_name -> kiln.v1.NodeRecord
-	44, // 34: kiln.v1.Final.outputs:type_name -> kiln.v1.BuildOutput
-	28, // 35: kiln.v1.SnapshotRecord.header:type_name -> kiln.v1.SnapshotHeader
-	29, // 36: kiln.v1.SnapshotRecord.build:type_name -> kiln.v1.SnapshotBuild
-	31, // 37: kiln.v1.SnapshotRecord.task:type_name -> kiln.v1.SnapshotTask
-	33, // 38: kiln.v1.SnapshotRecord.seen:type_name -> kiln.v1.SnapshotSeen
-	34, // 39: kiln.v1.SnapshotRecord.end:type_name -> kiln.v1.SnapshotEnd
-	14, // 40: kiln.v1.SnapshotRecord.member:type_name -> kiln.v1.Member
-	17, // 41: kiln.v1.SnapshotRecord.team:type_name -> kiln.v1.Team
-	19, // 42: kiln.v1.SnapshotRecord.hold:type_name -> kiln.v1.HoldCommand
-	27, // 43: kiln.v1.SnapshotRecord.room:type_name -> kiln.v1.SnapshotRoom
-	46, // 44: kiln.v1.SnapshotRecord.machine:type_name -> kiln.v1.Machine
-	47, // 45: kiln.v1.SnapshotRecord.group:type_name -> kiln.v1.Group
-	48, // 46: kiln.v1.SnapshotRecord.release:type_name -> kiln.v1.Release
-	25, // 47: kiln.v1.SnapshotRecord.taken:type_name -> kiln.v1.SnapshotTaken
-	49, // 48: kiln.v1.SnapshotRecord.subnet:type_name -> kiln.v1.Subnet
-	50, // 49: kiln.v1.SnapshotRecord.binding:type_name -> kiln.v1.Binding
-	51, // 50: kiln.v1.SnapshotRecord.block:type_name -> kiln.v1.Block
-	22, // 51: kiln.v1.SnapshotRecord.rover:type_name -> kiln.v1.SnapshotRover
-	52, // 52: kiln.v1.SnapshotRecord.published:type_name -> kiln.v1.DNSRecord
-	52, // 53: kiln.v1.PublishCommand.put:type_name -> kiln.v1.DNSRecord
-	52, // 54: kiln.v1.PublishCommand.remove:type_name -> kiln.v1.DNSRecord
-	26, // 55: kiln.v1.SnapshotTaken.taken:type_name -> kiln.v1.Taken
-	40, // 56: kiln.v1.SnapshotBuild.spec:type_name -> kiln.v1.BuildSpec
-	53, // 57: kiln.v1.SnapshotBuild.state:type_name -> kiln.v1.BuildState
-	30, // 58: kiln.v1.SnapshotBuild.nodes:type_name -> kiln.v1.SnapshotNode
-	41, // 59: kiln.v1.SnapshotBuild.targets:type_name -> kiln.v1.Target
-	44, // 60: kiln.v1.SnapshotBuild.outputs:type_name -> kiln.v1.BuildOutput
-	42, // 61: kiln.v1.SnapshotNode.node:type_name -> kiln.v1.Node
-	43, // 62: kiln.v1.SnapshotNode.result:type_name -> kiln.v1.Result
-	32, // 63: kiln.v1.SnapshotTask.waiters:type_name -> kiln.v1.SnapshotWaiter
-	43, // 64: kiln.v1.SnapshotTask.result:type_name -> kiln.v1.Result
-	65, // [65:65] is the sub-list for method output_type
-	65, // [65:65] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	45, // 32: kiln.v1.Team.unpack:type_name -> kiln.v1.UnpackLimits
+	17, // 33: kiln.v1.TeamCommand.team:type_name -> kiln.v1.Team
+	46, // 34: kiln.v1.Final.nodes:type_name -> kiln.v1.NodeRecord
+	44, // 35: kiln.v1.Final.outputs:type_name -> kiln.v1.BuildOutput
+	28, // 36: kiln.v1.SnapshotRecord.header:type_name -> kiln.v1.SnapshotHeader
+	29, // 37: kiln.v1.SnapshotRecord.build:type_name -> kiln.v1.SnapshotBuild
+	31, // 38: kiln.v1.SnapshotRecord.task:type_name -> kiln.v1.SnapshotTask
+	33, // 39: kiln.v1.SnapshotRecord.seen:type_name -> kiln.v1.SnapshotSeen
+	34, // 40: kiln.v1.SnapshotRecord.end:type_name -> kiln.v1.SnapshotEnd
+	14, // 41: kiln.v1.SnapshotRecord.member:type_name -> kiln.v1.Member
+	17, // 42: kiln.v1.SnapshotRecord.team:type_name -> kiln.v1.Team
+	19, // 43: kiln.v1.SnapshotRecord.hold:type_name -> kiln.v1.HoldCommand
+	27, // 44: kiln.v1.SnapshotRecord.room:type_name -> kiln.v1.SnapshotRoom
+	47, // 45: kiln.v1.SnapshotRecord.machine:type_name -> kiln.v1.Machine
+	48, // 46: kiln.v1.SnapshotRecord.group:type_name -> kiln.v1.Group
+	49, // 47: kiln.v1.SnapshotRecord.release:type_name -> kiln.v1.Release
+	25, // 48: kiln.v1.SnapshotRecord.taken:type_name -> kiln.v1.SnapshotTaken
+	50, // 49: kiln.v1.SnapshotRecord.subnet:type_name -> kiln.v1.Subnet
+	51, // 50: kiln.v1.SnapshotRecord.binding:type_name -> kiln.v1.Binding
+	52, // 51: kiln.v1.SnapshotRecord.block:type_name -> kiln.v1.Block
+	22, // 52: kiln.v1.SnapshotRecord.rover:type_name -> kiln.v1.SnapshotRover
+	53, // 53: kiln.v1.SnapshotRecord.published:type_name -> kiln.v1.DNSRecord
+	53, // 54: kiln.v1.PublishCommand.put:type_name -> kiln.v1.DNSRecord
+	53, // 55: kiln.v1.PublishCommand.remove:type_name -> kiln.v1.DNSRecord
+	26, // 56: kiln.v1.SnapshotTaken.taken:type_name -> kiln.v1.Taken
+	40, // 57: kiln.v1.SnapshotBuild.spec:type_name -> kiln.v1.BuildSpec
+	54, // 58: kiln.v1.SnapshotBuild.state:type_name -> kiln.v1.BuildState
+	30, // 59: kiln.v1.SnapshotBuild.nodes:type_name -> kiln.v1.SnapshotNode
+	41, // 60: kiln.v1.SnapshotBuild.targets:type_name -> kiln.v1.Target
+	44, // 61: kiln.v1.SnapshotBuild.outputs:type_name -> kiln.v1.BuildOutput
+	42, // 62: kiln.v1.SnapshotNode.node:type_name -> kiln.v1.Node
+	43, // 63: kiln.v1.SnapshotNode.result:type_name -> kiln.v1.Result
+	32, // 64: kiln.v1.SnapshotTask.waiters:type_name -> kiln.v1.SnapshotWaiter
+	43, // 65: kiln.v1.SnapshotTask.result:type_name -> kiln.v1.Result
+	66, // [66:66] is the sub-list for method output_type
+	66, // [66:66] is the sub-list for method input_type
+	66, // [66:66] is the sub-list for extension type_name
+	66, // [66:66] is the sub-list for extension extendee
+	0,  // [0:66] is the sub-list for field type_name
 }
 
 func init() { file_kiln_v1_state_proto_init() }
