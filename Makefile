@@ -61,7 +61,7 @@ check: ## formatting, vet and staticcheck
 test: ## everything that is quick: checks, all tests under the race detector, a boot in QEMU
 	@deploy/packages.sh $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory build tools check
-	go test -race -timeout 20m ./...
+	@deploy/leftovers.sh go test -race -timeout 20m ./...
 
 e2e: ## the long end-to-end tests: every format under its firmware, all compressions, DHCP clients
 	@deploy/packages.sh $(TEST_PACKAGES) $(CLIENT_PACKAGES) $(HOST_PACKAGES)
