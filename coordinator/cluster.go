@@ -15,6 +15,7 @@ import (
 	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/pki"
+	"github.com/kiln-farm/kiln/internal/retry"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"github.com/kiln-farm/kiln/proto/kiln/v1/kilnv1connect"
 )
@@ -102,12 +103,7 @@ func (c *Coordinator) announce(ctx context.Context) {
 			}
 			known = err == nil && voter
 		}
-		timer := time.NewTimer(wait*4/5 + rand.N(wait*2/5))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		retry.Sleep(ctx, wait*4/5+rand.N(wait*2/5))
 	}
 }
 

@@ -10,9 +10,13 @@ import (
 	"github.com/kiln-farm/kiln/coordinator/recheck"
 	"github.com/kiln-farm/kiln/coordinator/spans"
 	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/internal/retry"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"golang.org/x/sync/semaphore"
 )
+
+// unread is how often a blob that is there is read.
+var unread = retry.Policy{First: time.Second, Tries: 10}
 
 // Options are what the duty is made with beside its tools.
 type Options struct {
@@ -123,11 +127,13 @@ func (l *Duty) job(build string, work func(ctx context.Context, build string) er
 			return // not leading any more
 		}
 		defer l.jobs.Release(1)
-		err := work(l.Context(), build)
-		for try := 1; errors.Is(err, errUnread) && try < unreadTries && l.Context().Err() == nil; try++ {
-			time.Sleep(unreadWait)
-			err = work(l.Context(), build)
-		}
+		err := unread.Do(l.Context(), func(ctx context.Context) error {
+			err := work(ctx, build)
+			if !errors.Is(err, errUnread) {
+				return retry.Permanent(err)
+			}
+			return err
+		}, nil)
 		if err == nil || l.Context().Err() != nil {
 			return
 		}

@@ -12,8 +12,6 @@ const (
 	buildJobs        = 4         // graphs loaded and outputs gathered at once
 	IndexBytes       = 16 << 20  // of results held in memory
 	recordTimeout    = 30 * time.Second
-	unreadTries      = 10 // times that a blob which is there is read
-	unreadWait       = time.Second
 	maxGraphBytes    = 256 << 20 // of a graph's blob
 	maxGraphNodes    = 100_000
 	maxParams        = 64 << 10 // bytes of a node's parameters
