@@ -121,3 +121,16 @@ func mayUse(ctx context.Context, team string) error {
 	}
 	return nil
 }
+
+// asEdge is the edge that makes a request: the one that its certificate is for, which a message may only repeat. Administrators, and
+// anyone on a farm without TLS, may name any.
+func asEdge(ctx context.Context, said string) (string, error) {
+	who := callerOf(ctx)
+	switch {
+	case who.Role != pki.RoleEdge:
+		return said, nil
+	case said == "" || said == who.Name:
+		return who.Name, nil
+	}
+	return "", connect.NewError(connect.CodePermissionDenied, fmt.Errorf("the certificate is for the edge %q, not %.80q: an edge speaks for itself only", who.Name, said))
+}

@@ -11,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/kiln-farm/kiln/cache"
+	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 	"github.com/kiln-farm/kiln/proto/kiln/v1/kilnv1connect"
@@ -70,6 +71,68 @@ func TestEachRoleMayDoItsPart(t *testing.T) {
 					t.Errorf("%s, %s: %v (%v), want %v", test.who, what, got, err, want)
 				}
 			}
+		}
+	}
+}
+
+// An edge is who its certificate says that it is, whatever its messages say.
+func TestAnEdgeSpeaksForItselfOnly(t *testing.T) {
+	c := newCluster(t, "a", "b", "c")
+	calls := map[string]func(room kilnv1connect.RoomServiceClient, edge string) error{
+		"Report": func(room kilnv1connect.RoomServiceClient, edge string) error {
+			_, err := room.Report(c.ctx(), connect.NewRequest(&kilnv1.ReportRequest{Edge: edge}))
+			return err
+		},
+		"WatchIntent": func(room kilnv1connect.RoomServiceClient, edge string) error {
+			ctx, cancel := context.WithCancel(c.ctx())
+			defer cancel()
+			stream, err := room.WatchIntent(ctx, connect.NewRequest(&kilnv1.WatchIntentRequest{Edge: edge, Url: "http://192.0.2.1"}))
+			if err != nil {
+				return err
+			}
+			defer stream.Close()
+			for stream.Receive() {
+				if edges := stream.Msg().GetEdges(); len(edges) > 0 {
+					if got := edges[0].GetName(); got != "e1" {
+						return fmt.Errorf("it is known as %q", got)
+					}
+					return nil
+				}
+			}
+			return stream.Err()
+		},
+		"Bind": func(room kilnv1connect.RoomServiceClient, edge string) error {
+			b := bindOf("02:00:00:00:00:01", "10.0.0.10", 1000)
+			b.Edge = edge
+			_, err := room.Bind(c.ctx(), connect.NewRequest(&kilnv1.BindRequest{Commands: []*kilnv1.BindCommand{b}}))
+			return err
+		},
+		"Grant": func(room kilnv1connect.RoomServiceClient, edge string) error {
+			_, err := room.Grant(c.ctx(), connect.NewRequest(&kilnv1.GrantRequest{Edge: edge, Subnet: "rack", Size: 1}))
+			return err
+		},
+	}
+	change := &kilnv1.RoomCommand{Subnets: []*kilnv1.Subnet{{Name: "rack", Prefix: "10.0.0.0/24", Pools: []*kilnv1.AddressRange{{From: "10.0.0.10", To: "10.0.0.19"}}}}}
+	admin := kilnv1connect.NewRoomServiceClient(c.web(pki.RoleAdmin, "ann", ""), "https://"+c.leading().address)
+	if _, err := admin.Change(c.ctx(), connect.NewRequest(&kilnv1.ChangeRequest{Change: change})); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range calls {
+		for edge, want := range map[string]connect.Code{"e1": 0, "": 0, "e2": connect.CodePermissionDenied} {
+			for _, at := range []*member{c.leading(), c.follower()} {
+				err := call(kilnv1connect.NewRoomServiceClient(c.web(pki.RoleEdge, "e1", ""), "https://"+at.address), edge)
+				if got := codeOf(err); got != want {
+					t.Errorf("%s as %q: %v (%v), want %v", name, edge, got, err, want)
+				}
+			}
+		}
+	}
+	for _, b := range func() (all []*kilnv1.Binding) {
+		c.leading().coord.fsm.View(func(m *state.Machine) { all = m.Bindings() })
+		return all
+	}() {
+		if b.GetEdge() != "e1" {
+			t.Errorf("the binding of %s is by %q", b.GetAddress(), b.GetEdge())
 		}
 	}
 }

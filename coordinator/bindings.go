@@ -12,6 +12,7 @@ import (
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/internal/dnsname"
 	"github.com/kiln-farm/kiln/internal/pki"
+	"github.com/kiln-farm/kiln/internal/retry"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -46,6 +47,9 @@ func (r *room) Bind(ctx context.Context, req *connect.Request[kilnv1.BindRequest
 	for _, c := range req.Msg.GetCommands() {
 		if c.GetOperation() == kilnv1.BindCommand_OPERATION_FREE && callerOf(ctx).Role == pki.RoleEdge {
 			return nil, connect.NewError(connect.CodePermissionDenied, errors.New("edges do not free addresses of others: an administrator does"))
+		}
+		if c.Edge, err = asEdge(ctx, c.GetEdge()); err != nil {
+			return nil, err
 		}
 		if c.Name = dnsname.Label(c.GetName()); level < state.NamesLevel {
 			c.Name, c.Nameless = "", false // an address is worth more than a name
@@ -85,8 +89,12 @@ func (r *room) Grant(ctx context.Context, req *connect.Request[kilnv1.GrantReque
 	if err != nil {
 		return nil, err
 	}
+	edge, err := asEdge(ctx, req.Msg.GetEdge())
+	if err != nil {
+		return nil, err
+	}
 	results, err := l.Urge(ctx, &kilnv1.Command{Command: &kilnv1.Command_Block{Block: &kilnv1.BlockCommand{
-		Edge: req.Msg.GetEdge(), Subnet: req.Msg.GetSubnet(), Class: req.Msg.GetClass(), Size: req.Msg.GetSize(), ForMs: blockLife.Milliseconds(),
+		Edge: edge, Subnet: req.Msg.GetSubnet(), Class: req.Msg.GetClass(), Size: req.Msg.GetSize(), ForMs: blockLife.Milliseconds(),
 	}}})
 	if err != nil {
 		return nil, unavailable(err)
@@ -136,11 +144,11 @@ func (r *room) WatchBindings(ctx context.Context, req *connect.Request[kilnv1.Wa
 	for {
 		select {
 		case b, ok := <-changes:
-			if ok { // more of them soon
-				time.Sleep(bindingsGather)
-			}
 			if !ok {
 				return unavailable(errors.New("the caller is too far behind; it begins anew"))
+			}
+			if !retry.Sleep(ctx, bindingsGather) { // more of them soon
+				return ctx.Err()
 			}
 			batch := []*kilnv1.Binding{b}
 			for len(batch) < bindingsChunk && len(changes) > 0 {

@@ -127,12 +127,16 @@ func (r *room) WatchIntent(ctx context.Context, req *connect.Request[kilnv1.Watc
 	if err != nil {
 		return err
 	}
+	edge, err := asEdge(ctx, req.Msg.GetEdge())
+	if err != nil {
+		return err
+	}
 	if err := stream.Send(nil); err != nil { // the headers, so that the caller knows that it is heard
 		return err
 	}
 	have := req.Msg.GetRevision()
-	if req.Msg.GetEdge() != "" && req.Msg.GetUrl() != "" {
-		defer l.room.Enter(req.Msg.GetEdge(), req.Msg.GetUrl(), req.Msg.GetUrl6())()
+	if edge != "" && req.Msg.GetUrl() != "" {
+		defer l.room.Enter(edge, req.Msg.GetUrl(), req.Msg.GetUrl6())()
 	}
 	told := ""
 	for {
@@ -169,8 +173,12 @@ func (r *room) Report(ctx context.Context, req *connect.Request[kilnv1.ReportReq
 	if len(events) > maxReport {
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%d events in one report, at most %d are taken", len(events), maxReport))
 	}
+	edge, err := asEdge(ctx, req.Msg.GetEdge())
+	if err != nil {
+		return nil, err
+	}
 	for _, e := range events {
-		e.Edge, e.Detail = req.Msg.GetEdge(), clip(e.GetDetail(), maxDetail)
+		e.Edge, e.Detail = edge, clip(e.GetDetail(), maxDetail)
 	}
 	l.room.Report(events)
 	return connect.NewResponse(&kilnv1.ReportResponse{}), nil

@@ -71,10 +71,10 @@ func (l *progress) Listen() ([]*bus.Service, error) {
 }
 
 // logged gives a step's lines to all builds that wait for it.
-func (l *progress) logged(_ context.Context, chunk *kilnv1.LogChunk) {
+func (l *progress) logged(ctx context.Context, chunk *kilnv1.LogChunk) {
 	l.View(func(m *state.Machine) {
 		t := m.Task(chunk.GetTask())
-		if t == nil || t.Lease != 0 && t.Lease != chunk.GetNumber() {
+		if t == nil || t.Lease != 0 && (t.Lease != chunk.GetNumber() || t.Builder != bus.Sender(ctx)) {
 			return
 		}
 		for _, w := range t.Waiters {
