@@ -103,7 +103,7 @@ func runApply(ctx context.Context, env ui.Env, f *applyFlags) error {
 	if err := fleet.WriteDiff(env.Stdout, fleet.Diff(unseen(now, next), next)); err != nil {
 		return err
 	}
-	change := difference(now, next)
+	change := fleet.Difference(now, next)
 	if proto.Equal(change, &kilnv1.RoomCommand{Base: change.GetBase()}) {
 		return nil
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
@@ -21,7 +20,6 @@ import (
 	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator/boots"
-	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -113,7 +111,7 @@ func (r *localRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun b
 	if c.GetBase() != now.GetRevision() {
 		return nil, ui.Usagef("%wsomebody else changed what machines boot meanwhile: look at kiln diff and apply again", errStale)
 	}
-	next := state.ChangedIntent(now, c)
+	next := fleet.Apply(now, c)
 	if problems := fleet.CheckChange(now, next).Sentences(); len(problems) > 0 || dryRun {
 		return problems, nil
 	}
@@ -190,36 +188,4 @@ func lockFile(path string) (unlock func(), err error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return func() { _ = f.Close() }, nil
-}
-
-// difference is the change that makes next of now; what is the same is left out.
-func difference(now, next *kilnv1.Intent) *kilnv1.RoomCommand {
-	c := &kilnv1.RoomCommand{Base: now.GetRevision()}
-	c.Machines, c.RemoveMachines = differing(now.GetMachines(), next.GetMachines())
-	c.Groups, c.RemoveGroups = differing(now.GetGroups(), next.GetGroups())
-	c.Releases, c.RemoveReleases = differing(now.GetReleases(), next.GetReleases())
-	c.Subnets, c.RemoveSubnets = differing(now.GetSubnets(), next.GetSubnets())
-	return c
-}
-
-func differing[T interface {
-	proto.Message
-	GetName() string
-}](now, next []T) (put []T, remove []string) {
-	was := map[string]T{}
-	for _, v := range now {
-		was[v.GetName()] = v
-	}
-	for _, v := range next {
-		if old, ok := was[v.GetName()]; !ok || !proto.Equal(old, v) {
-			put = append(put, v)
-		}
-		delete(was, v.GetName())
-	}
-	for _, v := range now {
-		if _, gone := was[v.GetName()]; gone {
-			remove = append(remove, v.GetName())
-		}
-	}
-	return put, remove
 }

@@ -76,7 +76,7 @@ func (r *room) Change(ctx context.Context, req *connect.Request[kilnv1.ChangeReq
 	}
 	keepSecrets(now, change)
 	answer := &kilnv1.ChangeResponse{Revision: now.GetRevision()}
-	if answer.Problems = fleet.CheckChange(now, state.ChangedIntent(now, change)).Sentences(); len(answer.Problems) > 0 {
+	if answer.Problems = fleet.CheckChange(now, fleet.Apply(now, change)).Sentences(); len(answer.Problems) > 0 {
 		return connect.NewResponse(answer), nil
 	}
 	if answer.Problems = l.conflicts(change); len(answer.Problems) > 0 || req.Msg.GetDryRun() {

@@ -87,30 +87,6 @@ func (m *Machine) changeRoom(c *kilnv1.RoomCommand) Result {
 	return Result{}
 }
 
-// ChangedIntent is what a change makes of an intent.
-func ChangedIntent(now *kilnv1.Intent, c *kilnv1.RoomCommand) *kilnv1.Intent {
-	m := &Machine{room: newRoom()}
-	for _, v := range now.GetMachines() {
-		m.room.machines[v.GetName()] = v
-	}
-	for _, v := range now.GetGroups() {
-		m.room.groups[v.GetName()] = v
-	}
-	for _, v := range now.GetReleases() {
-		m.room.releases[v.GetName()] = v
-	}
-	for _, v := range now.GetSubnets() {
-		m.room.subnets[v.GetName()] = v
-	}
-	m.room.revision, m.room.tokenKey = now.GetRevision(), now.GetTokenKey()
-	change(m.room.machines, c.GetMachines(), c.GetRemoveMachines(), maxMachines)
-	change(m.room.groups, c.GetGroups(), c.GetRemoveGroups(), maxGroups)
-	change(m.room.releases, c.GetReleases(), c.GetRemoveReleases(), maxReleases)
-	change(m.room.subnets, c.GetSubnets(), c.GetRemoveSubnets(), maxSubnets)
-	m.room.revision++
-	return m.Intent()
-}
-
 // change removes and puts; false when a name is none, or there would be too many.
 func change[T interface{ GetName() string }](all map[string]T, put []T, remove []string, most int) bool {
 	for _, name := range remove {
