@@ -12,11 +12,11 @@ import (
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/timeline"
+	"github.com/kiln-farm/kiln/fleet/boots"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 

@@ -19,8 +19,8 @@ import (
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/fleet"
+	"github.com/kiln-farm/kiln/fleet/boots"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 

@@ -9,10 +9,10 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/replica"
 	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/fleet"
+	"github.com/kiln-farm/kiln/fleet/boots"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )

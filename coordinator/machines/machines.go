@@ -12,9 +12,9 @@ import (
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/record"
-	"github.com/kiln-farm/kiln/coordinator/boots"
 	"github.com/kiln-farm/kiln/coordinator/duty"
 	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/fleet/boots"
 	"github.com/kiln-farm/kiln/internal/meter"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
