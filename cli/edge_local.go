@@ -12,11 +12,11 @@ import (
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/coordinator/state"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/timeline"
 	"github.com/kiln-farm/kiln/fleet/boots"
+	"github.com/kiln-farm/kiln/fleet/taken"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -118,7 +118,7 @@ func (r *localRooms) Take(ctx context.Context, machine string, boot config.BootI
 	if err := record.Get(ctx, r.store, cache.TakenKey(machine), before); err != nil && !errors.Is(err, cache.ErrNotFound) {
 		return false, err
 	}
-	after, fresh := state.Take(before, takeCommand(machine, boot, what), time.Now().UnixMilli())
+	after, fresh := taken.Take(before, takeCommand(machine, boot, what), time.Now().UnixMilli())
 	if !fresh {
 		return false, nil
 	}

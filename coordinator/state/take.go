@@ -1,16 +1,8 @@
 package state
 
 import (
+	"github.com/kiln-farm/kiln/fleet/taken"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
-)
-
-const (
-	// takenLife is how long it is remembered what a machine took: longer than any boot token holds, also when a leader's clock
-	// is wrong by hours.
-	takenLife = 24 * 60 * 60 * 1000 // ms
-	// maxTaken is how many documents are remembered of a machine. The oldest goes for a newer one: only the machine itself makes
-	// its own be forgotten.
-	maxTaken = 64
 )
 
 // take notes that a machine reads a document with secrets.
@@ -21,7 +13,7 @@ func (m *Machine) take(c *kilnv1.TakeCommand) Result {
 		}
 	}
 	before := m.room.taken[c.GetMachine()]
-	next, fresh := Take(before, c, m.now)
+	next, fresh := taken.Take(before, c, m.now)
 	if !fresh {
 		return Result{Refused: RefusedTaken}
 	}
@@ -38,27 +30,8 @@ func (m *Machine) take(c *kilnv1.TakeCommand) Result {
 // forgetTaken forgets the machines that took nothing for a long time.
 func (m *Machine) forgetTaken() {
 	for name, t := range m.room.taken {
-		if last := t.GetTaken()[len(t.GetTaken())-1]; last.GetAt()+takenLife < m.now {
+		if last := t.GetTaken()[len(t.GetTaken())-1]; last.GetAt()+taken.Life < m.now {
 			delete(m.room.taken, name)
 		}
 	}
-}
-
-// Take is what a machine has taken after a request at now, in ms since 1970; fresh is false when it had the document before in
-// that boot. The same request may come twice, and is fresh twice. Before is not changed; nil: it has taken nothing.
-func Take(before *kilnv1.SnapshotTaken, c *kilnv1.TakeCommand, now int64) (after *kilnv1.SnapshotTaken, fresh bool) {
-	after = &kilnv1.SnapshotTaken{Machine: c.GetMachine()}
-	for _, t := range before.GetTaken() {
-		if t.GetBoot() == c.GetBoot() && t.GetDocument() == c.GetDocument() {
-			return before, t.GetRequest() == c.GetRequest()
-		}
-		if t.GetAt()+takenLife >= now {
-			after.Taken = append(after.Taken, t)
-		}
-	}
-	if over := len(after.GetTaken()) - maxTaken + 1; over > 0 {
-		after.Taken = after.GetTaken()[over:]
-	}
-	after.Taken = append(after.GetTaken(), &kilnv1.Taken{Boot: c.GetBoot(), Document: c.GetDocument(), Request: c.GetRequest(), At: now})
-	return after, true
 }

@@ -2,7 +2,6 @@ package state
 
 import (
 	"bytes"
-	"fmt"
 	"testing"
 
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -41,23 +40,5 @@ func TestSecretsAreTakenOnceInABoot(t *testing.T) {
 	}
 	if r := apply(again, 1, takeCommand("a", "boot1", "user-data", "r8")); r.Refused != RefusedTaken {
 		t.Errorf("after a snapshot: refused %q, want %q", r.Refused, RefusedTaken)
-	}
-}
-
-func TestWhatIsRememberedOfAMachineIsBounded(t *testing.T) {
-	var taken *kilnv1.SnapshotTaken
-	for i := range 3 * maxTaken {
-		var fresh bool
-		c := &kilnv1.TakeCommand{Machine: "a", Boot: fmt.Sprint("boot", i), Document: "user-data", Request: "r"}
-		if taken, fresh = Take(taken, c, int64(i)); !fresh {
-			t.Fatalf("boot %d is not fresh", i)
-		}
-	}
-	if got := len(taken.GetTaken()); got != maxTaken {
-		t.Errorf("%d documents are remembered, want %d", got, maxTaken)
-	}
-	late := &kilnv1.TakeCommand{Machine: "a", Boot: "late", Document: "user-data", Request: "r"}
-	if taken, _ = Take(taken, late, 3*maxTaken+takenLife); len(taken.GetTaken()) != 1 {
-		t.Errorf("%d documents are remembered a day later, want 1", len(taken.GetTaken()))
 	}
 }
