@@ -21,6 +21,7 @@ import (
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
+	"github.com/kiln-farm/kiln/edge/pool/probe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -188,7 +189,7 @@ func (f *pxeFlags) pool(ctx context.Context, e *edge.Edge, intents *intent.Store
 	}
 	cfg := pool.Config{Edge: f.pools.edge, Farm: f.pools, File: f.pools.file, Log: log, Tell: e.Machines().TellOf, Edges: e.Machines().Answering}
 	if f.probe > 0 && f.dhcp == "full" {
-		prober, err := pool.OpenProber(f.probe)
+		prober, err := probe.Open(f.probe)
 		if err != nil {
 			log.Warn("addresses are given without asking first whether somebody uses them", "error", err)
 		} else {

@@ -12,6 +12,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/pool/commit"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -189,7 +190,7 @@ func (p *Pool) offerOwn(ctx context.Context, q question, s *subnet, k *class, ad
 	}
 	p.pledges.add(n)
 	p.mu.Unlock()
-	if p.commits.isAway() {
+	if p.commits.IsAway() {
 		// It may have given back even what it has at another edge, of which this one has not heard.
 		if told = min(told, r.sure(q.client, false, now)); told < leastOffer {
 			p.sayAway(q.who)
@@ -236,7 +237,7 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, addr
 		Hostname: q.hostname, Edge: p.cfg.Edge, ForMs: committed(told).Milliseconds(),
 	}
 	command.Name, command.Nameless = q.asksFor(s)
-	result, err := p.commits.bind(ctx, key, command)
+	result, err := p.commits.Bind(ctx, key, command)
 	if err != nil {
 		return p.remaining(q, s, k, address, told, err)
 	}
@@ -276,8 +277,8 @@ func (p *Pool) remaining(q question, s *subnet, k *class, address netip.Addr, to
 	r := p.replica.get(s.name, address)
 	p.mu.Unlock()
 	told = min(told, r.sure(q.client, q.want != selecting, now))
-	if errors.Is(err, errFaulty) || told < time.Second {
-		if errors.Is(err, errAway) {
+	if errors.Is(err, commit.ErrFaulty) || told < time.Second {
+		if errors.Is(err, commit.ErrAway) {
 			p.sayAway(q.who)
 		}
 		return Answer{Mine: true, Why: err.Error()}

@@ -18,8 +18,6 @@ var (
 	exhausted = meters.Counter("kiln.edge.pool.exhausted", "{packet}", "Packets of clients that found no address because none was free, by subnet")
 	crowded   = meters.Counter("kiln.edge.pool.crowded", "{packet}", "Packets of clients that found no address because those that are free were offered to others, by subnet")
 	conflicts = meters.Counter("kiln.edge.pool.conflicts", "{address}", "Free addresses that somebody was found to use")
-	bindTime  = meters.Seconds("kiln.edge.pool.bind.duration", "Time of calls that have bindings committed")
-	bindSize  = meters.Counter("kiln.edge.pool.bind.commands", "{command}", "Commands that were committed")
 )
 
 func counted(c metric.Int64Counter, key, value string) {
@@ -47,7 +45,7 @@ func (p *Pool) Measure() (stop func()) {
 	})
 	away := meters.Gauge("kiln.edge.pool.away", "{farm}", "1 while the farm binds no addresses", func(observe func(int64, ...metric.ObserveOption)) {
 		var n int64
-		if p.commits.isAway() {
+		if p.commits.IsAway() {
 			n = 1
 		}
 		observe(n)

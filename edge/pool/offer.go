@@ -175,7 +175,7 @@ func (p *Pool) stock(subnet, class string, size int) *stock {
 // refill asks the farm for more addresses, beside all else, when there are few.
 func (p *Pool) refill(st *stock, now time.Duration) {
 	want := st.wants(now)
-	if want < 0 || p.commits.isAway() && now < st.next {
+	if want < 0 || p.commits.IsAway() && now < st.next {
 		return
 	}
 	done := make(chan struct{})

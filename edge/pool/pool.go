@@ -13,6 +13,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/pool/commit"
 	"github.com/kiln-farm/kiln/internal/dnsname"
 	"github.com/kiln-farm/kiln/internal/seldom"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -55,7 +56,7 @@ type Pool struct {
 	now     func() time.Duration
 	book    atomic.Pointer[book]
 	gate    *gate
-	commits *committer
+	commits *commit.Committer
 	probes  probes
 	grants  sync.WaitGroup
 	sayings *seldom.Sayings
@@ -86,7 +87,7 @@ func New(cfg Config) *Pool {
 	if cfg.Tell == nil {
 		cfg.Tell = func(string, string) {}
 	}
-	p := &Pool{cfg: cfg, now: cfg.Clock, gate: newGate(), commits: newCommitter(cfg.Farm, cfg.Clock, cfg.Log), replica: newReplica(),
+	p := &Pool{cfg: cfg, now: cfg.Clock, gate: newGate(), commits: commit.New(cfg.Farm, cfg.Clock, cfg.Log), replica: newReplica(),
 		stocks: map[stockKey]*stock{}, pledges: newPledges(), shelves: map[stockKey]*shelf{}, binding6: map[place]int{}, held: newAssociations()}
 	asTime := func() time.Time { return time.Unix(0, 0).Add(p.now()) }
 	p.probes, p.sayings = newProbes(asTime), seldom.New(seldom.Every, asTime)
@@ -121,11 +122,11 @@ func (p *Pool) Serves() bool { return len(p.book.Load().byName) > 0 }
 // Run keeps what is known on disk, and heeds when the farm is back, until ctx ends.
 func (p *Pool) Run(ctx context.Context) {
 	var heeding sync.WaitGroup
-	heeding.Go(func() { p.commits.heed(ctx) })
+	heeding.Go(func() { p.commits.Heed(ctx) })
 	heeding.Go(func() { p.relieve(ctx) })
 	p.keep(ctx)
 	heeding.Wait()
-	p.commits.wait()
+	p.commits.Wait()
 	p.grants.Wait()
 }
 

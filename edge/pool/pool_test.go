@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiln-farm/kiln/edge/pool/probe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -158,7 +159,7 @@ func (u *usedBy) Used(ctx context.Context, a netip.Addr, nic string, relayed boo
 		time.Sleep(10 * time.Millisecond)
 		return true
 	}
-	time.Sleep(DefaultProbe)
+	time.Sleep(probe.Default)
 	return false
 }
 
@@ -274,8 +275,8 @@ func TestARestartWithoutTheFarm(t *testing.T) {
 			t.Errorf("by a clock that has gone back: got %s", got)
 		}
 		e.end()
-		again.commits.wait()
-		earlier.commits.wait()
+		again.commits.Wait()
+		earlier.commits.Wait()
 	})
 }
 

@@ -67,34 +67,3 @@ func TestSegmentsAndClasses(t *testing.T) {
 		}
 	})
 }
-
-func TestAFarmThatRefusesOneCommandServesTheOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newTestFarm(t, room(subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.99")))
-		e := newEdge(t, f, "edge1")
-		defer e.end()
-		f.delay = func() time.Duration { return 10 * time.Millisecond }
-		bad := &kilnv1.BindCommand{Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: "a", Address: "no address", Client: "x"}
-		var waits []*commit
-		for i := range 9 {
-			command := &kilnv1.BindCommand{Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: "a", Address: fmt.Sprintf("10.1.0.1%d", i), Client: fmt.Sprint("mac ", i), ForMs: 1000}
-			if i == 4 {
-				command = bad
-			}
-			w, err := e.commits.enqueue(fmt.Sprint(i), command)
-			if err != nil {
-				t.Fatal(err)
-			}
-			waits = append(waits, w)
-		}
-		for i, w := range waits {
-			<-w.done
-			if (w.err != nil) != (i == 4) {
-				t.Errorf("command %d: got %v", i, w.err)
-			}
-		}
-		if e.commits.isAway() {
-			t.Error("the farm counts as away")
-		}
-	})
-}

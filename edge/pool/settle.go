@@ -65,7 +65,7 @@ func (p *Pool) undoIt(ctx context.Context, q who, s *subnet, address netip.Addr,
 	was := p.replica.get(s.name, address)
 	p.mu.Unlock()
 	key := strings.Join([]string{operation.String(), q.client, xid, s.name, address.String()}, " ")
-	_, err := p.commits.bind(ctx, key, &kilnv1.BindCommand{
+	_, err := p.commits.Bind(ctx, key, &kilnv1.BindCommand{
 		Operation: operation, Subnet: s.name, Address: address.String(), Client: q.client, Mac: q.mac, Edge: p.cfg.Edge, ForMs: badTime.Milliseconds(), UntilMs: was.version,
 	})
 	// Where nobody knows whether the farm has done it, this edge goes by that it has.

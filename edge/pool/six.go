@@ -12,6 +12,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
 	"github.com/kiln-farm/kiln/edge/dhcp6"
+	"github.com/kiln-farm/kiln/edge/pool/commit"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -133,7 +134,7 @@ func (p *Pool) answer6(ctx context.Context, q question6) Answer6 {
 			return Answer6{Plan: q.plan(q.where[0])}
 		case q.Rapid && q.link.Rapid:
 			return p.bindNew6(ctx, q, nil)
-		case p.commits.isAway():
+		case p.commits.IsAway():
 			p.sayAway(q.who)
 			return Answer6{Why: "the farm is away"}
 		}
@@ -253,7 +254,7 @@ func (p *Pool) remaining6(q question6, s *subnet, k *class, a netip.Addr, why st
 	r := p.replica.get(s.name, a)
 	p.mu.Unlock()
 	told := min(s.time(like(q.Client), k), r.until-now-slack)
-	if why == errFaulty.Error() || r.state != kilnv1.BindingState_BINDING_STATE_BOUND || r.client != q.client || told < time.Second {
+	if why == commit.ErrFaulty.Error() || r.state != kilnv1.BindingState_BINDING_STATE_BOUND || r.client != q.client || told < time.Second {
 		p.sayFailed6(q, why)
 		return Answer6{Why: why}
 	}
@@ -263,7 +264,7 @@ func (p *Pool) remaining6(q question6, s *subnet, k *class, a netip.Addr, why st
 }
 
 func (p *Pool) sayFailed6(q question6, why string) {
-	if why == errAway.Error() {
+	if why == commit.ErrAway.Error() {
 		p.sayAway(q.who)
 	}
 }
@@ -329,7 +330,7 @@ func (p *Pool) bindAt6(ctx context.Context, q question6, s *subnet, k *class, ad
 	before := p.replica.get(s.name, address)
 	p.mu.Unlock()
 	key := strings.Join([]string{"bind", q.client, q.XID(), s.name, address.String(), told.String()}, " ")
-	result, err := p.commits.bind(ctx, key, &kilnv1.BindCommand{
+	result, err := p.commits.Bind(ctx, key, &kilnv1.BindCommand{
 		Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: s.name, Address: address.String(), Client: q.client, Mac: q.mac,
 		Hostname: q.hostname, Edge: p.cfg.Edge, ForMs: committed(told).Milliseconds(),
 	})

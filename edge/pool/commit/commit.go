@@ -1,4 +1,4 @@
-package pool
+package commit
 
 import (
 	"context"
@@ -9,13 +9,21 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/kiln-farm/kiln/internal/meter"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 var (
-	errAway   = errors.New("the farm is away")
+	meters   = meter.Of("edge/pool")
+	bindTime = meters.Seconds("kiln.edge.pool.bind.duration", "Time of calls that have bindings committed")
+	bindSize = meters.Counter("kiln.edge.pool.bind.commands", "{command}", "Commands that were committed")
+)
+
+// How it ends when nothing is known to be committed.
+var (
+	ErrAway   = errors.New("the farm is away")
 	errBusy   = errors.New("too many wait for the farm")
-	errFaulty = errors.New("the farm takes no such binding")
+	ErrFaulty = errors.New("the farm takes no such binding")
 )
 
 const (
@@ -31,8 +39,8 @@ const (
 	awayPause  = 500 * time.Millisecond // between tries while the farm is away
 )
 
-// commit is a command that waits for the farm, and all who wait for it.
-type commit struct {
+// waiting is a command that waits for the farm, and all who wait for it.
+type waiting struct {
 	command *kilnv1.BindCommand
 	key     string
 	done    chan struct{}
@@ -40,27 +48,34 @@ type commit struct {
 	err     error
 }
 
-// committer has bindings committed: one call at a time, and all that come meanwhile in the next one.
-type committer struct {
-	farm Farm
+// binder commits what is bound to whom. Its errors say that nobody knows whether anything was.
+type binder interface {
+	// Bind returns a result for each command. All of them are committed then.
+	Bind(ctx context.Context, commands []*kilnv1.BindCommand) ([]*kilnv1.BindResult, error)
+}
+
+// Committer has bindings committed: one call at a time, and all that come meanwhile in the next one.
+type Committer struct {
+	farm binder
 	now  func() time.Duration
 	log  *slog.Logger
 
 	mu      sync.Mutex // guards what follows
-	queue   []*commit
-	known   map[string]*commit // queued or under way
+	queue   []*waiting
+	known   map[string]*waiting // queued or under way
 	running bool
 	away    bool
 	again   time.Duration // when the farm is asked again
 	calls   sync.WaitGroup
 }
 
-func newCommitter(farm Farm, now func() time.Duration, log *slog.Logger) *committer {
-	return &committer{farm: farm, now: now, log: log, known: map[string]*commit{}}
+// New makes a Committer with a clock that goes on while the host sleeps.
+func New(farm binder, now func() time.Duration, log *slog.Logger) *Committer {
+	return &Committer{farm: farm, now: now, log: log, known: map[string]*waiting{}}
 }
 
-// bind returns when the command is committed, or may not be. The same key is the same command.
-func (c *committer) bind(ctx context.Context, key string, command *kilnv1.BindCommand) (*kilnv1.BindResult, error) {
+// Bind returns when the command is committed, or may not be. The same key is the same command.
+func (c *Committer) Bind(ctx context.Context, key string, command *kilnv1.BindCommand) (*kilnv1.BindResult, error) {
 	w, err := c.enqueue(key, command)
 	if err != nil {
 		return nil, err
@@ -69,11 +84,11 @@ func (c *committer) bind(ctx context.Context, key string, command *kilnv1.BindCo
 	case <-w.done:
 		return w.result, w.err
 	case <-ctx.Done():
-		return nil, errAway
+		return nil, ErrAway
 	}
 }
 
-func (c *committer) enqueue(key string, command *kilnv1.BindCommand) (*commit, error) {
+func (c *Committer) enqueue(key string, command *kilnv1.BindCommand) (*waiting, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if w := c.known[key]; w != nil {
@@ -81,11 +96,11 @@ func (c *committer) enqueue(key string, command *kilnv1.BindCommand) (*commit, e
 	}
 	switch {
 	case c.away && (c.running || c.now() < c.again):
-		return nil, errAway
+		return nil, ErrAway
 	case len(c.queue) >= maxQueued:
 		return nil, errBusy
 	}
-	w := &commit{command: command, key: key, done: make(chan struct{})}
+	w := &waiting{command: command, key: key, done: make(chan struct{})}
 	c.queue, c.known[key] = append(c.queue, w), w
 	if !c.running {
 		c.running = true
@@ -94,15 +109,15 @@ func (c *committer) enqueue(key string, command *kilnv1.BindCommand) (*commit, e
 	return w, nil
 }
 
-// isAway says whether the last call failed.
-func (c *committer) isAway() bool {
+// IsAway says whether the last call failed.
+func (c *Committer) IsAway() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.away
 }
 
 // run makes calls until nobody waits.
-func (c *committer) run() {
+func (c *Committer) run() {
 	for {
 		c.mu.Lock()
 		if len(c.queue) == 0 {
@@ -130,7 +145,7 @@ func gap(commands int) time.Duration {
 }
 
 // send has a batch committed. A farm that is away is asked once.
-func (c *committer) send(batch []*commit, away bool) {
+func (c *Committer) send(batch []*waiting, away bool) {
 	begun := c.now()
 	for {
 		err := c.call(batch)
@@ -141,7 +156,7 @@ func (c *committer) send(batch []*commit, away bool) {
 			return
 		case connect.CodeOf(err) == connect.CodeInvalidArgument && len(batch) == 1:
 			c.log.Error("the farm takes no such binding", "client", batch[0].command.GetClient(), "address", batch[0].command.GetAddress(), "error", err)
-			c.finish(batch, errFaulty)
+			c.finish(batch, ErrFaulty)
 			return
 		case connect.CodeOf(err) == connect.CodeInvalidArgument: // one of them; the others are not to suffer
 			c.send(batch[:len(batch)/2], away)
@@ -149,14 +164,14 @@ func (c *committer) send(batch []*commit, away bool) {
 			return
 		case away || c.now()-begun > callBudget-callTime || connect.CodeOf(err) == connect.CodeFailedPrecondition:
 			c.setAway(err)
-			c.finish(batch, errAway)
+			c.finish(batch, ErrAway)
 			return
 		}
 		time.Sleep(callPause)
 	}
 }
 
-func (c *committer) call(batch []*commit) error {
+func (c *Committer) call(batch []*waiting) error {
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
 	commands := make([]*kilnv1.BindCommand, len(batch))
@@ -167,7 +182,7 @@ func (c *committer) call(batch []*commit) error {
 	results, err := c.farm.Bind(ctx, commands)
 	bindTime.Record(ctx, (c.now() - begun).Seconds())
 	if err == nil && len(results) != len(batch) {
-		err = errFaulty
+		err = ErrFaulty
 	}
 	if err != nil {
 		return err
@@ -180,7 +195,7 @@ func (c *committer) call(batch []*commit) error {
 }
 
 // setAway notes how the last call ended.
-func (c *committer) setAway(err error) {
+func (c *Committer) setAway(err error) {
 	c.mu.Lock()
 	was := c.away
 	c.away, c.again = err != nil, c.now()+awayPause
@@ -194,9 +209,9 @@ func (c *committer) setAway(err error) {
 }
 
 // finish tells all who wait. While the farm is away those behind are told, too: each would wait as long again.
-func (c *committer) finish(batch []*commit, err error) {
+func (c *Committer) finish(batch []*waiting, err error) {
 	c.mu.Lock()
-	if errors.Is(err, errAway) {
+	if errors.Is(err, ErrAway) {
 		batch = append(batch, c.queue...)
 		c.queue = nil
 	}
@@ -210,8 +225,8 @@ func (c *committer) finish(batch []*commit, err error) {
 	}
 }
 
-// heed asks a farm that is away from time to time whether it is back, until ctx ends.
-func (c *committer) heed(ctx context.Context) {
+// Heed asks a farm that is away from time to time whether it is back, until ctx ends.
+func (c *Committer) Heed(ctx context.Context) {
 	ticker := time.NewTicker(awayPause)
 	defer ticker.Stop()
 	for {
@@ -220,11 +235,11 @@ func (c *committer) heed(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if c.isAway() && c.call(nil) == nil {
+		if c.IsAway() && c.call(nil) == nil {
 			c.setAway(nil)
 		}
 	}
 }
 
-// wait returns when no call is under way.
-func (c *committer) wait() { c.calls.Wait() }
+// Wait returns when no call is under way.
+func (c *Committer) Wait() { c.calls.Wait() }

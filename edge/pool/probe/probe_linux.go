@@ -1,4 +1,4 @@
-package pool
+package probe
 
 import (
 	"context"
@@ -17,16 +17,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DefaultProbe is how long an answer is waited for.
-const DefaultProbe = 200 * time.Millisecond
+// Default is how long an answer is waited for.
+const Default = 200 * time.Millisecond
 
 const (
 	maxProbes = 4096 // under way; beyond, addresses are offered unasked
 	arpLen    = 28
 )
 
-// NetProber asks by ARP on the segment (RFC 5227 §2.1.1), and by ICMP echo where there are routers between.
-type NetProber struct {
+// Net asks by ARP on the segment (RFC 5227 §2.1.1), and by ICMP echo where there are routers between.
+type Net struct {
 	wait time.Duration
 	arp  *os.File
 	echo *icmp.PacketConn
@@ -38,9 +38,9 @@ type NetProber struct {
 	waiting map[netip.Addr][]chan struct{}
 }
 
-// OpenProber needs CAP_NET_RAW.
-func OpenProber(wait time.Duration) (*NetProber, error) {
-	p := &NetProber{wait: wait, id: os.Getpid() & 0xffff, waiting: map[netip.Addr][]chan struct{}{}}
+// Open needs CAP_NET_RAW.
+func Open(wait time.Duration) (*Net, error) {
+	p := &Net{wait: wait, id: os.Getpid() & 0xffff, waiting: map[netip.Addr][]chan struct{}{}}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(swap(unix.ETH_P_ARP)))
 	if err != nil {
 		return nil, fmt.Errorf("open a socket for ARP: %w; it needs CAP_NET_RAW", err)
@@ -58,7 +58,7 @@ func OpenProber(wait time.Duration) (*NetProber, error) {
 func swap(n uint16) uint16 { return binary.NativeEndian.Uint16([]byte{byte(n >> 8), byte(n)}) }
 
 // Close ends it.
-func (p *NetProber) Close() error {
+func (p *Net) Close() error {
 	p.arp.Close()
 	p.echo.Close()
 	p.done.Wait()
@@ -66,7 +66,7 @@ func (p *NetProber) Close() error {
 }
 
 // Used implements Prober.
-func (p *NetProber) Used(ctx context.Context, address netip.Addr, nic string, relayed bool) bool {
+func (p *Net) Used(ctx context.Context, address netip.Addr, nic string, relayed bool) bool {
 	heard := make(chan struct{})
 	p.mu.Lock()
 	if len(p.waiting) >= maxProbes {
@@ -96,7 +96,7 @@ func (p *NetProber) Used(ctx context.Context, address netip.Addr, nic string, re
 	return false
 }
 
-func (p *NetProber) leave(address netip.Addr, heard chan struct{}) {
+func (p *Net) leave(address netip.Addr, heard chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	rest := p.waiting[address][:0]
@@ -110,7 +110,7 @@ func (p *NetProber) leave(address netip.Addr, heard chan struct{}) {
 	}
 }
 
-func (p *NetProber) tell(address netip.Addr) {
+func (p *Net) tell(address netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.waiting[address] {
@@ -120,7 +120,7 @@ func (p *NetProber) tell(address netip.Addr) {
 }
 
 // ask sends an ARP probe: whoever has the address answers, and nobody learns a wrong one from it.
-func (p *NetProber) ask(address netip.Addr, name string) error {
+func (p *Net) ask(address netip.Addr, name string) error {
 	nic, err := net.InterfaceByName(name)
 	if err != nil || len(nic.HardwareAddr) != 6 {
 		return fmt.Errorf("interface %s: %w", name, err)
@@ -138,7 +138,7 @@ func (p *NetProber) ask(address netip.Addr, name string) error {
 	return p.control(func(fd int) error { return unix.Sendto(fd, b, 0, &to) })
 }
 
-func (p *NetProber) control(f func(fd int) error) error {
+func (p *Net) control(f func(fd int) error) error {
 	raw, err := p.arp.SyscallConn()
 	if err != nil {
 		return err
@@ -150,7 +150,7 @@ func (p *NetProber) control(f func(fd int) error) error {
 	return sent
 }
 
-func (p *NetProber) hearARP() {
+func (p *Net) hearARP() {
 	b := make([]byte, 128)
 	for {
 		n, err := p.arp.Read(b)
@@ -158,7 +158,7 @@ func (p *NetProber) hearARP() {
 			if errors.Is(err, os.ErrClosed) || errors.Is(err, net.ErrClosed) {
 				return
 			}
-			time.Sleep(DefaultProbe) // an interface went down
+			time.Sleep(Default) // an interface went down
 			continue
 		}
 		if n < arpLen || b[2] != 8 || b[3] != 0 || b[4] != 6 || b[5] != 4 {
@@ -170,7 +170,7 @@ func (p *NetProber) hearARP() {
 	}
 }
 
-func (p *NetProber) ping(address netip.Addr) error {
+func (p *Net) ping(address netip.Addr) error {
 	m := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: p.id, Seq: int(p.seq.Add(1) & 0xffff), Data: []byte("kiln")}}
 	b, err := m.Marshal(nil)
 	if err != nil {
@@ -180,7 +180,7 @@ func (p *NetProber) ping(address netip.Addr) error {
 	return err
 }
 
-func (p *NetProber) hearEcho() {
+func (p *Net) hearEcho() {
 	b := make([]byte, 1500)
 	for {
 		n, from, err := p.echo.ReadFrom(b)
@@ -188,7 +188,7 @@ func (p *NetProber) hearEcho() {
 			if errors.Is(err, os.ErrClosed) || errors.Is(err, net.ErrClosed) {
 				return
 			}
-			time.Sleep(DefaultProbe)
+			time.Sleep(Default)
 			continue
 		}
 		m, err := icmp.ParseMessage(1, b[:n])
