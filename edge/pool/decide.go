@@ -95,8 +95,7 @@ func decideRequest(a ask, s *subnet) step {
 
 const (
 	leastMargin = time.Minute
-	slack       = 30 * time.Second // for what messages took, where a deadline was heard of and not asked for
-	leastOffer  = time.Minute      // that remains of an address which is offered without the farm: a boot takes as long
+	leastOffer  = time.Minute // that remains of an address which is offered without the farm: a boot takes as long
 )
 
 // committed is for how long a binding is committed that a client is told to have for told.

@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/kiln-farm/kiln/internal/seldom"
@@ -125,20 +124,4 @@ func poolName(subnet, class string) string {
 		return "subnet " + subnet
 	}
 	return "subnet " + subnet + " for the class " + class
-}
-
-// poolsOf are the pools of a class that has some of its own, or the subnet's.
-func (s *subnet) poolsOf(class string) []span {
-	for _, k := range s.classes {
-		if class != "" && k.from.GetName() == class && len(k.pools) > 0 {
-			return k.pools
-		}
-	}
-	return s.pools
-}
-
-// fixedOf reads the address that is kept for a machine; false where it is none of IPv4.
-func fixedOf(text string) (netip.Addr, bool) {
-	prefix, err := netip.ParsePrefix(text)
-	return prefix.Addr(), err == nil && prefix.Addr().Is4()
 }

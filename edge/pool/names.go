@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/internal/dnsname"
 )
 
@@ -20,13 +19,4 @@ func (q question) asksFor(s *subnet) (label string, none bool) {
 		label = dnsname.Label(q.Hostname)
 	}
 	return label, false
-}
-
-// answerName is option 81 for a client that sent it, by the name that it has in DNS. Where nothing is published, the option is
-// not known.
-func (s *subnet) answerName(c dhcp.Client, name string) []byte {
-	if s.names == nil {
-		return nil
-	}
-	return c.FQDN.Answer(name)
 }

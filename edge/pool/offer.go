@@ -210,15 +210,6 @@ func (p *Pool) usable(subnet string, a netip.Addr, now time.Duration) bool {
 	return s != nil && s.ever(a) && a != s.lease.Router && !s.edges(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(now) && !p.book.Load().fixed[a] && !p.probes.isBad(a)
 }
 
-// edges says whether an address is that of the network itself, or of its broadcasts (RFC 1122 §3.2.1.3, RFC 3021).
-func (s *subnet) edges(a netip.Addr) bool {
-	if s.prefix.Bits() > 30 {
-		return false
-	}
-	next := a.Next()
-	return a == s.prefix.Addr() || !next.IsValid() || !s.prefix.Contains(next)
-}
-
 func (s *stock) has(a netip.Addr) bool { _, ok := s.place[a]; return ok }
 
 // used says whether somebody uses an address that should be free.

@@ -7,8 +7,11 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-// maxRecords is how many bindings the farm has at most (coordinator/state).
-const maxRecords = 1 << 20
+const (
+	maxRecords = 1 << 20              // bindings that the farm has at most (coordinator/state)
+	longest    = 300 * 24 * time.Hour // that the farm takes, with what is added
+	slack      = 30 * time.Second     // for what messages took, where a deadline was heard of and not asked for
+)
 
 // record is a binding as this edge knows it.
 type record struct {

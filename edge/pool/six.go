@@ -35,7 +35,7 @@ type question6 struct {
 
 // Decide6 says what a client of IPv6 is told. It may wait for the farm, and no longer than ctx.
 func (p *Pool) Decide6(ctx context.Context, c dhcp6.Client, machine *kilnv1.Machine, hostname string, link Link) Answer6 {
-	q := question6{Client: c, link: link, by: associationOf(c), where: p.book.Load().where6(c, link)}
+	q := question6{Client: c, link: link, by: associationOf(c), where: p.book.Load().where6(c, link.Own, link.Networks)}
 	if len(q.where) == 0 {
 		return Answer6{Why: "it is in no subnet with pools"}
 	}

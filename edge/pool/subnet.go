@@ -14,7 +14,6 @@ import (
 const (
 	systemLease = 12 * time.Hour
 	bootLease   = 10 * time.Minute
-	longest     = 300 * 24 * time.Hour // that the farm takes, with what is added
 )
 
 // subnet is a network as it is used here. Its pools, options and servers are of the family of its prefix.
@@ -304,4 +303,38 @@ func (s *subnet) with(k *class) map[uint8][]byte {
 		}
 	}
 	return out
+}
+
+// poolsOf are the pools of a class that has some of its own, or the subnet's.
+func (s *subnet) poolsOf(class string) []span {
+	for _, k := range s.classes {
+		if class != "" && k.from.GetName() == class && len(k.pools) > 0 {
+			return k.pools
+		}
+	}
+	return s.pools
+}
+
+// fixedOf reads the address that is kept for a machine; false where it is none of IPv4.
+func fixedOf(text string) (netip.Addr, bool) {
+	prefix, err := netip.ParsePrefix(text)
+	return prefix.Addr(), err == nil && prefix.Addr().Is4()
+}
+
+// edges says whether an address is that of the network itself, or of its broadcasts (RFC 1122 §3.2.1.3, RFC 3021).
+func (s *subnet) edges(a netip.Addr) bool {
+	if s.prefix.Bits() > 30 {
+		return false
+	}
+	next := a.Next()
+	return a == s.prefix.Addr() || !next.IsValid() || !s.prefix.Contains(next)
+}
+
+// answerName is option 81 for a client that sent it, by the name that it has in DNS. Where nothing is published, the option is
+// not known.
+func (s *subnet) answerName(c dhcp.Client, name string) []byte {
+	if s.names == nil {
+		return nil
+	}
+	return c.FQDN.Answer(name)
 }

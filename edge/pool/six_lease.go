@@ -1,0 +1,40 @@
+package pool
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/kiln-farm/kiln/edge/dhcp6"
+)
+
+// Link is where an edge hears a client of IPv6.
+type Link struct {
+	Own      []netip.Addr   // of the edge
+	Networks []netip.Prefix // of the link; not asked for behind relays
+	Rapid    bool           // this edge may bind at once what a client asks all for
+}
+
+// Fill6 adds to a machine's fixed address what the subnet that it is in says.
+func (p *Pool) Fill6(c dhcp6.Client, address netip.Addr, labels map[string]string, plan *dhcp6.Plan) {
+	if s := p.book.Load().of(address); s != nil && s.prefix.Addr().Is6() {
+		s.fill6(plan, s.classOf(like(c), labels))
+	}
+}
+
+// Fits6 says whether an address is of the network that a client is in, as far as that is known.
+func (p *Pool) Fits6(c dhcp6.Client, link Link, address netip.Addr) bool {
+	b := p.book.Load()
+	where, s := b.where6(c, link.Own, link.Networks), b.of(address)
+	return s == nil || len(where) == 0 || slices.Contains(where, s)
+}
+
+// lease6 is an address for a time. New connections are not begun any more when three eighths of it are left. Who renews does so
+// after about a third, and asks everyone after half: machines that were switched on together do not ask together ever after.
+func lease6(a netip.Addr, told time.Duration, client string) dhcp6.Lease {
+	told = told.Round(time.Second)
+	l := dhcp6.Lease{Address: a, Valid: told, Preferred: max((told * 5 / 8).Truncate(time.Second), time.Second)}
+	l.Renew = l.Preferred*45/100 + l.Preferred/10/1024*time.Duration(hash(client)>>22)
+	l.Rebind = l.Preferred * 4 / 5
+	return l
+}
