@@ -13,6 +13,8 @@ import (
 
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/pool/commit"
+	"github.com/kiln-farm/kiln/edge/pool/replica"
+	"github.com/kiln-farm/kiln/edge/pool/subnets"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -49,7 +51,7 @@ func (p *Pool) Decide(ctx context.Context, c dhcp.Client, machine *kilnv1.Machin
 	if c.RelayBad {
 		malformed.Add(ctx, 1)
 	}
-	where := p.book.Load().where(c)
+	where := p.book.Load().Where(c)
 	if len(where) == 0 {
 		return Answer{Why: "it is in no subnet with pools"}
 	}
@@ -88,14 +90,14 @@ func (a Answer) name(m dhcpv4.MessageType) string {
 }
 
 // bound says whether a client has an address, or comes for the one that it was offered.
-func (p *Pool) bound(where []*subnet, q question) bool {
+func (p *Pool) bound(where []*subnets.Subnet, q question) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range where {
-		if _, r := p.replica.own(s.name, q.client); r.holds(q.at) {
+		if _, r := p.replica.Own(s.Name, q.client); r.Holds(q.at) {
 			return true
 		}
-		if n := p.pledges.of[tenant{s.name, q.client}]; n != nil && q.want == selecting && n.address == q.address {
+		if n := p.pledges.of[replica.Tenant{Subnet: s.Name, Client: q.client}]; n != nil && q.want == selecting && n.address == q.address {
 			return true
 		}
 	}
@@ -103,23 +105,23 @@ func (p *Pool) bound(where []*subnet, q question) bool {
 }
 
 // choose is the subnet of several on one segment: where the client has an address, or asks for one, or the first.
-func (p *Pool) choose(where []*subnet, q question) *subnet {
+func (p *Pool) choose(where []*subnets.Subnet, q question) *subnets.Subnet {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if q.want != discovering {
 		for _, s := range where {
-			if s.prefix.Contains(q.address) {
+			if s.Prefix.Contains(q.address) {
 				return s
 			}
 		}
 	}
 	for _, s := range where {
-		if _, r := p.replica.own(s.name, q.client); r.holds(q.at) {
+		if _, r := p.replica.Own(s.Name, q.client); r.Holds(q.at) {
 			return s
 		}
 	}
 	for _, s := range where {
-		if q.address.IsValid() && s.prefix.Contains(q.address) {
+		if q.address.IsValid() && s.Prefix.Contains(q.address) {
 			return s
 		}
 	}
@@ -127,22 +129,22 @@ func (p *Pool) choose(where []*subnet, q question) *subnet {
 }
 
 // takeBack frees the offers to a client that has chosen another server. What it declines there it does not have any more.
-func (p *Pool) takeBack(where []*subnet, q question) {
+func (p *Pool) takeBack(where []*subnets.Subnet, q question) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range where {
-		if n := p.pledges.of[tenant{s.name, q.client}]; n != nil {
+		if n := p.pledges.of[replica.Tenant{Subnet: s.Name, Client: q.client}]; n != nil {
 			p.pledges.back(n)
 		}
-		if own, r := p.replica.own(s.name, q.client); q.want == declining && own == q.address {
-			r.until, r.state = max(p.now(), r.kept), kilnv1.BindingState_BINDING_STATE_RELEASED
-			p.replica.put(s.name, own, r)
+		if own, r := p.replica.Own(s.Name, q.client); q.want == declining && own == q.address {
+			r.Until, r.State = max(p.now(), r.Kept), kilnv1.BindingState_BINDING_STATE_RELEASED
+			p.replica.Put(s.Name, own, r)
 		}
 	}
 }
 
-func (p *Pool) answer(ctx context.Context, q question, s *subnet, where []*subnet) Answer {
-	k := s.classOf(q.Client, q.machine.GetLabels())
+func (p *Pool) answer(ctx context.Context, q question, s *subnets.Subnet, where []*subnets.Subnet) Answer {
+	k := s.ClassOf(q.Client, q.machine.GetLabels())
 	st := decide(q.ask, s, k, p.facts(q, s))
 	switch st.do {
 	case offer:
@@ -161,14 +163,14 @@ func (p *Pool) answer(ctx context.Context, q question, s *subnet, where []*subne
 	return Answer{Mine: true, Why: st.why}
 }
 
-func (p *Pool) facts(q question, s *subnet) facts {
+func (p *Pool) facts(q question, s *subnets.Subnet) facts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	own, r := p.replica.own(s.name, q.client)
-	f := facts{own: own, held: r.client == q.client && r.holds(q.at), known: q.machine != nil, now: q.at, heard: r.changed, other: r.edge != "" && r.edge != p.cfg.Edge}
+	own, r := p.replica.Own(s.Name, q.client)
+	f := facts{own: own, held: r.Client == q.client && r.Holds(q.at), known: q.machine != nil, now: q.at, heard: r.Changed, other: r.Edge != "" && r.Edge != p.cfg.Edge}
 	if own.IsValid() {
-		f.free = r.client == q.client
-		if n := p.pledges.at[place{s.name, own}]; n != nil && n.tenant.client != q.client {
+		f.free = r.Client == q.client
+		if n := p.pledges.at[replica.Place{Subnet: s.Name, Address: own}]; n != nil && n.tenant.Client != q.client {
 			f.free = false
 		}
 	}
@@ -176,15 +178,15 @@ func (p *Pool) facts(q question, s *subnet) facts {
 }
 
 // offerOwn offers what the client has or had.
-func (p *Pool) offerOwn(ctx context.Context, q question, s *subnet, k *class, address netip.Addr, where []*subnet) Answer {
-	told := s.time(q.Client, k)
+func (p *Pool) offerOwn(ctx context.Context, q question, s *subnets.Subnet, k *subnets.Class, address netip.Addr, where []*subnets.Subnet) Answer {
+	told := s.Time(q.Client, k)
 	p.mu.Lock()
 	now := p.now()
-	r := p.replica.get(s.name, address)
+	r := p.replica.Get(s.Name, address)
 	p.pledges.expire(now)
-	n := &pledge{tenant: tenant{s.name, q.client}, address: address, known: q.machine != nil, made: now}
+	n := &pledge{tenant: replica.Tenant{Subnet: s.Name, Client: q.client}, address: address, known: q.machine != nil, made: now}
 	for key, st := range p.stocks {
-		if key.subnet == s.name && st.remove(address) {
+		if key.subnet == s.Name && st.remove(address) {
 			n.stock = st
 		}
 	}
@@ -192,13 +194,13 @@ func (p *Pool) offerOwn(ctx context.Context, q question, s *subnet, k *class, ad
 	p.mu.Unlock()
 	if p.commits.IsAway() {
 		// It may have given back even what it has at another edge, of which this one has not heard.
-		if told = min(told, r.sure(q.client, false, now)); told < leastOffer {
+		if told = min(told, r.Sure(q.client, false, now)); told < leastOffer {
 			p.sayAway(q.who)
 			return Answer{Mine: true, Later: true, Why: "the farm is away"}
 		}
 		return p.give(q, s, k, address, told)
 	}
-	if !r.holds(now) && p.used(ctx, q, s, address) {
+	if !r.Holds(now) && p.used(ctx, q, s, address) {
 		p.lose(q.who, s, address)
 		return p.offerNew(ctx, q, s, k, netip.Addr{}, where)
 	}
@@ -207,17 +209,17 @@ func (p *Pool) offerOwn(ctx context.Context, q question, s *subnet, k *class, ad
 
 // left says whether an address is among the last ones of a block, which strangers do not get. It may have been offered to one
 // before others asked again and again: then it is theirs who come first, but never a stranger's at the cost of a machine that is described.
-func (p *Pool) left(q who, s *subnet, address netip.Addr) bool {
+func (p *Pool) left(q who, s *subnets.Subnet, address netip.Addr) bool {
 	if q.machine != nil {
 		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r := p.replica.get(s.name, address); r.client == q.client && r.holds(q.at) {
+	if r := p.replica.Get(s.Name, address); r.Client == q.client && r.Holds(q.at) {
 		return false
 	}
 	for key, st := range p.stocks {
-		if _, free := st.place[address]; free && key.subnet == s.name && len(st.free) <= st.keep {
+		if _, free := st.place[address]; free && key.subnet == s.Name && len(st.free) <= st.keep {
 			return true
 		}
 	}
@@ -225,15 +227,15 @@ func (p *Pool) left(q who, s *subnet, address netip.Addr) bool {
 }
 
 // bindIt has a binding committed, and acknowledges it then.
-func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, address netip.Addr) Answer {
+func (p *Pool) bindIt(ctx context.Context, q question, s *subnets.Subnet, k *subnets.Class, address netip.Addr) Answer {
 	// Who takes an offer of this edge only: what others have is for the farm to say, and this edge may not have heard of it.
 	if q.want == selecting && p.left(q.who, s, address) {
 		return Answer{Mine: true, Refuse: address.String() + " was offered to you, and is left to others by now"}
 	}
-	told := s.time(q.Client, k)
-	key := strings.Join([]string{"bind", q.client, q.XID(), s.name, address.String(), told.String()}, " ")
+	told := s.Time(q.Client, k)
+	key := strings.Join([]string{"bind", q.client, q.XID(), s.Name, address.String(), told.String()}, " ")
 	command := &kilnv1.BindCommand{
-		Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: s.name, Address: address.String(), Client: q.client, Mac: q.mac,
+		Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: s.Name, Address: address.String(), Client: q.client, Mac: q.mac,
 		Hostname: q.hostname, Edge: p.cfg.Edge, ForMs: committed(told).Milliseconds(),
 	}
 	command.Name, command.Nameless = q.asksFor(s)
@@ -250,7 +252,7 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, addr
 		}
 		a := p.give(q, s, k, address, told)
 		a.Bound = true
-		if option := s.answerName(q.Client, result.GetName()); option != nil {
+		if option := s.AnswerName(q.Client, result.GetName()); option != nil {
 			a.Options[optName] = option
 		}
 		return a
@@ -271,12 +273,12 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnet, k *class, addr
 
 // remaining acknowledges what the client has, for the time that remains, when the farm cannot be asked. A client that takes an
 // offer does not say that it has it.
-func (p *Pool) remaining(q question, s *subnet, k *class, address netip.Addr, told time.Duration, err error) Answer {
+func (p *Pool) remaining(q question, s *subnets.Subnet, k *subnets.Class, address netip.Addr, told time.Duration, err error) Answer {
 	p.mu.Lock()
 	now := p.now()
-	r := p.replica.get(s.name, address)
+	r := p.replica.Get(s.Name, address)
 	p.mu.Unlock()
-	told = min(told, r.sure(q.client, q.want != selecting, now))
+	told = min(told, r.Sure(q.client, q.want != selecting, now))
 	if errors.Is(err, commit.ErrFaulty) || told < time.Second {
 		if errors.Is(err, commit.ErrAway) {
 			p.sayAway(q.who)
@@ -289,16 +291,16 @@ func (p *Pool) remaining(q question, s *subnet, k *class, address netip.Addr, to
 }
 
 // give makes the answer with an address.
-func (p *Pool) give(q question, s *subnet, k *class, address netip.Addr, told time.Duration) Answer {
+func (p *Pool) give(q question, s *subnets.Subnet, k *subnets.Class, address netip.Addr, told time.Duration) Answer {
 	return Answer{Mine: true, Give: true, Lease: p.lease(q, s, address, told), Options: p.options(q, s, k, told)}
 }
 
-func (p *Pool) lease(q question, s *subnet, address netip.Addr, told time.Duration) dhcp.Lease {
-	lease := s.lease
+func (p *Pool) lease(q question, s *subnets.Subnet, address netip.Addr, told time.Duration) dhcp.Lease {
+	lease := s.Lease
 	lease.Time = told
-	lease.Address = netip.PrefixFrom(s.prefix.Addr(), s.prefix.Bits())
+	lease.Address = netip.PrefixFrom(s.Prefix.Addr(), s.Prefix.Bits())
 	if address.IsValid() {
-		lease.Address = netip.PrefixFrom(address, s.prefix.Bits())
+		lease.Address = netip.PrefixFrom(address, s.Prefix.Bits())
 	}
 	if q.machine != nil {
 		lease.Host = q.hostname
@@ -310,8 +312,8 @@ const (
 	optRenew, optRebind, optSubnet = 58, 59, 118
 )
 
-func (p *Pool) options(q question, s *subnet, k *class, told time.Duration) map[uint8][]byte {
-	out := maps.Clone(s.with(k))
+func (p *Pool) options(q question, s *subnets.Subnet, k *subnets.Class, told time.Duration) map[uint8][]byte {
+	out := maps.Clone(s.With(k))
 	if told > 0 {
 		t1, t2 := renewal(told, q.client)
 		out[optRenew] = binary.BigEndian.AppendUint32(nil, uint32(t1/time.Second))

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kiln-farm/kiln/edge/pool/replica"
 	"github.com/kiln-farm/kiln/internal/recent"
 )
 
@@ -17,11 +18,11 @@ const (
 // the same address by another one, and gives that back in the middle of the boot: an address is free when the last one has.
 type associations struct {
 	mu  sync.Mutex // guards the holders
-	all *recent.Memory[tenant, *holder]
+	all *recent.Memory[replica.Tenant, *holder]
 }
 
 func newAssociations() *associations {
-	return &associations{all: recent.New[tenant, *holder](maxAssociated, 0, nil)}
+	return &associations{all: recent.New[replica.Tenant, *holder](maxAssociated, 0, nil)}
 }
 
 type holder struct {
@@ -35,7 +36,7 @@ type association struct {
 }
 
 // hold notes that a client was told its address for an association. before is until when it had the address before.
-func (a *associations) hold(t tenant, id string, until, before time.Duration) {
+func (a *associations) hold(t replica.Tenant, id string, until, before time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	h, ok := a.all.Get(t)
@@ -52,7 +53,7 @@ func (a *associations) hold(t tenant, id string, until, before time.Duration) {
 }
 
 // elsewhere notes that another edge has told a client something for its address since: for which association only that edge knows.
-func (a *associations) elsewhere(t tenant, until time.Duration) {
+func (a *associations) elsewhere(t replica.Tenant, until time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if h, ok := a.all.Get(t); ok {
@@ -61,7 +62,7 @@ func (a *associations) elsewhere(t tenant, until time.Duration) {
 }
 
 // drop ends one, and says whether it was the last: as far as this edge knows nobody holds the address any more.
-func (a *associations) drop(t tenant, id string, now time.Duration) (last bool) {
+func (a *associations) drop(t replica.Tenant, id string, now time.Duration) (last bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	h, ok := a.all.Get(t)
@@ -80,7 +81,7 @@ func (a *associations) drop(t tenant, id string, now time.Duration) (last bool) 
 }
 
 // forget forgets a client's: it has no address any more.
-func (a *associations) forget(t tenant) {
+func (a *associations) forget(t replica.Tenant) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.all.Forget(t)

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiln-farm/kiln/edge/pool/replica"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -106,7 +107,7 @@ func TestWhatIsKeptOutlivesARestart(t *testing.T) {
 		e.end() // it writes what it knows
 		again := newEdge(t, f, "edge1", func(cfg *Config) { cfg.File = file })
 		f.cut(false, again.Pool)
-		again.Pool.replica = newReplica() // of what the farm told at the start
+		again.Pool.replica = replica.New() // of what the farm told at the start
 		again.load()
 		again.ask(t, packet{message: request, mac: otherMAC, xid: 3, asked: ten})
 		if got := again.ask(t, packet{message: discover, xid: 4}); !strings.HasPrefix(got, "10.1.0.10/24 for 52m") {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/kiln-farm/kiln/edge/pool/subnets"
 )
 
 // action is what is to be done about a packet.
@@ -47,9 +49,9 @@ type facts struct {
 const reorder = 4 * time.Second
 
 // decide says what is to be done about a packet in a subnet (RFC 2131 §4.3). The farm has the last word on what is to be bound.
-func decide(a ask, s *subnet, k *class, f facts) step {
-	if s.knownOnly && !f.known {
-		return step{do: ignore, why: "subnet " + s.name + " is for machines that are described"}
+func decide(a ask, s *subnets.Subnet, k *subnets.Class, f facts) step {
+	if s.KnownOnly && !f.known {
+		return step{do: ignore, why: "subnet " + s.Name + " is for machines that are described"}
 	}
 	if a.foreign {
 		return step{do: ignore, why: "it has chosen another server"}
@@ -59,7 +61,7 @@ func decide(a ask, s *subnet, k *class, f facts) step {
 		switch {
 		case f.held:
 			return step{do: offer, address: f.own}
-		case f.own.IsValid() && f.free && s.given(f.own, k):
+		case f.own.IsValid() && f.free && s.Given(f.own, k):
 			return step{do: offer, address: f.own}
 		}
 		return step{do: search, address: a.address}
@@ -86,8 +88,8 @@ func decide(a ask, s *subnet, k *class, f facts) step {
 }
 
 // decideRequest spares the farm nothing but what is of another network: what this edge knows otherwise may be old.
-func decideRequest(a ask, s *subnet) step {
-	if !s.prefix.Contains(a.address) {
+func decideRequest(a ask, s *subnets.Subnet) step {
+	if !s.Prefix.Contains(a.address) {
 		return step{do: refuse, why: fmt.Sprintf("%s is not of this network", a.address)}
 	}
 	return step{do: bind, address: a.address}

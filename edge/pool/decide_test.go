@@ -7,6 +7,8 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/kiln-farm/kiln/edge/pool/replica"
+	"github.com/kiln-farm/kiln/edge/pool/subnets"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -53,9 +55,9 @@ func TestWhatClientsAreAbout(t *testing.T) {
 }
 
 func TestDecisions(t *testing.T) {
-	s := newSubnet(subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.20"))
-	known := newSubnet(subnetOf("k", "10.1.0.0/24", "10.1.0.10-10.1.0.20"))
-	known.knownOnly = true
+	s := subnets.NewSubnet(subnetOf("a", "10.1.0.0/24", "10.1.0.10-10.1.0.20"))
+	known := subnets.NewSubnet(subnetOf("k", "10.1.0.0/24", "10.1.0.10-10.1.0.20"))
+	known.KnownOnly = true
 	ten, eleven, far, out := netip.MustParseAddr("10.1.0.10"), netip.MustParseAddr("10.1.0.11"), netip.MustParseAddr("10.9.0.10"), netip.MustParseAddr("10.1.0.99")
 	none := netip.Addr{}
 	has := facts{own: ten, held: true, free: true, now: time.Hour}
@@ -64,7 +66,7 @@ func TestDecisions(t *testing.T) {
 	other := facts{own: ten, held: true, free: true, now: time.Hour, other: true}
 	for _, c := range []struct {
 		name    string
-		s       *subnet
+		s       *subnets.Subnet
 		a       ask
 		f       facts
 		want    action
@@ -108,7 +110,7 @@ func TestDecisions(t *testing.T) {
 }
 
 func TestWhereClientsAre(t *testing.T) {
-	b := newBook(&kilnv1.Intent{Subnets: []*kilnv1.Subnet{
+	b := subnets.New(&kilnv1.Intent{Subnets: []*kilnv1.Subnet{
 		subnetOf("a", "10.1.0.0/24"), subnetOf("b", "10.2.0.0/16"), subnetOf("c", "10.2.3.0/24"), subnetOf("six", "fd00::/64"),
 		{Name: "d", Prefix: "10.4.0.0/24", Relays: []string{"192.0.2.1"}}, {Name: "e", Prefix: "10.5.0.0/24", Relays: []string{"192.0.2.1"}},
 	}})
@@ -138,11 +140,11 @@ func TestWhereClientsAre(t *testing.T) {
 	} {
 		c.in.mac = pcMAC
 		got := ""
-		for i, s := range b.where(c.in.classify(t, c.own...)) {
+		for i, s := range b.Where(c.in.classify(t, c.own...)) {
 			if i > 0 {
 				got += " "
 			}
-			got += s.name
+			got += s.Name
 		}
 		if got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
@@ -151,7 +153,7 @@ func TestWhereClientsAre(t *testing.T) {
 }
 
 func TestLeaseTimes(t *testing.T) {
-	for _, told := range []time.Duration{time.Minute, 10 * time.Minute, 12 * time.Hour, longest} {
+	for _, told := range []time.Duration{time.Minute, 10 * time.Minute, 12 * time.Hour, replica.Longest} {
 		if got := tell(told, committed(told)); got != told {
 			t.Errorf("%s that are committed: a client is told %s", told, got)
 		}

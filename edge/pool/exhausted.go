@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kiln-farm/kiln/edge/pool/subnets"
 	"github.com/kiln-farm/kiln/internal/seldom"
 )
 
@@ -25,7 +26,7 @@ type extent struct {
 
 // none notes that a client found no address, and returns what it is told. A pool is exhausted when nobody else could have got
 // one either: addresses that were offered to machines which do not come for them, or were lent to other edges, are free.
-func (p *Pool) none(q who, s *subnet, st *stock) (why string) {
+func (p *Pool) none(q who, s *subnets.Subnet, st *stock) (why string) {
 	p.mu.Lock()
 	now := p.now()
 	p.count(s, st, now)
@@ -40,23 +41,23 @@ func (p *Pool) none(q who, s *subnet, st *stock) (why string) {
 	}
 	p.mu.Unlock()
 	if !full {
-		counted(crowded, "subnet", s.name)
-		p.sayOnce("crowded "+s.name+" "+st.class, func() {
-			p.cfg.Log.Warn("free addresses of a pool are all offered to machines that have not come for them yet, or lent to other edges", "subnet", s.name, "class", st.class, "mac", q.mac)
+		counted(crowded, "subnet", s.Name)
+		p.sayOnce("crowded "+s.Name+" "+st.class, func() {
+			p.cfg.Log.Warn("free addresses of a pool are all offered to machines that have not come for them yet, or lent to other edges", "subnet", s.Name, "class", st.class, "mac", q.mac)
 		})
 		return "all free addresses are offered to others now"
 	}
-	counted(exhausted, "subnet", s.name)
+	counted(exhausted, "subnet", s.Name)
 	if say {
-		p.sayExhausted(q, s.name, st.class, free)
+		p.sayExhausted(q, s.Name, st.class, free)
 	}
 	return "there is no free address"
 }
 
 // noneOf6 notes the same of a pool of IPv6, which ends by a limit of its own or is small on purpose: nobody counts what is free.
-func (p *Pool) noneOf6(q who, s *subnet, class string) {
-	counted(exhausted, "subnet", s.name)
-	p.sayOnce("exhausted "+s.name+" "+class, func() { p.sayExhausted(q, s.name, class, 0) })
+func (p *Pool) noneOf6(q who, s *subnets.Subnet, class string) {
+	counted(exhausted, "subnet", s.Name)
+	p.sayOnce("exhausted "+s.Name+" "+class, func() { p.sayExhausted(q, s.Name, class, 0) })
 }
 
 func (p *Pool) sayExhausted(q who, subnet, class string, left int) {
@@ -83,7 +84,7 @@ func (p *Pool) look() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for key, st := range p.stocks {
-		s := book.byName[key.subnet]
+		s := book.ByName[key.subnet]
 		if !st.extent.full || s == nil || now-st.extent.said < seldom.Every {
 			continue
 		}
@@ -101,17 +102,17 @@ func (p *Pool) look() {
 func (s *stock) least() int { return max(1, s.size/roomShare) }
 
 // count counts the free addresses of a class's pools, and no more than matter.
-func (p *Pool) count(s *subnet, st *stock, now time.Duration) {
+func (p *Pool) count(s *subnets.Subnet, st *stock, now time.Duration) {
 	e := &st.extent
 	if now < e.next {
 		return
 	}
 	begun := time.Now()
 	e.free = 0
-	enough, fixed := st.keepAll+st.least(), p.book.Load().fixed
-	for _, pool := range s.poolsOf(st.class) {
-		for a := pool.from; a.IsValid() && pool.has(a) && e.free < enough; a = a.Next() {
-			if !in(s.exclude, a) && a != s.lease.Router && !s.edges(a) && !fixed[a] && !p.replica.get(s.name, a).holds(now) && !p.probes.isBad(a) {
+	enough, fixed := st.keepAll+st.least(), p.book.Load().Fixed
+	for _, pool := range s.PoolsOf(st.class) {
+		for a := pool.From; a.IsValid() && pool.Has(a) && e.free < enough; a = a.Next() {
+			if !subnets.In(s.Exclude, a) && a != s.Lease.Router && !s.Edges(a) && !fixed[a] && !p.replica.Get(s.Name, a).Holds(now) && !p.probes.isBad(a) {
 				e.free++
 			}
 		}

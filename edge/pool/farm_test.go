@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/edge/pool/subnets"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -181,7 +182,7 @@ func (f farmOf) Grant(ctx context.Context, subnet, class string, size uint32) ([
 	if r[0].Refused != "" {
 		return nil, 0, errors.New(string(r[0].Refused))
 	}
-	return ofIPv4.addresses(r[0].Block.GetAddresses()), life, nil
+	return ofIPv4.Addresses(r[0].Block.GetAddresses()), life, nil
 }
 
 // binding is what the farm has of an address, and for how long it holds.
@@ -212,4 +213,4 @@ func (f *testFarm) addressOf(mac string) string {
 }
 
 // ofIPv4 reads what is of IPv4.
-var ofIPv4 = &subnet{prefix: netip.MustParsePrefix("0.0.0.0/0")}
+var ofIPv4 = &subnets.Subnet{Prefix: netip.MustParsePrefix("0.0.0.0/0")}

@@ -59,15 +59,15 @@ func (p *Pool) save() error {
 	}
 	now := p.now()
 	all := &kilnv1.WatchBindingsResponse{Complete: true}
-	for at, r := range p.replica.at {
-		if !r.holds(now) || r.client == "" {
+	for at, r := range p.replica.At {
+		if !r.Holds(now) || r.Client == "" {
 			continue
 		}
-		b := &kilnv1.Binding{Subnet: at.subnet, Address: at.address.String(), Client: r.client, State: r.state, UntilMs: r.version}
-		if r.kept > 0 {
-			b.KeptUntilMs = r.version - (r.until - r.kept).Milliseconds()
+		b := &kilnv1.Binding{Subnet: at.Subnet, Address: at.Address.String(), Client: r.Client, State: r.State, UntilMs: r.Version}
+		if r.Kept > 0 {
+			b.KeptUntilMs = r.Version - (r.Until - r.Kept).Milliseconds()
 		}
-		all.Bindings = append(all.Bindings, &kilnv1.BindingNow{RemainingMs: (r.until - now).Milliseconds(), Binding: b})
+		all.Bindings = append(all.Bindings, &kilnv1.BindingNow{RemainingMs: (r.Until - now).Milliseconds(), Binding: b})
 	}
 	p.dirty = false
 	p.mu.Unlock()
@@ -124,7 +124,7 @@ func (p *Pool) parse(data []byte) error {
 	}
 	for _, b := range all.GetBindings() {
 		if b.RemainingMs -= passed.Milliseconds(); b.GetRemainingMs() > 0 {
-			p.replica.take(b, now)
+			p.replica.Take(b, now)
 		}
 	}
 	return nil

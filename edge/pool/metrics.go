@@ -39,7 +39,7 @@ func (p *Pool) Measure() (stop func()) {
 	})
 	bound := meters.Gauge("kiln.edge.pool.bindings", "{binding}", "Bindings that this edge knows of", func(observe func(int64, ...metric.ObserveOption)) {
 		p.mu.Lock()
-		n := len(p.replica.at)
+		n := len(p.replica.At)
 		p.mu.Unlock()
 		observe(int64(n))
 	})

@@ -6,6 +6,9 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/kiln-farm/kiln/edge/pool/replica"
+	"github.com/kiln-farm/kiln/edge/pool/subnets"
 )
 
 const (
@@ -16,12 +19,12 @@ const (
 )
 
 // offerNew offers an address out of the block of a class, and when there is none, of the next subnet of the segment.
-func (p *Pool) offerNew(ctx context.Context, q question, s *subnet, k *class, asked netip.Addr, where []*subnet) Answer {
+func (p *Pool) offerNew(ctx context.Context, q question, s *subnets.Subnet, k *subnets.Class, asked netip.Addr, where []*subnets.Subnet) Answer {
 	why := ""
-	for _, n := range append([]*subnet{s}, where...) {
+	for _, n := range append([]*subnets.Subnet{s}, where...) {
 		if n != s {
-			k = n.classOf(q.Client, q.machine.GetLabels())
-			if n.knownOnly && q.machine == nil {
+			k = n.ClassOf(q.Client, q.machine.GetLabels())
+			if n.KnownOnly && q.machine == nil {
 				continue
 			}
 		} else if why != "" {
@@ -33,10 +36,10 @@ func (p *Pool) offerNew(ctx context.Context, q question, s *subnet, k *class, as
 				break
 			}
 			if !p.used(ctx, q, n, address) {
-				return p.give(q, n, k, address, n.time(q.Client, k))
+				return p.give(q, n, k, address, n.Time(q.Client, k))
 			}
 			p.mu.Lock()
-			if o := p.pledges.of[tenant{n.name, q.client}]; o != nil && o.address == address {
+			if o := p.pledges.of[replica.Tenant{Subnet: n.Name, Client: q.client}]; o != nil && o.address == address {
 				p.pledges.gone(o)
 			}
 			st.remove(address) // it stays lent, so that no other edge tries it
@@ -48,14 +51,14 @@ func (p *Pool) offerNew(ctx context.Context, q question, s *subnet, k *class, as
 }
 
 // reserve takes an address for a client out of the block, which is filled when there is none. Reason says why there is none.
-func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, asked netip.Addr) (from *stock, address netip.Addr, reason string) {
+func (p *Pool) reserve(ctx context.Context, q question, s *subnets.Subnet, k *subnets.Class, asked netip.Addr) (from *stock, address netip.Addr, reason string) {
 	wait, cancel := context.WithTimeout(ctx, grantWait)
 	defer cancel()
-	name, size := s.stockOf(k)
+	name, size := s.StockOf(k)
 	known, again := q.machine != nil, q.Waited() > 0 || p.gate.asked(q.mac)
 	for first := true; ; first = false {
 		p.mu.Lock()
-		st := p.stock(s.name, name, size)
+		st := p.stock(s.Name, name, size)
 		now := p.now()
 		p.pledges.expire(now)
 		st.expire(now)
@@ -64,7 +67,7 @@ func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, ask
 		}
 		p.reckon(st, now)
 		p.refill(st, now)
-		if o := p.pledges.of[tenant{s.name, q.client}]; o != nil && o.stock == st && st.lent[o.address] && (!st.has(asked) || o.address == asked) {
+		if o := p.pledges.of[replica.Tenant{Subnet: s.Name, Client: q.client}]; o != nil && o.stock == st && st.lent[o.address] && (!st.has(asked) || o.address == asked) {
 			o.made = now // it asks again
 			p.mu.Unlock()
 			return st, o.address, ""
@@ -80,7 +83,7 @@ func (p *Pool) reserve(ctx context.Context, q question, s *subnet, k *class, ask
 			}
 		}
 		if ok {
-			p.pledges.add(&pledge{tenant: tenant{s.name, q.client}, address: address, stock: st, known: known, made: now})
+			p.pledges.add(&pledge{tenant: replica.Tenant{Subnet: s.Name, Client: q.client}, address: address, stock: st, known: known, made: now})
 			p.mu.Unlock()
 			return st, address, ""
 		}
@@ -123,7 +126,7 @@ func (p *Pool) reckon(st *stock, now time.Duration) {
 	if most > 0 {
 		most = max(1, most/edges)
 	}
-	floating := p.book.Load().floating
+	floating := p.book.Load().Floating
 	if len(floating) == 0 || most == 0 {
 		return
 	}
@@ -152,9 +155,9 @@ func (p *Pool) census(now time.Duration) {
 	}
 	begun := time.Now()
 	p.housed.of = map[string]bool{}
-	for at := range p.replica.of {
-		if _, r := p.replica.own(at.subnet, at.client); r.holds(now) {
-			p.housed.of[at.client] = true
+	for at := range p.replica.Of {
+		if _, r := p.replica.Own(at.Subnet, at.Client); r.Holds(now) {
+			p.housed.of[at.Client] = true
 		}
 	}
 	p.housed.next = now + max(keepEvery, countShare*time.Since(begun))
@@ -206,14 +209,14 @@ func (p *Pool) refill(st *stock, now time.Duration) {
 
 // usable says whether an address that was lent may be offered.
 func (p *Pool) usable(subnet string, a netip.Addr, now time.Duration) bool {
-	s := p.book.Load().byName[subnet]
-	return s != nil && s.ever(a) && a != s.lease.Router && !s.edges(a) && p.pledges.at[place{subnet, a}] == nil && !p.replica.get(subnet, a).holds(now) && !p.book.Load().fixed[a] && !p.probes.isBad(a)
+	s := p.book.Load().ByName[subnet]
+	return s != nil && s.Ever(a) && a != s.Lease.Router && !s.Edges(a) && p.pledges.at[replica.Place{Subnet: subnet, Address: a}] == nil && !p.replica.Get(subnet, a).Holds(now) && !p.book.Load().Fixed[a] && !p.probes.isBad(a)
 }
 
 func (s *stock) has(a netip.Addr) bool { _, ok := s.place[a]; return ok }
 
 // used says whether somebody uses an address that should be free.
-func (p *Pool) used(ctx context.Context, q question, s *subnet, a netip.Addr) bool {
+func (p *Pool) used(ctx context.Context, q question, s *subnets.Subnet, a netip.Addr) bool {
 	if slices.ContainsFunc(q.Own, func(own netip.Prefix) bool { return own.Addr() == a }) { // no probe finds our own
 		p.probes.bad(a)
 		return true
@@ -234,8 +237,8 @@ func (p *Pool) used(ctx context.Context, q question, s *subnet, a netip.Addr) bo
 	}
 	p.probes.bad(a)
 	conflicts.Add(ctx, 1)
-	what := fmt.Sprintf("%s of subnet %s should be free, and somebody uses it; it is left alone for %s. Exclude it from the pool, or find out whose it is", a, s.name, badTime)
-	p.cfg.Log.Warn("a free address is in use", "address", a, "subnet", s.name)
+	what := fmt.Sprintf("%s of subnet %s should be free, and somebody uses it; it is left alone for %s. Exclude it from the pool, or find out whose it is", a, s.Name, badTime)
+	p.cfg.Log.Warn("a free address is in use", "address", a, "subnet", s.Name)
 	p.cfg.Tell(q.mac, what)
 	return true
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/pool/commit"
+	"github.com/kiln-farm/kiln/edge/pool/replica"
+	"github.com/kiln-farm/kiln/edge/pool/subnets"
 	"github.com/kiln-farm/kiln/internal/dnsname"
 	"github.com/kiln-farm/kiln/internal/seldom"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
@@ -54,7 +56,7 @@ type Config struct {
 type Pool struct {
 	cfg     Config
 	now     func() time.Duration
-	book    atomic.Pointer[book]
+	book    atomic.Pointer[subnets.Book]
 	gate    *gate
 	commits *commit.Committer
 	probes  probes
@@ -62,16 +64,16 @@ type Pool struct {
 	sayings *seldom.Sayings
 
 	mu      sync.Mutex // guards what follows
-	replica *replica
-	coming  *replica // that is being filled, to be the next one; nil: none is
+	replica *replica.Replica
+	coming  *replica.Replica // that is being filled, to be the next one; nil: none is
 	stocks  map[stockKey]*stock
 	pledges *pledges
 	housed  housed
 
 	held     *associations // has a lock of its own
 	shelves  map[stockKey]*shelf
-	binding6 map[place]int // addresses of IPv6 that are being bound
-	dirty    bool          // the replica is newer than the file
+	binding6 map[replica.Place]int // addresses of IPv6 that are being bound
+	dirty    bool                  // the replica is newer than the file
 }
 
 type stockKey struct{ subnet, class string }
@@ -87,28 +89,28 @@ func New(cfg Config) *Pool {
 	if cfg.Tell == nil {
 		cfg.Tell = func(string, string) {}
 	}
-	p := &Pool{cfg: cfg, now: cfg.Clock, gate: newGate(), commits: commit.New(cfg.Farm, cfg.Clock, cfg.Log), replica: newReplica(),
-		stocks: map[stockKey]*stock{}, pledges: newPledges(), shelves: map[stockKey]*shelf{}, binding6: map[place]int{}, held: newAssociations()}
+	p := &Pool{cfg: cfg, now: cfg.Clock, gate: newGate(), commits: commit.New(cfg.Farm, cfg.Clock, cfg.Log), replica: replica.New(),
+		stocks: map[stockKey]*stock{}, pledges: newPledges(), shelves: map[stockKey]*shelf{}, binding6: map[replica.Place]int{}, held: newAssociations()}
 	asTime := func() time.Time { return time.Unix(0, 0).Add(p.now()) }
 	p.probes, p.sayings = newProbes(asTime), seldom.New(seldom.Every, asTime)
-	p.book.Store(newBook(nil))
+	p.book.Store(subnets.New(nil))
 	p.load()
 	return p
 }
 
 // Set takes a newer intent.
 func (p *Pool) Set(in *kilnv1.Intent) {
-	next := newBook(in)
+	next := subnets.New(in)
 	p.book.Store(next)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.shelves)
 	for key, s := range p.stocks { // what was lent may be in no pool any more
-		if n := next.byName[key.subnet]; n == nil {
+		if n := next.ByName[key.subnet]; n == nil {
 			delete(p.stocks, key)
 		} else {
 			for a := range s.lent {
-				if !n.ever(a) || next.fixed[a] {
+				if !n.Ever(a) || next.Fixed[a] {
 					s.drop(a)
 				}
 			}
@@ -117,7 +119,7 @@ func (p *Pool) Set(in *kilnv1.Intent) {
 }
 
 // Serves says whether there are subnets with pools.
-func (p *Pool) Serves() bool { return len(p.book.Load().byName) > 0 }
+func (p *Pool) Serves() bool { return len(p.book.Load().ByName) > 0 }
 
 // Run keeps what is known on disk, and heeds when the farm is back, until ctx ends.
 func (p *Pool) Run(ctx context.Context) {
@@ -134,7 +136,7 @@ func (p *Pool) Run(ctx context.Context) {
 func (p *Pool) Begin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.coming = newReplica()
+	p.coming = replica.New()
 }
 
 // Take notes bindings that the farm told, as they are now. With complete, all that there were have been told since Begin.
@@ -147,9 +149,9 @@ func (p *Pool) Take(bindings []*kilnv1.BindingNow, complete bool) {
 		into = p.coming
 	}
 	for _, b := range bindings {
-		into.take(b, now)
+		into.Take(b, now)
 		if n := b.GetBinding(); n.GetState() == kilnv1.BindingState_BINDING_STATE_BOUND && n.GetEdge() != p.cfg.Edge {
-			p.held.elsewhere(tenant{n.GetSubnet(), n.GetClient()}, now+time.Duration(b.GetRemainingMs())*time.Millisecond)
+			p.held.elsewhere(replica.Tenant{Subnet: n.GetSubnet(), Client: n.GetClient()}, now+time.Duration(b.GetRemainingMs())*time.Millisecond)
 		}
 		if b.GetRemainingMs() <= 0 && b.GetBinding().GetState() == kilnv1.BindingState_BINDING_STATE_RELEASED {
 			p.freed(b.GetBinding().GetSubnet())
@@ -162,19 +164,19 @@ func (p *Pool) Take(bindings []*kilnv1.BindingNow, complete bool) {
 }
 
 // note takes what a call of this edge's own has bound, before the farm tells it to all.
-func (p *Pool) note(subnet string, address netip.Addr, r record) {
+func (p *Pool) note(subnet string, address netip.Addr, r replica.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.noteLocked(subnet, address, r)
 }
 
-func (p *Pool) noteLocked(subnet string, address netip.Addr, r record) {
-	p.replica.put(subnet, address, r)
-	if !r.holds(p.now()) {
+func (p *Pool) noteLocked(subnet string, address netip.Addr, r replica.Record) {
+	p.replica.Put(subnet, address, r)
+	if !r.Holds(p.now()) {
 		p.freed(subnet)
 	}
 	if p.coming != nil {
-		p.coming.put(subnet, address, r)
+		p.coming.Put(subnet, address, r)
 	}
 	p.dirty = true
 }
@@ -182,46 +184,46 @@ func (p *Pool) noteLocked(subnet string, address netip.Addr, r record) {
 // Holder says which client has an address in a subnet with pools, as far as this edge knows: a machine that it is fixed for
 // waits until the client has gone.
 func (p *Pool) Holder(address netip.Addr) (client string, ok bool) {
-	s := p.book.Load().of(address)
+	s := p.book.Load().Of(address)
 	if s == nil {
 		return "", false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.replica.get(s.name, address)
-	return r.client, r.holds(p.now())
+	r := p.replica.Get(s.Name, address)
+	return r.Client, r.Holds(p.now())
 }
 
 // Fits says whether an address is of the network that a client is in, as far as that is known.
 func (p *Pool) Fits(c dhcp.Client, address netip.Addr) bool {
 	b := p.book.Load()
-	where := b.where(c)
-	s := b.of(address)
+	where := b.Where(c)
+	s := b.Of(address)
 	return s == nil || len(where) == 0 || slices.Contains(where, s)
 }
 
 // Fill adds what the subnet of a fixed address says to what its machine says, and returns the options for a client: the subnet's,
 // and what its name is in DNS.
 func (p *Pool) Fill(c dhcp.Client, lease *dhcp.Lease) map[uint8][]byte {
-	s := p.book.Load().of(lease.Address.Addr())
+	s := p.book.Load().Of(lease.Address.Addr())
 	if s == nil {
 		return nil
 	}
 	if !lease.Router.IsValid() {
-		lease.Router = s.lease.Router
+		lease.Router = s.Lease.Router
 	}
 	if len(lease.DNS) == 0 {
-		lease.DNS = s.lease.DNS
+		lease.DNS = s.Lease.DNS
 	}
 	if len(lease.NTP) == 0 {
-		lease.NTP = s.lease.NTP
+		lease.NTP = s.Lease.NTP
 	}
 	if lease.Domain == "" {
-		lease.Domain = s.lease.Domain
+		lease.Domain = s.Lease.Domain
 	}
-	options := maps.Clone(s.options)
+	options := maps.Clone(s.Options)
 	if c.Message == dhcpv4.MessageTypeRequest {
-		if option := s.answerName(c, dnsname.Host(lease.Host, s.names.GetZone())); option != nil {
+		if option := s.AnswerName(c, dnsname.Host(lease.Host, s.Names.GetZone())); option != nil {
 			options[optName] = option
 		}
 	}

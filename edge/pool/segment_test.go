@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiln-farm/kiln/edge/pool/subnets"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -47,7 +48,7 @@ func TestSegmentsAndClasses(t *testing.T) {
 			a := e.Decide(t.Context(), c.in.classify(t, c.own...), c.machine, "")
 			got := show(a)
 			for _, pools := range [][]string{{"10.1.0.10-10.1.0.10"}, {"10.1.0.50-10.1.0.59"}, {"10.4.0.10-10.4.0.10"}, {"10.5.0.10-10.5.0.10"}} {
-				if a.Give && in(ofIPv4.spans(subnetOf("", "", pools...).GetPools()), a.Lease.Address.Addr()) {
+				if a.Give && subnets.In(ofIPv4.Spans(subnetOf("", "", pools...).GetPools()), a.Lease.Address.Addr()) {
 					got = fmt.Sprintf("%s in %s", a.Lease.Time, pools[0])
 				}
 			}

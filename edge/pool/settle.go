@@ -7,37 +7,39 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kiln-farm/kiln/edge/pool/replica"
+	"github.com/kiln-farm/kiln/edge/pool/subnets"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 // settle notes that an address is a client's.
-func (p *Pool) settle(q who, s *subnet, address netip.Addr, left time.Duration, result *kilnv1.BindResult) {
+func (p *Pool) settle(q who, s *subnets.Subnet, address netip.Addr, left time.Duration, result *kilnv1.BindResult) {
 	now := p.now()
-	p.note(s.name, address, record{client: q.client, state: kilnv1.BindingState_BINDING_STATE_BOUND, until: now + left, changed: now, edge: p.cfg.Edge,
-		version: result.GetUntilMs(), kept: keptTill(now+left, result.GetUntilMs(), result.GetKeptUntilMs())})
+	p.note(s.Name, address, replica.Record{Client: q.client, State: kilnv1.BindingState_BINDING_STATE_BOUND, Until: now + left, Changed: now, Edge: p.cfg.Edge,
+		Version: result.GetUntilMs(), Kept: replica.KeptTill(now+left, result.GetUntilMs(), result.GetKeptUntilMs())})
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n := p.pledges.of[tenant{s.name, q.client}]; n != nil {
+	if n := p.pledges.of[replica.Tenant{Subnet: s.Name, Client: q.client}]; n != nil {
 		if n.address == address {
 			p.pledges.gone(n)
 		} else {
 			p.pledges.back(n)
 		}
 	}
-	p.dropFromStocks(s.name, address)
+	p.dropFromStocks(s.Name, address)
 }
 
 // lose notes that an address is not for a client.
-func (p *Pool) lose(q who, s *subnet, address netip.Addr) {
+func (p *Pool) lose(q who, s *subnets.Subnet, address netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n := p.pledges.of[tenant{s.name, q.client}]; n != nil && n.address == address {
+	if n := p.pledges.of[replica.Tenant{Subnet: s.Name, Client: q.client}]; n != nil && n.address == address {
 		p.pledges.gone(n)
 	}
-	if own, r := p.replica.own(s.name, q.client); own == address && !r.holds(p.now()) {
-		p.replica.leave(tenant{s.name, q.client}, address) // what it had is another's by now
+	if own, r := p.replica.Own(s.Name, q.client); own == address && !r.Holds(p.now()) {
+		p.replica.Leave(replica.Tenant{Subnet: s.Name, Client: q.client}, address) // what it had is another's by now
 	}
-	p.dropFromStocks(s.name, address)
+	p.dropFromStocks(s.Name, address)
 }
 
 func (p *Pool) dropFromStocks(subnet string, address netip.Addr) {
@@ -49,34 +51,34 @@ func (p *Pool) dropFromStocks(subnet string, address netip.Addr) {
 }
 
 // undo tells the farm that a client has no use for its address.
-func (p *Pool) undo(ctx context.Context, q question, s *subnet, st step) Answer {
+func (p *Pool) undo(ctx context.Context, q question, s *subnets.Subnet, st step) Answer {
 	return p.undoIt(ctx, q.who, s, st.address, st.do == reject, q.XID())
 }
 
 // undoIt tells the farm that a client gives an address back, or that somebody else was found to use it.
-func (p *Pool) undoIt(ctx context.Context, q who, s *subnet, address netip.Addr, inUse bool, xid string) Answer {
+func (p *Pool) undoIt(ctx context.Context, q who, s *subnets.Subnet, address netip.Addr, inUse bool, xid string) Answer {
 	operation, until := kilnv1.BindCommand_OPERATION_RELEASE, kilnv1.BindingState_BINDING_STATE_RELEASED
-	if inUse && (q.machine != nil || p.gate.reject(s.name, p.now())) {
+	if inUse && (q.machine != nil || p.gate.reject(s.Name, p.now())) {
 		operation, until = kilnv1.BindCommand_OPERATION_DECLINE, kilnv1.BindingState_BINDING_STATE_DECLINED
 		p.probes.bad(address)
-		p.cfg.Tell(q.mac, fmt.Sprintf("somebody else uses %s of subnet %s, says its client; nobody gets it for %s", address, s.name, badTime))
+		p.cfg.Tell(q.mac, fmt.Sprintf("somebody else uses %s of subnet %s, says its client; nobody gets it for %s", address, s.Name, badTime))
 	}
 	p.mu.Lock()
-	was := p.replica.get(s.name, address)
+	was := p.replica.Get(s.Name, address)
 	p.mu.Unlock()
-	key := strings.Join([]string{operation.String(), q.client, xid, s.name, address.String()}, " ")
+	key := strings.Join([]string{operation.String(), q.client, xid, s.Name, address.String()}, " ")
 	_, err := p.commits.Bind(ctx, key, &kilnv1.BindCommand{
-		Operation: operation, Subnet: s.name, Address: address.String(), Client: q.client, Mac: q.mac, Edge: p.cfg.Edge, ForMs: badTime.Milliseconds(), UntilMs: was.version,
+		Operation: operation, Subnet: s.Name, Address: address.String(), Client: q.client, Mac: q.mac, Edge: p.cfg.Edge, ForMs: badTime.Milliseconds(), UntilMs: was.Version,
 	})
 	// Where nobody knows whether the farm has done it, this edge goes by that it has.
 	now := p.now()
-	r := record{client: q.client, state: until, until: max(now, was.kept), changed: now, version: was.version, kept: was.kept}
+	r := replica.Record{Client: q.client, State: until, Until: max(now, was.Kept), Changed: now, Version: was.Version, Kept: was.Kept}
 	if operation == kilnv1.BindCommand_OPERATION_DECLINE {
-		r.client, r.until, r.kept = "", max(now+badTime, was.kept), 0
+		r.Client, r.Until, r.Kept = "", max(now+badTime, was.Kept), 0
 	}
 	p.mu.Lock()
-	if p.replica.get(s.name, address).version == was.version { // otherwise the farm has told meanwhile how it is
-		p.noteLocked(s.name, address, r)
+	if p.replica.Get(s.Name, address).Version == was.Version { // otherwise the farm has told meanwhile how it is
+		p.noteLocked(s.Name, address, r)
 	}
 	p.mu.Unlock()
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/kiln-farm/kiln/edge/dhcp6"
 	"github.com/kiln-farm/kiln/edge/pool/commit"
+	"github.com/kiln-farm/kiln/edge/pool/replica"
+	"github.com/kiln-farm/kiln/edge/pool/subnets"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -30,12 +32,12 @@ type question6 struct {
 	who
 	link  Link
 	by    string // the association that an address goes to
-	where []*subnet
+	where []*subnets.Subnet
 }
 
 // Decide6 says what a client of IPv6 is told. It may wait for the farm, and no longer than ctx.
 func (p *Pool) Decide6(ctx context.Context, c dhcp6.Client, machine *kilnv1.Machine, hostname string, link Link) Answer6 {
-	q := question6{Client: c, link: link, by: associationOf(c), where: p.book.Load().where6(c, link.Own, link.Networks)}
+	q := question6{Client: c, link: link, by: associationOf(c), where: p.book.Load().Where6(c, link.Own, link.Networks)}
 	if len(q.where) == 0 {
 		return Answer6{Why: "it is in no subnet with pools"}
 	}
@@ -115,16 +117,16 @@ func associationOf(c dhcp6.Client) string {
 func (p *Pool) bound6(q question6) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.ContainsFunc(q.where, func(s *subnet) bool {
-		_, r := p.replica.own(s.name, q.client)
-		return r.holds(q.at)
+	return slices.ContainsFunc(q.where, func(s *subnets.Subnet) bool {
+		_, r := p.replica.Own(s.Name, q.client)
+		return r.Holds(q.at)
 	})
 }
 
 func (p *Pool) answer6(ctx context.Context, q question6) Answer6 {
-	where := slices.DeleteFunc(slices.Clone(q.where), func(s *subnet) bool { return s.knownOnly && q.machine == nil })
+	where := slices.DeleteFunc(slices.Clone(q.where), func(s *subnets.Subnet) bool { return s.KnownOnly && q.machine == nil })
 	if len(where) == 0 {
-		return Answer6{Why: "subnet " + q.where[0].name + " is for machines that are described"}
+		return Answer6{Why: "subnet " + q.where[0].Name + " is for machines that are described"}
 	}
 	q.where = p.order6(q, where)
 	switch q.Message {
@@ -156,41 +158,41 @@ func (p *Pool) answer6(ctx context.Context, q question6) Answer6 {
 }
 
 // order6 puts the subnet first where the client has an address, or wishes one, or renews one.
-func (p *Pool) order6(q question6, where []*subnet) []*subnet {
+func (p *Pool) order6(q question6, where []*subnets.Subnet) []*subnets.Subnet {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	weight := func(s *subnet) int {
-		_, r := p.replica.own(s.name, q.client)
-		asked := slices.ContainsFunc(q.Asked(), s.prefix.Contains)
+	weight := func(s *subnets.Subnet) int {
+		_, r := p.replica.Own(s.Name, q.client)
+		asked := slices.ContainsFunc(q.Asked(), s.Prefix.Contains)
 		switch {
 		case asked && (q.Message == dhcpv6.MessageTypeRenew || q.Message == dhcpv6.MessageTypeRebind):
 			return 0
-		case r.holds(p.now()):
+		case r.Holds(p.now()):
 			return 1
 		case asked:
 			return 2
 		}
 		return 3
 	}
-	slices.SortStableFunc(where, func(a, b *subnet) int { return weight(a) - weight(b) })
+	slices.SortStableFunc(where, func(a, b *subnets.Subnet) int { return weight(a) - weight(b) })
 	return where
 }
 
 // plan is what is told of a subnet, but for an address.
-func (q question6) plan(s *subnet) dhcp6.Plan {
+func (q question6) plan(s *subnets.Subnet) dhcp6.Plan {
 	plan := dhcp6.Plan{Mode: dhcp6.Stateful, Authoritative: true}
 	for _, one := range q.where {
-		plan.OnLink = append(plan.OnLink, one.prefix)
+		plan.OnLink = append(plan.OnLink, one.Prefix)
 	}
 	if !q.Relayed {
 		plan.OnLink = append(plan.OnLink, q.link.Networks...)
 	}
-	s.fill6(&plan, s.classOf(like(q.Client), q.machine.GetLabels()))
+	s.Fill6(&plan, s.ClassOf(subnets.Like(q.Client), q.machine.GetLabels()))
 	return plan
 }
 
 // give6 makes the answer with an address.
-func (q question6) give6(s *subnet, a netip.Addr, told time.Duration) Answer6 {
+func (q question6) give6(s *subnets.Subnet, a netip.Addr, told time.Duration) Answer6 {
 	answer := Answer6{Plan: q.plan(s)}
 	answer.Plan.Lease = lease6(a, told, q.client)
 	return answer
@@ -200,12 +202,12 @@ func (q question6) give6(s *subnet, a netip.Addr, told time.Duration) Answer6 {
 // one then if it must be.
 func (p *Pool) offer6(q question6) Answer6 {
 	for _, s := range q.where {
-		k := s.classOf(like(q.Client), q.machine.GetLabels())
+		k := s.ClassOf(subnets.Like(q.Client), q.machine.GetLabels())
 		p.mu.Lock()
 		a, ok := p.candidate(q, s, k, nil)
 		p.mu.Unlock()
 		if ok {
-			return q.give6(s, a, s.time(like(q.Client), k))
+			return q.give6(s, a, s.Time(subnets.Like(q.Client), k))
 		}
 	}
 	return p.none6(q, false)
@@ -214,10 +216,10 @@ func (p *Pool) offer6(q question6) Answer6 {
 // none6 says that there is no address.
 func (p *Pool) none6(q question6, revoke bool) Answer6 {
 	s := q.where[0]
-	name, room := s.roomOf(s.classOf(like(q.Client), q.machine.GetLabels()))
+	name, room := s.RoomOf(s.ClassOf(subnets.Like(q.Client), q.machine.GetLabels()))
 	a := Answer6{Plan: q.plan(s)}
 	a.Plan.Revoke, a.Plan.Why = revoke, "there is no free address"
-	if room.size == nil {
+	if room.Size == nil {
 		a.Plan.Why = "there are no pools for it"
 		return a
 	}
@@ -228,8 +230,8 @@ func (p *Pool) none6(q question6, revoke bool) Answer6 {
 // renew6 prolongs what the client has. What it may not have any more it is told to leave, and gets another address for it.
 func (p *Pool) renew6(ctx context.Context, q question6) Answer6 {
 	s := q.where[0]
-	k := s.classOf(like(q.Client), q.machine.GetLabels())
-	at := slices.IndexFunc(q.Asked(), s.prefix.Contains)
+	k := s.ClassOf(subnets.Like(q.Client), q.machine.GetLabels())
+	at := slices.IndexFunc(q.Asked(), s.Prefix.Contains)
 	if at < 0 {
 		if len(q.Asked()) == 0 && p.bound6(q) {
 			return p.bindNew6(ctx, q, nil)
@@ -248,13 +250,13 @@ func (p *Pool) renew6(ctx context.Context, q question6) Answer6 {
 }
 
 // remaining6 prolongs nothing: it tells the client again for how long it has its address, when the farm cannot be asked.
-func (p *Pool) remaining6(q question6, s *subnet, k *class, a netip.Addr, why string) Answer6 {
+func (p *Pool) remaining6(q question6, s *subnets.Subnet, k *subnets.Class, a netip.Addr, why string) Answer6 {
 	p.mu.Lock()
 	now := p.now()
-	r := p.replica.get(s.name, a)
+	r := p.replica.Get(s.Name, a)
 	p.mu.Unlock()
-	told := min(s.time(like(q.Client), k), r.until-now-slack)
-	if why == commit.ErrFaulty.Error() || r.state != kilnv1.BindingState_BINDING_STATE_BOUND || r.client != q.client || told < time.Second {
+	told := min(s.Time(subnets.Like(q.Client), k), r.Until-now-replica.Slack)
+	if why == commit.ErrFaulty.Error() || r.State != kilnv1.BindingState_BINDING_STATE_BOUND || r.Client != q.client || told < time.Second {
 		p.sayFailed6(q, why)
 		return Answer6{Why: why}
 	}
@@ -288,13 +290,13 @@ func (p *Pool) bindNew6(ctx context.Context, q question6, tried map[netip.Addr]b
 		tried = map[netip.Addr]bool{}
 	}
 	for _, s := range q.where {
-		k := s.classOf(like(q.Client), q.machine.GetLabels())
+		k := s.ClassOf(subnets.Like(q.Client), q.machine.GetLabels())
 	next:
 		for range bindTries {
 			p.mu.Lock()
 			address, ok := p.candidate(q, s, k, tried)
 			if ok {
-				p.binding6[place{s.name, address}]++
+				p.binding6[replica.Place{Subnet: s.Name, Address: address}]++
 			}
 			p.mu.Unlock()
 			if !ok {
@@ -302,7 +304,7 @@ func (p *Pool) bindNew6(ctx context.Context, q question6, tried map[netip.Addr]b
 			}
 			a, end := p.bindAt6(ctx, q, s, k, address)
 			p.mu.Lock()
-			if at := (place{s.name, address}); p.binding6[at] > 1 {
+			if at := (replica.Place{Subnet: s.Name, Address: address}); p.binding6[at] > 1 {
 				p.binding6[at]--
 			} else {
 				delete(p.binding6, at)
@@ -324,14 +326,14 @@ func (p *Pool) bindNew6(ctx context.Context, q question6, tried map[netip.Addr]b
 }
 
 // bindAt6 has one address committed.
-func (p *Pool) bindAt6(ctx context.Context, q question6, s *subnet, k *class, address netip.Addr) (Answer6, bindEnd) {
-	told := s.time(like(q.Client), k)
+func (p *Pool) bindAt6(ctx context.Context, q question6, s *subnets.Subnet, k *subnets.Class, address netip.Addr) (Answer6, bindEnd) {
+	told := s.Time(subnets.Like(q.Client), k)
 	p.mu.Lock()
-	before := p.replica.get(s.name, address)
+	before := p.replica.Get(s.Name, address)
 	p.mu.Unlock()
-	key := strings.Join([]string{"bind", q.client, q.XID(), s.name, address.String(), told.String()}, " ")
+	key := strings.Join([]string{"bind", q.client, q.XID(), s.Name, address.String(), told.String()}, " ")
 	result, err := p.commits.Bind(ctx, key, &kilnv1.BindCommand{
-		Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: s.name, Address: address.String(), Client: q.client, Mac: q.mac,
+		Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: s.Name, Address: address.String(), Client: q.client, Mac: q.mac,
 		Hostname: q.hostname, Edge: p.cfg.Edge, ForMs: committed(told).Milliseconds(),
 	})
 	if err != nil {
@@ -345,12 +347,12 @@ func (p *Pool) bindAt6(ctx context.Context, q question6, s *subnet, k *class, ad
 			return Answer6{Why: "its address has run out meanwhile"}, bindFailed
 		}
 		had := time.Duration(0)
-		if before.client == q.client {
-			had = before.until
+		if before.Client == q.client {
+			had = before.Until
 		}
-		p.held.hold(tenant{s.name, q.client}, q.by, p.now()+told, had)
-		if name, _ := s.roomOf(k); !before.holds(p.now()) {
-			p.took6(stockKey{s.name, name})
+		p.held.hold(replica.Tenant{Subnet: s.Name, Client: q.client}, q.by, p.now()+told, had)
+		if name, _ := s.RoomOf(k); !before.Holds(p.now()) {
+			p.took6(stockKey{s.Name, name})
 		}
 		a := q.give6(s, address, told)
 		a.Bound, a.Plan.Rapid = true, true
@@ -374,20 +376,20 @@ func (p *Pool) undo6(ctx context.Context, q question6) Answer6 {
 	a := Answer6{Plan: q.plan(q.where[0])}
 	for _, s := range q.where {
 		p.mu.Lock()
-		own, r := p.replica.own(s.name, q.client)
+		own, r := p.replica.Own(s.Name, q.client)
 		now := p.now()
 		p.mu.Unlock()
-		if !r.holds(now) || !slices.Contains(q.Asked(), own) {
+		if !r.Holds(now) || !slices.Contains(q.Asked(), own) {
 			continue
 		}
 		a.Plan.Lease = lease6(own, time.Minute, q.client) // it had a binding, says the answer; the time is not in it
-		t := tenant{s.name, q.client}
+		t := replica.Tenant{Subnet: s.Name, Client: q.client}
 		switch {
-		case q.Message == dhcpv6.MessageTypeDecline && r.edge != "" && r.edge != p.cfg.Edge: // as in decide
+		case q.Message == dhcpv6.MessageTypeDecline && r.Edge != "" && r.Edge != p.cfg.Edge: // as in decide
 		case q.Message == dhcpv6.MessageTypeDecline:
 			p.held.forget(t)
 			p.undoIt(ctx, q.who, s, own, true, q.XID())
-		case now-r.changed < reorder: // the packet may be older than the binding
+		case now-r.Changed < reorder: // the packet may be older than the binding
 		case p.held.drop(t, q.by, now):
 			p.undoIt(ctx, q.who, s, own, false, q.XID())
 		}

@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/kiln-farm/kiln/edge/pool/replica"
+	"github.com/kiln-farm/kiln/edge/pool/subnets"
 )
 
 const (
@@ -24,25 +27,25 @@ type shelf struct {
 
 // candidate is the address to try for a client: the one that it has or had, the one that it wishes, or the first free one in an
 // order of its own, the same on every edge. The caller holds p.mu.
-func (p *Pool) candidate(q question6, s *subnet, k *class, tried map[netip.Addr]bool) (netip.Addr, bool) {
+func (p *Pool) candidate(q question6, s *subnets.Subnet, k *subnets.Class, tried map[netip.Addr]bool) (netip.Addr, bool) {
 	b, now := p.book.Load(), p.now()
-	own, r := p.replica.own(s.name, q.client)
-	if r.client == q.client && r.holds(now) && !tried[own] && !b.reservedFor(own, q.mac) {
+	own, r := p.replica.Own(s.Name, q.client)
+	if r.Client == q.client && r.Holds(now) && !tried[own] && !b.ReservedFor(own, q.mac) {
 		return own, true
 	}
 	free := func(a netip.Addr) bool {
 		return !tried[a] && p.free6(b, q, s, a, now)
 	}
-	if own.IsValid() && r.client == q.client && s.given(own, k) && free(own) {
+	if own.IsValid() && r.Client == q.client && s.Given(own, k) && free(own) {
 		return own, true
 	}
-	name, room := s.roomOf(k)
+	name, room := s.RoomOf(k)
 	h := p.shelf(q, s, name, room, now)
-	if q.machine == nil && (p.replica.count[s.name] >= strangersOf || h.keep > 0 && h.free <= h.keep) {
+	if q.machine == nil && (p.replica.Count[s.Name] >= strangersOf || h.keep > 0 && h.free <= h.keep) {
 		return netip.Addr{}, false
 	}
 	for _, a := range q.Asked() {
-		if s.prefix.Contains(a) && s.given(a, k) && free(a) {
+		if s.Prefix.Contains(a) && s.Given(a, k) && free(a) {
 			return a, true
 		}
 	}
@@ -50,7 +53,7 @@ func (p *Pool) candidate(q question6, s *subnet, k *class, tried map[netip.Addr]
 		return netip.Addr{}, false
 	}
 	var found netip.Addr
-	room.each(b.key, s.name, q.client, func(a netip.Addr) bool {
+	room.Each(b.Key, s.Name, q.client, func(a netip.Addr) bool {
 		if free(a) {
 			found = a
 		}
@@ -63,16 +66,16 @@ func (p *Pool) candidate(q question6, s *subnet, k *class, tried map[netip.Addr]
 }
 
 // free6 says whether a client may try an address.
-func (p *Pool) free6(b *book, q question6, s *subnet, a netip.Addr, now time.Duration) bool {
-	r := p.replica.get(s.name, a)
-	return !(r.client != q.client && r.holds(now)) && !b.reservedFor(a, q.mac) && p.binding6[place{s.name, a}] == 0 &&
-		!s.unfit(a) && a != s.lease.Router && !slices.Contains(q.link.Own, a) && !p.probes.isBad(a)
+func (p *Pool) free6(b *subnets.Book, q question6, s *subnets.Subnet, a netip.Addr, now time.Duration) bool {
+	r := p.replica.Get(s.Name, a)
+	return !(r.Client != q.client && r.Holds(now)) && !b.ReservedFor(a, q.mac) && p.binding6[replica.Place{Subnet: s.Name, Address: a}] == 0 &&
+		!s.Unfit(a) && a != s.Lease.Router && !slices.Contains(q.link.Own, a) && !p.probes.isBad(a)
 }
 
 // shelf is what is known of a class's pools, which is found out from time to time. Machines that are described and have no
 // address now leave strangers fewer, up to a fourth of a pool.
-func (p *Pool) shelf(q question6, s *subnet, class string, room reach, now time.Duration) *shelf {
-	key := stockKey{s.name, class}
+func (p *Pool) shelf(q question6, s *subnets.Subnet, class string, room subnets.Reach, now time.Duration) *shelf {
+	key := stockKey{s.Name, class}
 	h := p.shelves[key]
 	if h == nil {
 		h = &shelf{}
@@ -81,18 +84,18 @@ func (p *Pool) shelf(q question6, s *subnet, class string, room reach, now time.
 		return h
 	}
 	h.kept, h.keep = now, 0
-	if !room.small() {
+	if !room.Small() {
 		return h
 	}
 	b := p.book.Load()
-	most := min(mostKept, int(new(big.Int).Div(room.size, big.NewInt(4)).Int64()))
-	for _, macs := range b.floating6 {
+	most := min(mostKept, int(new(big.Int).Div(room.Size, big.NewInt(4)).Int64()))
+	for _, macs := range b.Floating6 {
 		if h.keep >= most {
 			break
 		}
 		has := func(mac string) bool {
-			_, r := p.replica.own(s.name, clientOf(mac))
-			return r.holds(now)
+			_, r := p.replica.Own(s.Name, clientOf(mac))
+			return r.Holds(now)
 		}
 		if !slices.ContainsFunc(macs, has) {
 			h.keep++
@@ -100,7 +103,7 @@ func (p *Pool) shelf(q question6, s *subnet, class string, room reach, now time.
 	}
 	if h.keep > 0 {
 		h.free = 0
-		room.each(b.key, s.name, "", func(a netip.Addr) bool {
+		room.Each(b.Key, s.Name, "", func(a netip.Addr) bool {
 			if p.free6(b, question6{}, s, a, now) {
 				h.free++
 			}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/edge/dhcp6"
+	"github.com/kiln-farm/kiln/edge/pool/subnets"
 )
 
 // Link is where an edge hears a client of IPv6.
@@ -17,15 +18,15 @@ type Link struct {
 
 // Fill6 adds to a machine's fixed address what the subnet that it is in says.
 func (p *Pool) Fill6(c dhcp6.Client, address netip.Addr, labels map[string]string, plan *dhcp6.Plan) {
-	if s := p.book.Load().of(address); s != nil && s.prefix.Addr().Is6() {
-		s.fill6(plan, s.classOf(like(c), labels))
+	if s := p.book.Load().Of(address); s != nil && s.Prefix.Addr().Is6() {
+		s.Fill6(plan, s.ClassOf(subnets.Like(c), labels))
 	}
 }
 
 // Fits6 says whether an address is of the network that a client is in, as far as that is known.
 func (p *Pool) Fits6(c dhcp6.Client, link Link, address netip.Addr) bool {
 	b := p.book.Load()
-	where, s := b.where6(c, link.Own, link.Networks), b.of(address)
+	where, s := b.Where6(c, link.Own, link.Networks), b.Of(address)
 	return s == nil || len(where) == 0 || slices.Contains(where, s)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
+	"github.com/kiln-farm/kiln/edge/pool/replica"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -386,12 +387,12 @@ func TestAReleaseFreesNothingThatAnotherEdgeHasGivenSince(t *testing.T) {
 func TestAssociationsAreBounded(t *testing.T) {
 	a := newAssociations()
 	for i := range maxAssociated + 10 {
-		a.hold(tenant{"a", fmt.Sprint(i)}, "x", time.Hour, 0)
+		a.hold(replica.Tenant{Subnet: "a", Client: fmt.Sprint(i)}, "x", time.Hour, 0)
 	}
 	if n := a.all.Len(); n > maxAssociated {
 		t.Errorf("%d clients are remembered", n)
 	}
-	one := tenant{"a", "one"}
+	one := replica.Tenant{Subnet: "a", Client: "one"}
 	for i := range 3 * maxOfClient {
 		a.hold(one, fmt.Sprint(i), time.Hour, 0)
 	}

@@ -3,6 +3,8 @@ package pool
 import (
 	"net/netip"
 	"time"
+
+	"github.com/kiln-farm/kiln/edge/pool/replica"
 )
 
 const (
@@ -136,7 +138,7 @@ const blockRest = 3 * time.Minute // before its end a block is asked for again, 
 
 // pledge is an offer that a client may come for.
 type pledge struct {
-	tenant  tenant
+	tenant  replica.Tenant
 	address netip.Addr
 	stock   *stock // that the address is from; nil: the client's own of before
 	known   bool
@@ -145,14 +147,16 @@ type pledge struct {
 
 // pledges are the offers of now. There are no more than addresses in blocks, and maxPledges.
 type pledges struct {
-	of    map[tenant]*pledge
-	at    map[place]*pledge
+	of    map[replica.Tenant]*pledge
+	at    map[replica.Place]*pledge
 	order []*pledge // as they were made; those that are gone are skipped
 }
 
 const maxPledges = 1 << 16
 
-func newPledges() *pledges { return &pledges{of: map[tenant]*pledge{}, at: map[place]*pledge{}} }
+func newPledges() *pledges {
+	return &pledges{of: map[replica.Tenant]*pledge{}, at: map[replica.Place]*pledge{}}
+}
 
 func (p *pledges) add(n *pledge) {
 	if old := p.of[n.tenant]; old != nil && old.address == n.address {
@@ -164,7 +168,7 @@ func (p *pledges) add(n *pledge) {
 		p.back(old)
 	}
 	p.of[n.tenant] = n
-	p.at[place{n.tenant.subnet, n.address}] = n
+	p.at[replica.Place{Subnet: n.tenant.Subnet, Address: n.address}] = n
 	p.order = append(p.order, n)
 }
 
@@ -173,7 +177,7 @@ func (p *pledges) gone(n *pledge) {
 	if p.of[n.tenant] == n {
 		delete(p.of, n.tenant)
 	}
-	if at := (place{n.tenant.subnet, n.address}); p.at[at] == n {
+	if at := (replica.Place{Subnet: n.tenant.Subnet, Address: n.address}); p.at[at] == n {
 		delete(p.at, at)
 	}
 }
