@@ -103,3 +103,13 @@ func (b *bucket) take(burst float64, every, now time.Duration) bool {
 	b.left--
 	return true
 }
+
+// admit is the gate for a client's packet of either family. Where it stays shut, why says so, and the log does in say's words.
+func (p *Pool) admit(client string, known bool, now time.Duration, say, key string) (leave func(), why string) {
+	if leave, why = p.gate.enter(client, known, now); leave == nil {
+		counted(refusals, "limit", why)
+		p.sayOnce("limit "+why, func() { p.cfg.Log.Warn(say, "limit", why, key, client) })
+		return nil, "too many packets: limit of " + why
+	}
+	return leave, ""
+}

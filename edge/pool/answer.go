@@ -61,11 +61,9 @@ func (p *Pool) Decide(ctx context.Context, c dhcp.Client, machine *kilnv1.Machin
 		q.hostname = c.Hostname
 	}
 	q.hostname = q.hostname[:min(len(q.hostname), 255)]
-	leave, why := p.gate.enter(mac, machine != nil || p.bound(where, q), q.at)
+	leave, why := p.admit(mac, machine != nil || p.bound(where, q), q.at, "DHCP packets are dropped by a limit", "mac")
 	if leave == nil {
-		counted(refusals, "limit", why)
-		p.sayOnce("limit "+why, func() { p.cfg.Log.Warn("DHCP packets are dropped by a limit", "limit", why, "mac", mac) })
-		return Answer{Mine: true, Later: true, Why: "too many packets: limit of " + why}
+		return Answer{Mine: true, Later: true, Why: why}
 	}
 	defer leave()
 	if q.foreign {
@@ -232,22 +230,15 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnets.Subnet, k *sub
 	if q.want == selecting && p.left(q.who, s, address) {
 		return Answer{Mine: true, Refuse: address.String() + " was offered to you, and is left to others by now"}
 	}
-	told := s.Time(q.Client, k)
-	key := strings.Join([]string{"bind", q.client, q.XID(), s.Name, address.String(), told.String()}, " ")
-	command := &kilnv1.BindCommand{
-		Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: s.Name, Address: address.String(), Client: q.client, Mac: q.mac,
-		Hostname: q.hostname, Edge: p.cfg.Edge, ForMs: committed(told).Milliseconds(),
-	}
+	wanted, command := s.Time(q.Client, k), &kilnv1.BindCommand{}
 	command.Name, command.Nameless = q.asksFor(s)
-	result, err := p.commits.Bind(ctx, key, command)
+	result, told, err := p.bindFor(ctx, q.who, q.XID(), s, address, wanted, command)
 	if err != nil {
-		return p.remaining(q, s, k, address, told, err)
+		return p.remaining(q, s, k, address, wanted, err)
 	}
-	left := time.Duration(result.GetRemainingMs()) * time.Millisecond
 	switch result.GetVerdict() {
 	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
-		p.settle(q.who, s, address, left, result)
-		if told = tell(told, left); told < time.Second {
+		if told < time.Second {
 			return Answer{Mine: true, Why: "its address has run out meanwhile"}
 		}
 		a := p.give(q, s, k, address, told)
@@ -257,15 +248,10 @@ func (p *Pool) bindIt(ctx context.Context, q question, s *subnets.Subnet, k *sub
 		}
 		return a
 	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
-		if other, err := netip.ParseAddr(result.GetAddress()); err == nil && left > 0 {
-			p.settle(q.who, s, other, left, result)
-		}
 		return Answer{Mine: true, Refuse: "your address is " + result.GetAddress()}
 	case kilnv1.BindVerdict_BIND_VERDICT_TAKEN:
-		p.lose(q.who, s, address)
 		return Answer{Mine: true, Refuse: address.String() + " is another's"}
 	case kilnv1.BindVerdict_BIND_VERDICT_OUTSIDE:
-		p.lose(q.who, s, address)
 		return Answer{Mine: true, Refuse: address.String() + " is in no pool"}
 	}
 	return Answer{Mine: true, Why: "the farm gave an answer that this edge does not know"}

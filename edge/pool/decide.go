@@ -68,16 +68,10 @@ func decide(a ask, s *subnets.Subnet, k *subnets.Class, f facts) step {
 	case selecting, rebooting, renewing, rebinding:
 		return decideRequest(a, s)
 	case releasing, declining:
-		switch {
-		case a.address != f.own || !f.held:
-			return step{do: ignore, why: "it does not have the address"}
-		case f.now-f.heard < reorder && a.want == releasing:
-			return step{do: ignore, why: "it has got the address just now: the packet is older"}
-		case f.other && a.want == declining:
-			// What it declined it had from here, before it came to have it from the other. If it means that, too, it asks anew, has it from
-			// one edge only, and declines that.
-			return step{do: ignore, why: "it has got the address from another edge since"}
-		case a.want == releasing:
+		if why := f.keeps(a.address == f.own && f.held, a.want == declining); why != "" {
+			return step{do: ignore, why: why}
+		}
+		if a.want == releasing {
 			return step{do: giveBack, address: a.address}
 		}
 		return step{do: reject, address: a.address}
@@ -85,6 +79,22 @@ func decide(a ask, s *subnets.Subnet, k *subnets.Class, f facts) step {
 		return step{do: inform}
 	}
 	return step{do: ignore, why: "it asks for nothing"}
+}
+
+// keeps is why nothing is done about an address that a client gives back, or has found in use; empty: it is done. has says that the
+// address is the client's.
+func (f facts) keeps(has, declines bool) string {
+	switch {
+	case !has:
+		return "it does not have the address"
+	case f.now-f.heard < reorder && !declines:
+		return "it has got the address just now: the packet is older"
+	case f.other && declines:
+		// What it declined it had from here, before it came to have it from the other. If it means that, too, it asks anew, has it from
+		// one edge only, and declines that.
+		return "it has got the address from another edge since"
+	}
+	return ""
 }
 
 // decideRequest spares the farm nothing but what is of another network: what this edge knows otherwise may be old.

@@ -12,6 +12,30 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
+// bindFor has an address committed for a client, and notes what came of it, for both families: told is for how long the client may be
+// told to have it. command has what else the farm is to know.
+func (p *Pool) bindFor(ctx context.Context, q who, xid string, s *subnets.Subnet, address netip.Addr, wanted time.Duration, command *kilnv1.BindCommand) (result *kilnv1.BindResult, told time.Duration, err error) {
+	command.Operation, command.Subnet, command.Address = kilnv1.BindCommand_OPERATION_BIND, s.Name, address.String()
+	command.Client, command.Mac, command.Hostname, command.Edge, command.ForMs = q.client, q.mac, q.hostname, p.cfg.Edge, committed(wanted).Milliseconds()
+	key := strings.Join([]string{"bind", q.client, xid, s.Name, address.String(), wanted.String()}, " ")
+	if result, err = p.commits.Bind(ctx, key, command); err != nil {
+		return nil, 0, err
+	}
+	left := time.Duration(result.GetRemainingMs()) * time.Millisecond
+	switch result.GetVerdict() {
+	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
+		p.settle(q, s, address, left, result)
+		told = tell(wanted, left)
+	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
+		if other, err := netip.ParseAddr(result.GetAddress()); err == nil && left > 0 {
+			p.settle(q, s, other, left, result)
+		}
+	case kilnv1.BindVerdict_BIND_VERDICT_TAKEN, kilnv1.BindVerdict_BIND_VERDICT_OUTSIDE:
+		p.lose(q, s, address)
+	}
+	return result, told, nil
+}
+
 // settle notes that an address is a client's.
 func (p *Pool) settle(q who, s *subnets.Subnet, address netip.Addr, left time.Duration, result *kilnv1.BindResult) {
 	now := p.now()

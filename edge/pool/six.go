@@ -30,6 +30,7 @@ type Answer6 struct {
 type question6 struct {
 	dhcp6.Client
 	who
+	ask   ask6
 	link  Link
 	by    string // the association that an address goes to
 	where []*subnets.Subnet
@@ -37,7 +38,7 @@ type question6 struct {
 
 // Decide6 says what a client of IPv6 is told. It may wait for the farm, and no longer than ctx.
 func (p *Pool) Decide6(ctx context.Context, c dhcp6.Client, machine *kilnv1.Machine, hostname string, link Link) Answer6 {
-	q := question6{Client: c, link: link, by: associationOf(c), where: p.book.Load().Where6(c, link.Own, link.Networks)}
+	q := question6{Client: c, ask: read6(c), link: link, by: associationOf(c), where: p.book.Load().Where6(c, link.Own, link.Networks)}
 	if len(q.where) == 0 {
 		return Answer6{Why: "it is in no subnet with pools"}
 	}
@@ -50,11 +51,9 @@ func (p *Pool) Decide6(ctx context.Context, c dhcp6.Client, machine *kilnv1.Mach
 		q.hostname = c.Hostname
 	}
 	q.hostname = q.hostname[:min(len(q.hostname), 255)]
-	leave, why := p.gate.enter(q.client, machine != nil || p.bound6(q), q.at)
+	leave, why := p.admit(q.client, machine != nil || p.bound6(q), q.at, "DHCPv6 packets are dropped by a limit", "client")
 	if leave == nil {
-		counted(refusals, "limit", why)
-		p.sayOnce("limit "+why, func() { p.cfg.Log.Warn("DHCPv6 packets are dropped by a limit", "limit", why, "client", q.client) })
-		return Answer6{Mine: true, Why: "too many packets: limit of " + why}
+		return Answer6{Mine: true, Why: why}
 	}
 	defer leave()
 	a := p.answer6(ctx, q)
@@ -129,32 +128,23 @@ func (p *Pool) answer6(ctx context.Context, q question6) Answer6 {
 		return Answer6{Why: "subnet " + q.where[0].Name + " is for machines that are described"}
 	}
 	q.where = p.order6(q, where)
-	switch q.Message {
-	case dhcpv6.MessageTypeSolicit:
-		switch {
-		case !slices.ContainsFunc(q.IAs, func(ia dhcp6.IA) bool { return ia.Code == dhcpv6.OptionIANA }):
-			return Answer6{Plan: q.plan(q.where[0])}
-		case q.Rapid && q.link.Rapid:
-			return p.bindNew6(ctx, q, nil)
-		case p.commits.IsAway():
-			p.sayAway(q.who)
-			return Answer6{Why: "the farm is away"}
-		}
+	plan := q.plan(q.where[0])
+	st := decide6(q.ask, facts6{prefix: q.where[0].Prefix, onLink: plan.OnLink, bound: p.bound6(q), quick: q.link.Rapid, away: p.commits.IsAway()})
+	switch st.do {
+	case ignore:
+		p.sayAway(q.who)
+		return Answer6{Why: st.why}
+	case search:
 		return p.offer6(q)
-	case dhcpv6.MessageTypeRequest:
-		plan := q.plan(q.where[0])
-		if slices.ContainsFunc(q.Asked(), func(a netip.Addr) bool {
-			return !slices.ContainsFunc(plan.OnLink, func(n netip.Prefix) bool { return n.Contains(a) })
-		}) {
-			return Answer6{Plan: plan} // it is told that this is another link
+	case bind:
+		if st.address.IsValid() {
+			return p.renew6(ctx, q, st.address)
 		}
 		return p.bindNew6(ctx, q, nil)
-	case dhcpv6.MessageTypeRenew, dhcpv6.MessageTypeRebind:
-		return p.renew6(ctx, q)
-	case dhcpv6.MessageTypeRelease, dhcpv6.MessageTypeDecline:
-		return p.undo6(ctx, q)
+	case giveBack, reject:
+		return p.undo6(ctx, q, st.do == reject)
 	}
-	return Answer6{Plan: q.plan(q.where[0])}
+	return Answer6{Plan: plan}
 }
 
 // order6 puts the subnet first where the client has an address, or wishes one, or renews one.
@@ -165,7 +155,7 @@ func (p *Pool) order6(q question6, where []*subnets.Subnet) []*subnets.Subnet {
 		_, r := p.replica.Own(s.Name, q.client)
 		asked := slices.ContainsFunc(q.Asked(), s.Prefix.Contains)
 		switch {
-		case asked && (q.Message == dhcpv6.MessageTypeRenew || q.Message == dhcpv6.MessageTypeRebind):
+		case asked && (q.ask.want == renewing || q.ask.want == rebinding):
 			return 0
 		case r.Holds(p.now()):
 			return 1
@@ -228,17 +218,9 @@ func (p *Pool) none6(q question6, revoke bool) Answer6 {
 }
 
 // renew6 prolongs what the client has. What it may not have any more it is told to leave, and gets another address for it.
-func (p *Pool) renew6(ctx context.Context, q question6) Answer6 {
+func (p *Pool) renew6(ctx context.Context, q question6, asked netip.Addr) Answer6 {
 	s := q.where[0]
 	k := s.ClassOf(subnets.Like(q.Client), q.machine.GetLabels())
-	at := slices.IndexFunc(q.Asked(), s.Prefix.Contains)
-	if at < 0 {
-		if len(q.Asked()) == 0 && p.bound6(q) {
-			return p.bindNew6(ctx, q, nil)
-		}
-		return Answer6{Plan: q.plan(s)} // no binding, or no address of this link
-	}
-	asked := q.Asked()[at]
 	a, end := p.bindAt6(ctx, q, s, k, asked)
 	switch end {
 	case bindFailed:
@@ -327,23 +309,16 @@ func (p *Pool) bindNew6(ctx context.Context, q question6, tried map[netip.Addr]b
 
 // bindAt6 has one address committed.
 func (p *Pool) bindAt6(ctx context.Context, q question6, s *subnets.Subnet, k *subnets.Class, address netip.Addr) (Answer6, bindEnd) {
-	told := s.Time(subnets.Like(q.Client), k)
 	p.mu.Lock()
 	before := p.replica.Get(s.Name, address)
 	p.mu.Unlock()
-	key := strings.Join([]string{"bind", q.client, q.XID(), s.Name, address.String(), told.String()}, " ")
-	result, err := p.commits.Bind(ctx, key, &kilnv1.BindCommand{
-		Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: s.Name, Address: address.String(), Client: q.client, Mac: q.mac,
-		Hostname: q.hostname, Edge: p.cfg.Edge, ForMs: committed(told).Milliseconds(),
-	})
+	result, told, err := p.bindFor(ctx, q.who, q.XID(), s, address, s.Time(subnets.Like(q.Client), k), &kilnv1.BindCommand{})
 	if err != nil {
 		return Answer6{Why: err.Error()}, bindFailed
 	}
-	left := time.Duration(result.GetRemainingMs()) * time.Millisecond
 	switch result.GetVerdict() {
 	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
-		p.settle(q.who, s, address, left, result)
-		if told = tell(told, left); told < time.Second {
+		if told < time.Second {
 			return Answer6{Why: "its address has run out meanwhile"}, bindFailed
 		}
 		had := time.Duration(0)
@@ -358,12 +333,8 @@ func (p *Pool) bindAt6(ctx context.Context, q question6, s *subnets.Subnet, k *s
 		a.Bound, a.Plan.Rapid = true, true
 		return a, bindDone
 	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
-		if other, err := netip.ParseAddr(result.GetAddress()); err == nil && left > 0 {
-			p.settle(q.who, s, other, left, result)
-		}
 		return Answer6{}, bindOther
 	case kilnv1.BindVerdict_BIND_VERDICT_TAKEN, kilnv1.BindVerdict_BIND_VERDICT_OUTSIDE:
-		p.lose(q.who, s, address)
 		return Answer6{}, bindOther
 	case kilnv1.BindVerdict_BIND_VERDICT_FULL:
 		return Answer6{}, bindFull
@@ -372,25 +343,24 @@ func (p *Pool) bindAt6(ctx context.Context, q question6, s *subnets.Subnet, k *s
 }
 
 // undo6 takes an address back, or puts it aside.
-func (p *Pool) undo6(ctx context.Context, q question6) Answer6 {
+func (p *Pool) undo6(ctx context.Context, q question6, inUse bool) Answer6 {
 	a := Answer6{Plan: q.plan(q.where[0])}
 	for _, s := range q.where {
 		p.mu.Lock()
 		own, r := p.replica.Own(s.Name, q.client)
-		now := p.now()
+		f := facts{now: p.now(), heard: r.Changed, other: r.Edge != "" && r.Edge != p.cfg.Edge}
 		p.mu.Unlock()
-		if !r.Holds(now) || !slices.Contains(q.Asked(), own) {
+		if !r.Holds(f.now) || !slices.Contains(q.ask.asked, own) {
 			continue
 		}
 		a.Plan.Lease = lease6(own, time.Minute, q.client) // it had a binding, says the answer; the time is not in it
 		t := replica.Tenant{Subnet: s.Name, Client: q.client}
 		switch {
-		case q.Message == dhcpv6.MessageTypeDecline && r.Edge != "" && r.Edge != p.cfg.Edge: // as in decide
-		case q.Message == dhcpv6.MessageTypeDecline:
+		case f.keeps(true, inUse) != "":
+		case inUse:
 			p.held.forget(t)
 			p.undoIt(ctx, q.who, s, own, true, q.XID())
-		case now-r.Changed < reorder: // the packet may be older than the binding
-		case p.held.drop(t, q.by, now):
+		case p.held.drop(t, q.by, f.now):
 			p.undoIt(ctx, q.who, s, own, false, q.XID())
 		}
 	}
