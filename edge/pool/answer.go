@@ -13,8 +13,10 @@ import (
 
 	"github.com/kiln-farm/kiln/edge/dhcp"
 	"github.com/kiln-farm/kiln/edge/pool/commit"
+	"github.com/kiln-farm/kiln/edge/pool/decide"
 	"github.com/kiln-farm/kiln/edge/pool/replica"
 	"github.com/kiln-farm/kiln/edge/pool/subnets"
+	"github.com/kiln-farm/kiln/edge/pool/terms"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -34,7 +36,7 @@ type Answer struct {
 // question is a packet and what is known of who sent it.
 type question struct {
 	dhcp.Client
-	ask
+	decide.Ask
 	who
 }
 
@@ -56,7 +58,7 @@ func (p *Pool) Decide(ctx context.Context, c dhcp.Client, machine *kilnv1.Machin
 		return Answer{Why: "it is in no subnet with pools"}
 	}
 	mac := c.MAC.String()
-	q := question{Client: c, ask: read(c), who: who{at: p.now(), client: clientOf(mac), mac: mac, machine: machine, hostname: strings.ToValidUTF8(hostname, "?")}}
+	q := question{Client: c, Ask: decide.Read(c), who: who{at: p.now(), client: clientOf(mac), mac: mac, machine: machine, hostname: strings.ToValidUTF8(hostname, "?")}}
 	if q.hostname == "" {
 		q.hostname = c.Hostname
 	}
@@ -66,7 +68,7 @@ func (p *Pool) Decide(ctx context.Context, c dhcp.Client, machine *kilnv1.Machin
 		return Answer{Mine: true, Later: true, Why: why}
 	}
 	defer leave()
-	if q.foreign {
+	if q.Foreign {
 		p.takeBack(where, q)
 	}
 	a := p.answer(ctx, q, p.choose(where, q), where)
@@ -95,7 +97,7 @@ func (p *Pool) bound(where []*subnets.Subnet, q question) bool {
 		if _, r := p.replica.Own(s.Name, q.client); r.Holds(q.at) {
 			return true
 		}
-		if n := p.pledges.of[replica.Tenant{Subnet: s.Name, Client: q.client}]; n != nil && q.want == selecting && n.address == q.address {
+		if n := p.pledges.of[replica.Tenant{Subnet: s.Name, Client: q.client}]; n != nil && q.Want == decide.Selecting && n.address == q.About {
 			return true
 		}
 	}
@@ -106,9 +108,9 @@ func (p *Pool) bound(where []*subnets.Subnet, q question) bool {
 func (p *Pool) choose(where []*subnets.Subnet, q question) *subnets.Subnet {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if q.want != discovering {
+	if q.Want != decide.Discovering {
 		for _, s := range where {
-			if s.Prefix.Contains(q.address) {
+			if s.Prefix.Contains(q.About) {
 				return s
 			}
 		}
@@ -119,7 +121,7 @@ func (p *Pool) choose(where []*subnets.Subnet, q question) *subnets.Subnet {
 		}
 	}
 	for _, s := range where {
-		if q.address.IsValid() && s.Prefix.Contains(q.address) {
+		if q.About.IsValid() && s.Prefix.Contains(q.About) {
 			return s
 		}
 	}
@@ -134,7 +136,7 @@ func (p *Pool) takeBack(where []*subnets.Subnet, q question) {
 		if n := p.pledges.of[replica.Tenant{Subnet: s.Name, Client: q.client}]; n != nil {
 			p.pledges.back(n)
 		}
-		if own, r := p.replica.Own(s.Name, q.client); q.want == declining && own == q.address {
+		if own, r := p.replica.Own(s.Name, q.client); q.Want == decide.Declining && own == q.About {
 			r.Until, r.State = max(p.now(), r.Kept), kilnv1.BindingState_BINDING_STATE_RELEASED
 			p.replica.Put(s.Name, own, r)
 		}
@@ -143,33 +145,33 @@ func (p *Pool) takeBack(where []*subnets.Subnet, q question) {
 
 func (p *Pool) answer(ctx context.Context, q question, s *subnets.Subnet, where []*subnets.Subnet) Answer {
 	k := s.ClassOf(q.Client, q.machine.GetLabels())
-	st := decide(q.ask, s, k, p.facts(q, s))
-	switch st.do {
-	case offer:
-		return p.offerOwn(ctx, q, s, k, st.address, where)
-	case search:
-		return p.offerNew(ctx, q, s, k, st.address, where)
-	case bind:
-		return p.bindIt(ctx, q, s, k, st.address)
-	case refuse:
-		return Answer{Mine: true, Refuse: st.why}
-	case giveBack, reject:
+	st := decide.Decide(q.Ask, s, k, p.facts(q, s))
+	switch st.Do {
+	case decide.Offer:
+		return p.offerOwn(ctx, q, s, k, st.Address, where)
+	case decide.Search:
+		return p.offerNew(ctx, q, s, k, st.Address, where)
+	case decide.Bind:
+		return p.bindIt(ctx, q, s, k, st.Address)
+	case decide.Refuse:
+		return Answer{Mine: true, Refuse: st.Why}
+	case decide.GiveBack, decide.Reject:
 		return p.undo(ctx, q, s, st)
-	case inform:
+	case decide.Inform:
 		return Answer{Mine: true, Give: true, Lease: p.lease(q, s, netip.Addr{}, 0), Options: p.options(q, s, k, 0)}
 	}
-	return Answer{Mine: true, Why: st.why}
+	return Answer{Mine: true, Why: st.Why}
 }
 
-func (p *Pool) facts(q question, s *subnets.Subnet) facts {
+func (p *Pool) facts(q question, s *subnets.Subnet) decide.Facts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	own, r := p.replica.Own(s.Name, q.client)
-	f := facts{own: own, held: r.Client == q.client && r.Holds(q.at), known: q.machine != nil, now: q.at, heard: r.Changed, other: r.Edge != "" && r.Edge != p.cfg.Edge}
+	f := decide.Facts{Own: own, Held: r.Client == q.client && r.Holds(q.at), Known: q.machine != nil, Now: q.at, Heard: r.Changed, Other: r.Edge != "" && r.Edge != p.cfg.Edge}
 	if own.IsValid() {
-		f.free = r.Client == q.client
+		f.Free = r.Client == q.client
 		if n := p.pledges.at[replica.Place{Subnet: s.Name, Address: own}]; n != nil && n.tenant.Client != q.client {
-			f.free = false
+			f.Free = false
 		}
 	}
 	return f
@@ -192,7 +194,7 @@ func (p *Pool) offerOwn(ctx context.Context, q question, s *subnets.Subnet, k *s
 	p.mu.Unlock()
 	if p.commits.IsAway() {
 		// It may have given back even what it has at another edge, of which this one has not heard.
-		if told = min(told, r.Sure(q.client, false, now)); told < leastOffer {
+		if told = min(told, r.Sure(q.client, false, now)); told < terms.LeastOffer {
 			p.sayAway(q.who)
 			return Answer{Mine: true, Later: true, Why: "the farm is away"}
 		}
@@ -227,7 +229,7 @@ func (p *Pool) left(q who, s *subnets.Subnet, address netip.Addr) bool {
 // bindIt has a binding committed, and acknowledges it then.
 func (p *Pool) bindIt(ctx context.Context, q question, s *subnets.Subnet, k *subnets.Class, address netip.Addr) Answer {
 	// Who takes an offer of this edge only: what others have is for the farm to say, and this edge may not have heard of it.
-	if q.want == selecting && p.left(q.who, s, address) {
+	if q.Want == decide.Selecting && p.left(q.who, s, address) {
 		return Answer{Mine: true, Refuse: address.String() + " was offered to you, and is left to others by now"}
 	}
 	wanted, command := s.Time(q.Client, k), &kilnv1.BindCommand{}
@@ -264,7 +266,7 @@ func (p *Pool) remaining(q question, s *subnets.Subnet, k *subnets.Class, addres
 	now := p.now()
 	r := p.replica.Get(s.Name, address)
 	p.mu.Unlock()
-	told = min(told, r.Sure(q.client, q.want != selecting, now))
+	told = min(told, r.Sure(q.client, q.Want != decide.Selecting, now))
 	if errors.Is(err, commit.ErrFaulty) || told < time.Second {
 		if errors.Is(err, commit.ErrAway) {
 			p.sayAway(q.who)
@@ -301,7 +303,7 @@ const (
 func (p *Pool) options(q question, s *subnets.Subnet, k *subnets.Class, told time.Duration) map[uint8][]byte {
 	out := maps.Clone(s.With(k))
 	if told > 0 {
-		t1, t2 := renewal(told, q.client)
+		t1, t2 := terms.Renewal(told, q.client)
 		out[optRenew] = binary.BigEndian.AppendUint32(nil, uint32(t1/time.Second))
 		out[optRebind] = binary.BigEndian.AppendUint32(nil, uint32(t2/time.Second))
 	}
@@ -310,3 +312,6 @@ func (p *Pool) options(q question, s *subnets.Subnet, k *subnets.Class, told tim
 	}
 	return out
 }
+
+// clientOf names a client for the farm: by its hardware address, whatever option 61 says.
+func clientOf(mac string) string { return "mac " + mac }

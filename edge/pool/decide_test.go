@@ -7,8 +7,10 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/kiln-farm/kiln/edge/pool/decide"
 	"github.com/kiln-farm/kiln/edge/pool/replica"
 	"github.com/kiln-farm/kiln/edge/pool/subnets"
+	"github.com/kiln-farm/kiln/edge/pool/terms"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -21,8 +23,8 @@ const (
 )
 
 func TestWhatClientsAreAbout(t *testing.T) {
-	names := map[want]string{nothing: "nothing", discovering: "discovering", selecting: "selecting", rebooting: "rebooting", renewing: "renewing",
-		rebinding: "rebinding", releasing: "releasing", declining: "declining", informing: "informing"}
+	names := map[decide.Want]string{decide.Nothing: "nothing", decide.Discovering: "discovering", decide.Selecting: "selecting", decide.Rebooting: "rebooting", decide.Renewing: "renewing",
+		decide.Rebinding: "rebinding", decide.Releasing: "releasing", decide.Declining: "declining", decide.Informing: "informing"}
 	for _, c := range []struct {
 		name    string
 		in      packet
@@ -47,9 +49,9 @@ func TestWhatClientsAreAbout(t *testing.T) {
 		{"INFORM without an address", packet{message: informs}, "nothing", "invalid IP", false},
 	} {
 		c.in.mac = pcMAC
-		got := read(c.in.classify(t, own))
-		if names[got.want] != c.want || got.address.String() != c.address && c.want != "nothing" || got.foreign != c.foreign {
-			t.Errorf("%s: got %s of %s, foreign %v", c.name, names[got.want], got.address, got.foreign)
+		got := decide.Read(c.in.classify(t, own))
+		if names[got.Want] != c.want || got.About.String() != c.address && c.want != "nothing" || got.Foreign != c.foreign {
+			t.Errorf("%s: got %s of %s, foreign %v", c.name, names[got.Want], got.About, got.Foreign)
 		}
 	}
 }
@@ -60,51 +62,51 @@ func TestDecisions(t *testing.T) {
 	known.KnownOnly = true
 	ten, eleven, far, out := netip.MustParseAddr("10.1.0.10"), netip.MustParseAddr("10.1.0.11"), netip.MustParseAddr("10.9.0.10"), netip.MustParseAddr("10.1.0.99")
 	none := netip.Addr{}
-	has := facts{own: ten, held: true, free: true, now: time.Hour}
-	had := facts{own: ten, free: true, now: time.Hour}
-	just := facts{own: ten, held: true, free: true, now: time.Hour, heard: time.Hour - time.Second}
-	other := facts{own: ten, held: true, free: true, now: time.Hour, other: true}
+	has := decide.Facts{Own: ten, Held: true, Free: true, Now: time.Hour}
+	had := decide.Facts{Own: ten, Free: true, Now: time.Hour}
+	just := decide.Facts{Own: ten, Held: true, Free: true, Now: time.Hour, Heard: time.Hour - time.Second}
+	other := decide.Facts{Own: ten, Held: true, Free: true, Now: time.Hour, Other: true}
 	for _, c := range []struct {
 		name    string
 		s       *subnets.Subnet
-		a       ask
-		f       facts
-		want    action
+		a       decide.Ask
+		f       decide.Facts
+		want    decide.Action
 		address netip.Addr
 	}{
-		{"a new client", s, ask{want: discovering}, facts{}, search, none},
-		{"a new client that asks for an address", s, ask{want: discovering, address: eleven}, facts{}, search, eleven},
-		{"a client that has one", s, ask{want: discovering, address: eleven}, has, offer, ten},
-		{"a client that had one", s, ask{want: discovering}, had, offer, ten},
-		{"a client whose address is another's by now", s, ask{want: discovering}, facts{own: ten}, search, none},
-		{"a client whose address is in no pool any more", s, ask{want: discovering}, facts{own: out, free: true}, search, none},
-		{"a client that has one that is in no pool any more", s, ask{want: discovering}, facts{own: out, held: true}, offer, out},
-		{"a stranger where only machines that are described get one", known, ask{want: discovering}, facts{}, ignore, none},
-		{"one that is described", known, ask{want: discovering}, facts{known: true}, search, none},
-		{"a stranger's REQUEST there", known, ask{want: rebooting, address: ten}, facts{}, ignore, none},
+		{"a new client", s, decide.Ask{Want: decide.Discovering}, decide.Facts{}, decide.Search, none},
+		{"a new client that asks for an address", s, decide.Ask{Want: decide.Discovering, About: eleven}, decide.Facts{}, decide.Search, eleven},
+		{"a client that has one", s, decide.Ask{Want: decide.Discovering, About: eleven}, has, decide.Offer, ten},
+		{"a client that had one", s, decide.Ask{Want: decide.Discovering}, had, decide.Offer, ten},
+		{"a client whose address is another's by now", s, decide.Ask{Want: decide.Discovering}, decide.Facts{Own: ten}, decide.Search, none},
+		{"a client whose address is in no pool any more", s, decide.Ask{Want: decide.Discovering}, decide.Facts{Own: out, Free: true}, decide.Search, none},
+		{"a client that has one that is in no pool any more", s, decide.Ask{Want: decide.Discovering}, decide.Facts{Own: out, Held: true}, decide.Offer, out},
+		{"a stranger where only machines that are described get one", known, decide.Ask{Want: decide.Discovering}, decide.Facts{}, decide.Ignore, none},
+		{"one that is described", known, decide.Ask{Want: decide.Discovering}, decide.Facts{Known: true}, decide.Search, none},
+		{"a stranger's REQUEST there", known, decide.Ask{Want: decide.Rebooting, About: ten}, decide.Facts{}, decide.Ignore, none},
 
-		{"it takes the offer", s, ask{want: selecting, address: ten}, facts{}, bind, ten},
-		{"it takes another server's", s, ask{want: selecting, address: ten, foreign: true}, facts{}, ignore, none},
-		{"it takes one of another network", s, ask{want: selecting, address: far}, facts{}, refuse, none},
-		{"it starts anew", s, ask{want: rebooting, address: ten}, has, bind, ten},
-		{"it starts anew somewhere else", s, ask{want: rebooting, address: far}, has, refuse, none},
-		{"it starts anew with another address than this edge knows: the farm knows better", s, ask{want: rebooting, address: eleven}, has, bind, eleven},
-		{"it renews", s, ask{want: renewing, address: ten}, has, bind, ten},
-		{"it rebinds", s, ask{want: rebinding, address: ten}, had, bind, ten},
-		{"it rebinds somewhere else", s, ask{want: rebinding, address: far}, facts{}, refuse, none},
+		{"it takes the offer", s, decide.Ask{Want: decide.Selecting, About: ten}, decide.Facts{}, decide.Bind, ten},
+		{"it takes another server's", s, decide.Ask{Want: decide.Selecting, About: ten, Foreign: true}, decide.Facts{}, decide.Ignore, none},
+		{"it takes one of another network", s, decide.Ask{Want: decide.Selecting, About: far}, decide.Facts{}, decide.Refuse, none},
+		{"it starts anew", s, decide.Ask{Want: decide.Rebooting, About: ten}, has, decide.Bind, ten},
+		{"it starts anew somewhere else", s, decide.Ask{Want: decide.Rebooting, About: far}, has, decide.Refuse, none},
+		{"it starts anew with another address than this edge knows: the farm knows better", s, decide.Ask{Want: decide.Rebooting, About: eleven}, has, decide.Bind, eleven},
+		{"it renews", s, decide.Ask{Want: decide.Renewing, About: ten}, has, decide.Bind, ten},
+		{"it rebinds", s, decide.Ask{Want: decide.Rebinding, About: ten}, had, decide.Bind, ten},
+		{"it rebinds somewhere else", s, decide.Ask{Want: decide.Rebinding, About: far}, decide.Facts{}, decide.Refuse, none},
 
-		{"it gives its address back", s, ask{want: releasing, address: ten}, has, giveBack, ten},
-		{"it gives another's back", s, ask{want: releasing, address: eleven}, has, ignore, none},
-		{"it gives back what it has not any more", s, ask{want: releasing, address: ten}, had, ignore, none},
-		{"it gives back what it has just got: the packet was overtaken", s, ask{want: releasing, address: ten}, just, ignore, none},
-		{"somebody else uses its address", s, ask{want: declining, address: ten}, just, reject, ten},
-		{"it declines late what it has from another edge by now", s, ask{want: declining, address: ten}, other, ignore, none},
-		{"it gives back what another edge has renewed", s, ask{want: releasing, address: ten}, other, giveBack, ten},
-		{"somebody else uses an address that is not its own", s, ask{want: declining, address: eleven}, has, ignore, none},
-		{"it wants to know", s, ask{want: informing, address: out}, facts{}, inform, none},
+		{"it gives its address back", s, decide.Ask{Want: decide.Releasing, About: ten}, has, decide.GiveBack, ten},
+		{"it gives another's back", s, decide.Ask{Want: decide.Releasing, About: eleven}, has, decide.Ignore, none},
+		{"it gives back what it has not any more", s, decide.Ask{Want: decide.Releasing, About: ten}, had, decide.Ignore, none},
+		{"it gives back what it has just got: the packet was overtaken", s, decide.Ask{Want: decide.Releasing, About: ten}, just, decide.Ignore, none},
+		{"somebody else uses its address", s, decide.Ask{Want: decide.Declining, About: ten}, just, decide.Reject, ten},
+		{"it declines late what it has from another edge by now", s, decide.Ask{Want: decide.Declining, About: ten}, other, decide.Ignore, none},
+		{"it gives back what another edge has renewed", s, decide.Ask{Want: decide.Releasing, About: ten}, other, decide.GiveBack, ten},
+		{"somebody else uses an address that is not its own", s, decide.Ask{Want: decide.Declining, About: eleven}, has, decide.Ignore, none},
+		{"it wants to know", s, decide.Ask{Want: decide.Informing, About: out}, decide.Facts{}, decide.Inform, none},
 	} {
-		if got := decide(c.a, c.s, nil, c.f); got.do != c.want || got.address != c.address {
-			t.Errorf("%s: got %s %s (%s), want %s %s", c.name, got.do, got.address, got.why, c.want, c.address)
+		if got := decide.Decide(c.a, c.s, nil, c.f); got.Do != c.want || got.Address != c.address {
+			t.Errorf("%s: got %s %s (%s), want %s %s", c.name, got.Do, got.Address, got.Why, c.want, c.address)
 		}
 	}
 }
@@ -154,14 +156,14 @@ func TestWhereClientsAre(t *testing.T) {
 
 func TestLeaseTimes(t *testing.T) {
 	for _, told := range []time.Duration{time.Minute, 10 * time.Minute, 12 * time.Hour, replica.Longest} {
-		if got := tell(told, committed(told)); got != told {
+		if got := terms.Tell(told, terms.Committed(told)); got != told {
 			t.Errorf("%s that are committed: a client is told %s", told, got)
 		}
-		if got := tell(told, told); got > told-leastMargin {
+		if got := terms.Tell(told, told); got > told-terms.LeastMargin {
 			t.Errorf("%s that are committed, without more: a client is told %s", told, got)
 		}
 		for _, client := range []string{"mac a", "mac b", "mac ff:ff:ff:ff:ff:ff"} {
-			t1, t2 := renewal(told, client)
+			t1, t2 := terms.Renewal(told, client)
 			if t1 < told*4/10 || t1 > told*6/10 || t2 <= t1 || t2 >= told {
 				t.Errorf("%s for %s: T1 %s, T2 %s", told, client, t1, t2)
 			}

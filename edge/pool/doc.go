@@ -17,7 +17,7 @@
 // with another address than it advertised. So each client has an order of addresses of its own (subnets), the same on every edge,
 // and gets the first that it can have (six_choose.go; docs/decisions/0013).
 //
-// What to do with a packet is decided by pure functions (ask.go, decide.go, six_decide.go); Pool is the shell that has the clock, the farm and
+// What to do with a packet is decided by pure functions (decide); Pool is the shell that has the clock, the farm and
 // the lock. Clocks are of the kind that nobody sets and that goes on while the host sleeps (CLOCK_BOOTTIME).
 //
 // The package never gives an address that is not committed, never prolongs one by itself, and never keeps anything that grows

@@ -12,17 +12,7 @@ import (
 const (
 	countEvery = 5 * time.Second // how often the free addresses of a pool are counted, while somebody finds none
 	countShare = 50              // counting takes at most one part in so many of the time
-	roomShare  = 32              // so much of an exhausted pool, and at least one address, is free when it has room again
 )
-
-// extent is how much of the pools of a class nobody has, as far as this edge knows.
-type extent struct {
-	free    int // counted up to what it was counted for
-	next    time.Duration
-	full    bool // it was said last that they are exhausted
-	said    time.Duration
-	hadSaid bool
-}
 
 // none notes that a client found no address, and returns what it is told. A pool is exhausted when nobody else could have got
 // one either: addresses that were offered to machines which do not come for them, or were lent to other edges, are free.
@@ -97,9 +87,6 @@ func (p *Pool) look() {
 		p.cfg.Log.Info("a pool that was exhausted has room again", "subnet", key.subnet, "class", key.class)
 	}
 }
-
-// least is how many addresses make room.
-func (s *stock) least() int { return max(1, s.size/roomShare) }
 
 // count counts the free addresses of a class's pools, and no more than matter.
 func (p *Pool) count(s *subnets.Subnet, st *stock, now time.Duration) {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiln-farm/kiln/edge/pool/decide"
 	"github.com/kiln-farm/kiln/internal/seldom"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -82,7 +83,7 @@ func TestAPoolIsSaidToBeExhaustedOnce(t *testing.T) {
 				t.Fatal("the address that was given back is not given")
 			}
 			dora(300 + n)
-			time.Sleep(reorder)
+			time.Sleep(decide.Reorder)
 			e.ask(t, packet{message: release, mac: client(0), xid: 4, ciaddr: f.addressOf(client(0)), server: us})
 			time.Sleep(time.Second)
 		}

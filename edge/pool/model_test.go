@@ -15,6 +15,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/pool/decide"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -81,7 +82,7 @@ func (w *world) isFaulty() bool {
 
 func (w *world) late() time.Duration {
 	if w.isFaulty() && w.chance(5) {
-		return w.between(0, reorder-time.Second)
+		return w.between(0, decide.Reorder-time.Second)
 	}
 	return w.between(0, 5*time.Millisecond)
 }

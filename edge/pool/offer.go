@@ -213,8 +213,6 @@ func (p *Pool) usable(subnet string, a netip.Addr, now time.Duration) bool {
 	return s != nil && s.Ever(a) && a != s.Lease.Router && !s.Edges(a) && p.pledges.at[replica.Place{Subnet: subnet, Address: a}] == nil && !p.replica.Get(subnet, a).Holds(now) && !p.book.Load().Fixed[a] && !p.probes.isBad(a)
 }
 
-func (s *stock) has(a netip.Addr) bool { _, ok := s.place[a]; return ok }
-
 // used says whether somebody uses an address that should be free.
 func (p *Pool) used(ctx context.Context, q question, s *subnets.Subnet, a netip.Addr) bool {
 	if slices.ContainsFunc(q.Own, func(own netip.Prefix) bool { return own.Addr() == a }) { // no probe finds our own

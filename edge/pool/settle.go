@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kiln-farm/kiln/edge/pool/decide"
 	"github.com/kiln-farm/kiln/edge/pool/replica"
 	"github.com/kiln-farm/kiln/edge/pool/subnets"
+	"github.com/kiln-farm/kiln/edge/pool/terms"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -16,7 +18,7 @@ import (
 // told to have it. command has what else the farm is to know.
 func (p *Pool) bindFor(ctx context.Context, q who, xid string, s *subnets.Subnet, address netip.Addr, wanted time.Duration, command *kilnv1.BindCommand) (result *kilnv1.BindResult, told time.Duration, err error) {
 	command.Operation, command.Subnet, command.Address = kilnv1.BindCommand_OPERATION_BIND, s.Name, address.String()
-	command.Client, command.Mac, command.Hostname, command.Edge, command.ForMs = q.client, q.mac, q.hostname, p.cfg.Edge, committed(wanted).Milliseconds()
+	command.Client, command.Mac, command.Hostname, command.Edge, command.ForMs = q.client, q.mac, q.hostname, p.cfg.Edge, terms.Committed(wanted).Milliseconds()
 	key := strings.Join([]string{"bind", q.client, xid, s.Name, address.String(), wanted.String()}, " ")
 	if result, err = p.commits.Bind(ctx, key, command); err != nil {
 		return nil, 0, err
@@ -25,7 +27,7 @@ func (p *Pool) bindFor(ctx context.Context, q who, xid string, s *subnets.Subnet
 	switch result.GetVerdict() {
 	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
 		p.settle(q, s, address, left, result)
-		told = tell(wanted, left)
+		told = terms.Tell(wanted, left)
 	case kilnv1.BindVerdict_BIND_VERDICT_ELSEWHERE:
 		if other, err := netip.ParseAddr(result.GetAddress()); err == nil && left > 0 {
 			p.settle(q, s, other, left, result)
@@ -75,8 +77,8 @@ func (p *Pool) dropFromStocks(subnet string, address netip.Addr) {
 }
 
 // undo tells the farm that a client has no use for its address.
-func (p *Pool) undo(ctx context.Context, q question, s *subnets.Subnet, st step) Answer {
-	return p.undoIt(ctx, q.who, s, st.address, st.do == reject, q.XID())
+func (p *Pool) undo(ctx context.Context, q question, s *subnets.Subnet, st decide.Step) Answer {
+	return p.undoIt(ctx, q.who, s, st.Address, st.Do == decide.Reject, q.XID())
 }
 
 // undoIt tells the farm that a client gives an address back, or that somebody else was found to use it.

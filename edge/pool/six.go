@@ -13,8 +13,10 @@ import (
 
 	"github.com/kiln-farm/kiln/edge/dhcp6"
 	"github.com/kiln-farm/kiln/edge/pool/commit"
+	"github.com/kiln-farm/kiln/edge/pool/decide"
 	"github.com/kiln-farm/kiln/edge/pool/replica"
 	"github.com/kiln-farm/kiln/edge/pool/subnets"
+	"github.com/kiln-farm/kiln/edge/pool/terms"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -30,7 +32,7 @@ type Answer6 struct {
 type question6 struct {
 	dhcp6.Client
 	who
-	ask   ask6
+	ask   decide.Ask6
 	link  Link
 	by    string // the association that an address goes to
 	where []*subnets.Subnet
@@ -38,7 +40,7 @@ type question6 struct {
 
 // Decide6 says what a client of IPv6 is told. It may wait for the farm, and no longer than ctx.
 func (p *Pool) Decide6(ctx context.Context, c dhcp6.Client, machine *kilnv1.Machine, hostname string, link Link) Answer6 {
-	q := question6{Client: c, ask: read6(c), link: link, by: associationOf(c), where: p.book.Load().Where6(c, link.Own, link.Networks)}
+	q := question6{Client: c, ask: decide.Read6(c), link: link, by: associationOf(c), where: p.book.Load().Where6(c, link.Own, link.Networks)}
 	if len(q.where) == 0 {
 		return Answer6{Why: "it is in no subnet with pools"}
 	}
@@ -129,20 +131,20 @@ func (p *Pool) answer6(ctx context.Context, q question6) Answer6 {
 	}
 	q.where = p.order6(q, where)
 	plan := q.plan(q.where[0])
-	st := decide6(q.ask, facts6{prefix: q.where[0].Prefix, onLink: plan.OnLink, bound: p.bound6(q), quick: q.link.Rapid, away: p.commits.IsAway()})
-	switch st.do {
-	case ignore:
+	st := decide.Decide6(q.ask, decide.Facts6{Prefix: q.where[0].Prefix, OnLink: plan.OnLink, Bound: p.bound6(q), Quick: q.link.Rapid, Away: p.commits.IsAway()})
+	switch st.Do {
+	case decide.Ignore:
 		p.sayAway(q.who)
-		return Answer6{Why: st.why}
-	case search:
+		return Answer6{Why: st.Why}
+	case decide.Search:
 		return p.offer6(q)
-	case bind:
-		if st.address.IsValid() {
-			return p.renew6(ctx, q, st.address)
+	case decide.Bind:
+		if st.Address.IsValid() {
+			return p.renew6(ctx, q, st.Address)
 		}
 		return p.bindNew6(ctx, q, nil)
-	case giveBack, reject:
-		return p.undo6(ctx, q, st.do == reject)
+	case decide.GiveBack, decide.Reject:
+		return p.undo6(ctx, q, st.Do == decide.Reject)
 	}
 	return Answer6{Plan: plan}
 }
@@ -155,7 +157,7 @@ func (p *Pool) order6(q question6, where []*subnets.Subnet) []*subnets.Subnet {
 		_, r := p.replica.Own(s.Name, q.client)
 		asked := slices.ContainsFunc(q.Asked(), s.Prefix.Contains)
 		switch {
-		case asked && (q.ask.want == renewing || q.ask.want == rebinding):
+		case asked && (q.ask.Want == decide.Renewing || q.ask.Want == decide.Rebinding):
 			return 0
 		case r.Holds(p.now()):
 			return 1
@@ -184,7 +186,7 @@ func (q question6) plan(s *subnets.Subnet) dhcp6.Plan {
 // give6 makes the answer with an address.
 func (q question6) give6(s *subnets.Subnet, a netip.Addr, told time.Duration) Answer6 {
 	answer := Answer6{Plan: q.plan(s)}
-	answer.Plan.Lease = lease6(a, told, q.client)
+	answer.Plan.Lease = terms.Lease6(a, told, q.client)
 	return answer
 }
 
@@ -348,19 +350,19 @@ func (p *Pool) undo6(ctx context.Context, q question6, inUse bool) Answer6 {
 	for _, s := range q.where {
 		p.mu.Lock()
 		own, r := p.replica.Own(s.Name, q.client)
-		f := facts{now: p.now(), heard: r.Changed, other: r.Edge != "" && r.Edge != p.cfg.Edge}
+		f := decide.Facts{Now: p.now(), Heard: r.Changed, Other: r.Edge != "" && r.Edge != p.cfg.Edge}
 		p.mu.Unlock()
-		if !r.Holds(f.now) || !slices.Contains(q.ask.asked, own) {
+		if !r.Holds(f.Now) || !slices.Contains(q.ask.Asked, own) {
 			continue
 		}
-		a.Plan.Lease = lease6(own, time.Minute, q.client) // it had a binding, says the answer; the time is not in it
+		a.Plan.Lease = terms.Lease6(own, time.Minute, q.client) // it had a binding, says the answer; the time is not in it
 		t := replica.Tenant{Subnet: s.Name, Client: q.client}
 		switch {
-		case f.keeps(true, inUse) != "":
+		case f.Keeps(true, inUse) != "":
 		case inUse:
 			p.held.forget(t)
 			p.undoIt(ctx, q.who, s, own, true, q.XID())
-		case p.held.drop(t, q.by, f.now):
+		case p.held.drop(t, q.by, f.Now):
 			p.undoIt(ctx, q.who, s, own, false, q.XID())
 		}
 	}

@@ -3,7 +3,6 @@ package pool
 import (
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/kiln-farm/kiln/edge/dhcp6"
 	"github.com/kiln-farm/kiln/edge/pool/subnets"
@@ -28,14 +27,4 @@ func (p *Pool) Fits6(c dhcp6.Client, link Link, address netip.Addr) bool {
 	b := p.book.Load()
 	where, s := b.Where6(c, link.Own, link.Networks), b.Of(address)
 	return s == nil || len(where) == 0 || slices.Contains(where, s)
-}
-
-// lease6 is an address for a time. New connections are not begun any more when three eighths of it are left. Who renews does so
-// after about a third, and asks everyone after half: machines that were switched on together do not ask together ever after.
-func lease6(a netip.Addr, told time.Duration, client string) dhcp6.Lease {
-	told = told.Round(time.Second)
-	l := dhcp6.Lease{Address: a, Valid: told, Preferred: max((told * 5 / 8).Truncate(time.Second), time.Second)}
-	l.Renew = l.Preferred*45/100 + l.Preferred/10/1024*time.Duration(hash(client)>>22)
-	l.Rebind = l.Preferred * 4 / 5
-	return l
 }

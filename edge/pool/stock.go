@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/edge/pool/replica"
+	"github.com/kiln-farm/kiln/edge/pool/terms"
 )
 
 const (
+	roomShare  = 32 // so much of an exhausted pool, and at least one address, is free when it has room again
 	leastGrant = 4
 	firstGrant = 32
 	mostGrant  = 512
@@ -101,7 +103,7 @@ func (s *stock) pick(client string, asked netip.Addr, keep int) (netip.Addr, boo
 	if s.remove(asked) {
 		return asked, true
 	}
-	a := s.free[int(hash(client)%uint32(len(s.free)))]
+	a := s.free[int(terms.Hash(client)%uint32(len(s.free)))]
 	s.remove(a)
 	return a, true
 }
@@ -218,3 +220,18 @@ func (p *pledges) reclaim(s *stock, known, again bool, now time.Duration) bool {
 	}
 	return false
 }
+
+// extent is how much of the pools of a class nobody has, as far as this edge knows.
+type extent struct {
+	free    int // counted up to what it was counted for
+	next    time.Duration
+	full    bool // it was said last that they are exhausted
+	said    time.Duration
+	hadSaid bool
+}
+
+// least is how many addresses make room.
+func (s *stock) least() int { return max(1, s.size/roomShare) }
+
+// has says whether an address is free.
+func (s *stock) has(a netip.Addr) bool { _, ok := s.place[a]; return ok }
