@@ -28,7 +28,7 @@ type Options struct {
 func Kind(o Options) duty.Kind {
 	return duty.Kind{
 		Name: "dispatch", Does: "gives builders work, and takes it back from those that are gone",
-		Hears:    []state.ChangeKind{state.TaskReady, state.TaskMade, state.TaskGone, state.BuildChanged, state.SharesChanged},
+		Hears:    []state.ChangeKind{state.TaskReady, state.TaskMade, state.TaskGone, state.BuildChanged, state.BuildAdmitted, state.SharesChanged},
 		Reads:    []state.Part{state.Builds, state.Teams},
 		Proposes: []state.CommandKind{"lease", "complete", "expire", "release", "hold"},
 		New:      func(t duty.Tools) duty.Duty { return newDispatcher(t, o) },
@@ -39,6 +39,7 @@ func Kind(o Options) duty.Kind {
 type Duty struct {
 	duty.Tools
 	Options
+	delayed delayed
 	Sched   *scheduler
 	Leases  *leases
 	strikes *strikes
@@ -74,7 +75,9 @@ func (l *Duty) Changed(m *state.Machine, changes []state.Change) {
 	for _, c := range changes {
 		switch c.Kind {
 		case state.TaskReady:
-			ready = append(ready, l.taskReady(m, c.Task)...)
+			if c.Build == "" || l.joined(m, c) {
+				ready = append(ready, l.taskReady(m, c.Task)...)
+			}
 		case state.TaskMade:
 			l.Leases.drop(c.Task)
 			l.holdFaulty(l.strikes.done(c.Task, c.Builder, time.Now()))
@@ -83,11 +86,11 @@ func (l *Duty) Changed(m *state.Machine, changes []state.Change) {
 			l.gone(m, c)
 		case state.SharesChanged:
 			l.Sched.configure(m.Teams(), m.BuilderHolds())
-			l.itsTurn(m, "")
+		case state.BuildAdmitted:
+			ready = append(ready, l.admitted(m, c.Build)...)
 		case state.BuildChanged:
 			if b := m.Build(c.Build); b != nil && b.Ended() {
 				l.Spans.EndBuild(c.Build, b.Error)
-				l.itsTurn(m, b.Spec.GetTeam())
 			}
 		}
 	}
@@ -105,6 +108,12 @@ func (l *Duty) Run(ctx context.Context) {
 
 // End implements duty.Duty.
 func (l *Duty) End() { l.Spans.Close() }
+
+// joined says that a build which came to wait for a ready task may begin, where those that waited before are held back.
+func (l *Duty) joined(m *state.Machine, c state.Change) bool {
+	b := m.Build(c.Build)
+	return b != nil && !b.Ended() && m.Admitted(b) && !l.Sched.has(c.Task)
+}
 
 // taskReady is a task that became ready as the scheduler takes it; nothing when that is for later.
 func (l *Duty) taskReady(m *state.Machine, task string) []item {
@@ -138,7 +147,9 @@ func (l *Duty) gone(m *state.Machine, c state.Change) {
 // later puts a task into the queue when its time has come. State time stands still while nothing is proposed, so
 // the leader's own clock says when.
 func (l *Duty) later(wait time.Duration, task string) {
+	done := l.delayed.add(task)
 	l.Spawn(func() {
+		defer done()
 		timer := time.NewTimer(wait + time.Millisecond)
 		defer timer.Stop()
 		select {

@@ -199,6 +199,13 @@ func (s *scheduler) ended(tasks ...string) {
 	}
 }
 
+// has says that a task is queued.
+func (s *scheduler) has(task string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queued[task]
+}
+
 // Ready is how many tasks are queued.
 func (s *scheduler) Ready() int {
 	s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kiln-farm/kiln/coordinator/state"
@@ -75,77 +76,140 @@ func (l *Duty) Teams() []*kilnv1.TeamStatus {
 	return all
 }
 
+// queuePage is how many tasks or builds of the queue are looked at while the state is locked.
+const queuePage = 256
+
 // Queue tells what waits for a builder, about in the order in which it will go, and why; of all teams when team is
-// empty. Total is how many there are, whatever the limit.
+// empty. Total is how many there are, whatever the limit. It looks at the state page by page: nobody waits for a long queue.
 func (l *Duty) Queue(team string, limit int) (steps []*kilnv1.QueuedStep, total int) {
 	builders := l.Builders()
 	infos := l.Leases.infos()
 	items, limits := l.Sched.waiting(team)
 	now := time.Now()
-	l.View(func(m *state.Machine) {
-		for _, it := range items {
-			t := m.Task(it.task)
-			if t == nil || t.State != state.Ready {
-				continue
-			}
-			if total++; len(steps) < limit {
-				s := queuedStep(m, t, it)
-				s.WaitsMs = now.Sub(it.since).Milliseconds()
-				s.Reason = limits[it.team]
-				if s.Reason == "" {
-					s.Reason = whyNot(it.class, builders, infos)
-				}
-				steps = append(steps, s)
-			}
-		}
-		for _, t := range m.Tasks() {
-			later := t.NotBefore > now.UnixMilli()
-			if t.State != state.Ready || !later && mayRun(m, t) {
-				continue
-			}
-			it := itemOf(m, t)
-			if team != "" && it.team != team {
-				continue
-			}
-			if total++; len(steps) < limit {
-				s := queuedStep(m, t, it)
-				if !later {
-					s.Reason = fmt.Sprintf("team %s has its %d builds under way, and this one waits for its turn", it.team, m.Team(it.team).GetMaxBuilds())
-					steps = append(steps, s)
+	for page := range slices.Chunk(items, queuePage) {
+		l.View(func(m *state.Machine) {
+			for _, it := range page {
+				t := m.Task(it.task)
+				if t == nil || t.State != state.Ready {
 					continue
 				}
-				s.Reason = fmt.Sprintf("it is tried again in %s", (time.Duration(t.NotBefore-now.UnixMilli()) * time.Millisecond).Round(time.Second/10))
-				steps = append(steps, s)
+				if total++; len(steps) < limit {
+					s := queuedStep(m, t, it)
+					s.WaitsMs = now.Sub(it.since).Milliseconds()
+					s.Reason = cmp.Or(limits[it.team], whyNot(it.class, builders, infos))
+					steps = append(steps, s)
+				}
 			}
+		})
+	}
+	seen := map[string]bool{}
+	// add tells of a task that is ready and not queued.
+	add := func(m *state.Machine, t *state.Task, reason func(team string) string) {
+		it := itemOf(m, t)
+		if seen[t.Key] || team != "" && it.team != team {
+			return
 		}
-	})
+		seen[t.Key] = true
+		if total++; len(steps) < limit {
+			s := queuedStep(m, t, it)
+			s.Reason = reason(it.team)
+			steps = append(steps, s)
+		}
+	}
+	var held map[string][]string
+	l.View(func(m *state.Machine) { held = m.HeldBack() })
+	for _, name := range slices.Sorted(maps.Keys(held)) {
+		for page := range slices.Chunk(held[name], queuePage) {
+			l.View(func(m *state.Machine) {
+				for _, id := range page {
+					b := m.Build(id)
+					if b == nil || b.Ended() {
+						continue
+					}
+					for _, n := range b.Nodes {
+						t := m.Task(n.Key)
+						if n.State != state.Attached || t == nil || t.State != state.Ready || t.NotBefore > now.UnixMilli() || mayRun(m, t) {
+							continue
+						}
+						add(m, t, func(team string) string {
+							return fmt.Sprintf("team %s has its %d builds under way, and this one waits for its turn", team, m.Team(team).GetMaxBuilds())
+						})
+					}
+				}
+			})
+		}
+	}
+	for page := range slices.Chunk(l.delayed.list(), queuePage) {
+		l.View(func(m *state.Machine) {
+			for _, key := range page {
+				if t := m.Task(key); t != nil && t.State == state.Ready && t.NotBefore > now.UnixMilli() {
+					add(m, t, func(string) string {
+						return fmt.Sprintf("it is tried again in %s", (time.Duration(t.NotBefore-now.UnixMilli()) * time.Millisecond).Round(time.Second/10))
+					})
+				}
+			}
+		})
+	}
 	return steps, total
 }
 
 // waiting returns what is queued, first what goes first, and for each team that is at its limit a sentence.
 func (s *scheduler) waiting(team string) (items []item, limits map[string]string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	limits = map[string]string{}
+	had := map[string]int64{} // of the farm, by team
+	s.mu.Lock()
 	for at, q := range s.queues {
 		if team != "" && at.team != team {
 			continue
 		}
 		items = append(items, *q...)
-		if t := s.shares.of(at.team); !s.shares.may(at.team) {
+		t := s.shares.of(at.team)
+		if had[at.team] = t.virtual; !s.shares.may(at.team) {
 			limits[at.team] = fmt.Sprintf("team %s has its %d of %d steps running", at.team, t.running, t.most)
 		}
 	}
+	s.mu.Unlock()
 	slices.SortFunc(items, func(a, b item) int {
 		switch {
-		case s.shares.before(a, b):
+		case had[a.team] != had[b.team]:
+			return cmp.Compare(had[a.team], had[b.team])
+		case before(a, b):
 			return -1
-		case s.shares.before(b, a):
+		case before(b, a):
 			return 1
 		}
 		return 0
 	})
 	return items, limits
+}
+
+// delayed are the tasks that are ready later.
+type delayed struct {
+	mu    sync.Mutex // guards tasks
+	tasks map[string]int
+}
+
+// add counts a task in; done counts it out.
+func (d *delayed) add(task string) (done func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tasks == nil {
+		d.tasks = map[string]int{}
+	}
+	d.tasks[task]++
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.tasks[task]--; d.tasks[task] == 0 {
+			delete(d.tasks, task)
+		}
+	}
+}
+
+func (d *delayed) list() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.tasks))
 }
 
 // infos returns what the builders said of themselves, by their names.

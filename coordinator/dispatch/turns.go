@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"slices"
 	"time"
 
 	"github.com/kiln-farm/kiln/coordinator/state"
@@ -58,37 +59,22 @@ func (l *Duty) ready(m *state.Machine, t *state.Task) []item {
 
 // mayRun says that one of the builds that wait for a task is among those that its team may have under way.
 func mayRun(m *state.Machine, t *state.Task) bool {
-	for _, w := range t.Waiters {
-		if turn(m, m.Build(w.Build)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t.Waiters, func(w state.Waiter) bool { return m.Admitted(m.Build(w.Build)) })
 }
 
-// turn says that a build is among the first of its team, as many as that may have under way.
-func turn(m *state.Machine, b *state.Build) bool {
-	most := m.Team(b.Spec.GetTeam()).GetMaxBuilds()
-	if most == 0 {
-		return true
+// admitted are the tasks that a build waits for which may begin now.
+func (l *Duty) admitted(m *state.Machine, build string) (items []item) {
+	b := m.Build(build)
+	if b == nil || b.Ended() {
+		return nil
 	}
-	var earlier uint32
-	for _, other := range m.Builds() {
-		if !other.Ended() && other.Order < b.Order && other.Spec.GetTeam() == b.Spec.GetTeam() {
-			earlier++
+	for _, n := range b.Nodes {
+		if n.State != state.Attached {
+			continue
+		}
+		if t := m.Task(n.Key); t != nil && t.State == state.Ready && t.NotBefore <= m.Now() {
+			items = append(items, l.ready(m, t)...)
 		}
 	}
-	return earlier < most
-}
-
-// itsTurn queues what builds of a team may begin now.
-func (l *Duty) itsTurn(m *state.Machine, team string) {
-	if team != "" && m.Team(team).GetMaxBuilds() == 0 {
-		return
-	}
-	for _, t := range m.Tasks() {
-		if t.State == state.Ready && t.NotBefore <= m.Now() {
-			l.Sched.add(l.ready(m, t)...)
-		}
-	}
+	return items
 }

@@ -29,6 +29,7 @@ func (m *Machine) submit(c *kilnv1.SubmitCommand) Result {
 		generation: m.generation,
 	}
 	m.builds[id] = b
+	m.enter(b)
 	m.note(Change{Kind: BuildChanged, Build: id})
 	m.add(b, resolveNode(c))
 	m.add(b, planNode(c))
@@ -220,6 +221,7 @@ func (m *Machine) end(id string, state kilnv1.BuildState, reason string) Result 
 		}
 	}
 	m.note(Change{Kind: BuildChanged, Build: id})
+	m.quit(b)
 	return Result{}
 }
 

@@ -8,7 +8,7 @@ type ChangeKind int
 // What the leader acts on.
 const (
 	TaskNew          ChangeKind = iota // Task is to be looked up
-	TaskReady                          // Task is to be leased, from its NotBefore on
+	TaskReady                          // Task is to be leased, from its NotBefore on; Build is set when that one came to wait for it later
 	TaskMade                           // Task has a result that a builder made
 	TaskGone                           // nobody waits for Task; Lease and Builder are set when it was leased
 	BuildChanged                       // Build has another State
@@ -23,6 +23,7 @@ const (
 	RoomChanged                        // machines, groups, releases or subnets changed
 	BindingChanged                     // what is bound to whom
 	PublishedChanged                   // what is in DNS
+	BuildAdmitted                      // Build may begin: enough others of its team have ended
 )
 
 // Change is one thing that Apply did and that somebody outside may have to act on.

@@ -22,6 +22,8 @@ type Machine struct {
 	barred  []string // ids of members that may not come back, oldest first
 	teams   map[string]*kilnv1.Team
 	holds   map[string]*kilnv1.HoldCommand // by builder
+	// underWays are the builds of each team that have not ended; made of builds.
+	underWays map[string][]inLine
 
 	room      room
 	addresses addresses
@@ -41,7 +43,7 @@ type seen struct {
 func New() *Machine {
 	return &Machine{
 		level: firstLevel, builds: map[string]*Build{}, tasks: map[string]*Task{},
-		members: map[string]*kilnv1.Member{}, teams: map[string]*kilnv1.Team{}, holds: map[string]*kilnv1.HoldCommand{},
+		members: map[string]*kilnv1.Member{}, teams: map[string]*kilnv1.Team{}, holds: map[string]*kilnv1.HoldCommand{}, underWays: map[string][]inLine{},
 		room: newRoom(), addresses: newAddresses(), published: map[string]*kilnv1.DNSRecord{},
 	}
 }
@@ -172,6 +174,7 @@ func (m *Machine) freeze() *Machine {
 	frozen.room, frozen.addresses, frozen.published = m.room.clone(), m.addresses.clone(), maps.Clone(m.published)
 	m.seen = m.seen[:len(m.seen):len(m.seen)]
 	m.barred = m.barred[:len(m.barred):len(m.barred)]
+	frozen.underWays = nil // what a snapshot holds is what this follows from
 	m.generation++
 	return &frozen
 }

@@ -42,6 +42,9 @@ func (m *Machine) restoreBuild(in *kilnv1.SnapshotBuild) error {
 		}
 	}
 	m.builds[id] = b
+	if !b.Ended() {
+		m.enter(b)
+	}
 	return nil
 }
 

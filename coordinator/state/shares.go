@@ -33,6 +33,7 @@ func (m *Machine) Teams() []*kilnv1.Team {
 
 func (m *Machine) team(c *kilnv1.TeamCommand) Result {
 	t := c.GetTeam()
+	before := m.Team(t.GetName()).GetMaxBuilds()
 	switch {
 	case t.GetName() == "" || len(t.GetName()) > maxID:
 		return Result{Refused: RefusedInvalid}
@@ -47,6 +48,7 @@ func (m *Machine) team(c *kilnv1.TeamCommand) Result {
 		m.teams[t.GetName()] = t
 	}
 	m.note(Change{Kind: SharesChanged})
+	m.admit(t.GetName(), before)
 	return Result{}
 }
 

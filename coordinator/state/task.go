@@ -66,6 +66,8 @@ func (m *Machine) join(queue []work, b *Build, w work) []work {
 	switch {
 	case t.State == Made:
 		queue = append(queue, work{build: w.build, node: w.node, made: t.Result, hit: t.owner != w.build})
+	case t.State == Ready && len(t.Waiters) > 1: // those before may all be held back
+		m.note(Change{Kind: TaskReady, Task: t.Key, Build: w.build})
 	case t.State == Leased:
 		m.note(Change{Kind: NodeRunning, Build: w.build, Node: w.node, Task: t.Key, Lease: t.Lease, Builder: t.Builder})
 	}
