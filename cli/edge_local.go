@@ -2,21 +2,17 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
-	"github.com/kiln-farm/kiln/cache/record"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/timeline"
 	"github.com/kiln-farm/kiln/fleet/boots"
-	"github.com/kiln-farm/kiln/fleet/taken"
+	"github.com/kiln-farm/kiln/fleet/local"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -33,17 +29,17 @@ func (f *edgeFlags) local(env ui.Env, log *slog.Logger) (intentSource, error) {
 	if err != nil {
 		return intentSource{}, ui.Usagef("%w", err)
 	}
-	room := &localRooms{store}
+	room := local.New(store)
 	var mu sync.Mutex // guards watch
 	var watch boots.Watch
 	return intentSource{
 		name: "edge", store: store, blobs: store,
-		once: room,
+		once: localOnce{room},
 		report: func(ctx context.Context, events []*kilnv1.BootEvent) error {
 			mu.Lock()
 			watch.Add(events, time.Now().UnixMilli())
 			mu.Unlock()
-			return room.report(ctx, events)
+			return room.Report(ctx, events)
 		},
 		stopped: func() []*kilnv1.BootEvent {
 			mu.Lock()
@@ -70,61 +66,6 @@ func (f *edgeFlags) local(env ui.Env, log *slog.Logger) (intentSource, error) {
 	}, nil
 }
 
-// report keeps what machines do in the cache directory, and forgets what they were to boot once.
-func (r *localRooms) report(ctx context.Context, events []*kilnv1.BootEvent) error {
-	byMachine := map[string][]*kilnv1.BootEvent{}
-	for _, e := range events {
-		byMachine[boots.Machine(e)] = append(byMachine[boots.Machine(e)], e)
-	}
-	for name, more := range byMachine {
-		if name == "" {
-			continue
-		}
-		kept := &kilnv1.BootRecord{}
-		if err := record.Get(ctx, r.store, cache.BootKey(name), kept); err != nil && !errors.Is(err, cache.ErrNotFound) {
-			return err
-		}
-		kept.Events = boots.Latest(boots.Merge(kept.GetEvents(), more), keptBoots)
-		if err := record.Put(ctx, r.store, cache.BootKey(name), kept); err != nil {
-			return err
-		}
-		for _, e := range more {
-			if e.GetOnce() == "" {
-				continue
-			}
-			if err := changeMachine(ctx, r, e.GetMachine(), func(m *kilnv1.Machine) {
-				if m.GetBootOnce() == e.GetOnce() {
-					m.BootOnce = ""
-				}
-			}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// keptBoots is how many events of a machine are kept.
-const keptBoots = 500
-
-// Take implements config.Once among the edges of this host.
-func (r *localRooms) Take(ctx context.Context, machine string, boot config.BootID, what string) (bool, error) {
-	unlock, err := lockFile(filepath.Join(r.store.Path(), "taken.lock"))
-	if err != nil {
-		return false, err
-	}
-	defer unlock()
-	before := &kilnv1.SnapshotTaken{}
-	if err := record.Get(ctx, r.store, cache.TakenKey(machine), before); err != nil && !errors.Is(err, cache.ErrNotFound) {
-		return false, err
-	}
-	after, fresh := taken.Take(before, takeCommand(machine, boot, what), time.Now().UnixMilli())
-	if !fresh {
-		return false, nil
-	}
-	return true, record.Put(ctx, r.store, cache.TakenKey(machine), after)
-}
-
 // stoppedPoll is how often an edge of one host looks for boots that went no further.
 const stoppedPoll = 5 * time.Second
 
@@ -141,4 +82,12 @@ func tellStopped(ctx context.Context, stopped func() []*kilnv1.BootEvent, events
 			events.Add(e)
 		}
 	}
+}
+
+// localOnce is what machines read once, among the edges of this host.
+type localOnce struct{ room *local.Room }
+
+// Take implements config.Once.
+func (o localOnce) Take(ctx context.Context, machine string, boot config.BootID, what string) (bool, error) {
+	return o.room.Take(ctx, takeCommand(machine, boot, what))
 }

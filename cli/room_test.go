@@ -9,6 +9,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/ui"
+	"github.com/kiln-farm/kiln/fleet/local"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -156,8 +157,8 @@ func TestBootsAreToldAsTextAndAsJSON(t *testing.T) {
 	w := newWorld(t)
 	store, err := disk.Open(filepath.Join(w.dir, "cache"))
 	check(t, err)
-	room := &localRooms{store}
-	check(t, room.report(t.Context(), []*kilnv1.BootEvent{
+	room := local.New(store)
+	check(t, room.Report(t.Context(), []*kilnv1.BootEvent{
 		{Machine: "web-1", Mac: "52:54:00:12:34:56", UnixMs: 2, Stage: kilnv1.BootStage_BOOT_STAGE_KERNEL, Detail: "8 bytes\x1b[31m"},
 		{Machine: "web-1", Mac: "52:54:00:12:34:56", UnixMs: 1, Stage: kilnv1.BootStage_BOOT_STAGE_DHCP, Detail: "told"},
 		{Mac: "52:54:00:00:00:99", UnixMs: 3, Stage: kilnv1.BootStage_BOOT_STAGE_FAILED, Detail: "nobody described it"},

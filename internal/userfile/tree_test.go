@@ -25,11 +25,11 @@ var ours = map[string]string{
 	"e2e/":               "its own files",
 	"examples/":          "programs that run in images and make them",
 	"cache/":             "the cache's own files, made and locked by it",
+	"fleet/local/":       "the lock of what this machine knows, in the cache",
 	"coordinator/":       "the state's own files in the data directory",
 	"edge/":              "the edge's own files in its data directory, /proc and /sys",
 
 	"data.go": "the node's own files in its data directory",
-	"room.go": "the lock of what this machine knows, in the cache",
 
 	"push.go":   "writes new files in a directory of its own",
 	"files.go":  "writes new files in a directory of its own",
