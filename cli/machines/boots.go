@@ -1,4 +1,4 @@
-package cli
+package machines
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ func (f *bootsFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.json, "json", false, "print each event as JSON on a line of its own")
 }
 
-func newBoots(env ui.Env) *cobra.Command {
+func NewBoots(env ui.Env) *cobra.Command {
 	var f bootsFlags
 	cmd := roomCommand(env, "boots", "Watch machines boot", "  kiln boots -f", ui.Between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
 		return room.Boots(ctx, "", f.follow, bootPrinter(env, f.json))

@@ -1,4 +1,4 @@
-package cli
+package machines
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newRelease(env ui.Env) *cobra.Command {
+func NewRelease(env ui.Env) *cobra.Command {
 	cmd := &cobra.Command{Use: "release", Short: "Create and list releases: what machines can boot", Args: ui.UnknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var f access.Flags
 	create := &cobra.Command{
@@ -72,7 +72,7 @@ func newRelease(env ui.Env) *cobra.Command {
 	return cmd
 }
 
-func newGroup(env ui.Env) *cobra.Command {
+func NewGroup(env ui.Env) *cobra.Command {
 	cmd := &cobra.Command{Use: "group", Short: "List or change groups of machines", Args: ui.UnknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(roomCommand(env, "ls", "List groups and what they boot", "  kiln group ls", ui.Between(0, 0, "no argument"), func(ctx context.Context, room rooms, _ []string) error {
 		in, err := room.Intent(ctx)

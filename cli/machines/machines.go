@@ -1,4 +1,4 @@
-package cli
+package machines
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func roomCommand(env ui.Env, use, short, example string, args cobra.PositionalAr
 	return cmd
 }
 
-func newMachines(env ui.Env) *cobra.Command {
+func NewMachines(env ui.Env) *cobra.Command {
 	var json bool
 	cmd := roomCommand(env, "machines", "List machines: what they boot, and their last event", "  kiln machines", ui.Between(0, 0, "no argument"),
 		func(ctx context.Context, room rooms, _ []string) error { return listMachines(ctx, env, room, json) })
@@ -118,7 +118,7 @@ func stageName(s kilnv1.BootStage) string {
 	return strings.ToLower(strings.TrimPrefix(s.String(), "BOOT_STAGE_"))
 }
 
-func newMachine(env ui.Env) *cobra.Command {
+func NewMachine(env ui.Env) *cobra.Command {
 	cmd := &cobra.Command{Use: "machine", Short: "Show or change one machine", Args: ui.UnknownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	one := ui.Between(1, 1, "the name of a machine")
 	cmd.AddCommand(

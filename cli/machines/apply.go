@@ -1,4 +1,4 @@
-package cli
+package machines
 
 import (
 	"bytes"
@@ -55,7 +55,7 @@ const applyLong = ` A file has lists of machines, groups, releases and, for a fa
 A release is of a build, by its name or id, or of files: platforms: {linux/amd64: {kernel: ./vmlinuz, initrd: [a.img]}}.
 docs/edge.md has all of it, docs/dhcp.md of subnets.`
 
-func newApply(env ui.Env) *cobra.Command {
+func NewApply(env ui.Env) *cobra.Command {
 	var f applyFlags
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE|FOLDER",
@@ -71,7 +71,7 @@ func newApply(env ui.Env) *cobra.Command {
 	return cmd
 }
 
-func newDiff(env ui.Env) *cobra.Command {
+func NewDiff(env ui.Env) *cobra.Command {
 	f := applyFlags{dryRun: true}
 	cmd := &cobra.Command{
 		Use:     "diff -f FILE|FOLDER",
