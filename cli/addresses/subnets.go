@@ -1,4 +1,4 @@
-package cli
+package addresses
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newSubnet(env ui.Env) *cobra.Command {
+func NewSubnet(env ui.Env) *cobra.Command {
 	return ui.Group("subnet", "List subnets and pools, and import them from another DHCP server", newSubnetLs(env), newSubnetShow(env), newSubnetImport(env))
 }
 

@@ -1,4 +1,4 @@
-package cli
+package addresses
 
 import (
 	"context"
@@ -80,7 +80,7 @@ func (n *leaseName) text() string {
 	return n.Name + " (" + n.State + ")"
 }
 
-func newLeases(env ui.Env) *cobra.Command {
+func NewLeases(env ui.Env) *cobra.Command {
 	var subnet string
 	var all, asJSON bool
 	cmd := access.Command(env, &cobra.Command{
