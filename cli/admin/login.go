@@ -1,4 +1,4 @@
-package cli
+package admin
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	"github.com/kiln-farm/kiln/internal/pki"
 )
 
-func newLogin(env ui.Env) *cobra.Command {
+func NewLogin(env ui.Env) *cobra.Command {
 	var token member.TokenFlags
 	var path, id string
 	var asJSON bool

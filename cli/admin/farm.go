@@ -1,4 +1,4 @@
-package cli
+package admin
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-func newFarm(env ui.Env) *cobra.Command {
+func NewFarm(env ui.Env) *cobra.Command {
 	return ui.Group("farm", "Administer a farm: members, tokens, teams, backups",
 		newFarmStatus(env), newFarmMembers(env), newFarmBuilders(env),
 		newFarmToken(env), newFarmJoin(env), newFarmLeave(env),

@@ -1,4 +1,4 @@
-package cli
+package admin
 
 import (
 	"crypto/sha256"
@@ -25,7 +25,7 @@ const (
 	adminFile   = "admin.pem"
 )
 
-func newInit(env ui.Env) *cobra.Command {
+func NewInit(env ui.Env) *cobra.Command {
 	var data, name, id string
 	var asJSON bool
 	cmd := &cobra.Command{
