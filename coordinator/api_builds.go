@@ -95,11 +95,7 @@ func (a *api) record(ctx context.Context, team, id string) (*kilnv1.BuildRecord,
 		}
 	})
 	if r != nil && (team == "" || r.GetSpec().GetTeam() == team) {
-		if l, _ := a.c.current(); l != nil && len(r.GetNodes()) == 0 {
-			if final := l.results.Finals.Get(id); final != nil {
-				r.Nodes = results.HitsOf(final)
-			}
-		}
+		a.whole(r)
 		return r, nil
 	}
 	key := cache.BuildKey(team, id)
@@ -115,6 +111,15 @@ func (a *api) record(ctx context.Context, team, id string) (*kilnv1.BuildRecord,
 		return nil, connect.NewError(connect.CodeInternal, err)
 	}
 	return found, nil
+}
+
+// whole gives a build that one look-up has answered, and that is not recorded yet, its steps: the state has none of them.
+func (a *api) whole(r *kilnv1.BuildRecord) {
+	if l, _ := a.c.current(); l != nil && len(r.GetNodes()) == 0 {
+		if final := l.results.Finals.Get(r.GetSpec().GetId()); final != nil {
+			r.Nodes = results.HitsOf(final)
+		}
+	}
 }
 
 // errStop ends a listing early.
@@ -166,7 +171,9 @@ func (a *api) ListBuilds(ctx context.Context, req *connect.Request[kilnv1.ListBu
 		}
 	})
 	slices.Reverse(found)
-
+	for _, r := range found {
+		a.whole(r)
+	}
 	if req.Msg.GetRunning() {
 		return connect.NewResponse(slimmed(found, limit)), nil
 	}
