@@ -89,5 +89,5 @@ type localOnce struct{ room *local.Room }
 
 // Take implements config.Once.
 func (o localOnce) Take(ctx context.Context, machine string, boot config.BootID, what string) (bool, error) {
-	return o.room.Take(ctx, takeCommand(machine, boot, what))
+	return o.room.Take(ctx, config.TakeCommand(machine, boot, what))
 }

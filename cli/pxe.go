@@ -16,6 +16,7 @@ import (
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/dhcp"
+	"github.com/kiln-farm/kiln/edge/farmlink"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
 	"github.com/kiln-farm/kiln/edge/pool/probe"
@@ -38,7 +39,7 @@ type pxeFlags struct {
 	v6                               pxe6Flags
 	probe                            time.Duration
 
-	pools *farmPool      // nil: there is no farm
+	pools *farmlink.Pool // nil: there is no farm
 	given *pool.Pool     // what serve and serve6 give addresses out of; nil: nothing
 	files []*tftp.Server // once they serve
 }

@@ -1,4 +1,4 @@
-package cli
+package farmlink
 
 import (
 	"context"
@@ -7,32 +7,25 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
 
-	"github.com/kiln-farm/kiln/cli/client"
-	"github.com/kiln-farm/kiln/cli/member"
-	"github.com/kiln-farm/kiln/edge"
-	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
-	"github.com/kiln-farm/kiln/edge/pool/probe"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-// farmPool is a pool.Farm. It has connections of its own: a client of DHCP waits for seconds only.
-type farmPool struct {
-	edge string
-	file string // that keeps bindings
-	dial func() (*client.Farm, error)
-	link *farmLink
+// Pool is a pool.Farm. It has connections of its own: a client of DHCP waits for seconds only.
+type Pool struct {
+	Edge string // name of the edge
+	File string // that keeps bindings
 
 	known func() []string // URLs of coordinators
+	dial  func() (*Conn, error)
+	calls calls
 
 	mu     sync.Mutex           // guards what follows
 	leader string               // URL of the one to ask next; empty: any
@@ -43,28 +36,27 @@ type farmPool struct {
 // this edge does not reach it.
 const leaderAgain = 30 * time.Second
 
-func newFarmPool(m *member.Member, clean *closers) *farmPool {
-	f := &farmPool{edge: m.ID, file: filepath.Join(m.Path(), "bindings"), known: m.Coordinators}
+func newPool(cfg Config) *Pool {
+	f := &Pool{Edge: cfg.Edge, File: cfg.Bindings, known: cfg.Coordinators}
 	var turn atomic.Uint32
 	// Every connection goes to another coordinator, for one that hangs is not asked twice in a row, or to the leader when one
 	// that does not lead has just named it.
-	f.dial = func() (*client.Farm, error) {
+	f.dial = func() (*Conn, error) {
 		urls := f.known()
 		if leader := f.next(); leader != "" {
 			urls = append([]string{leader}, slices.DeleteFunc(urls, func(one string) bool { return one == leader })...)
 		} else if n := int(turn.Add(1)-1) % max(len(urls), 1); n > 0 {
 			urls = slices.Concat(urls[n:], urls[:n])
 		}
-		return client.Dial(strings.Join(urls, ","), client.Options{TLS: m.Certificate.ClientTLS(client.Protocols()...)})
+		return cfg.Dial(urls)
 	}
-	f.link = &farmLink{dial: f.dial}
-	clean.add(f.link.close)
+	f.calls.dial = f.dial
 	return f
 }
 
 // elsewhere says whether an answer came from the leader by way of another coordinator. The next connection goes to the leader
 // itself then, if its address is one of those that this edge knows.
-func (f *farmPool) elsewhere(answer http.Header) bool {
+func (f *Pool) elsewhere(answer http.Header) bool {
 	leader := "https://" + answer.Get(kilnv1.HeaderLeader)
 	if !slices.Contains(f.known(), leader) {
 		return false
@@ -82,7 +74,7 @@ func (f *farmPool) elsewhere(answer http.Header) bool {
 }
 
 // next is the leader that was named, once.
-func (f *farmPool) next() string {
+func (f *Pool) next() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	leader := f.leader
@@ -91,9 +83,9 @@ func (f *farmPool) next() string {
 }
 
 // Bind implements pool.Farm.
-func (f *farmPool) Bind(ctx context.Context, commands []*kilnv1.BindCommand) (results []*kilnv1.BindResult, err error) {
-	var by *client.Farm // that brought the answer, when there is a better one
-	err = f.link.do(func(client *client.Farm) error {
+func (f *Pool) Bind(ctx context.Context, commands []*kilnv1.BindCommand) (results []*kilnv1.BindResult, err error) {
+	var by *Conn // that brought the answer, when there is a better one
+	err = f.calls.do(func(client *Conn) error {
 		answer, err := client.Room.Bind(ctx, connect.NewRequest(&kilnv1.BindRequest{Commands: commands}))
 		if err == nil {
 			results = answer.Msg.GetResults()
@@ -104,15 +96,15 @@ func (f *farmPool) Bind(ctx context.Context, commands []*kilnv1.BindCommand) (re
 		return err
 	})
 	if by != nil {
-		f.link.drop(by)
+		f.calls.drop(by)
 	}
 	return results, err
 }
 
 // Grant implements pool.Farm.
-func (f *farmPool) Grant(ctx context.Context, subnet, class string, size uint32) (addresses []netip.Addr, life time.Duration, err error) {
-	err = f.link.do(func(client *client.Farm) error {
-		answer, err := client.Room.Grant(ctx, connect.NewRequest(&kilnv1.GrantRequest{Edge: f.edge, Subnet: subnet, Class: class, Size: size}))
+func (f *Pool) Grant(ctx context.Context, subnet, class string, size uint32) (addresses []netip.Addr, life time.Duration, err error) {
+	err = f.calls.do(func(client *Conn) error {
+		answer, err := client.Room.Grant(ctx, connect.NewRequest(&kilnv1.GrantRequest{Edge: f.Edge, Subnet: subnet, Class: class, Size: size}))
 		if err != nil {
 			return err
 		}
@@ -127,11 +119,11 @@ func (f *farmPool) Grant(ctx context.Context, subnet, class string, size uint32)
 	return addresses, life, err
 }
 
-// follow tells a pool of all bindings, over as many connections as it takes.
-func (f *farmPool) follow(ctx context.Context, p *pool.Pool, log *slog.Logger) {
-	wait, sent := intentFirst, false
+// Follow tells a pool of all bindings, over as many connections as it takes.
+func (f *Pool) Follow(ctx context.Context, p *pool.Pool, log *slog.Logger) {
+	wait, sent := againFirst, false
 	for ctx.Err() == nil {
-		err := f.watch(ctx, p, !sent, func() { wait = intentFirst })
+		err := f.watch(ctx, p, !sent, func() { wait = againFirst })
 		if ctx.Err() != nil {
 			return
 		}
@@ -143,14 +135,14 @@ func (f *farmPool) follow(ctx context.Context, p *pool.Pool, log *slog.Logger) {
 		case <-time.After(wait):
 		case <-ctx.Done():
 		}
-		wait = min(2*wait, intentMost)
+		wait = min(2*wait, againMost)
 	}
 }
 
 var errElsewhere = errors.New("the leader is elsewhere")
 
 // watch tells a pool of bindings until the connection ends; with direct, only as long as that is the leader's own.
-func (f *farmPool) watch(ctx context.Context, p *pool.Pool, direct bool, heard func()) error {
+func (f *Pool) watch(ctx context.Context, p *pool.Pool, direct bool, heard func()) error {
 	client, err := f.dial()
 	if err != nil {
 		return err
@@ -170,38 +162,4 @@ func (f *farmPool) watch(ctx context.Context, p *pool.Pool, direct bool, heard f
 		p.Take(stream.Msg().GetBindings(), stream.Msg().GetComplete())
 	}
 	return fmt.Errorf("the connection ended: %w", stream.Err())
-}
-
-// pool makes what gives addresses out of pools, of either family; nil when this edge does not.
-func (f *pxeFlags) pool(ctx context.Context, e *edge.Edge, intents *intent.Store, log *slog.Logger, clean *closers) *pool.Pool {
-	if f.dhcp != "full" && f.v6.dhcp != "full" {
-		return nil
-	}
-	if f.pools == nil {
-		said := false
-		intents.OnChange(func(in *kilnv1.Intent) {
-			if len(in.GetSubnets()) > 0 && !said {
-				said = true
-				log.Warn("subnets have pools, and this edge gives no addresses of them: that takes a farm, which says whose an address is. Join one with --data and --join, or give machines fixed addresses")
-			}
-		})
-		return nil
-	}
-	cfg := pool.Config{Edge: f.pools.edge, Farm: f.pools, File: f.pools.file, Log: log, Tell: e.Machines().TellOf, Edges: e.Machines().Answering}
-	if f.probe > 0 && f.dhcp == "full" {
-		prober, err := probe.Open(f.probe)
-		if err != nil {
-			log.Warn("addresses are given without asking first whether somebody uses them", "error", err)
-		} else {
-			clean.add(prober.Close)
-			cfg.Prober = prober
-		}
-	}
-	p := pool.New(cfg)
-	stop := p.Measure()
-	clean.add(func() error { stop(); return nil })
-	intents.OnChange(p.Set)
-	clean.run(ctx, p.Run)
-	clean.run(ctx, func(ctx context.Context) { f.pools.follow(ctx, p, log) })
-	return p
 }

@@ -1,4 +1,4 @@
-package cli
+package farmlink
 
 import (
 	"net/http"
@@ -9,7 +9,7 @@ import (
 
 // One that was asked itself just now, and answers through others, is out of reach.
 func TestOnlyAKnownLeaderIsAskedItself(t *testing.T) {
-	f := &farmPool{known: func() []string { return []string{"https://c1:7300", "https://c2:7300"} }}
+	f := &Pool{known: func() []string { return []string{"https://c1:7300", "https://c2:7300"} }}
 	for _, c := range []struct {
 		named string
 		want  string
