@@ -138,6 +138,3 @@ func runEdge(ctx context.Context, env ui.Env, f *edgeFlags) (err error) {
 	})
 	return e.Serve(ctx, listener)
 }
-
-// edgePort is where edges listen.
-const edgePort = "7380"

@@ -177,3 +177,6 @@ func told(log *slog.Logger, what string, err error) {
 		log.Error("a server of the edge ended", "server", what, "error", err)
 	}
 }
+
+// edgePort is where edges listen.
+const edgePort = "7380"
