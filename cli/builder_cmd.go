@@ -18,6 +18,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/embedded"
 	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/plan"
 	"github.com/kiln-farm/kiln/image/runners"
@@ -29,9 +30,9 @@ import (
 
 type builderFlags struct {
 	member.Flags
-	storeFlags
-	metricsFlags
-	busFlags
+	daemon.StoreFlags
+	daemon.MetricsFlags
+	daemon.BusFlags
 	slots              int
 	classes, platforms []string
 	teams              string
@@ -53,9 +54,9 @@ SIGTERM drains: no new steps begin, running ones end; a second signal ends at on
 	}
 	flags := cmd.Flags()
 	f.Flags.Add(flags)
-	f.addMetrics(flags)
-	f.storeFlags.add(flags, "URL of the farm's shared cache (default: what the coordinators say)")
-	f.busFlags.add(flags, "URLs of the farm's NATS, when it needs a password (default: what the coordinators say)")
+	f.AddMetrics(flags)
+	f.StoreFlags.Add(flags, "URL of the farm's shared cache (default: what the coordinators say)")
+	f.BusFlags.Add(flags, "URLs of the farm's NATS, when it needs a password (default: what the coordinators say)")
 	flags.IntVar(&f.slots, "slots", max(2, runtime.NumCPU()), "steps at a time")
 	flags.StringSliceVar(&f.classes, "class", nil, "resource class that it offers; repeatable")
 	flags.StringSliceVar(&f.platforms, "platform", []string{"linux/" + runtime.GOARCH}, "platform that it can run programs of; repeatable")
@@ -96,56 +97,56 @@ func runBuilder(ctx context.Context, env ui.Env, f *builderFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	var clean closers
-	defer func() { err = errors.Join(err, clean.close()) }()
-	clean.add(m.Close)
+	var clean daemon.Closers
+	defer func() { err = errors.Join(err, clean.Close()) }()
+	clean.Add(m.Close)
 	log := env.Logger(slog.LevelInfo)
-	if err := f.measure(ctx, log, &clean); err != nil {
+	if err := f.Measure(ctx, log, &clean); err != nil {
 		return err
 	}
 	place, err := m.Locate(ctx, log)
 	if err != nil {
 		return err
 	}
-	url := f.store
+	url := f.Store
 	if url == "" {
 		url = place.Store
 	}
-	if url == "" && f.cache == "" {
+	if url == "" && f.Cache == "" {
 		return ui.Usagef("farm %s has no shared cache: start its coordinators with --store s3://BUCKET, or name with --cache a directory that they and all builders share", place.Farm)
 	}
-	store, err := f.storeFlags.open(ctx, m.Data, url, false, log)
+	store, err := f.StoreFlags.Open(ctx, m.Data, url, false, log)
 	if err != nil {
 		return err
 	}
-	clean.add(store.Close)
+	clean.Add(store.Close)
 	conn, err := f.dialBus(ctx, m, place, log)
 	if err != nil {
 		return err
 	}
-	clean.add(func() error { conn.Close(); return nil })
+	clean.Add(func() error { conn.Close(); return nil })
 	b, err := f.build(m, store, conn, log)
 	if err != nil {
 		return err
 	}
-	clean.run(ctx, func(ctx context.Context) { m.KeepValid(ctx, log) })
-	clean.run(ctx, func(ctx context.Context) {
+	clean.Run(ctx, func(ctx context.Context) { m.KeepValid(ctx, log) })
+	clean.Run(ctx, func(ctx context.Context) {
 		m.Follow(ctx, log, func(p node.Place) { f.moved(conn, p, log) })
 	})
 	log.Info("ready", "builder", m.ID, "farm", place.Farm, "slots", f.slots, "bus", conn.ConnectedUrlRedacted(), "store", url)
-	notify(env, log, node.Ready)
+	daemon.Notify(env, log, node.Ready)
 	context.AfterFunc(ctx, func() {
 		log.Info("draining: running steps end, no new ones begin")
-		notify(env, log, node.Stopping)
+		daemon.Notify(env, log, node.Stopping)
 	})
 	return b.Run(ctx)
 }
 
 func (f *builderFlags) dialBus(ctx context.Context, m *member.Member, place node.Place, log *slog.Logger) (*nats.Conn, error) {
-	if f.list() == nil && len(place.Buses) == 0 {
+	if f.List() == nil && len(place.Buses) == 0 {
 		return nil, ui.Usagef("farm %s told no bus: name its NATS with --nats", place.Farm)
 	}
-	return f.dial(ctx, bus.DialOptions{URLs: place.Buses, Name: m.ID, TLS: m.Certificate.ClientTLS(), Inbox: bus.Inbox(m.ID)}, log)
+	return f.Dial(ctx, bus.DialOptions{URLs: place.Buses, Name: m.ID, TLS: m.Certificate.ClientTLS(), Inbox: bus.Inbox(m.ID)}, log)
 }
 
 func (f *builderFlags) build(m *member.Member, store *tiered.Cache, conn *nats.Conn, log *slog.Logger) (*builder.Builder, error) {
@@ -158,13 +159,13 @@ func (f *builderFlags) build(m *member.Member, store *tiered.Cache, conn *nats.C
 	all[step.Resolve] = reg
 	return builder.New(builder.Config{
 		Farm: m.Certificate.Identity().Farm, ID: m.ID, Store: store, Blobs: store, Bus: conn, Slots: f.slots, Runners: all, Fetcher: reg,
-		Grace: f.grace, Classes: f.classes, Platforms: f.platforms, Version: version.String(), StepDeadline: f.deadline, Room: func() error { return embedded.Room(f.dir(m.Data)) }, Log: log,
+		Grace: f.grace, Classes: f.classes, Platforms: f.platforms, Version: version.String(), StepDeadline: f.deadline, Room: func() error { return embedded.Room(f.Dir(m.Data)) }, Log: log,
 	})
 }
 
 // moved follows the farm's buses to where they are now.
 func (f *builderFlags) moved(conn *nats.Conn, p node.Place, log *slog.Logger) {
-	if f.list() != nil || len(p.Buses) == 0 {
+	if f.List() != nil || len(p.Buses) == 0 {
 		return
 	}
 	if err := conn.SetServerPool(p.Buses); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/coordinator"
 	"github.com/kiln-farm/kiln/internal/bus"
@@ -34,9 +35,9 @@ const closeLimit = 20 * time.Second
 
 type coordinatorFlags struct {
 	member.Flags
-	storeFlags
-	metricsFlags
-	busFlags
+	daemon.StoreFlags
+	daemon.MetricsFlags
+	daemon.BusFlags
 	listen, advertise         string
 	boot, initrd              string
 	busListen, busPeersListen string
@@ -61,15 +62,15 @@ SIGTERM hands leadership over and ends; a second signal ends at once.`,
 	}
 	flags := cmd.Flags()
 	f.Flags.Add(flags)
-	f.addMetrics(flags)
-	f.storeFlags.add(flags, "URL of the farm's shared cache, such as s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=R")
-	f.busFlags.add(flags, "URLs of a NATS of your own, with commas between (default: the bus inside the coordinators)")
-	flags.StringVar(&f.public, "store-public", "", "URL of the S3 server as clients of the farm reach it (default: the endpoint of --store)")
+	f.AddMetrics(flags)
+	f.StoreFlags.Add(flags, "URL of the farm's shared cache, such as s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=R")
+	f.BusFlags.Add(flags, "URLs of a NATS of your own, with commas between (default: the bus inside the coordinators)")
+	flags.StringVar(&f.Public, "store-public", "", "URL of the S3 server as clients of the farm reach it (default: the endpoint of --store)")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:7300", "address of the API, for clients and for the other coordinators")
 	flags.StringVar(&f.advertise, "advertise", "", "HOST:PORT under which others reach the API (default: where it listens)")
 	flags.StringVar(&f.boot, "boot", "", "image with boot loaders, for builds that name none")
 	flags.StringVar(&f.initrd, "initrd", "", "image that is the initrd where the root filesystem is on the disk, for builds that name none")
-	addDNSKeys(flags, &f.dnsKeys)
+	daemon.AddDNSKeys(flags, &f.dnsKeys)
 	flags.StringVar(&f.busListen, "bus-listen", "", "address of the bus for builders (default: the API's, one port on)")
 	flags.StringVar(&f.busPeersListen, "bus-peers-listen", "", "address of the bus for the other coordinators (default: the API's, two ports on)")
 	return cmd
@@ -81,31 +82,31 @@ func runCoordinator(ctx context.Context, env ui.Env, f *coordinatorFlags) (err e
 	if err != nil {
 		return err
 	}
-	var clean closers
-	defer func() { err = errors.Join(err, clean.close()) }()
-	clean.add(m.Close)
-	keys, err := openDNSKeys(f.dnsKeys)
+	var clean daemon.Closers
+	defer func() { err = errors.Join(err, clean.Close()) }()
+	clean.Add(m.Close)
+	keys, err := daemon.OpenDNSKeys(f.dnsKeys)
 	if err != nil {
 		return err
 	}
-	if err := f.measure(ctx, log, &clean); err != nil {
+	if err := f.Measure(ctx, log, &clean); err != nil {
 		return err
 	}
-	listener, err := listen(ctx, f.listen)
+	listener, err := daemon.Listen(ctx, f.listen)
 	if err != nil {
 		return err
 	}
-	clean.add(func() error { _ = listener.Close(); return nil }) // the server has closed it, if there was one
+	clean.Add(func() error { _ = listener.Close(); return nil }) // the server has closed it, if there was one
 	if err := f.fill(listener.Addr().String()); err != nil {
 		return err
 	}
-	store, err := f.storeFlags.open(ctx, m.Data, f.store, true, log)
+	store, err := f.StoreFlags.Open(ctx, m.Data, f.Store, true, log)
 	if err != nil {
 		return err
 	}
-	clean.add(store.Close)
+	clean.Add(store.Close)
 	cluster := &coordinator.Cluster{
-		Credentials: m.Certificate, Authority: m.Authority, Advertise: f.advertise, Store: f.store, Join: f.others(m),
+		Credentials: m.Certificate, Authority: m.Authority, Advertise: f.advertise, Store: f.Store, Join: f.others(m),
 	}
 	conn, err := f.openBus(ctx, m, cluster, &clean, log)
 	if err != nil {
@@ -116,16 +117,16 @@ func runCoordinator(ctx context.Context, env ui.Env, f *coordinatorFlags) (err e
 		Cluster: cluster, Log: log, Version: version.String(), Now: env.Now(),
 		Boot: f.boot, Initrd: f.initrd, DNSKeys: keys,
 	}
-	if f.store != "" {
+	if f.Store != "" {
 		config.BlobURL, config.Recheck = store.BlobURL, store.Recheck
 	}
 	c, err := coordinator.New(config)
 	if err != nil {
 		return err
 	}
-	clean.run(ctx, func(ctx context.Context) { m.KeepValid(ctx, log, hostsOf(f.advertise)...) })
-	clean.run(ctx, func(ctx context.Context) { m.Follow(ctx, log, func(node.Place) {}) })
-	log.Info("listening", "address", "https://"+f.advertise, "coordinator", m.ID, "farm", config.Farm, "store", f.store)
+	clean.Run(ctx, func(ctx context.Context) { m.KeepValid(ctx, log, hostsOf(f.advertise)...) })
+	clean.Run(ctx, func(ctx context.Context) { m.Follow(ctx, log, func(node.Place) {}) })
+	log.Info("listening", "address", "https://"+f.advertise, "coordinator", m.ID, "farm", config.Farm, "store", f.Store)
 	return f.serve(ctx, env, m, c, listener, log)
 }
 
@@ -138,14 +139,14 @@ func (f *coordinatorFlags) serve(ctx context.Context, env ui.Env, m *member.Memb
 	}
 	server := &http.Server{
 		Handler: c.Handler(), TLSConfig: m.Certificate.ServerTLS(protocols...), TLSNextProto: streams,
-		ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: daemon.HeaderTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		Protocols: &http.Protocols{}, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 4096},
 	}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetHTTP2(true)
 	failed := make(chan error, 1)
 	go func() { failed <- server.ServeTLS(listener, "", "") }()
-	notify(env, log, node.Ready)
+	daemon.Notify(env, log, node.Ready)
 	var fault error
 	select {
 	case fault = <-failed:
@@ -154,7 +155,7 @@ func (f *coordinatorFlags) serve(ctx context.Context, env ui.Env, m *member.Memb
 		fault = ui.Usagef("%w", c.Fault()) // starting it again would not help
 	case <-ctx.Done():
 		log.Info("ending")
-		notify(env, log, node.Stopping)
+		daemon.Notify(env, log, node.Stopping)
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOver)
 	defer cancel()
@@ -218,13 +219,13 @@ func (f *coordinatorFlags) others(m *member.Member) []string {
 }
 
 // openBus connects to the bus of your own, or starts this coordinator's part of the farm's.
-func (f *coordinatorFlags) openBus(ctx context.Context, m *member.Member, cluster *coordinator.Cluster, clean *closers, log *slog.Logger) (*nats.Conn, error) {
-	if urls := f.list(); urls != nil {
-		conn, err := f.dial(ctx, bus.DialOptions{Name: m.ID}, log)
+func (f *coordinatorFlags) openBus(ctx context.Context, m *member.Member, cluster *coordinator.Cluster, clean *daemon.Closers, log *slog.Logger) (*nats.Conn, error) {
+	if urls := f.List(); urls != nil {
+		conn, err := f.Dial(ctx, bus.DialOptions{Name: m.ID}, log)
 		if err != nil {
 			return nil, err
 		}
-		clean.add(func() error { conn.Close(); return nil })
+		clean.Add(func() error { conn.Close(); return nil })
 		cluster.Buses = bus.Redacted(urls)
 		return conn, nil
 	}
@@ -237,12 +238,12 @@ func (f *coordinatorFlags) openBus(ctx context.Context, m *member.Member, cluste
 	if err != nil {
 		return nil, ui.Usagef("%w", err)
 	}
-	clean.add(func() error { b.Close(); return nil })
+	clean.Add(func() error { b.Close(); return nil })
 	conn, err := b.Connect(m.ID)
 	if err != nil {
 		return nil, err
 	}
-	clean.add(func() error { conn.Close(); return nil })
+	clean.Add(func() error { conn.Close(); return nil })
 	cluster.Bus = atHost(f.advertise, b.URL())
 	cluster.BusPeers = atHost(f.advertise, b.PeersAddress())
 	cluster.Routes = b.SetRoutes

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/fair"
@@ -18,8 +19,8 @@ import (
 
 type edgeFlags struct {
 	member.Flags
-	storeFlags
-	metricsFlags
+	daemon.StoreFlags
+	daemon.MetricsFlags
 	listen, url string
 	url6        string // over IPv6; empty: not
 	peers       []string
@@ -46,8 +47,8 @@ machines from that when the farm and its cache are away. Without, it serves a ca
 	}
 	flags := cmd.Flags()
 	f.Flags.Add(flags)
-	f.addMetrics(flags)
-	f.storeFlags.add(flags, "URL of the farm's shared cache (default: what the coordinators say)")
+	f.AddMetrics(flags)
+	f.StoreFlags.Add(flags, "URL of the farm's shared cache (default: what the coordinators say)")
 	flags.StringVar(&f.listen, "listen", "", "address for HTTP (default 127.0.0.1:7380, or that of --interface)")
 	flags.StringVar(&f.url, "url", "", "URL under which machines reach this edge (default: where it listens)")
 	flags.StringSliceVar(&f.peers, "peer", nil, "URL of another edge, at which a boot may go on (default: those of the farm)")
@@ -59,9 +60,9 @@ machines from that when the farm and its cache are away. Without, it serves a ca
 
 func runEdge(ctx context.Context, env ui.Env, f *edgeFlags) (err error) {
 	log := env.Logger(slog.LevelInfo)
-	var clean closers
-	defer func() { err = errors.Join(err, clean.close()) }()
-	if err := f.measure(ctx, log, &clean); err != nil {
+	var clean daemon.Closers
+	defer func() { err = errors.Join(err, clean.Close()) }()
+	if err := f.Measure(ctx, log, &clean); err != nil {
 		return err
 	}
 	if err := f.pxe.check(); err != nil {
@@ -78,11 +79,11 @@ func runEdge(ctx context.Context, env ui.Env, f *edgeFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := listen(ctx, address)
+	listener, err := daemon.Listen(ctx, address)
 	if err != nil {
 		return err
 	}
-	clean.add(func() error { _ = listener.Close(); return nil }) // the server has closed it
+	clean.Add(func() error { _ = listener.Close(); return nil }) // the server has closed it
 	if f.url == "" {
 		f.url = "http://" + listener.Addr().String()
 	}
@@ -112,29 +113,29 @@ func runEdge(ctx context.Context, env ui.Env, f *edgeFlags) (err error) {
 		return err
 	}
 	stop := e.Measure()
-	clean.add(func() error { stop(); return nil })
+	clean.Add(func() error { stop(); return nil })
 	if len(f.peers) > 0 {
 		e.SetOthers(f.peers)
 	}
-	clean.run(ctx, events.Run)
+	clean.Run(ctx, events.Run)
 	if source.stopped != nil {
-		clean.run(ctx, func(ctx context.Context) { tellStopped(ctx, source.stopped, events) })
+		clean.Run(ctx, func(ctx context.Context) { tellStopped(ctx, source.stopped, events) })
 	}
-	clean.run(ctx, func(ctx context.Context) { source.follow(ctx, intents, e.SetOthers) })
-	clean.run(ctx, e.Prefetch)
+	clean.Run(ctx, func(ctx context.Context) { source.follow(ctx, intents, e.SetOthers) })
+	clean.Run(ctx, e.Prefetch)
 	if err := f.pxe.serve(ctx, e, intents, log, &clean); err != nil {
 		return err
 	}
 	if err := f.pxe.serve6(ctx, e, f.url6, places, log, &clean); err != nil {
 		return err
 	}
-	clean.run(ctx, func(ctx context.Context) { e.Watch(ctx, f.pxe.tftpLoad) })
+	clean.Run(ctx, func(ctx context.Context) { e.Watch(ctx, f.pxe.tftpLoad) })
 	log.Info("listening", "address", f.url)
-	notify(env, log, node.Ready)
-	clean.run(ctx, func(running context.Context) {
+	daemon.Notify(env, log, node.Ready)
+	clean.Run(ctx, func(running context.Context) {
 		running, cancel := context.WithCancel(running)
 		defer context.AfterFunc(ctx, cancel)() // an edge that is told to end answers nobody new
-		watchdog(running, env, log, answers("http://"+listener.Addr().String()+"/healthz"))
+		daemon.Watchdog(running, env, log, daemon.Answers("http://"+listener.Addr().String()+"/healthz"))
 	})
 	return e.Serve(ctx, listener)
 }

@@ -21,7 +21,7 @@ const localPoll = 500 * time.Millisecond
 
 // local is the cache directory of this host.
 func (f *edgeFlags) local(env ui.Env, log *slog.Logger) (intentSource, error) {
-	dir := f.cache
+	dir := f.Cache
 	if dir == "" {
 		dir = env.CacheDir()
 	}

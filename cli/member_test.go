@@ -11,6 +11,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 )
@@ -59,9 +60,9 @@ func TestKeepingACertificateValidLeavesAFreshOneAlone(t *testing.T) {
 	check(t, err)
 	defer m.Close()
 	before := m.Certificate.Identity().Key
-	var clean closers
-	clean.run(t.Context(), func(ctx context.Context) { m.KeepValid(ctx, slog.New(slog.DiscardHandler)) })
-	check(t, clean.close())
+	var clean daemon.Closers
+	clean.Run(t.Context(), func(ctx context.Context) { m.KeepValid(ctx, slog.New(slog.DiscardHandler)) })
+	check(t, clean.Close())
 	if m.Certificate.Identity().Key != before {
 		t.Error("it was renewed")
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/hostaddr"
@@ -42,7 +43,7 @@ func (f *pxeFlags) metadataAddresses() (all []netip.Addr, named bool, err error)
 
 // serveMetadata answers where programs made for clouds ask for their configuration. An edge whose operator asked for no address does
 // without where that cannot be, and says so.
-func (f *pxeFlags) serveMetadata(ctx context.Context, e *edge.Edge, answers *pxe.DHCP, log *slog.Logger, clean *closers) error {
+func (f *pxeFlags) serveMetadata(ctx context.Context, e *edge.Edge, answers *pxe.DHCP, log *slog.Logger, clean *daemon.Closers) error {
 	all, named, err := f.metadataAddresses()
 	if err != nil {
 		return err
@@ -89,7 +90,7 @@ func (f *pxeFlags) metadataTLS() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
-func (f *pxeFlags) serveMetadataAt(ctx context.Context, e *edge.Edge, a netip.Addr, secure *tls.Config, log *slog.Logger, clean *closers) error {
+func (f *pxeFlags) serveMetadataAt(ctx context.Context, e *edge.Edge, a netip.Addr, secure *tls.Config, log *slog.Logger, clean *daemon.Closers) error {
 	listen, remedy := (&net.ListenConfig{}).Listen, fmt.Sprintf("give the address to this host with: ip address add %s/32 dev %s", a, f.interfaces[0])
 	if a.IsLinkLocalUnicast() {
 		if other := hostaddr.Elsewhere(a, f.interfaces); other != "" {
@@ -123,10 +124,10 @@ func (f *pxeFlags) serveMetadataAt(ctx context.Context, e *edge.Edge, a netip.Ad
 		if err := holder.Take(); err != nil {
 			return fail(fmt.Errorf("%w; that needs root, or CAP_NET_ADMIN", err))
 		}
-		clean.run(ctx, holder.Hold)
+		clean.Run(ctx, holder.Hold)
 	}
 	for _, l := range all {
-		clean.run(ctx, func(ctx context.Context) { told(log, "metadata", e.ServeMetadata(ctx, l)) })
+		clean.Run(ctx, func(ctx context.Context) { told(log, "metadata", e.ServeMetadata(ctx, l)) })
 	}
 	return nil
 }

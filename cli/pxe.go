@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/config"
@@ -106,7 +107,7 @@ func (f *pxeFlags) address(listen string) (string, error) {
 var loaderDirs = []string{"/usr/lib/ipxe", "/usr/share/ipxe", "/usr/lib/ipxe/qemu", "/usr/lib/PXELINUX", "/usr/lib/syslinux/modules/bios", "/usr/share/syslinux"}
 
 // serve answers firmware until the end. What cannot begin is told at once.
-func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Store, log *slog.Logger, clean *closers) error {
+func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Store, log *slog.Logger, clean *daemon.Closers) error {
 	if len(f.interfaces) == 0 {
 		return nil
 	}
@@ -132,7 +133,7 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Stor
 		if err != nil {
 			return ui.Usagef("serve TFTP on %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", name, userfile.Cause(err))
 		}
-		clean.run(ctx, func(ctx context.Context) { told(log, "TFTP", files.Serve(ctx, conn)) })
+		clean.Run(ctx, func(ctx context.Context) { told(log, "TFTP", files.Serve(ctx, conn)) })
 		if f.syslog {
 			f.logs(ctx, e, answers, ip, log, clean)
 		}
@@ -149,7 +150,7 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Stor
 	if answers.Pool != nil {
 		server.Workers = poolWorkers
 	}
-	clean.run(ctx, func(ctx context.Context) { told(log, "DHCP", server.Serve(ctx)) })
+	clean.Run(ctx, func(ctx context.Context) { told(log, "DHCP", server.Serve(ctx)) })
 	if !f.v6.on() {
 		f.advertise(ctx, nil, log, clean)
 	}
@@ -158,7 +159,7 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Stor
 }
 
 // logs takes what machines log. A host that has a syslog server of its own keeps it.
-func (f *pxeFlags) logs(ctx context.Context, e *edge.Edge, answers *pxe.DHCP, ip net.IP, log *slog.Logger, clean *closers) {
+func (f *pxeFlags) logs(ctx context.Context, e *edge.Edge, answers *pxe.DHCP, ip net.IP, log *slog.Logger, clean *daemon.Closers) {
 	conn, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp4", net.JoinHostPort(ip.String(), "514"))
 	if err != nil {
 		log.Warn("what machines log is not taken into their timelines; end the host's own syslog server, or say --syslog=false", "error", userfile.Cause(err))
@@ -168,7 +169,7 @@ func (f *pxeFlags) logs(ctx context.Context, e *edge.Edge, answers *pxe.DHCP, ip
 		answers.Logs = a.Unmap()
 	}
 	server := &syslog.Server{Handle: e.Machines().Logged}
-	clean.run(ctx, func(ctx context.Context) { told(log, "syslog", server.Serve(ctx, conn)) })
+	clean.Run(ctx, func(ctx context.Context) { told(log, "syslog", server.Serve(ctx, conn)) })
 }
 
 // told logs why a server ended.

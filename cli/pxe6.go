@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/config"
@@ -119,7 +120,7 @@ func (f *pxeFlags) url6(places map[string]place6) string {
 }
 
 // serve6 answers firmware over IPv6 until the end.
-func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places map[string]place6, log *slog.Logger, clean *closers) error {
+func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places map[string]place6, log *slog.Logger, clean *daemon.Closers) error {
 	if !f.v6.on() {
 		return nil
 	}
@@ -137,7 +138,7 @@ func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places 
 		answers.At[name] = place.Place
 		offers[name] = f.offer(place.Networks)
 		if place.listener != nil {
-			clean.run(ctx, func(ctx context.Context) { told(log, "HTTP over IPv6", e.Serve(ctx, place.listener)) })
+			clean.Run(ctx, func(ctx context.Context) { told(log, "HTTP over IPv6", e.Serve(ctx, place.listener)) })
 		}
 		conn, err := soon(ctx, func() (net.PacketConn, error) {
 			return (&net.ListenConfig{}).ListenPacket(ctx, "udp6", net.JoinHostPort(place.Address.String(), "69"))
@@ -145,22 +146,22 @@ func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places 
 		if err != nil {
 			return ui.Usagef("serve TFTP on %s of %s: %w; port 69 needs the right to it (root, or CAP_NET_BIND_SERVICE)", place.Address, name, userfile.Cause(err))
 		}
-		clean.run(ctx, func(ctx context.Context) { told(log, "TFTP over IPv6", files.Serve(ctx, conn)) })
+		clean.Run(ctx, func(ctx context.Context) { told(log, "TFTP over IPv6", files.Serve(ctx, conn)) })
 	}
 	server := &dhcp6.Server{Interfaces: f.interfaces, DUID: dhcp6.ServerDUID(url), Decide: answers.Decide, Log: log}
 	if f.given != nil {
 		server.Workers = poolWorkers
 	}
-	clean.run(ctx, func(ctx context.Context) { told(log, "DHCPv6", server.Serve(ctx)) })
+	clean.Run(ctx, func(ctx context.Context) { told(log, "DHCPv6", server.Serve(ctx)) })
 	f.advertise(ctx, offers, log, clean)
 	log.Info("machines boot here over IPv6", "interfaces", f.interfaces, "dhcp6", f.v6.dhcp, "url", url, "loaders", len(loaders))
 	return nil
 }
 
 // advertise answers router solicitations.
-func (f *pxeFlags) advertise(ctx context.Context, offers map[string]dhcp.Offer, log *slog.Logger, clean *closers) {
+func (f *pxeFlags) advertise(ctx context.Context, offers map[string]dhcp.Offer, log *slog.Logger, clean *daemon.Closers) {
 	advertiser := &dhcp.Advertiser{Interfaces: f.interfaces, Offers: offers, Log: log}
-	clean.run(ctx, func(ctx context.Context) { told(log, "router advertisements", advertiser.Serve(ctx)) })
+	clean.Run(ctx, func(ctx context.Context) { told(log, "router advertisements", advertiser.Serve(ctx)) })
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/pool"
@@ -12,7 +13,7 @@ import (
 )
 
 // pool makes what gives addresses out of pools, of either family; nil when this edge does not.
-func (f *pxeFlags) pool(ctx context.Context, e *edge.Edge, intents *intent.Store, log *slog.Logger, clean *closers) *pool.Pool {
+func (f *pxeFlags) pool(ctx context.Context, e *edge.Edge, intents *intent.Store, log *slog.Logger, clean *daemon.Closers) *pool.Pool {
 	if f.dhcp != "full" && f.v6.dhcp != "full" {
 		return nil
 	}
@@ -32,15 +33,15 @@ func (f *pxeFlags) pool(ctx context.Context, e *edge.Edge, intents *intent.Store
 		if err != nil {
 			log.Warn("addresses are given without asking first whether somebody uses them", "error", err)
 		} else {
-			clean.add(prober.Close)
+			clean.Add(prober.Close)
 			cfg.Prober = prober
 		}
 	}
 	p := pool.New(cfg)
 	stop := p.Measure()
-	clean.add(func() error { stop(); return nil })
+	clean.Add(func() error { stop(); return nil })
 	intents.OnChange(p.Set)
-	clean.run(ctx, p.Run)
-	clean.run(ctx, func(ctx context.Context) { f.pools.Follow(ctx, p, log) })
+	clean.Run(ctx, p.Run)
+	clean.Run(ctx, func(ctx context.Context) { f.pools.Follow(ctx, p, log) })
 	return p
 }

@@ -9,13 +9,14 @@ import (
 
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/embedded"
+	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 
 func newServer(env ui.Env) *cobra.Command {
 	var data, listen, cacheDir, dnsKeys string
 	var noBuilder bool
-	var metrics metricsFlags
+	var metrics daemon.MetricsFlags
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Run a one-machine farm: API, durable coordinator, builder",
@@ -36,12 +37,12 @@ SIGTERM drains: no new steps begin, running ones end.`,
 				return ui.Usagef("%w", err)
 			}
 			log := env.Logger(slog.LevelInfo)
-			var clean closers
-			defer func() { err = errors.Join(err, clean.close()) }()
-			if err := metrics.measure(cmd.Context(), log, &clean); err != nil {
+			var clean daemon.Closers
+			defer func() { err = errors.Join(err, clean.Close()) }()
+			if err := metrics.Measure(cmd.Context(), log, &clean); err != nil {
 				return err
 			}
-			keys, err := openDNSKeys(dnsKeys)
+			keys, err := daemon.OpenDNSKeys(dnsKeys)
 			if err != nil {
 				return err
 			}
@@ -51,7 +52,7 @@ SIGTERM drains: no new steps begin, running ones end.`,
 			if err != nil {
 				return err
 			}
-			err = serve(cmd.Context(), listen, house.Handler(), log)
+			err = daemon.Serve(cmd.Context(), listen, house.Handler(), log)
 			return errors.Join(err, house.Close())
 		},
 	}
@@ -59,8 +60,8 @@ SIGTERM drains: no new steps begin, running ones end.`,
 	flags.StringVar(&data, "data", "", "directory for the raft log")
 	flags.StringVar(&listen, "listen", "127.0.0.1:7300", "address of the API")
 	flags.StringVar(&cacheDir, "cache", "", "directory of the cache (default DATA/cache)")
-	addDNSKeys(flags, &dnsKeys)
-	metrics.addMetrics(flags)
+	daemon.AddDNSKeys(flags, &dnsKeys)
+	metrics.AddMetrics(flags)
 	flags.BoolVar(&noBuilder, "no-builder", false, "run no steps in this process")
 	return cmd
 }

@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"context"
@@ -14,22 +14,22 @@ import (
 )
 
 const (
-	// headerTimeout bounds how long a client may take to say what it wants (slow loris).
-	headerTimeout = 10 * time.Second
+	// HeaderTimeout bounds how long a client may take to say what it wants (slow loris).
+	HeaderTimeout = 10 * time.Second
 	// closeTimeout is how long requests may go on when a server is told to end. Watchers connect again elsewhere.
 	closeTimeout = 5 * time.Second
 )
 
-// serve answers HTTP at an address until ctx ends, then lets requests end.
-func serve(ctx context.Context, address string, handler http.Handler, log *slog.Logger) error {
-	listener, err := listen(ctx, address)
+// Serve answers HTTP at an address until ctx ends, then lets requests end.
+func Serve(ctx context.Context, address string, handler http.Handler, log *slog.Logger) error {
+	listener, err := Listen(ctx, address)
 	if err != nil {
 		return err
 	}
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // gRPC clients speak it without TLS
-	server := &http.Server{Handler: handler, Protocols: protocols, ReadHeaderTimeout: headerTimeout}
+	server := &http.Server{Handler: handler, Protocols: protocols, ReadHeaderTimeout: HeaderTimeout}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	log.Info("listening", "address", "http://"+listener.Addr().String())
@@ -49,7 +49,7 @@ func serve(ctx context.Context, address string, handler http.Handler, log *slog.
 	return err
 }
 
-func listen(ctx context.Context, address string) (net.Listener, error) {
+func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return listenAs(ctx, "--listen", address)
 }
 

@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"github.com/spf13/pflag"
@@ -7,12 +7,12 @@ import (
 	"github.com/kiln-farm/kiln/coordinator/nsupdate"
 )
 
-func addDNSKeys(flags *pflag.FlagSet, path *string) {
+func AddDNSKeys(flags *pflag.FlagSet, path *string) {
 	flags.StringVar(path, "dns-keys", "", "file of TSIG keys that sign updates of DNS, as tsig-keygen writes them; the same at every coordinator")
 }
 
-// openDNSKeys reads the file of a flag; nil when there is none.
-func openDNSKeys(path string) (*nsupdate.Keys, error) {
+// OpenDNSKeys reads the file of a flag; nil when there is none.
+func OpenDNSKeys(path string) (*nsupdate.Keys, error) {
 	if path == "" {
 		return nil, nil
 	}

@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"log/slog"
@@ -7,8 +7,8 @@ import (
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 
-// notify tells the service manager, if there is one; it does without.
-func notify(env ui.Env, log *slog.Logger, message string) {
+// Notify tells the service manager, if there is one; it does without.
+func Notify(env ui.Env, log *slog.Logger, message string) {
 	if err := node.Notify(env.Getenv("NOTIFY_SOCKET"), message); err != nil {
 		log.Warn("the service manager was not told", "error", err)
 	}

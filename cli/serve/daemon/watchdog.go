@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"context"
@@ -14,9 +14,9 @@ import (
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 
-// watchdog tells the service manager time and again that the process does what it is for, as long as well says so, until
+// Watchdog tells the service manager time and again that the process does what it is for, as long as well says so, until
 // ctx ends. One that stands still is ended and started anew then, where the manager is to do that (systemd's WatchdogSec=).
-func watchdog(ctx context.Context, env ui.Env, log *slog.Logger, well func(context.Context) error) {
+func Watchdog(ctx context.Context, env ui.Env, log *slog.Logger, well func(context.Context) error) {
 	limit, ok := watchdogLimit(env)
 	if !ok {
 		return
@@ -28,7 +28,7 @@ func watchdog(ctx context.Context, env ui.Env, log *slog.Logger, well func(conte
 		err := well(one)
 		cancel()
 		if err == nil {
-			notify(env, log, node.Alive)
+			Notify(env, log, node.Alive)
 		} else if ctx.Err() == nil {
 			log.Error("this process does not do what it should, and may be ended by the service manager", "error", err)
 		}
@@ -50,8 +50,8 @@ func watchdogLimit(env ui.Env) (time.Duration, bool) {
 	return limit, err == nil && limit >= 3*time.Millisecond && us <= int64(24*time.Hour/time.Microsecond)
 }
 
-// answers is a check that something is served at a URL.
-func answers(url string) func(context.Context) error {
+// Answers is a check that something is served at a URL.
+func Answers(url string) func(context.Context) error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // a connection that is there already proves less
 	return func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

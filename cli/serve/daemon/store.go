@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"context"
@@ -14,37 +14,37 @@ import (
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 
-// storeFlags say where a node keeps bytes.
-type storeFlags struct {
-	store, public, cache, size string
-	later                      bool // it is opened also when its server does not answer
+// StoreFlags say where a node keeps bytes.
+type StoreFlags struct {
+	Store, Public, Cache, size string
+	Later                      bool // it is opened also when its server does not answer
 }
 
-func (f *storeFlags) add(flags *pflag.FlagSet, usage string) {
-	flags.StringVar(&f.store, "store", "", usage)
-	flags.StringVar(&f.cache, "cache", "", "directory of the local cache; without --store the same one for all coordinators and builders (default DATA/cache)")
+func (f *StoreFlags) Add(flags *pflag.FlagSet, usage string) {
+	flags.StringVar(&f.Store, "store", "", usage)
+	flags.StringVar(&f.Cache, "cache", "", "directory of the local cache; without --store the same one for all coordinators and builders (default DATA/cache)")
 	flags.StringVar(&f.size, "cache-size", "20G", "how large the local cache in front of --store may grow")
 }
 
-// dir is the directory of the local cache.
-func (f *storeFlags) dir(data *node.Data) string {
-	if f.cache != "" {
-		return f.cache
+// Dir is the directory of the local cache.
+func (f *StoreFlags) Dir(data *node.Data) string {
+	if f.Cache != "" {
+		return f.Cache
 	}
 	return data.Path("cache")
 }
 
-// open opens the cache: the directory, and the store behind it when url names one. Who asks for many blobs and reads
+// Open opens the cache: the directory, and the store behind it when url names one. Who asks for many blobs and reads
 // few, as coordinators do, has what the store holds remembered. A server that does not answer is waited for.
-func (f *storeFlags) open(ctx context.Context, data *node.Data, url string, asks bool, log *slog.Logger) (*tiered.Cache, error) {
+func (f *StoreFlags) Open(ctx context.Context, data *node.Data, url string, asks bool, log *slog.Logger) (*tiered.Cache, error) {
 	most, err := ui.ParseSize("--cache-size", f.size)
 	if err != nil {
 		return nil, err
 	}
 	for {
 		store, err := tiered.Open(ctx, tiered.Config{
-			Dir: f.dir(data), URL: url, MaxLocal: most, Presence: asks, PublicEndpoint: f.public, Log: log,
-			S3: func(c *s3.Config) { c.Later = f.later },
+			Dir: f.Dir(data), URL: url, MaxLocal: most, Presence: asks, PublicEndpoint: f.Public, Log: log,
+			S3: func(c *s3.Config) { c.Later = f.Later },
 		})
 		switch {
 		case errors.Is(err, cache.ErrUnavailable) && ctx.Err() == nil:

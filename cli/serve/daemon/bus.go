@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"context"
@@ -17,25 +17,25 @@ import (
 // busRetry is how long a bus that does not answer is left alone.
 const busRetry = 2 * time.Second
 
-// busFlags name a bus that is not the coordinators' own.
-type busFlags struct{ urls, credentials string }
+// BusFlags name a bus that is not the coordinators' own.
+type BusFlags struct{ urls, credentials string }
 
-func (f *busFlags) add(flags *pflag.FlagSet, usage string) {
+func (f *BusFlags) Add(flags *pflag.FlagSet, usage string) {
 	flags.StringVar(&f.urls, "nats", "", usage)
 	flags.StringVar(&f.credentials, "nats-creds", "", "credentials file for that NATS")
 }
 
-func (f *busFlags) list() []string {
+func (f *BusFlags) List() []string {
 	if f.urls == "" {
 		return nil
 	}
 	return strings.Split(f.urls, ",")
 }
 
-// dial connects, to a NATS of your own when the flags name one. A bus that does not answer is waited for: after a power
+// Dial connects, to a NATS of your own when the flags name one. A bus that does not answer is waited for: after a power
 // cut everything starts at once.
-func (f *busFlags) dial(ctx context.Context, opts bus.DialOptions, log *slog.Logger) (*nats.Conn, error) {
-	if own := f.list(); own != nil {
+func (f *BusFlags) Dial(ctx context.Context, opts bus.DialOptions, log *slog.Logger) (*nats.Conn, error) {
+	if own := f.List(); own != nil {
 		opts.URLs, opts.TLS, opts.CredentialsFile = own, nil, f.credentials
 	}
 	for {

@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"context"
@@ -13,20 +13,20 @@ import (
 	"github.com/kiln-farm/kiln/internal/version"
 )
 
-// metricsFlags say who gets the metrics of a process that runs for long.
-type metricsFlags struct{ metrics string }
+// MetricsFlags say who gets the metrics of a process that runs for long.
+type MetricsFlags struct{ metrics string }
 
-func (f *metricsFlags) addMetrics(flags *pflag.FlagSet) {
+func (f *MetricsFlags) AddMetrics(flags *pflag.FlagSet) {
 	flags.StringVar(&f.metrics, "metrics-listen", "", "address at which Prometheus may read metrics at /metrics, such as 127.0.0.1:7390 (default: nowhere; OTEL_EXPORTER_OTLP_ENDPOINT sends them)")
 }
 
-// measure begins to collect metrics. It comes before anything that counts for long.
-func (f *metricsFlags) measure(ctx context.Context, log *slog.Logger, clean *closers) error {
+// Measure begins to collect metrics. It comes before anything that counts for long.
+func (f *MetricsFlags) Measure(ctx context.Context, log *slog.Logger, clean *Closers) error {
 	handler, stop, err := telemetry.Metrics(ctx, version.String(), f.metrics != "", log)
 	if err != nil {
 		return ui.Usagef("%w", err)
 	}
-	clean.add(func() error {
+	clean.Add(func() error {
 		if err := stop(context.WithoutCancel(ctx)); err != nil {
 			log.Warn("the last metrics are lost", "error", err)
 		}
@@ -41,10 +41,10 @@ func (f *metricsFlags) measure(ctx context.Context, log *slog.Logger, clean *clo
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", handler)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: HeaderTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
-	clean.add(func() error {
+	clean.Add(func() error {
 		err := server.Close()
 		if ended := <-done; !errors.Is(ended, http.ErrServerClosed) {
 			err = errors.Join(err, ended)

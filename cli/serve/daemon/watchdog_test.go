@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func TestTheServiceManagerHearsOfAProcessThatIsWell(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		watchdog(ctx, env, slog.New(slog.DiscardHandler), func(context.Context) error {
+		Watchdog(ctx, env, slog.New(slog.DiscardHandler), func(context.Context) error {
 			if !ill.Load() {
 				return nil
 			}
@@ -88,7 +88,7 @@ func TestAWatchdogThatNobodyAskedFor(t *testing.T) {
 func TestWhatAnswersIsWell(t *testing.T) {
 	status := http.StatusOK
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
-	well := answers(s.URL)
+	well := Answers(s.URL)
 	if err := well(t.Context()); err != nil {
 		t.Error(err)
 	}
