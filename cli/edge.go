@@ -10,6 +10,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/node"
 	"github.com/kiln-farm/kiln/cli/serve/daemon"
+	"github.com/kiln-farm/kiln/cli/serve/netboot"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/fair"
@@ -26,7 +27,7 @@ type edgeFlags struct {
 	peers       []string
 	inFlight    string // bytes
 	transfers   int
-	pxe         pxeFlags
+	pxe         netboot.Flags
 }
 
 func newEdge(env ui.Env) *cobra.Command {
@@ -54,7 +55,7 @@ machines from that when the farm and its cache are away. Without, it serves a ca
 	flags.StringSliceVar(&f.peers, "peer", nil, "URL of another edge, at which a boot may go on (default: those of the farm)")
 	flags.StringVar(&f.inFlight, "http-in-flight", "16M", "bytes of files that are sent over HTTP at once; machines take turns beyond that")
 	flags.IntVar(&f.transfers, "http-transfers", fair.DefaultTransfers, "files that are sent over HTTP at once, those that wait for their turn included; who is beyond that is told to ask again")
-	f.pxe.add(flags)
+	f.pxe.Add(flags)
 	return cmd
 }
 
@@ -65,7 +66,7 @@ func runEdge(ctx context.Context, env ui.Env, f *edgeFlags) (err error) {
 	if err := f.Measure(ctx, log, &clean); err != nil {
 		return err
 	}
-	if err := f.pxe.check(); err != nil {
+	if err := f.pxe.Check(); err != nil {
 		return err
 	}
 	inFlight, err := ui.ParseSize("--http-in-flight", f.inFlight)
@@ -75,7 +76,7 @@ func runEdge(ctx context.Context, env ui.Env, f *edgeFlags) (err error) {
 	if inFlight < 1 || f.transfers < 1 {
 		return ui.Usagef("--http-in-flight and --http-transfers are at least 1: leave them out for the defaults")
 	}
-	address, err := f.pxe.address(f.listen)
+	address, err := f.pxe.Address(f.listen)
 	if err != nil {
 		return err
 	}
@@ -87,11 +88,11 @@ func runEdge(ctx context.Context, env ui.Env, f *edgeFlags) (err error) {
 	if f.url == "" {
 		f.url = "http://" + listener.Addr().String()
 	}
-	places, err := f.pxe.places(ctx, listener)
+	places, err := f.pxe.Places(ctx, listener)
 	if err != nil {
 		return err
 	}
-	f.url6 = f.pxe.url6(places)
+	f.url6 = f.pxe.URL6(places)
 	var source intentSource
 	if f.Data == "" {
 		source, err = f.local(env, log)
@@ -101,13 +102,13 @@ func runEdge(ctx context.Context, env ui.Env, f *edgeFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	f.pxe.pools = source.pools
+	f.pxe.Pools = source.pools
 	intents, err := intent.Open(source.file, log)
 	if err != nil {
 		return err
 	}
 	events := timeline.New(source.name, source.report, log)
-	e, err := edge.New(edge.Config{Store: source.store, Blobs: source.blobs, Log: log, Intents: intents, Events: events, Once: source.once, URL: f.url, SessionsOnly: !f.pxe.metadataV1,
+	e, err := edge.New(edge.Config{Store: source.store, Blobs: source.blobs, Log: log, Intents: intents, Events: events, Once: source.once, URL: f.url, SessionsOnly: !f.pxe.MetadataV1,
 		Fair: fair.Config{Bytes: inFlight, Transfers: f.transfers}})
 	if err != nil {
 		return err
@@ -123,13 +124,13 @@ func runEdge(ctx context.Context, env ui.Env, f *edgeFlags) (err error) {
 	}
 	clean.Run(ctx, func(ctx context.Context) { source.follow(ctx, intents, e.SetOthers) })
 	clean.Run(ctx, e.Prefetch)
-	if err := f.pxe.serve(ctx, e, intents, log, &clean); err != nil {
+	if err := f.pxe.Serve(ctx, e, intents, log, &clean); err != nil {
 		return err
 	}
-	if err := f.pxe.serve6(ctx, e, f.url6, places, log, &clean); err != nil {
+	if err := f.pxe.Serve6(ctx, e, f.url6, places, log, &clean); err != nil {
 		return err
 	}
-	clean.Run(ctx, func(ctx context.Context) { e.Watch(ctx, f.pxe.tftpLoad) })
+	clean.Run(ctx, func(ctx context.Context) { e.Watch(ctx, f.pxe.TFTPLoad) })
 	log.Info("listening", "address", f.url)
 	daemon.Notify(env, log, node.Ready)
 	clean.Run(ctx, func(running context.Context) {

@@ -1,4 +1,4 @@
-package cli
+package netboot
 
 import (
 	"context"
@@ -24,7 +24,7 @@ var cloudAddresses = []netip.Addr{netip.MustParseAddr("169.254.169.254"), netip.
 const noMetadata = "off"
 
 // metadataAddresses are those at which configuration is asked for, and whether somebody named them.
-func (f *pxeFlags) metadataAddresses() (all []netip.Addr, named bool, err error) {
+func (f *Flags) metadataAddresses() (all []netip.Addr, named bool, err error) {
 	switch f.metadata {
 	case noMetadata:
 		return nil, true, nil
@@ -43,7 +43,7 @@ func (f *pxeFlags) metadataAddresses() (all []netip.Addr, named bool, err error)
 
 // serveMetadata answers where programs made for clouds ask for their configuration. An edge whose operator asked for no address does
 // without where that cannot be, and says so.
-func (f *pxeFlags) serveMetadata(ctx context.Context, e *edge.Edge, answers *pxe.DHCP, log *slog.Logger, clean *daemon.Closers) error {
+func (f *Flags) serveMetadata(ctx context.Context, e *edge.Edge, answers *pxe.DHCP, log *slog.Logger, clean *daemon.Closers) error {
 	all, named, err := f.metadataAddresses()
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (f *pxeFlags) serveMetadata(ctx context.Context, e *edge.Edge, answers *pxe
 const mostPEM = 1 << 20
 
 // metadataTLS is the certificate that the metadata address shows; nil: there is none.
-func (f *pxeFlags) metadataTLS() (*tls.Config, error) {
+func (f *Flags) metadataTLS() (*tls.Config, error) {
 	if f.metadataCertificate == "" && f.metadataKey == "" {
 		return nil, nil
 	}
@@ -90,7 +90,7 @@ func (f *pxeFlags) metadataTLS() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
-func (f *pxeFlags) serveMetadataAt(ctx context.Context, e *edge.Edge, a netip.Addr, secure *tls.Config, log *slog.Logger, clean *daemon.Closers) error {
+func (f *Flags) serveMetadataAt(ctx context.Context, e *edge.Edge, a netip.Addr, secure *tls.Config, log *slog.Logger, clean *daemon.Closers) error {
 	listen, remedy := (&net.ListenConfig{}).Listen, fmt.Sprintf("give the address to this host with: ip address add %s/32 dev %s", a, f.interfaces[0])
 	if a.IsLinkLocalUnicast() {
 		if other := hostaddr.Elsewhere(a, f.interfaces); other != "" {

@@ -1,4 +1,4 @@
-package cli
+package netboot
 
 import (
 	"context"
@@ -27,26 +27,26 @@ import (
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
 
-// pxeFlags say how firmware finds the edge.
-type pxeFlags struct {
+// Flags say how firmware finds the edge.
+type Flags struct {
 	interfaces                       []string
 	dhcp                             string
 	loaders                          []string
 	syslog                           bool
 	metadata                         string // address, "off", or empty
-	metadataV1                       bool
+	MetadataV1                       bool
 	metadataCertificate, metadataKey string // PEM files; empty: no TLS there
 	bios                             string
 	v6                               pxe6Flags
 	probe                            time.Duration
 
-	pools *farmlink.Pool // nil: there is no farm
+	Pools *farmlink.Pool // nil: there is no farm
 	given *pool.Pool     // what serve and serve6 give addresses out of; nil: nothing
 	files []*tftp.Server // once they serve
 }
 
-// tftpLoad is how many transfers are under way, and how many requests were too many.
-func (f *pxeFlags) tftpLoad() (transfers int, dropped uint64) {
+// TFTPLoad is how many transfers are under way, and how many requests were too many.
+func (f *Flags) TFTPLoad() (transfers int, dropped uint64) {
 	for _, s := range f.files {
 		c := s.Counters()
 		transfers, dropped = transfers+c.Active, dropped+c.Dropped
@@ -57,7 +57,7 @@ func (f *pxeFlags) tftpLoad() (transfers int, dropped uint64) {
 // poolWorkers is how many packets are decided at once with pools: some wait for the farm, or for whether an address is in use.
 const poolWorkers = 1024
 
-func (f *pxeFlags) add(flags *pflag.FlagSet) {
+func (f *Flags) Add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.interfaces, "interface", nil, "interface whose machines boot from this edge, by DHCP and TFTP; repeatable")
 	flags.StringVar(&f.dhcp, "dhcp", "proxy", "with --interface: proxy says what to boot beside the site's own server, full also gives addresses (fixed ones, and with a farm those of subnets), off leaves both to the site's server")
 	flags.BoolVar(&f.syslog, "syslog", true, "with --interface: take what machines log over UDP on port 514 into their timelines, and tell them so by DHCP")
@@ -67,11 +67,11 @@ func (f *pxeFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.metadata, "metadata-address", "", "with --interface: also answer at port 80 of this address, as clouds do, or off: not; one of the link alone is given to the interfaces while this edge serves (default with --dhcp full: 169.254.169.254, and 169.254.42.42 for Scaleway's programs)")
 	flags.StringVar(&f.metadataCertificate, "metadata-certificate", "", "PEM file with the certificate, and its chain, for HTTPS at port 443 of the metadata address: Equinix Metal's programs ask https://metadata.packet.net")
 	flags.StringVar(&f.metadataKey, "metadata-key", "", "PEM file with the key of --metadata-certificate")
-	flags.BoolVar(&f.metadataV1, "metadata-v1", true, "give EC2's documents without a session token, too, as EC2 calls IMDSv1")
+	flags.BoolVar(&f.MetadataV1, "metadata-v1", true, "give EC2's documents without a session token, too, as EC2 calls IMDSv1")
 	f.v6.add(flags)
 }
 
-func (f *pxeFlags) check() error {
+func (f *Flags) Check() error {
 	if err := f.v6.check(f.interfaces); err != nil {
 		return err
 	}
@@ -85,13 +85,13 @@ func (f *pxeFlags) check() error {
 	return ui.Usagef("--dhcp %q: it is proxy, full or off", f.dhcp)
 }
 
-// address is where HTTP is served.
-func (f *pxeFlags) address(listen string) (string, error) {
+// Address is where HTTP is served.
+func (f *Flags) Address(listen string) (string, error) {
 	if listen != "" {
 		return listen, nil
 	}
 	if len(f.interfaces) == 0 {
-		return net.JoinHostPort("127.0.0.1", edgePort), nil
+		return net.JoinHostPort("127.0.0.1", Port), nil
 	}
 	ip, err := interfaceAddress(f.interfaces[0])
 	if err != nil && f.only6() {
@@ -100,14 +100,14 @@ func (f *pxeFlags) address(listen string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return net.JoinHostPort(ip.String(), edgePort), nil
+	return net.JoinHostPort(ip.String(), Port), nil
 }
 
 // loaderDirs are where distributions have iPXE and PXELINUX.
 var loaderDirs = []string{"/usr/lib/ipxe", "/usr/share/ipxe", "/usr/lib/ipxe/qemu", "/usr/lib/PXELINUX", "/usr/lib/syslinux/modules/bios", "/usr/share/syslinux"}
 
-// serve answers firmware until the end. What cannot begin is told at once.
-func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Store, log *slog.Logger, clean *daemon.Closers) error {
+// Serve answers firmware until the end. What cannot begin is told at once.
+func (f *Flags) Serve(ctx context.Context, e *edge.Edge, intents *intent.Store, log *slog.Logger, clean *daemon.Closers) error {
 	if len(f.interfaces) == 0 {
 		return nil
 	}
@@ -159,7 +159,7 @@ func (f *pxeFlags) serve(ctx context.Context, e *edge.Edge, intents *intent.Stor
 }
 
 // logs takes what machines log. A host that has a syslog server of its own keeps it.
-func (f *pxeFlags) logs(ctx context.Context, e *edge.Edge, answers *pxe.DHCP, ip net.IP, log *slog.Logger, clean *daemon.Closers) {
+func (f *Flags) logs(ctx context.Context, e *edge.Edge, answers *pxe.DHCP, ip net.IP, log *slog.Logger, clean *daemon.Closers) {
 	conn, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp4", net.JoinHostPort(ip.String(), "514"))
 	if err != nil {
 		log.Warn("what machines log is not taken into their timelines; end the host's own syslog server, or say --syslog=false", "error", userfile.Cause(err))
@@ -179,5 +179,5 @@ func told(log *slog.Logger, what string, err error) {
 	}
 }
 
-// edgePort is where edges listen.
-const edgePort = "7380"
+// Port is where edges listen.
+const Port = "7380"

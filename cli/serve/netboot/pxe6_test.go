@@ -1,4 +1,4 @@
-package cli
+package netboot
 
 import (
 	"net"
@@ -18,14 +18,14 @@ func TestFlagsOfIPv6(t *testing.T) {
 		{"--interface eth1 --dhcp6 proxy", `--dhcp6 "proxy": it is off, stateless or full`},
 		{"--interface eth1 --dhcp6 full --autoconf maybe", `--autoconf "maybe": it is auto, yes or no`},
 	} {
-		var f pxeFlags
+		var f Flags
 		flags := pflag.NewFlagSet("edge", pflag.ContinueOnError)
-		f.add(flags)
+		f.Add(flags)
 		if err := flags.Parse(strings.Fields(c.args)); err != nil {
 			t.Fatal(err)
 		}
 		got := ""
-		if err := f.check(); err != nil {
+		if err := f.Check(); err != nil {
 			got = err.Error()
 		}
 		if got != c.want && (c.want == "" || !strings.Contains(got, c.want)) {
@@ -42,7 +42,7 @@ func TestWhatIsAdvertised(t *testing.T) {
 	}{
 		{"full", "auto", true, false}, {"full", "yes", true, true}, {"stateless", "auto", false, true}, {"stateless", "no", false, false},
 	} {
-		f := pxeFlags{v6: pxe6Flags{dhcp: c.mode, autoconf: c.autoconf}}
+		f := Flags{v6: pxe6Flags{dhcp: c.mode, autoconf: c.autoconf}}
 		o := f.offer(networks)
 		if o.Managed != c.managed || !o.Other || o.Lifetime != 0 || len(o.Prefixes) != 2 {
 			t.Fatalf("%+v: got %+v, want two networks, and no router", c, o)

@@ -1,4 +1,4 @@
-package cli
+package netboot
 
 import (
 	"context"
@@ -13,11 +13,11 @@ import (
 )
 
 // pool makes what gives addresses out of pools, of either family; nil when this edge does not.
-func (f *pxeFlags) pool(ctx context.Context, e *edge.Edge, intents *intent.Store, log *slog.Logger, clean *daemon.Closers) *pool.Pool {
+func (f *Flags) pool(ctx context.Context, e *edge.Edge, intents *intent.Store, log *slog.Logger, clean *daemon.Closers) *pool.Pool {
 	if f.dhcp != "full" && f.v6.dhcp != "full" {
 		return nil
 	}
-	if f.pools == nil {
+	if f.Pools == nil {
 		said := false
 		intents.OnChange(func(in *kilnv1.Intent) {
 			if len(in.GetSubnets()) > 0 && !said {
@@ -27,7 +27,7 @@ func (f *pxeFlags) pool(ctx context.Context, e *edge.Edge, intents *intent.Store
 		})
 		return nil
 	}
-	cfg := pool.Config{Edge: f.pools.Edge, Farm: f.pools, File: f.pools.File, Log: log, Tell: e.Machines().TellOf, Edges: e.Machines().Answering}
+	cfg := pool.Config{Edge: f.Pools.Edge, Farm: f.Pools, File: f.Pools.File, Log: log, Tell: e.Machines().TellOf, Edges: e.Machines().Answering}
 	if f.probe > 0 && f.dhcp == "full" {
 		prober, err := probe.Open(f.probe)
 		if err != nil {
@@ -42,6 +42,6 @@ func (f *pxeFlags) pool(ctx context.Context, e *edge.Edge, intents *intent.Store
 	clean.Add(func() error { stop(); return nil })
 	intents.OnChange(p.Set)
 	clean.Run(ctx, p.Run)
-	clean.Run(ctx, func(ctx context.Context) { f.pools.Follow(ctx, p, log) })
+	clean.Run(ctx, func(ctx context.Context) { f.Pools.Follow(ctx, p, log) })
 	return p
 }

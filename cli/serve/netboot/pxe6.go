@@ -1,4 +1,4 @@
-package cli
+package netboot
 
 import (
 	"context"
@@ -55,15 +55,15 @@ func (f *pxe6Flags) check(interfaces []string) error {
 }
 
 // only6 tells whether the interfaces need no IPv4 address.
-func (f *pxeFlags) only6() bool { return f.dhcp == "off" && f.v6.on() }
+func (f *Flags) only6() bool { return f.dhcp == "off" && f.v6.on() }
 
 // address6 is where HTTP is served on an interface without IPv4.
-func (f *pxeFlags) address6(name string) (string, error) {
+func (f *Flags) address6(name string) (string, error) {
 	networks, err := interfaceNetworks6(name)
 	if err != nil {
 		return "", err
 	}
-	return net.JoinHostPort(networks[0].Addr().String(), edgePort), nil
+	return net.JoinHostPort(networks[0].Addr().String(), Port), nil
 }
 
 // place6 is an interface over IPv6, and where HTTP is served there; nil where the edge's own listener does that.
@@ -72,8 +72,8 @@ type place6 struct {
 	listener net.Listener
 }
 
-// places opens HTTP on the interfaces' IPv6 addresses, at the port of the edge's own.
-func (f *pxeFlags) places(ctx context.Context, own net.Listener) (map[string]place6, error) {
+// Places opens HTTP on the interfaces' IPv6 addresses, at the port of the edge's own.
+func (f *Flags) Places(ctx context.Context, own net.Listener) (map[string]place6, error) {
 	all := map[string]place6{}
 	if !f.v6.on() {
 		return all, nil
@@ -111,16 +111,16 @@ func answersAt(l net.Listener, a netip.Addr) bool {
 	return err == nil && (at.Addr() == a || at.Addr() == netip.IPv6Unspecified())
 }
 
-// url6 is the edge's URL over IPv6.
-func (f *pxeFlags) url6(places map[string]place6) string {
+// URL6 is the edge's URL over IPv6.
+func (f *Flags) URL6(places map[string]place6) string {
 	if !f.v6.on() {
 		return ""
 	}
 	return places[f.interfaces[0]].HTTP
 }
 
-// serve6 answers firmware over IPv6 until the end.
-func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places map[string]place6, log *slog.Logger, clean *daemon.Closers) error {
+// Serve6 answers firmware over IPv6 until the end.
+func (f *Flags) Serve6(ctx context.Context, e *edge.Edge, url string, places map[string]place6, log *slog.Logger, clean *daemon.Closers) error {
 	if !f.v6.on() {
 		return nil
 	}
@@ -159,7 +159,7 @@ func (f *pxeFlags) serve6(ctx context.Context, e *edge.Edge, url string, places 
 }
 
 // advertise answers router solicitations.
-func (f *pxeFlags) advertise(ctx context.Context, offers map[string]dhcp.Offer, log *slog.Logger, clean *daemon.Closers) {
+func (f *Flags) advertise(ctx context.Context, offers map[string]dhcp.Offer, log *slog.Logger, clean *daemon.Closers) {
 	advertiser := &dhcp.Advertiser{Interfaces: f.interfaces, Offers: offers, Log: log}
 	clean.Run(ctx, func(ctx context.Context) { told(log, "router advertisements", advertiser.Serve(ctx)) })
 }
@@ -170,7 +170,7 @@ const (
 )
 
 // offer is what machines are told of their link where no router says it.
-func (f *pxeFlags) offer(networks []netip.Prefix) dhcp.Offer {
+func (f *Flags) offer(networks []netip.Prefix) dhcp.Offer {
 	o := dhcp.Offer{Managed: f.v6.dhcp == "full", Other: true}
 	autonomous := f.v6.autoconf == "yes" || f.v6.autoconf == "auto" && f.v6.dhcp == "stateless"
 	for _, n := range networks {
