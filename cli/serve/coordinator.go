@@ -1,4 +1,4 @@
-package cli
+package serve
 
 import (
 	"context"
@@ -44,7 +44,7 @@ type coordinatorFlags struct {
 	dnsKeys                   string
 }
 
-func newCoordinator(env ui.Env) *cobra.Command {
+func NewCoordinator(env ui.Env) *cobra.Command {
 	var f coordinatorFlags
 	cmd := &cobra.Command{
 		Use:   "coordinator --data DIR [--join HOST:PORT --token TOKEN]",

@@ -1,4 +1,4 @@
-package cli
+package serve
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 
-func newServer(env ui.Env) *cobra.Command {
+func NewServer(env ui.Env) *cobra.Command {
 	var data, listen, cacheDir, dnsKeys string
 	var noBuilder bool
 	var metrics daemon.MetricsFlags

@@ -1,4 +1,4 @@
-package cli
+package serve
 
 import (
 	"context"
@@ -30,7 +30,7 @@ type edgeFlags struct {
 	pxe         netboot.Flags
 }
 
-func newEdge(env ui.Env) *cobra.Command {
+func NewEdge(env ui.Env) *cobra.Command {
 	var f edgeFlags
 	cmd := &cobra.Command{
 		Use:   "edge",

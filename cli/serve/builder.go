@@ -1,4 +1,4 @@
-package cli
+package serve
 
 import (
 	"context"
@@ -39,7 +39,7 @@ type builderFlags struct {
 	deadline, grace    time.Duration
 }
 
-func newBuilder(env ui.Env) *cobra.Command {
+func NewBuilder(env ui.Env) *cobra.Command {
 	var f builderFlags
 	cmd := &cobra.Command{
 		Use:   "builder --data DIR --join HOST:PORT --token TOKEN",
