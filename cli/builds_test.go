@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
+	"github.com/kiln-farm/kiln/cli/ui/report"
 )
 
 func TestADetachedBuildIsWaitedForAndFetchedLater(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
-	"github.com/kiln-farm/kiln/cli/enroll"
 	"github.com/kiln-farm/kiln/cli/member"
+	"github.com/kiln-farm/kiln/cli/member/enroll"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/pki"

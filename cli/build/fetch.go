@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/history"
-	"github.com/kiln-farm/kiln/cli/progress"
 	"github.com/kiln-farm/kiln/cli/ui"
+	"github.com/kiln-farm/kiln/cli/ui/progress"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 

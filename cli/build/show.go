@@ -7,8 +7,8 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/history"
-	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
+	"github.com/kiln-farm/kiln/cli/ui/report"
 )
 
 func newBuildShow(env ui.Env) *cobra.Command {

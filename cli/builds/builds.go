@@ -8,8 +8,8 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/history"
-	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
+	"github.com/kiln-farm/kiln/cli/ui/report"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 

@@ -9,10 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/access"
-	"github.com/kiln-farm/kiln/cli/explain"
+	"github.com/kiln-farm/kiln/cli/builds/explain"
 	"github.com/kiln-farm/kiln/cli/history"
-	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
+	"github.com/kiln-farm/kiln/cli/ui/report"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 

@@ -4,8 +4,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/access"
-	"github.com/kiln-farm/kiln/cli/report"
 	"github.com/kiln-farm/kiln/cli/ui"
+	"github.com/kiln-farm/kiln/cli/ui/report"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 

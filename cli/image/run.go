@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/kiln-farm/kiln/cli/machine"
+	"github.com/kiln-farm/kiln/cli/image/qemu"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
@@ -86,14 +86,14 @@ func runMachine(ctx context.Context, env ui.Env, f *runFlags, path string) (err 
 	if err != nil {
 		return err
 	}
-	o := machine.Options{Memory: f.memory, CPUs: f.cpus, Accel: f.accel, Publish: f.publish, Initrd: f.initrd, Append: f.cmdline, Keep: f.keep, Extra: f.extra, State: f.state}
+	o := qemu.Options{Memory: f.memory, CPUs: f.cpus, Accel: f.accel, Publish: f.publish, Initrd: f.initrd, Append: f.cmdline, Keep: f.keep, Extra: f.extra, State: f.state}
 	if o.Accel == "" {
 		o.Accel = accelerator(image.Arch)
 	}
 	if err := f.prepare(ctx, image, &o, dir); err != nil {
 		return err
 	}
-	args, err := machine.Command(image, o)
+	args, err := qemu.Command(image, o)
 	if err != nil {
 		return ui.Usagef("%w", err)
 	}
@@ -137,26 +137,26 @@ func (f *runFlags) leave(dir string, failed error, env ui.Env) error {
 }
 
 // find looks at what there is at path. What is in an archive is unpacked into dir.
-func (f *runFlags) find(path, dir string) (*machine.Image, error) {
-	unpacked, err := machine.Unpack(path, dir)
+func (f *runFlags) find(path, dir string) (*qemu.Image, error) {
+	unpacked, err := qemu.Unpack(path, dir)
 	if err != nil {
 		return nil, ui.Usagef("%w", err)
 	}
 	if unpacked != path && f.keep {
 		return nil, ui.Usagef("%s is an archive, and what the machine writes cannot be kept in it: unpack it, or leave --keep out", path)
 	}
-	image, err := machine.Detect(unpacked)
+	image, err := qemu.Detect(unpacked)
 	if err != nil {
 		return nil, ui.Usagef("%w", err)
 	}
-	if f.initrd != "" && image.Kind != machine.Root {
+	if f.initrd != "" && image.Kind != qemu.Root {
 		return nil, ui.Usagef("--initrd is for kernels with a root file system, and %s is a %s: leave it out", path, image.Kind)
 	}
 	return image, f.adjust(image)
 }
 
 // adjust is what flags say otherwise than the image.
-func (f *runFlags) adjust(image *machine.Image) error {
+func (f *runFlags) adjust(image *qemu.Image) error {
 	switch {
 	case f.uefi && f.bios:
 		return ui.Usagef("--uefi and --bios exclude each other: leave one of them out")
@@ -247,16 +247,16 @@ func shellWords(args []string) string {
 }
 
 // prepare makes the files that the machine needs beside the image.
-func (f *runFlags) prepare(ctx context.Context, image *machine.Image, o *machine.Options, dir string) error {
+func (f *runFlags) prepare(ctx context.Context, image *qemu.Image, o *qemu.Options, dir string) error {
 	if image.UEFI {
 		o.Code, o.Vars = f.code, filepath.Join(dir, "vars.fd")
 		if err := copyTo(o.Vars, f.vars); err != nil {
 			return ui.Usagef("the firmware's variables: %w", err)
 		}
 	}
-	if image.Kind == machine.UKI {
+	if image.Kind == qemu.UKI {
 		o.UKIDisk = filepath.Join(dir, "disk.img")
-		if err := machine.WriteUKIDisk(ctx, o.UKIDisk, image, dir); err != nil {
+		if err := qemu.WriteUKIDisk(ctx, o.UKIDisk, image, dir); err != nil {
 			return err
 		}
 	}
@@ -269,7 +269,7 @@ func (f *runFlags) prepare(ctx context.Context, image *machine.Image, o *machine
 	}
 	if len(data) > 0 {
 		o.Data = filepath.Join(dir, "data.iso")
-		if err := machine.WriteData(ctx, o.Data, data, dir); err != nil {
+		if err := qemu.WriteData(ctx, o.Data, data, dir); err != nil {
 			return err
 		}
 	}

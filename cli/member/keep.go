@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cli/client"
-	"github.com/kiln-farm/kiln/cli/enroll"
-	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/member/enroll"
+	"github.com/kiln-farm/kiln/cli/member/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"

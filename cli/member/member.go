@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/kiln-farm/kiln/cli/enroll"
-	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/member/enroll"
+	"github.com/kiln-farm/kiln/cli/member/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/pki"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"

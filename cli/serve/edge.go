@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/member"
-	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/member/node"
 	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/cli/serve/netboot"
 	"github.com/kiln-farm/kiln/cli/ui"

@@ -9,7 +9,7 @@ import (
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/member"
-	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/member/node"
 	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge/config"

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/kiln-farm/kiln/cli/report"
+	"github.com/kiln-farm/kiln/cli/ui/report"
 )
 
 // Env is what a command takes from the process around it.

@@ -3,7 +3,7 @@ package daemon
 import (
 	"log/slog"
 
-	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/member/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 

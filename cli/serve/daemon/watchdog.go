@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/member/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 

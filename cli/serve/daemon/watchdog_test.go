@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kiln-farm/kiln/cli/node"
+	"github.com/kiln-farm/kiln/cli/member/node"
 	"github.com/kiln-farm/kiln/cli/ui"
 )
 

@@ -4,7 +4,7 @@ import (
 	"hash/fnv"
 	"strings"
 
-	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui/progress"
 )
 
 // Logs puts the label of the step that said it before each line.

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui/progress"
 )
 
 // Style says what the text is for.

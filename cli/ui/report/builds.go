@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kiln-farm/kiln/cli/progress"
+	"github.com/kiln-farm/kiln/cli/ui/progress"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 

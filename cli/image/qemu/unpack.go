@@ -1,4 +1,4 @@
-package machine
+package qemu
 
 import (
 	"archive/tar"
