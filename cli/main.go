@@ -61,10 +61,20 @@ Exit codes: 0 done, 1 the build failed, 2 the command or its input is wrong, 3 t
 		title    string
 		commands []*cobra.Command
 	}{
-		{"Build images:", []*cobra.Command{build.New(env), build.NewLock(env), builds.NewExplain(env), image.NewImage(env), image.NewCache(env), image.NewRun(env)}},
-		{"Inspect builds:", []*cobra.Command{builds.NewBuilds(env), builds.NewLogs(env), builds.NewQueue(env), builds.NewCancel(env)}},
-		{"Boot machines:", []*cobra.Command{machines.NewApply(env), machines.NewDiff(env), machines.NewMachines(env), machines.NewMachine(env), machines.NewGroup(env), machines.NewRelease(env), machines.NewBoots(env), addresses.NewSubnet(env), addresses.NewLeases(env)}},
-		{"Run a farm:", []*cobra.Command{serve.NewServer(env), admin.NewInit(env), serve.NewCoordinator(env), serve.NewBuilder(env), serve.NewEdge(env), admin.NewFarm(env), admin.NewLogin(env)}},
+		{"Build images:", []*cobra.Command{
+			build.New(env), build.NewLock(env), builds.NewExplain(env), image.NewImage(env), image.NewCache(env), image.NewRun(env),
+		}},
+		{"Inspect builds:", []*cobra.Command{
+			builds.New(env), builds.NewLogs(env), builds.NewQueue(env), builds.NewCancel(env),
+		}},
+		{"Boot machines:", []*cobra.Command{
+			machines.NewApply(env), machines.NewDiff(env), machines.New(env), machines.NewMachine(env), machines.NewGroup(env),
+			machines.NewRelease(env), machines.NewBoots(env), addresses.NewSubnet(env), addresses.NewLeases(env),
+		}},
+		{"Run a farm:", []*cobra.Command{
+			serve.NewServer(env), admin.NewInit(env), serve.NewCoordinator(env), serve.NewBuilder(env), serve.NewEdge(env),
+			admin.NewFarm(env), admin.NewLogin(env),
+		}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
 		for _, cmd := range g.commands {

@@ -19,7 +19,7 @@ const (
 	recordsAtOnce = 8
 )
 
-func NewBuilds(env ui.Env) *cobra.Command {
+func New(env ui.Env) *cobra.Command {
 	var flags access.Flags
 	var name string
 	var limit uint32

@@ -36,7 +36,7 @@ func roomCommand(env ui.Env, use, short, example string, args cobra.PositionalAr
 	return cmd
 }
 
-func NewMachines(env ui.Env) *cobra.Command {
+func New(env ui.Env) *cobra.Command {
 	var json bool
 	cmd := roomCommand(env, "machines", "List machines: what they boot, and their last event", "  kiln machines", ui.Between(0, 0, "no argument"),
 		func(ctx context.Context, room rooms, _ []string) error { return listMachines(ctx, env, room, json) })
