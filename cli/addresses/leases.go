@@ -15,8 +15,8 @@ import (
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/cli/ui/progress"
 	"github.com/kiln-farm/kiln/fleet"
+	"github.com/kiln-farm/kiln/internal/printable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -154,11 +154,11 @@ func listLeases(env ui.Env, rows []lease) error {
 		if r.Remaining > 0 {
 			remaining = (time.Duration(r.Remaining) * time.Second).String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t", r.Address, progress.Clean(orDash(who)), progress.Clean(orDash(r.Machine)), progress.Clean(orDash(r.Hostname)))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t", r.Address, printable.Line(orDash(who)), printable.Line(orDash(r.Machine)), printable.Line(orDash(r.Hostname)))
 		if named {
-			fmt.Fprintf(w, "%s\t", progress.Clean(r.DNS.text()))
+			fmt.Fprintf(w, "%s\t", printable.Line(r.DNS.text()))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.State, remaining, progress.Clean(orDash(r.Edge)), progress.Clean(r.Subnet))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.State, remaining, printable.Line(orDash(r.Edge)), printable.Line(r.Subnet))
 	}
 	return w.Flush()
 }
@@ -191,7 +191,7 @@ the machine is off or has left, or two will have it. An address that a machine d
 		if err := release(ctx, f, b); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(env.Stdout, "%s of %s is free again in subnet %s\n", b.GetAddress(), progress.Clean(holderOf(b)), progress.Clean(b.GetSubnet()))
+		_, err = fmt.Fprintf(env.Stdout, "%s of %s is free again in subnet %s\n", b.GetAddress(), printable.Line(holderOf(b)), printable.Line(b.GetSubnet()))
 		return err
 	})
 	cmd.Flags().StringVar(&subnet, "subnet", "", "in this subnet, when a machine has addresses in several")

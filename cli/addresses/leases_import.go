@@ -14,9 +14,9 @@ import (
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/cli/ui/progress"
 	"github.com/kiln-farm/kiln/edge/leasefile"
 	"github.com/kiln-farm/kiln/fleet"
+	"github.com/kiln-farm/kiln/internal/printable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -271,10 +271,10 @@ func (i *leaseImport) tell(w io.Writer, dryRun bool) error {
 func writeRemarks(w io.Writer, mark string, remarks []remark) {
 	slices.SortStableFunc(remarks, func(a, b remark) int { return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line)) })
 	for _, r := range remarks {
-		at := progress.Clean(r.file)
+		at := printable.Line(r.file)
 		if r.line > 0 {
 			at = fmt.Sprintf("%s:%d", at, r.line)
 		}
-		fmt.Fprintf(w, "%s%s: %s\n", mark, at, progress.Clean(r.text))
+		fmt.Fprintf(w, "%s%s: %s\n", mark, at, printable.Line(r.text))
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/cli/ui/progress"
 	"github.com/kiln-farm/kiln/fleet"
+	"github.com/kiln-farm/kiln/internal/printable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -125,7 +125,7 @@ func newSubnetLs(env ui.Env) *cobra.Command {
 		w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "SUBNET\tPREFIX\tADDRESSES\tBOUND\tDECLINED\tRESERVED\tFREE")
 		for _, u := range rows {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", progress.Clean(u.Name), u.Prefix, u.Addresses, u.Bound, u.Declined, u.Reserved, u.Free)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", printable.Line(u.Name), u.Prefix, u.Addresses, u.Bound, u.Declined, u.Reserved, u.Free)
 		}
 		return w.Flush()
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/cli/ui/progress"
+	"github.com/kiln-farm/kiln/internal/printable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -76,7 +77,7 @@ func fetch(ctx context.Context, env ui.Env, h *history.Builds, f *buildFlags, ar
 	}
 	for _, file := range written {
 		if file.Path != toStdout {
-			fmt.Fprintf(env.Stderr, "%10s  %s\n", progress.Size(file.Size), progress.Clean(file.Path))
+			fmt.Fprintf(env.Stderr, "%10s  %s\n", progress.Size(file.Size), printable.Line(file.Path))
 		}
 	}
 	return o.writeMetadata(ctx, build.GetSpec(), outputs)

@@ -19,6 +19,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/ui/progress"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/internal/outfile"
+	"github.com/kiln-farm/kiln/internal/printable"
 	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -107,7 +108,7 @@ func lockHere(ctx context.Context, env ui.Env, o *buildOptions, store *disk.Stor
 		return nil, err
 	}
 	return reg.Lock(ctx, bundle, &kilnv1.BuildSpec{Team: o.Team, Platforms: o.platforms(), Options: o.shape, Mirrors: o.mirrors},
-		func(line string) { fmt.Fprintln(env.Stderr, progress.Clean(line)) })
+		func(line string) { fmt.Fprintln(env.Stderr, printable.Line(line)) })
 }
 
 // lockOnFarm has a builder ask, by a build of no formats: it ends when it knows what references mean.

@@ -12,8 +12,8 @@ import (
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/cli/ui/progress"
 	"github.com/kiln-farm/kiln/cli/ui/report"
+	"github.com/kiln-farm/kiln/internal/printable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -72,7 +72,7 @@ func (l *logs) print(ctx context.Context, env ui.Env, follow bool) error {
 		fmt.Fprintln(env.Stderr, "no step said anything")
 	}
 	if text := l.build.GetError(); text != "" && l.fault == nil {
-		fmt.Fprintf(env.Stderr, "the build ended as %s: %s\n", report.State(l.build.GetState()), progress.Clean(text))
+		fmt.Fprintf(env.Stderr, "the build ended as %s: %s\n", report.State(l.build.GetState()), printable.Line(text))
 	}
 	return l.fault
 }

@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/cli/ui/progress"
+	"github.com/kiln-farm/kiln/internal/printable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -55,7 +55,7 @@ func bootPrinter(env ui.Env, json bool) func(*kilnv1.BootEvent) error {
 		if name == "" {
 			name = e.GetMac()
 		}
-		_, err := fmt.Fprintf(env.Stdout, "%s  %-16s %-7s %s\n", time.UnixMilli(e.GetUnixMs()).Format("2006-01-02 15:04:05.000"), progress.Clean(name), stageName(e.GetStage()), progress.Clean(e.GetDetail()))
+		_, err := fmt.Fprintf(env.Stdout, "%s  %-16s %-7s %s\n", time.UnixMilli(e.GetUnixMs()).Format("2006-01-02 15:04:05.000"), printable.Line(name), stageName(e.GetStage()), printable.Line(e.GetDetail()))
 		return err
 	}
 }

@@ -14,8 +14,8 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/cli/ui/progress"
 	"github.com/kiln-farm/kiln/fleet"
+	"github.com/kiln-farm/kiln/internal/printable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -109,7 +109,7 @@ func listMachines(ctx context.Context, env ui.Env, room rooms, json bool) error 
 		if r.LastMs != 0 {
 			when = time.UnixMilli(r.LastMs).Format("01-02 15:04:05 ") + r.Last
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", progress.Clean(r.Name), progress.Clean(r.MACs), progress.Clean(r.Release), progress.Clean(r.From), progress.Clean(when))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable.Line(r.Name), printable.Line(r.MACs), printable.Line(r.Release), printable.Line(r.From), printable.Line(when))
 	}
 	return w.Flush()
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/cli/ui/progress"
+	"github.com/kiln-farm/kiln/internal/printable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -65,7 +65,7 @@ func NewRelease(env ui.Env) *cobra.Command {
 				platforms = append(platforms, p)
 			}
 			slices.Sort(platforms)
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", progress.Clean(r.GetName()), strings.Join(platforms, ","), r.GetBuild(), progress.Clean(strings.Join(groups[r.GetName()], ",")))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", printable.Line(r.GetName()), strings.Join(platforms, ","), r.GetBuild(), printable.Line(strings.Join(groups[r.GetName()], ",")))
 		}
 		return w.Flush()
 	}))
@@ -90,7 +90,7 @@ func NewGroup(env ui.Env) *cobra.Command {
 			if g.GetUnknown() {
 				labels = append(labels, "(and unknown machines)")
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", progress.Clean(g.GetName()), progress.Clean(strings.Join(labels, ",")), g.GetPriority(), progress.Clean(g.GetRelease()))
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", printable.Line(g.GetName()), printable.Line(strings.Join(labels, ",")), g.GetPriority(), printable.Line(g.GetRelease()))
 		}
 		return w.Flush()
 	}), roomCommand(env, "release GROUP RELEASE", "Let a group boot another release", "  kiln group release web v2", ui.Between(2, 2, "a group and a release"), func(ctx context.Context, room rooms, args []string) error {

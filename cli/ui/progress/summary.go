@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kiln-farm/kiln/internal/printable"
 )
 
 // File is an output that was written.
@@ -29,7 +31,7 @@ func (s *Summary) Lines(t *Track) []string {
 	if s == nil {
 		return nil
 	}
-	lines := []string{fmt.Sprintf("%s: done in %s, %s", Clean(s.Name), precise(s.Took), work(t))}
+	lines := []string{fmt.Sprintf("%s: done in %s, %s", printable.Line(s.Name), precise(s.Took), work(t))}
 	if top := longest(t); len(top) > 1 {
 		var parts []string
 		for _, step := range top {
@@ -38,7 +40,7 @@ func (s *Summary) Lines(t *Track) []string {
 		lines = append(lines, "  longest: "+strings.Join(parts, ", "))
 	}
 	for _, f := range s.Files {
-		lines = append(lines, fmt.Sprintf("  %10s  %s", Size(f.Size), Clean(f.Path)))
+		lines = append(lines, fmt.Sprintf("  %10s  %s", Size(f.Size), printable.Line(f.Path)))
 	}
 	return lines
 }

@@ -4,32 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 )
-
-// Clean makes one printable line of text that others wrote: no escape sequences, no line breaks.
-func Clean(s string) string {
-	plain := true
-	for _, r := range s {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			plain = false
-			break
-		}
-	}
-	if plain {
-		return s
-	}
-	return strings.TrimRight(strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t' || r == '\n' || r == '\r':
-			return ' '
-		case r == utf8.RuneError || !unicode.IsPrint(r):
-			return '?'
-		}
-		return r
-	}, s), " ")
-}
 
 // fit makes s exactly width runes wide: cut with an ellipsis, or filled with spaces.
 func fit(s string, width int) string {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/image/step"
+	"github.com/kiln-farm/kiln/internal/printable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -79,7 +80,7 @@ func (t *Track) said(step *Step, raw []string) (*Step, []string) {
 	}
 	var lines []string
 	for _, line := range raw {
-		lines = append(lines, Clean(line))
+		lines = append(lines, printable.Line(line))
 	}
 	step.Logs = append(step.Logs, lines...)
 	step.Logs = step.Logs[max(0, len(step.Logs)-keptLogs):]
@@ -136,10 +137,10 @@ func (t *Track) phase(change *kilnv1.StateChanged, at time.Time) *Step {
 		t.Outputs = change.GetOutputs()
 		ended = t.endAll(Done, at)
 	case kilnv1.BuildState_BUILD_STATE_FAILED:
-		t.Error = Clean(change.GetError())
+		t.Error = printable.Line(change.GetError())
 		ended = t.endAll(Canceled, at)
 	case kilnv1.BuildState_BUILD_STATE_CANCELED:
-		t.Error = Clean(change.GetError())
+		t.Error = printable.Line(change.GetError())
 		ended = t.endAll(Canceled, at)
 	}
 	return ended
@@ -170,9 +171,9 @@ func (t *Track) graph(graph *kilnv1.GraphKnown) {
 	}
 	t.nodes = make([]Step, len(graph.GetLabels()))
 	for i, label := range graph.GetLabels() {
-		t.nodes[i].Label = Clean(label)
+		t.nodes[i].Label = printable.Line(label)
 		if i < len(graph.GetKinds()) {
-			t.nodes[i].Kind = Clean(graph.GetKinds()[i])
+			t.nodes[i].Kind = printable.Line(graph.GetKinds()[i])
 		}
 		if t.nodes[i].Label == "" {
 			t.nodes[i].Label = t.nodes[i].Kind
@@ -197,7 +198,7 @@ func (t *Track) change(step *Step, change *kilnv1.NodeChanged, at time.Time) {
 		t.number(step)
 		step.State, step.Logs = Waiting, nil
 		step.Retries++
-		step.Error = Clean(change.GetError())
+		step.Error = printable.Line(change.GetError())
 		return
 	case kilnv1.NodeState_NODE_STATE_DONE:
 		step.State = Done
@@ -209,7 +210,7 @@ func (t *Track) change(step *Step, change *kilnv1.NodeChanged, at time.Time) {
 		return
 	}
 	t.number(step)
-	step.Error = Clean(change.GetError())
+	step.Error = printable.Line(change.GetError())
 	if makesBytes(step.Kind) {
 		step.Bytes = change.GetBytes()
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cli/ui/progress"
+	"github.com/kiln-farm/kiln/internal/printable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -83,9 +84,9 @@ func seconds(d time.Duration) string {
 // BuildPage is all that is known of one build.
 func BuildPage(r *kilnv1.BuildRecord, style Style, now time.Time) []string {
 	b, spec := BuildOf(r), r.GetSpec()
-	lines := []string{style.paint(bold, progress.Clean(b.Name)) + "  " + progress.Clean(b.ID) + "  " + style.paint(stateColor(b.state), b.State)}
+	lines := []string{style.paint(bold, printable.Line(b.Name)) + "  " + printable.Line(b.ID) + "  " + style.paint(stateColor(b.state), b.State)}
 	if b.Error != "" {
-		lines = append(lines, "  "+style.paint(red, progress.Clean(b.Error)))
+		lines = append(lines, "  "+style.paint(red, printable.Line(b.Error)))
 	}
 	facts := table{head: make([]string, 2)}
 	fact := func(name, value string) {

@@ -4,7 +4,7 @@ import (
 	"hash/fnv"
 	"strings"
 
-	"github.com/kiln-farm/kiln/cli/ui/progress"
+	"github.com/kiln-farm/kiln/internal/printable"
 )
 
 // Logs puts the label of the step that said it before each line.
@@ -33,15 +33,15 @@ var labelColors = [...]string{"\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\
 // Line is a line that a step said.
 func (l *Logs) Line(label, text string) string {
 	if l.Bare {
-		return progress.Clean(text)
+		return printable.Line(text)
 	}
 	hash := fnv.New32a()
 	hash.Write([]byte(label))
 	color := labelColors[hash.Sum32()%uint32(len(labelColors))]
-	return strings.TrimRight(l.Style.paint(color, progress.Clean(label))+" | "+progress.Clean(text), " ")
+	return strings.TrimRight(l.Style.paint(color, printable.Line(label))+" | "+printable.Line(text), " ")
 }
 
 // Note is a line about a step that it did not say itself.
 func (l *Logs) Note(label, text string) string {
-	return l.Line(label, "") + " " + l.Style.paint(faint, progress.Clean(text))
+	return l.Line(label, "") + " " + l.Style.paint(faint, printable.Line(text))
 }

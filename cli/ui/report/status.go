@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kiln-farm/kiln/cli/ui/progress"
+	"github.com/kiln-farm/kiln/internal/printable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -76,7 +77,7 @@ func headline(s *kilnv1.StatusResponse, style Style) string {
 			health = style.paint(red, fmt.Sprintf("%d of %d coordinators answer; one more lost and the farm stops", alive, voters))
 		}
 	}
-	return "farm " + style.paint(bold, progress.Clean(name)) + "  " + health
+	return "farm " + style.paint(bold, printable.Line(name)) + "  " + health
 }
 
 // Members is a table of coordinators; nil when there is none, as with a farm that is one process.

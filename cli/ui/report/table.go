@@ -4,7 +4,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/kiln-farm/kiln/cli/ui/progress"
+	"github.com/kiln-farm/kiln/internal/printable"
 )
 
 // Style says what the text is for.
@@ -37,8 +37,8 @@ type cell struct {
 	right bool // aligned at the right, as numbers are
 }
 
-func plain(text string) cell          { return cell{text: progress.Clean(text)} }
-func colored(color, text string) cell { return cell{text: progress.Clean(text), color: color} }
+func plain(text string) cell          { return cell{text: printable.Line(text)} }
+func colored(color, text string) cell { return cell{text: printable.Line(text), color: color} }
 func number(text string) cell         { return cell{text: text, right: true} }
 
 // table lines its cells up, two blanks apart. A column that is empty in every row is left out, with its head.
