@@ -14,9 +14,9 @@ import (
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/edge/leasefile"
 	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/internal/printable"
+	"github.com/kiln-farm/kiln/migrate/leasefile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 

@@ -8,8 +8,8 @@ import (
 	"os"
 
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/edge/leasefile"
 	"github.com/kiln-farm/kiln/internal/userfile"
+	"github.com/kiln-farm/kiln/migrate/leasefile"
 )
 
 // maxOldFile bounds a file of another DHCP server, in bytes; package leasefile says more to those that are smaller.

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/edge/leasefile"
 	"github.com/kiln-farm/kiln/fleet"
+	"github.com/kiln-farm/kiln/migrate/leasefile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 

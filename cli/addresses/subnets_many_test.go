@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kiln-farm/kiln/edge/leasefile"
+	"github.com/kiln-farm/kiln/migrate/leasefile"
 )
 
 // What importing costs grows as the file: with each subnet looked for among all others it would grow with the square.
