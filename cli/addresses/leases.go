@@ -20,31 +20,8 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-// What becomes of a lease, for people and scripts.
-const (
-	leaseBound    = "bound"
-	leaseReleased = "released"
-	leaseDeclined = "declined" // somebody else was found to use it
-	leaseKept     = "kept"     // given back by a machine that is described: nobody else gets it before its time is over
-	leaseEnded    = "ended"    // it has run out, and its client gets it again when it is still free
-)
-
 // namePublished is the state of a name that is in DNS.
 const namePublished = "published"
-
-func leaseState(b *kilnv1.BindingNow) string {
-	switch state := b.GetBinding().GetState(); {
-	case state == kilnv1.BindingState_BINDING_STATE_RELEASED && b.GetRemainingMs() > 0:
-		return leaseKept
-	case state == kilnv1.BindingState_BINDING_STATE_RELEASED:
-		return leaseReleased
-	case b.GetRemainingMs() <= 0:
-		return leaseEnded
-	case state == kilnv1.BindingState_BINDING_STATE_DECLINED:
-		return leaseDeclined
-	}
-	return leaseBound
-}
 
 // lease is a row of kiln leases.
 type lease struct {
@@ -251,15 +228,4 @@ func toRelease(bindings []*kilnv1.BindingNow, arg string) (*kilnv1.Binding, erro
 		return found[0], nil
 	}
 	return nil, ui.Usagef("%s is in the subnets %s: name one with --subnet", arg, strings.Join(subnets, " and "))
-}
-
-// holderOf is whose a binding is, for people.
-func holderOf(b *kilnv1.Binding) string {
-	switch {
-	case b.GetMac() != "":
-		return b.GetMac()
-	case b.GetClient() != "":
-		return b.GetClient()
-	}
-	return "nobody that is known"
 }

@@ -15,12 +15,6 @@ import (
 // maxOldFile bounds a file of another DHCP server, in bytes; package leasefile says more to those that are smaller.
 const maxOldFile = 128 << 20
 
-// oldLeases is what lease files say.
-type oldLeases struct {
-	leases  []fileLease
-	remarks []remark
-}
-
 // readOld reads a file of another DHCP server.
 func readOld(ctx context.Context, name string) (*leasefile.File, leasefile.Kind, error) {
 	data, err := userfile.Read(ctx, name, maxOldFile)
@@ -68,11 +62,11 @@ func readLeases(ctx context.Context, names []string) (*oldLeases, error) {
 				where[l.Address] = from[i]
 			}
 			for _, n := range f.Notes {
-				out.remarks = append(out.remarks, remark{from[i], n.Line, n.Text})
+				out.remarks = append(out.remarks, remark{file: from[i], line: n.Line, text: n.Text})
 			}
 		}
 		for _, l := range leasefile.Merge(files...).Leases {
-			out.leases = append(out.leases, fileLease{l, where[l.Address]})
+			out.leases = append(out.leases, fileLease{Lease: l, file: where[l.Address]})
 		}
 	}
 	return out, nil

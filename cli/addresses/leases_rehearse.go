@@ -1,8 +1,6 @@
 package addresses
 
 import (
-	"net/netip"
-
 	"github.com/kiln-farm/kiln/coordinator/state"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
@@ -44,13 +42,4 @@ func rehearsal(in *kilnv1.Intent, bindings []*kilnv1.BindingNow) func([]*kilnv1.
 		}
 		return out, nil
 	}
-}
-
-// fixedAddress is that of a machine, without its prefix.
-func fixedAddress(m *kilnv1.Machine) string {
-	p, err := netip.ParsePrefix(m.GetAddress())
-	if err != nil {
-		return ""
-	}
-	return p.Addr().String()
 }
