@@ -181,11 +181,11 @@ func (i *leaseImport) result(l fileLease, c *kilnv1.BindCommand, r *kilnv1.BindR
 func (i *leaseImport) taken(c *kilnv1.BindCommand) string {
 	for _, b := range i.bindings {
 		if v := b.GetBinding(); v.GetSubnet() == c.GetSubnet() && v.GetAddress() == c.GetAddress() {
-			switch leaseState(b) {
-			case leaseDeclined:
+			switch fleet.LeaseState(b) {
+			case fleet.LeaseDeclined:
 				return "somebody else was found to use it, so that nobody gets it for a while"
-			case leaseBound, leaseKept:
-				return fmt.Sprintf("it is bound to %s", holderOf(v))
+			case fleet.LeaseBound, fleet.LeaseKept:
+				return fmt.Sprintf("it is bound to %s", fleet.HolderOf(v))
 			}
 		}
 	}

@@ -99,7 +99,7 @@ func leasesOf(in *kilnv1.Intent, bindings []*kilnv1.BindingNow, all bool) []leas
 	for _, b := range bindings {
 		v := b.GetBinding()
 		row := lease{Subnet: v.GetSubnet(), Address: v.GetAddress(), MAC: v.GetMac(), Client: v.GetClient(), Machine: machines[v.GetMac()], Hostname: v.GetHostname(),
-			State: leaseState(b), Remaining: max(0, b.GetRemainingMs()/1000), Edge: v.GetEdge()}
+			State: fleet.LeaseState(b), Remaining: max(0, b.GetRemainingMs()/1000), Edge: v.GetEdge()}
 		if v.GetSinceUnixMs() != 0 {
 			row.Since = time.UnixMilli(v.GetSinceUnixMs()).UTC().Format(time.RFC3339)
 		}
@@ -107,7 +107,7 @@ func leasesOf(in *kilnv1.Intent, bindings []*kilnv1.BindingNow, all bool) []leas
 			state := strings.ToLower(strings.TrimPrefix(b.GetNameState().String(), "NAME_STATE_"))
 			row.DNS = &leaseName{Name: b.GetName(), State: state, Why: b.GetNameWhy()}
 		}
-		if all || row.State == leaseBound || row.State == leaseDeclined || row.State == leaseKept {
+		if all || row.State == fleet.LeaseBound || row.State == fleet.LeaseDeclined || row.State == fleet.LeaseKept {
 			rows = append(rows, row)
 		}
 	}
@@ -168,7 +168,7 @@ the machine is off or has left, or two will have it. An address that a machine d
 		if err := release(ctx, f, b); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(env.Stdout, "%s of %s is free again in subnet %s\n", b.GetAddress(), printable.Line(holderOf(b)), printable.Line(b.GetSubnet()))
+		_, err = fmt.Fprintf(env.Stdout, "%s of %s is free again in subnet %s\n", b.GetAddress(), printable.Line(fleet.HolderOf(b)), printable.Line(b.GetSubnet()))
 		return err
 	})
 	cmd.Flags().StringVar(&subnet, "subnet", "", "in this subnet, when a machine has addresses in several")
@@ -192,7 +192,7 @@ func release(ctx context.Context, f *client.Farm, b *kilnv1.Binding) error {
 	}
 	for _, n := range now {
 		if n.GetBinding().GetAddress() == b.GetAddress() && n.GetBinding().GetMac() == b.GetMac() && n.GetRemainingMs() > 0 {
-			return fmt.Errorf("%s was renewed in this moment by %s, so it is not off: switch it off and do it again", b.GetAddress(), holderOf(n.GetBinding()))
+			return fmt.Errorf("%s was renewed in this moment by %s, so it is not off: switch it off and do it again", b.GetAddress(), fleet.HolderOf(n.GetBinding()))
 		}
 	}
 	return nil
@@ -212,10 +212,10 @@ func toRelease(bindings []*kilnv1.BindingNow, arg string) (*kilnv1.Binding, erro
 		if err == nil && v.GetAddress() != address.String() || err != nil && v.GetMac() != mac {
 			continue
 		}
-		switch leaseState(b) {
-		case leaseBound, leaseKept:
+		switch fleet.LeaseState(b) {
+		case fleet.LeaseBound, fleet.LeaseKept:
 			found, subnets = append(found, v), append(subnets, v.GetSubnet())
-		case leaseDeclined:
+		case fleet.LeaseDeclined:
 			if err == nil { // by its MAC a machine means what it has
 				found, subnets = append(found, v), append(subnets, v.GetSubnet())
 			}

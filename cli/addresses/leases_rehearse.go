@@ -2,6 +2,7 @@ package addresses
 
 import (
 	"github.com/kiln-farm/kiln/coordinator/state"
+	"github.com/kiln-farm/kiln/fleet"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -20,10 +21,10 @@ func rehearsal(in *kilnv1.Intent, bindings []*kilnv1.BindingNow) func([]*kilnv1.
 	for _, b := range bindings {
 		v := b.GetBinding()
 		c := &kilnv1.BindCommand{Operation: kilnv1.BindCommand_OPERATION_BIND, Subnet: v.GetSubnet(), Address: v.GetAddress(), Client: v.GetClient(), Mac: v.GetMac(), ForMs: b.GetRemainingMs()}
-		switch leaseState(b) {
-		case leaseBound, leaseKept:
+		switch fleet.LeaseState(b) {
+		case fleet.LeaseBound, fleet.LeaseKept:
 			bind(c)
-		case leaseDeclined:
+		case fleet.LeaseDeclined:
 			c.Client = "nobody"
 			bind(c)
 			c.Operation = kilnv1.BindCommand_OPERATION_DECLINE

@@ -74,12 +74,12 @@ func usages(in *kilnv1.Intent, bindings []*kilnv1.BindingNow) []usage {
 		if _, known := at[subnet]; !known || err != nil {
 			continue
 		}
-		switch leaseState(b) {
-		case leaseBound:
+		switch fleet.LeaseState(b) {
+		case fleet.LeaseBound:
 			rows[at[subnet]].Bound++
-		case leaseDeclined:
+		case fleet.LeaseDeclined:
 			rows[at[subnet]].Declined++
-		case leaseKept:
+		case fleet.LeaseKept:
 			rows[at[subnet]].Reserved++
 		default:
 			continue
