@@ -10,6 +10,7 @@ import (
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/ui"
+	"github.com/kiln-farm/kiln/migrate"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
@@ -41,12 +42,12 @@ the command ends with 1. It may be run again.`,
 		if err != nil {
 			return err
 		}
-		i := &leaseImport{in: in, bindings: bindings, only: subnet, now: env.Now()(), bind: func(c []*kilnv1.BindCommand) ([]*kilnv1.BindResult, error) { return f.Bind(ctx, c) }}
+		i := &migrate.Import{In: in, Bindings: bindings, Only: subnet, Now: env.Now()(), Bind: func(c []*kilnv1.BindCommand) ([]*kilnv1.BindResult, error) { return f.Bind(ctx, c) }}
 		if dryRun {
-			i.bind = rehearsal(in, bindings)
+			i.Bind = rehearsal(in, bindings)
 		}
-		err = i.run(read)
-		return errors.Join(i.tell(env.Stdout, dryRun), err)
+		err = i.Run(read)
+		return errors.Join(i.Tell(env.Stdout, dryRun), err)
 	})
 	cmd.Flags().StringVar(&subnet, "subnet", "", "only leases of this subnet")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be done")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/internal/userfile"
+	"github.com/kiln-farm/kiln/migrate"
 	"github.com/kiln-farm/kiln/migrate/leasefile"
 )
 
@@ -37,8 +38,8 @@ func readOld(ctx context.Context, name string) (*leasefile.File, leasefile.Kind,
 }
 
 // readLeases reads lease files, each with those that Kea keeps beside it.
-func readLeases(ctx context.Context, names []string) (*oldLeases, error) {
-	out := &oldLeases{}
+func readLeases(ctx context.Context, names []string) (*migrate.Leases, error) {
+	out := &migrate.Leases{}
 	for _, name := range names {
 		one, kind, err := readOld(ctx, name)
 		if err != nil {
@@ -62,11 +63,11 @@ func readLeases(ctx context.Context, names []string) (*oldLeases, error) {
 				where[l.Address] = from[i]
 			}
 			for _, n := range f.Notes {
-				out.remarks = append(out.remarks, remark{file: from[i], line: n.Line, text: n.Text})
+				out.Remarks = append(out.Remarks, migrate.Remark{File: from[i], Line: n.Line, Text: n.Text})
 			}
 		}
 		for _, l := range leasefile.Merge(files...).Leases {
-			out.leases = append(out.leases, fileLease{Lease: l, file: where[l.Address]})
+			out.Leases = append(out.Leases, migrate.Lease{Lease: l, File: where[l.Address]})
 		}
 	}
 	return out, nil

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kiln-farm/kiln/cli/ui"
+	"github.com/kiln-farm/kiln/migrate"
 	"github.com/kiln-farm/kiln/migrate/leasefile"
 )
 
@@ -15,7 +16,7 @@ Look it through first: what was not taken over is in the comments at its top, wi
 		Example: "  kiln subnet import /etc/dnsmasq.conf > subnets.yml\n  kiln diff -f subnets.yml && kiln apply -f subnets.yml",
 		Args:    ui.Between(1, -1, "a configuration file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o := newOldConfig()
+			o := migrate.NewConfig()
 			for _, name := range args {
 				file, kind, err := readOld(cmd.Context(), name)
 				if err != nil {
@@ -25,10 +26,10 @@ Look it through first: what was not taken over is in the comments at its top, wi
 				case leasefile.DnsmasqLeases, leasefile.ISCLeases, leasefile.KeaLeases:
 					return ui.Usagef("%s has the %s, and no subnets: kiln leases import reads it", name, kind)
 				}
-				o.file = name
-				o.add(file)
+				o.File = name
+				o.Add(file)
 			}
-			text, err := o.yaml()
+			text, err := o.YAML()
 			if err != nil {
 				return err
 			}

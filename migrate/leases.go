@@ -1,4 +1,4 @@
-package addresses
+package migrate
 
 import (
 	"cmp"
@@ -23,15 +23,15 @@ const (
 	maxClient = 255      // bytes of a host's name
 )
 
-// fileLease is a lease and the file that has it.
-type fileLease struct {
+// Lease is a lease and the file that has it.
+type Lease struct {
 	leasefile.Lease
-	file string
+	File string
 }
 
 // early is larger for what runs earlier in a boot: firmware calls itself by the UUID of its machine (RFC 4578 §2.3), and systems say
 // their names, or have an IAID and a DUID (RFC 4361 §6.1).
-func (l fileLease) early() int {
+func (l Lease) early() int {
 	switch {
 	case len(l.ClientID) == 17 && l.ClientID[0] == 0:
 		return 2
@@ -41,32 +41,32 @@ func (l fileLease) early() int {
 	return 1
 }
 
-// leaseImport is one run.
-type leaseImport struct {
-	in       *kilnv1.Intent
-	bindings []*kilnv1.BindingNow
-	only     string
-	now      time.Time
-	bind     func([]*kilnv1.BindCommand) ([]*kilnv1.BindResult, error)
+// Import is one run.
+type Import struct {
+	In       *kilnv1.Intent
+	Bindings []*kilnv1.BindingNow
+	Only     string
+	Now      time.Time
+	Bind     func([]*kilnv1.BindCommand) ([]*kilnv1.BindResult, error)
 	reserved map[string]*kilnv1.Machine // by address
 
 	held                                         map[[2]string]string // address in the files that a client was bound, by subnet and client
-	remarks                                      []remark
+	remarks                                      []Remark
 	bound, fixed, older, refused, leftOut, ended int
 }
 
-// run binds what can be bound. An error ends it; what was done is counted.
-func (i *leaseImport) run(read *oldLeases) error {
-	i.remarks, i.reserved, i.held = read.remarks, map[string]*kilnv1.Machine{}, map[[2]string]string{}
-	for _, m := range i.in.GetMachines() {
+// Run binds what can be bound. An error ends it; what was done is counted.
+func (i *Import) Run(read *Leases) error {
+	i.remarks, i.reserved, i.held = read.Remarks, map[string]*kilnv1.Machine{}, map[[2]string]string{}
+	for _, m := range i.In.GetMachines() {
 		if a := fixedAddress(m); a != "" {
 			i.reserved[a] = m
 		}
 	}
-	networks := fleet.NetworksOf(i.in.GetSubnets())
-	var leases []fileLease
+	networks := fleet.NetworksOf(i.In.GetSubnets())
+	var leases []Lease
 	var commands []*kilnv1.BindCommand
-	for _, l := range read.leases {
+	for _, l := range read.Leases {
 		c, why := i.command(l, networks.Of(l.Address))
 		switch {
 		case why != "":
@@ -90,7 +90,7 @@ func (i *leaseImport) run(read *oldLeases) error {
 		for _, n := range batch {
 			send = append(send, commands[n])
 		}
-		results, err := i.bind(send)
+		results, err := i.Bind(send)
 		if err == nil && len(results) != len(send) {
 			err = errors.New("the farm answered something else than it was asked")
 		}
@@ -108,10 +108,10 @@ func (i *leaseImport) run(read *oldLeases) error {
 }
 
 // command binds a lease, or says why not; neither when there is nothing to do.
-func (i *leaseImport) command(l fileLease, s *kilnv1.Subnet) (*kilnv1.BindCommand, string) {
+func (i *Import) command(l Lease, s *kilnv1.Subnet) (*kilnv1.BindCommand, string) {
 	left := endless
 	if !l.Ends.IsZero() {
-		left = min(l.Ends.Sub(i.now)+importSlack, endless)
+		left = min(l.Ends.Sub(i.Now)+importSlack, endless)
 	}
 	if left <= importSlack {
 		i.ended++
@@ -133,7 +133,7 @@ func (i *leaseImport) command(l fileLease, s *kilnv1.Subnet) (*kilnv1.BindComman
 		return nil, "leases of IPv6 name no MAC and are not taken over; its machine asks for the address again, and gets it when it is in a pool and free"
 	case s == nil:
 		return nil, "it is in no subnet of the farm; describe one, as kiln subnet import does"
-	case i.only != "" && s.GetName() != i.only:
+	case i.Only != "" && s.GetName() != i.Only:
 		return nil, "it is in subnet " + s.GetName()
 	case i.fixedFor(c):
 		i.fixed++
@@ -150,11 +150,11 @@ func (i *leaseImport) command(l fileLease, s *kilnv1.Subnet) (*kilnv1.BindComman
 }
 
 // fixedFor says whether an address is the fixed one of the machine that has it: nobody else gets it.
-func (i *leaseImport) fixedFor(c *kilnv1.BindCommand) bool {
+func (i *Import) fixedFor(c *kilnv1.BindCommand) bool {
 	return i.reserved[c.GetAddress()] != nil && slices.Contains(i.reserved[c.GetAddress()].GetMacs(), c.GetMac())
 }
 
-func (i *leaseImport) result(l fileLease, c *kilnv1.BindCommand, r *kilnv1.BindResult) {
+func (i *Import) result(l Lease, c *kilnv1.BindCommand, r *kilnv1.BindResult) {
 	switch r.GetVerdict() {
 	case kilnv1.BindVerdict_BIND_VERDICT_DONE:
 		i.bound++
@@ -178,8 +178,8 @@ func (i *leaseImport) result(l fileLease, c *kilnv1.BindCommand, r *kilnv1.BindR
 }
 
 // taken says who has an address instead.
-func (i *leaseImport) taken(c *kilnv1.BindCommand) string {
-	for _, b := range i.bindings {
+func (i *Import) taken(c *kilnv1.BindCommand) string {
+	for _, b := range i.Bindings {
 		if v := b.GetBinding(); v.GetSubnet() == c.GetSubnet() && v.GetAddress() == c.GetAddress() {
 			switch fleet.LeaseState(b) {
 			case fleet.LeaseDeclined:
@@ -195,16 +195,16 @@ func (i *leaseImport) taken(c *kilnv1.BindCommand) string {
 	return "another lease in the files has it for longer"
 }
 
-func (i *leaseImport) say(l fileLease, text string) {
+func (i *Import) say(l Lease, text string) {
 	who := l.MAC
 	if who == "" {
 		who = fmt.Sprintf("client %x", l.ClientID)
 	}
-	i.remarks = append(i.remarks, remark{l.file, l.Line, fmt.Sprintf("%s of %s: %s", l.Address, who, text)})
+	i.remarks = append(i.remarks, Remark{l.File, l.Line, fmt.Sprintf("%s of %s: %s", l.Address, who, text)})
 }
 
-// tell writes what is told of lines, in their order, and the count.
-func (i *leaseImport) tell(w io.Writer, dryRun bool) error {
+// Tell writes what is told of lines, in their order, and the count.
+func (i *Import) Tell(w io.Writer, dryRun bool) error {
 	writeRemarks(w, "", i.remarks)
 	done := "bound"
 	if dryRun {
@@ -214,8 +214,8 @@ func (i *leaseImport) tell(w io.Writer, dryRun bool) error {
 	return err
 }
 
-// oldLeases is what lease files say.
-type oldLeases struct {
-	leases  []fileLease
-	remarks []remark
+// Leases is what lease files say.
+type Leases struct {
+	Leases  []Lease
+	Remarks []Remark
 }

@@ -1,4 +1,4 @@
-package addresses
+package migrate
 
 import (
 	"bytes"
@@ -13,20 +13,20 @@ import (
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
-// oldConfig becomes a description of what an old server gave.
-type oldConfig struct {
-	file     string // that is read
+// Config becomes a description of what an old server gave.
+type Config struct {
+	File     string // that is read
 	subnets  []*kilnv1.Subnet
 	byPrefix map[netip.Prefix]*kilnv1.Subnet
 	machines []*kilnv1.Machine
 	names    map[string]bool
 	byMAC    map[string]*kilnv1.Machine
 	waiting  []oldReservation // until all subnets are known
-	remarks  []remark
+	remarks  []Remark
 }
 
-func newOldConfig() *oldConfig {
-	return &oldConfig{byPrefix: map[netip.Prefix]*kilnv1.Subnet{}, names: map[string]bool{}, byMAC: map[string]*kilnv1.Machine{}}
+func NewConfig() *Config {
+	return &Config{byPrefix: map[netip.Prefix]*kilnv1.Subnet{}, names: map[string]bool{}, byMAC: map[string]*kilnv1.Machine{}}
 }
 
 type oldReservation struct {
@@ -34,23 +34,23 @@ type oldReservation struct {
 	file string
 }
 
-func (o *oldConfig) say(line int, format string, args ...any) {
-	o.remarks = append(o.remarks, remark{o.file, line, fmt.Sprintf(format, args...)})
+func (o *Config) say(line int, format string, args ...any) {
+	o.remarks = append(o.remarks, Remark{o.File, line, fmt.Sprintf(format, args...)})
 }
 
-func (o *oldConfig) add(f *leasefile.File) {
+func (o *Config) Add(f *leasefile.File) {
 	for _, n := range f.Notes {
-		o.remarks = append(o.remarks, remark{o.file, n.Line, n.Text})
+		o.remarks = append(o.remarks, Remark{o.File, n.Line, n.Text})
 	}
 	for _, s := range f.Subnets {
 		o.subnet(s)
 	}
 	for _, r := range f.Reservations {
-		o.waiting = append(o.waiting, oldReservation{r, o.file})
+		o.waiting = append(o.waiting, oldReservation{r, o.File})
 	}
 }
 
-func (o *oldConfig) subnet(in leasefile.Subnet) {
+func (o *Config) subnet(in leasefile.Subnet) {
 	prefix := in.Prefix.Masked()
 	s := o.byPrefix[prefix]
 	if s == nil {
@@ -124,8 +124,8 @@ func (o *oldConfig) subnet(in leasefile.Subnet) {
 }
 
 // reservation makes a machine of what has a MAC.
-func (o *oldConfig) reservation(r oldReservation, networks fleet.Networks) {
-	o.file = r.file
+func (o *Config) reservation(r oldReservation, networks fleet.Networks) {
+	o.File = r.file
 	var macs []string
 	for _, text := range r.MACs {
 		if mac, err := fleet.MAC(text); err == nil {
@@ -177,7 +177,7 @@ func nameOrAddress(r oldReservation) string {
 }
 
 // name is a machine's name that nobody has yet.
-func (o *oldConfig) name(text, mac string) string {
+func (o *Config) name(text, mac string) string {
 	clean := strings.Trim(strings.Map(func(c rune) rune {
 		switch {
 		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '.':
@@ -208,8 +208,8 @@ func keepServers(s *kilnv1.Subnet, fixed map[string]bool) {
 	}
 }
 
-// yaml is all of it, with what is to be looked at in comments.
-func (o *oldConfig) yaml() ([]byte, error) {
+// YAML is all of it, with what is to be looked at in comments.
+func (o *Config) YAML() ([]byte, error) {
 	networks := fleet.NetworksOf(o.subnets)
 	for _, r := range o.waiting {
 		o.reservation(r, networks)

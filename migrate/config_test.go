@@ -1,4 +1,4 @@
-package addresses
+package migrate
 
 import (
 	"fmt"
@@ -30,9 +30,9 @@ func importSubnets(t *testing.T, n int) time.Duration {
 		file.Reservations = append(file.Reservations, leasefile.Reservation{Address: netip.AddrFrom4(own), MACs: []string{fmt.Sprintf("52:54:00:00:%02x:%02x", i>>8, i&255)}})
 	}
 	begun := time.Now()
-	o := newOldConfig()
-	o.add(file)
-	if _, err := o.yaml(); err != nil || len(o.subnets) != n || len(o.subnets[0].GetExclude()) != 1 {
+	o := NewConfig()
+	o.Add(file)
+	if _, err := o.YAML(); err != nil || len(o.subnets) != n || len(o.subnets[0].GetExclude()) != 1 {
 		t.Fatalf("%d subnets, %v", len(o.subnets), err)
 	}
 	return time.Since(begun)
