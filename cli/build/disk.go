@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
+
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/image/step"
 )
@@ -27,9 +29,8 @@ func (f *diskFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.rootFS, "root-fs", "", "file system of raw-efi-verity: erofs or squashfs (default erofs)")
 }
 
-// setDisk checks the flags.
-func (o *buildOptions) setDisk(f *diskFlags) (err error) {
-	s := o.shape
+// set checks the flags and has the build shaped as they say.
+func (f *diskFlags) set(s *kilnv1.BuildOptions) (err error) {
 	s.Boot, s.Initrd, s.Cmdline, s.Serial, s.RootFs = f.boot, f.initrd, f.cmdline, f.serial, f.rootFS
 	if s.DiskSize, err = ui.ParseDiskSize("--disk-size", f.size); err != nil {
 		return err

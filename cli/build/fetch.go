@@ -61,7 +61,7 @@ func fetch(ctx context.Context, env ui.Env, h *history.Builds, f *buildFlags, ar
 	if err != nil {
 		return err
 	}
-	files := newFiles(env.Stdout, o)
+	files := newFiles(env.Stdout, o.outputs)
 	if err := files.check(); err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ type files struct {
 	targets []target
 }
 
-func newFiles(stdout io.Writer, o *buildOptions) *files { return &files{stdout, o.outputs} }
+func newFiles(stdout io.Writer, targets []target) *files { return &files{stdout, targets} }
 
 // toStdout is the path that means standard output.
 const toStdout = "-"

@@ -20,12 +20,8 @@ import (
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/internal/outfile"
 	"github.com/kiln-farm/kiln/internal/printable"
-	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
-
-// maxLock bounds a lock file, in bytes: some thousand images.
-const maxLock = 16 << 20
 
 func NewLock(env ui.Env) *cobra.Command {
 	var f buildFlags
@@ -167,17 +163,4 @@ func lockText(lock *kilnv1.Lock) ([]byte, error) {
 	}
 	b.WriteByte('\n')
 	return b.Bytes(), nil
-}
-
-// readLock reads what runLock wrote.
-func readLock(ctx context.Context, path string) (*kilnv1.Lock, error) {
-	text, err := userfile.Read(ctx, path, maxLock)
-	if err != nil {
-		return nil, ui.Usagef("lock file %s: %w; kiln lock writes it", path, userfile.Cause(err))
-	}
-	lock := &kilnv1.Lock{}
-	if err := protojson.Unmarshal(text, lock); err != nil {
-		return nil, ui.Usagef("lock file %s cannot be read (%s); kiln lock writes it anew", path, err)
-	}
-	return lock, nil
 }

@@ -32,30 +32,30 @@ const (
 	suffixOCI = "-oci.tar"
 )
 
-// setPush checks where to push to; the format that is pushed is built in any case.
-func (o *buildOptions) setPush(ref string) error {
+// pushTo checks where to push to; nil for nowhere. The format that is pushed is built in any case.
+func pushTo(ref string, formats []outputFormat, detach bool) (name.Reference, error) {
 	if ref == "" {
-		return nil
+		return nil, nil
 	}
-	if o.detach {
-		return ui.Usagef("--push needs the outputs, and --detach leaves before there are any: leave one of them out")
+	if detach {
+		return nil, ui.Usagef("--push needs the outputs, and --detach leaves before there are any: leave one of them out")
 	}
-	var err error
-	if o.push, err = name.ParseReference(ref); err != nil {
-		return ui.Usagef("--push %q is not an image reference; write it like registry.example/name:tag", ref)
+	to, err := name.ParseReference(ref)
+	if err != nil {
+		return nil, ui.Usagef("--push %q is not an image reference; write it like registry.example/name:tag", ref)
 	}
-	for _, f := range o.formats {
+	for _, f := range formats {
 		if f.name == formatOCI {
-			return nil
+			return to, nil
 		}
 	}
-	return ui.Usagef("--push pushes what the format oci makes: ask for it with --format oci")
+	return nil, ui.Usagef("--push pushes what the format oci makes: ask for it with --format oci")
 }
 
 // pushImages pushes the layouts that were written: one image as it is, those of several platforms as an index. Each goes
 // with its SBOM.
-func (o *buildOptions) pushImages(ctx context.Context, stderr io.Writer) (err error) {
-	if o.push == nil {
+func pushImages(ctx context.Context, to name.Reference, outputs []target, stderr io.Writer) (err error) {
+	if to == nil {
 		return nil
 	}
 	dir, err := os.MkdirTemp("", "kiln-push-")
@@ -68,7 +68,7 @@ func (o *buildOptions) pushImages(ctx context.Context, stderr io.Writer) (err er
 	var index v1.ImageIndex = empty.Index
 	var one v1.Image
 	n := 0
-	for i, t := range o.outputs {
+	for i, t := range outputs {
 		if t.suffix != suffixOCI {
 			continue
 		}
@@ -76,9 +76,9 @@ func (o *buildOptions) pushImages(ctx context.Context, stderr io.Writer) (err er
 		if err := unpackLayout(t.path, at); err != nil {
 			return fmt.Errorf("read %s: %w", t.path, err)
 		}
-		image, desc, err := pushLayout(at, o.push, with)
+		image, desc, err := pushLayout(at, to, with)
 		if err != nil {
-			return o.pushProblem(err)
+			return pushProblem(to, err)
 		}
 		index = mutate.AppendManifests(mutate.IndexMediaType(index, types.OCIImageIndex), mutate.IndexAddendum{Add: image, Descriptor: *desc})
 		one = image
@@ -86,31 +86,31 @@ func (o *buildOptions) pushImages(ctx context.Context, stderr io.Writer) (err er
 	}
 	var pushed v1.Hash
 	if n == 1 {
-		if err = remote.Write(o.push, one, with...); err == nil {
+		if err = remote.Write(to, one, with...); err == nil {
 			pushed, err = one.Digest()
 		}
-	} else if err = remote.WriteIndex(o.push, index, with...); err == nil {
+	} else if err = remote.WriteIndex(to, index, with...); err == nil {
 		pushed, err = index.Digest()
 	}
 	if err != nil {
-		return o.pushProblem(err)
+		return pushProblem(to, err)
 	}
-	_, err = fmt.Fprintf(stderr, "pushed %s@%s\n", o.push, pushed)
+	_, err = fmt.Fprintf(stderr, "pushed %s@%s\n", to, pushed)
 	return err
 }
 
 // pushProblem says why a push failed. What was built is there.
-func (o *buildOptions) pushProblem(err error) error {
-	host := o.push.Context().RegistryStr()
+func pushProblem(to name.Reference, err error) error {
+	host := to.Context().RegistryStr()
 	var refused *transport.Error
 	var unreachable *net.OpError
 	switch {
 	case errors.As(err, &refused) && (refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden):
-		return fmt.Errorf("registry %s does not let you push to %s: log in with docker login %s, or push elsewhere; the files are written", host, o.push, host)
+		return fmt.Errorf("registry %s does not let you push to %s: log in with docker login %s, or push elsewhere; the files are written", host, to, host)
 	case errors.As(err, &unreachable):
 		return fmt.Errorf("registry %s cannot be reached to push to it: %w; check the name and the network; the files are written", host, unreachable.Err)
 	}
-	return fmt.Errorf("push to %s: %w; the files are written", o.push, err)
+	return fmt.Errorf("push to %s: %w; the files are written", to, err)
 }
 
 // pushLayout pushes all that is in a layout by digest, and gives its image.

@@ -7,34 +7,25 @@ import (
 	"net/http"
 	"time"
 
-	"connectrpc.com/connect"
-	"github.com/google/uuid"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/client"
-	"github.com/kiln-farm/kiln/cli/history"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/cli/ui/progress"
 	"github.com/kiln-farm/kiln/image/linuxkit"
 	"github.com/kiln-farm/kiln/image/plan"
+	"github.com/kiln-farm/kiln/internal/userfile"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
 
 const tracerName = "github.com/kiln-farm/kiln/cli"
-
-const (
-	// maxBuilds is how often a build is submitted when blobs of its outputs turn out to be lost: the cache drops a
-	// damaged blob when it finds it, and the next build makes it again.
-	maxBuilds = 5
-	// lossWait is how long the first of those builds waits, the next ones longer: what loses blobs may pass.
-	lossWait = 250 * time.Millisecond
-)
 
 func runBuild(ctx context.Context, env ui.Env, o *buildOptions) (err error) {
 	begun := time.Now()
@@ -58,7 +49,7 @@ func runBuild(ctx context.Context, env ui.Env, o *buildOptions) (err error) {
 	if err := config.Gather(ctx, linuxkit.SourceOptions{Blobs: store, Home: env.Getenv("HOME")}); err != nil {
 		return err
 	}
-	files := newFiles(env.Stdout, o)
+	files := newFiles(env.Stdout, o.outputs)
 	if !o.detach {
 		if err := files.check(); err != nil {
 			return err
@@ -112,7 +103,7 @@ func runBuild(ctx context.Context, env ui.Env, o *buildOptions) (err error) {
 		written, err := files.write(ctx, f.Blobs, end.GetOutputs())
 		if err == nil {
 			summary = &progress.Summary{Name: o.name, Took: time.Since(begun), Files: written}
-			return errors.Join(o.writeMetadata(ctx, spec, end.GetOutputs()), o.pushImages(ctx, env.Stderr))
+			return errors.Join(o.writeMetadata(ctx, spec, end.GetOutputs()), pushImages(ctx, o.push, o.outputs, env.Stderr))
 		}
 		if !errors.Is(err, cache.ErrNotFound) || try == maxBuilds || ctx.Err() != nil {
 			return err
@@ -132,14 +123,6 @@ func warn(env ui.Env, mode string, warnings linuxkit.Problems) {
 		progress.NewJSON(env.Stderr).Event(&kilnv1.BuildEvent{UnixMs: time.Now().UnixMilli(), Event: &kilnv1.BuildEvent_PhaseLog{
 			PhaseLog: &kilnv1.PhaseLog{Phase: kilnv1.BuildState_BUILD_STATE_RESOLVING, Lines: []string{text}},
 		}})
-	}
-}
-
-// waitForLoss waits before what was lost is sent or made again.
-func waitForLoss(ctx context.Context, try int) {
-	select {
-	case <-time.After(lossWait << try):
-	case <-ctx.Done():
 	}
 }
 
@@ -182,44 +165,6 @@ func prepare(ctx context.Context, store *disk.Store, o *buildOptions, bundle *ki
 	return spec, blobs, nil
 }
 
-// storeMessage keeps a message under the digest of its bytes, which are the same each time.
-func storeMessage(ctx context.Context, store *disk.Store, m proto.Message) (cache.Digest, error) {
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	if err != nil {
-		return cache.Digest{}, err
-	}
-	d := cache.SumBytes(b)
-	return d, putBytes(ctx, store, d, b)
-}
-
-// buildOnce runs the build to its end, with an id of its own.
-func buildOnce(ctx context.Context, f *client.Farm, spec *kilnv1.BuildSpec, display progress.Display) (*kilnv1.StateChanged, error) {
-	if err := newID(spec); err != nil {
-		return nil, err
-	}
-	end, err := f.Build(ctx, spec, display.Event)
-	if err != nil {
-		return nil, err
-	}
-	return end, history.Ended(end.GetState(), end.GetError())
-}
-
-// newID gives a build an id: a UUIDv7, so that ids sort by the time of their making (RFC 9562 §5.7).
-func newID(spec *kilnv1.BuildSpec) error {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return fmt.Errorf("make an id for the build: %w", err)
-	}
-	spec.Id = id.String()
-	return nil
-}
-
-// lostUpload says that the farm does not have what was uploaded to it: it was lost meanwhile.
-func lostUpload(err error) bool {
-	var refused *client.APIError
-	return errors.As(err, &refused) && refused.Code == connect.CodeFailedPrecondition
-}
-
 // detach submits a build and leaves it to the farm.
 func detach(ctx context.Context, env ui.Env, f *client.Farm, o *buildOptions, spec *kilnv1.BuildSpec, blobs []cache.Digest, store *disk.Store) error {
 	if err := newID(spec); err != nil {
@@ -256,3 +201,19 @@ func endSpan(span trace.Span, err error) {
 	}
 	span.End()
 }
+
+// readLock reads what runLock wrote.
+func readLock(ctx context.Context, path string) (*kilnv1.Lock, error) {
+	text, err := userfile.Read(ctx, path, maxLock)
+	if err != nil {
+		return nil, ui.Usagef("lock file %s: %w; kiln lock writes it", path, userfile.Cause(err))
+	}
+	lock := &kilnv1.Lock{}
+	if err := protojson.Unmarshal(text, lock); err != nil {
+		return nil, ui.Usagef("lock file %s cannot be read (%s); kiln lock writes it anew", path, err)
+	}
+	return lock, nil
+}
+
+// maxLock bounds a lock file, in bytes: some thousand images.
+const maxLock = 16 << 20

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
+// Waits between two tries.
 const (
-	// patience is how long a farm that answered before may be away: a coordinator restarts in less.
-	patience   = 60 * time.Second
 	firstDelay = 50 * time.Millisecond
 	maxDelay   = 2 * time.Second
 )

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -44,6 +43,9 @@ type Farm struct {
 	secure   bool
 	stranger string // sentence for when what answers is not of the farm
 }
+
+// patience is how long a farm that answered before may be away: a coordinator restarts in less.
+const patience = 60 * time.Second
 
 // Options say how a farm is reached.
 type Options struct {
@@ -124,9 +126,3 @@ func (f *Farm) Close() {
 
 // Where is the farm's address or addresses, for messages.
 func (f *Farm) Where() string { return f.where }
-
-// ErrUnreachable: nobody answers where the farm should be.
-var ErrUnreachable = errors.New("the farm cannot be reached")
-
-// ErrCredentials: the farm and the client's certificate do not fit.
-var ErrCredentials = errors.New("the credentials do not fit")

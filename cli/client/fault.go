@@ -123,3 +123,9 @@ func firstLine(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
 	return s
 }
+
+// ErrUnreachable: nobody answers where the farm should be.
+var ErrUnreachable = errors.New("the farm cannot be reached")
+
+// ErrCredentials: the farm and the client's certificate do not fit.
+var ErrCredentials = errors.New("the credentials do not fit")

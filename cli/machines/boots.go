@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -79,4 +80,8 @@ func printProto(w io.Writer, m proto.Message, indent string) error {
 	out.WriteByte('\n')
 	_, err = out.WriteTo(w)
 	return err
+}
+
+func stageName(s kilnv1.BootStage) string {
+	return strings.ToLower(strings.TrimPrefix(s.String(), "BOOT_STAGE_"))
 }

@@ -12,29 +12,11 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/fleet"
 	"github.com/kiln-farm/kiln/internal/printable"
 	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
-
-// roomCommand is a command that works on what machines boot.
-func roomCommand(env ui.Env, use, short, example string, args cobra.PositionalArgs, run func(ctx context.Context, room rooms, args []string) error) *cobra.Command {
-	var f access.Flags
-	cmd := &cobra.Command{
-		Use: use, Short: short, Example: example, Args: args,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			room, _, err := openRooms(cmd.Context(), env, &f)
-			if err != nil {
-				return err
-			}
-			return run(cmd.Context(), room, args)
-		},
-	}
-	f.Add(cmd.Flags())
-	return cmd
-}
 
 func New(env ui.Env) *cobra.Command {
 	var json bool
@@ -112,10 +94,6 @@ func listMachines(ctx context.Context, env ui.Env, room rooms, json bool) error 
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable.Line(r.Name), printable.Line(r.MACs), printable.Line(r.Release), printable.Line(r.From), printable.Line(when))
 	}
 	return w.Flush()
-}
-
-func stageName(s kilnv1.BootStage) string {
-	return strings.ToLower(strings.TrimPrefix(s.String(), "BOOT_STAGE_"))
 }
 
 func NewMachine(env ui.Env) *cobra.Command {

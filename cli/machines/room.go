@@ -7,6 +7,8 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/spf13/cobra"
+
 	"github.com/kiln-farm/kiln/cache/disk"
 	"github.com/kiln-farm/kiln/cli/access"
 	"github.com/kiln-farm/kiln/cli/client"
@@ -85,4 +87,21 @@ func (r hostRooms) Change(ctx context.Context, c *kilnv1.RoomCommand, dryRun boo
 		err = ui.Usagef("%w", err)
 	}
 	return problems, err
+}
+
+// roomCommand is a command that works on what machines boot.
+func roomCommand(env ui.Env, use, short, example string, args cobra.PositionalArgs, run func(ctx context.Context, room rooms, args []string) error) *cobra.Command {
+	var f access.Flags
+	cmd := &cobra.Command{
+		Use: use, Short: short, Example: example, Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			room, _, err := openRooms(cmd.Context(), env, &f)
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), room, args)
+		},
+	}
+	f.Add(cmd.Flags())
+	return cmd
 }

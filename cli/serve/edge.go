@@ -7,28 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/member/node"
 	"github.com/kiln-farm/kiln/cli/serve/daemon"
-	"github.com/kiln-farm/kiln/cli/serve/netboot"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
 	"github.com/kiln-farm/kiln/edge/fair"
 	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/edge/timeline"
 )
-
-type edgeFlags struct {
-	member.Flags
-	daemon.StoreFlags
-	daemon.MetricsFlags
-	listen, url string
-	url6        string // over IPv6; empty: not
-	peers       []string
-	inFlight    string // bytes
-	transfers   int
-	pxe         netboot.Flags
-}
 
 func NewEdge(env ui.Env) *cobra.Command {
 	var f edgeFlags

@@ -6,32 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/kiln-farm/kiln/cache"
 	"github.com/kiln-farm/kiln/cli/client"
 	"github.com/kiln-farm/kiln/cli/member"
 	"github.com/kiln-farm/kiln/cli/member/node"
 	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/cli/ui"
-	"github.com/kiln-farm/kiln/edge/config"
 	"github.com/kiln-farm/kiln/edge/farmlink"
-	"github.com/kiln-farm/kiln/edge/intent"
 	"github.com/kiln-farm/kiln/internal/pki"
-	kilnv1 "github.com/kiln-farm/kiln/proto/kiln/v1"
 )
-
-// intentSource is where an edge learns what machines boot, and tells what they do.
-type intentSource struct {
-	name   string
-	file   string // that keeps the intent
-	store  cache.Store
-	blobs  cache.Blobs
-	report func(ctx context.Context, events []*kilnv1.BootEvent) error
-	once   config.Once
-	// stopped are boots that went no further; nil: somebody else watches for them.
-	stopped func() []*kilnv1.BootEvent
-	pools   *farmlink.Pool // that binds addresses; nil: there is no farm
-	follow  func(ctx context.Context, intents *intent.Store, others func([]string))
-}
 
 // member is the farm that the edge is part of.
 func (f *edgeFlags) member(ctx context.Context, env ui.Env, log *slog.Logger, clean *daemon.Closers) (intentSource, error) {

@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/kiln-farm/kiln/cli/serve/daemon"
 	"github.com/kiln-farm/kiln/cli/ui"
 	"github.com/kiln-farm/kiln/edge"
@@ -22,40 +20,6 @@ import (
 	"github.com/kiln-farm/kiln/edge/tftp"
 	"github.com/kiln-farm/kiln/internal/userfile"
 )
-
-// pxe6Flags say how firmware finds the edge over IPv6.
-type pxe6Flags struct {
-	dhcp     string
-	autoconf string
-}
-
-func (f *pxe6Flags) add(flags *pflag.FlagSet) {
-	// Off unless asked for: unlike a proxy over IPv4, this takes part in how a network's machines get their addresses.
-	flags.StringVar(&f.dhcp, "dhcp6", "off", "with --interface: full gives machines their address6 by DHCPv6, or with a farm one out of a pool, and says what to boot, stateless says only that to machines with addresses of their own, off does nothing over IPv6")
-	flags.StringVar(&f.autoconf, "autoconf", "auto", "with --dhcp6: whether machines may make addresses of their own from the interface's prefix, where no router says so: yes, no, or auto, which is yes with stateless")
-}
-
-func (f *pxe6Flags) on() bool { return f.dhcp != "off" }
-
-func (f *pxe6Flags) check(interfaces []string) error {
-	switch f.dhcp {
-	case "off", "stateless", "full":
-	default:
-		return ui.Usagef("--dhcp6 %q: it is off, stateless or full", f.dhcp)
-	}
-	switch f.autoconf {
-	case "auto", "yes", "no":
-	default:
-		return ui.Usagef("--autoconf %q: it is auto, yes or no", f.autoconf)
-	}
-	if f.on() && len(interfaces) == 0 {
-		return ui.Usagef("--dhcp6 %s: say with --interface which machines it is for", f.dhcp)
-	}
-	return nil
-}
-
-// only6 tells whether the interfaces need no IPv4 address.
-func (f *Flags) only6() bool { return f.dhcp == "off" && f.v6.on() }
 
 // address6 is where HTTP is served on an interface without IPv4.
 func (f *Flags) address6(name string) (string, error) {
